@@ -1,0 +1,27 @@
+# make demo and make test are all a user needs; each installs what is missing into .venv first.
+PYTHON ?= python3
+PY := .venv/bin/python
+STAMP := .venv/.installed
+
+.PHONY: demo test lint install clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=python3.12 (or newer)" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv \
+	  || { echo "error: python3-venv is missing; run: apt-get install python3-venv" >&2; exit 2; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+test: $(STAMP)
+	$(PY) -m pytest
+
+lint: $(STAMP)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean:
+	rm -rf .venv build *.egg-info

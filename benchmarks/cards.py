@@ -1,0 +1,46 @@
+"""The card of a registered checkpoint: how to rebuild its trunk and where it came from."""
+
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import results
+from slurm.errors import UserError
+from slurm.files import check_name
+
+SCHEMA = 1
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`zoo/checkpoints/NAME/card.json`; the weights lie beside it as safetensors."""
+
+    name: str
+    arch: str  # a timm architecture with features_only, or one of benchmarks.backbones.OWN
+    sobel: bool  # a fixed Sobel stem feeds a 2-channel first convolution
+    weights: str  # fingerprint of the tensors (blake2b)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    method: str | None = None  # e.g. deepcluster
+    config: str | None = None  # recipe file or URL, the link of the table's first column
+    source: str | None = None  # the file that was registered
+    format: str | None = None  # the layout it was found in
+    pretraining: dict[str, object] = {}  # what a method wants to say: recipe, epochs, history
+    schema: int = SCHEMA
+
+
+def card_path(zoo: Path, name: str) -> Path:
+    """Where the card of `name` lies."""
+    return zoo / "checkpoints" / check_name(name, "checkpoint name") / "card.json"
+
+
+def read_card(zoo: Path, name: str) -> Card:
+    """The card of a registered checkpoint; `UserError` when it is missing or malformed."""
+    path = card_path(zoo, name)
+    if not path.exists():
+        raise UserError(f"no checkpoint {name!r} is registered in {zoo}")
+    return results.read(path, Card)
+
+
+def list_cards(zoo: Path) -> list[Card]:
+    """All cards of a zoo, by name."""
+    return [results.read(path, Card) for path in sorted(zoo.glob("checkpoints/*/card.json"))]

@@ -1,0 +1,229 @@
+"""The result record: what a benchmark found, with everything needed to find it again.
+
+Plain JSON, written atomically, read with full validation; this module needs no torch. Percent
+values are in 0..100 at full float precision.
+"""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from slurm.errors import UserError
+from slurm.files import write_bytes
+
+SCHEMA = 1
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss", "liblinear-official")
+
+
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose features were measured."""
+
+    name: str
+    arch: str | None  # None for feature files whose network is unknown
+    weights: str  # fingerprint: blake2b of the tensors, or of the feature files
+    sobel: bool = False
+    config: str | None = None  # recipe file or URL, the link of the table's first column
+
+
+class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Fingerprint of one split of a dataset."""
+
+    images: int
+    classes: int
+    sha256: str  # of the list of relative paths and labels
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every result record holds beside its figures."""
+
+    benchmark: str  # a key of RECORD_TYPES
+    protocol: str  # the protocol's name, as the tables print it
+    protocol_version: int
+    variant: str  # mmselfsup, vissl, fair or digits; columns never mix variants
+    settings: dict[str, Any]  # every field of the protocol that was used
+    checkpoint: Checkpoint
+    data: dict[str, Split]  # by split name: train, val, trainval, test
+    seed: int
+    device: str
+    threads: int
+    versions: dict[str, str]
+    commit: str | None
+    host: str
+    started: str  # ISO 8601, UTC
+    seconds: float
+    notes: tuple[str, ...] = ()  # fallbacks and everything a reader must know
+    schema: int = SCHEMA
+
+
+class SvmLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """VOC07 linear SVM on one layer; percent."""
+
+    map: float
+    ap: tuple[float, ...]  # (classes,) test AP at the chosen cost
+    cost: tuple[float, ...]  # (classes,) chosen cost
+    cv_ap: tuple[tuple[float, ...], ...]  # (classes, costs) mean AP over the folds
+    convergence: dict[str, Any] = {}  # solver state; see benchmarks.svm
+
+
+class VocSvmRecord(Record, frozen=True, kw_only=True):
+    """Result of `voc07_svm`."""
+
+    classes: tuple[str, ...]
+    layers: dict[str, SvmLayer]
+    best_layer: str
+
+
+class Shot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Low-shot mAP over the draws at the cost with the best mean; percent."""
+
+    mean: float
+    min: float
+    max: float
+    std: float  # population standard deviation over the draws
+    cost: float
+    by_cost: dict[str, tuple[float, ...]]  # repr(cost) -> (draws,) test mAP
+    convergence: dict[str, Any] = {}
+
+
+class LowShotLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Low-shot results of one layer, by k as text."""
+
+    shots: dict[str, Shot]
+
+
+class LowShotRecord(Record, frozen=True, kw_only=True):
+    """Result of `voc07_low_shot_svm`."""
+
+    layers: dict[str, LowShotLayer]
+    selection: str  # "test": the cost is chosen by test mAP, as in all published figures
+
+
+class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One linear probe; percent, of the last epoch unless named best."""
+
+    top1: float
+    top5: float
+    best_top1: float
+    best_epoch: int  # from 1
+    top1_by_epoch: tuple[float, ...]
+
+
+class ProbeRecord(Record, frozen=True, kw_only=True):
+    """Result of a linear probe."""
+
+    heads: dict[str, Head]  # feature1..feature5, or avgpool
+    epochs: int
+
+
+RECORD_TYPES: dict[str, type[Record]] = {
+    "voc07_svm": VocSvmRecord,
+    "voc07_low_shot_svm": LowShotRecord,
+    "imagenet_linear": ProbeRecord,
+    "imagenet_avgpool": ProbeRecord,
+    "places205_linear": ProbeRecord,
+    "inaturalist18_linear": ProbeRecord,
+}
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class _Kind(msgspec.Struct):
+    benchmark: str
+    schema: int
+
+
+def encode(struct: msgspec.Struct) -> bytes:
+    """Indented JSON that ends in a newline; refuses NaN and infinity."""
+    content = msgspec.json.format(msgspec.json.encode(struct), indent=1) + b"\n"
+    return content
+
+
+def write(path: Path, struct: msgspec.Struct) -> None:
+    """Atomically write a record (or any struct) as JSON."""
+    write_bytes(path, encode(struct))
+
+
+def read(path: Path, kind: type[R]) -> R:
+    """Read and validate JSON of a known type; `UserError` names the file and what is wrong."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a valid {kind.__name__}: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_record(path: Path) -> Record:
+    """Read a result record of whichever benchmark wrote it."""
+    kind = read(path, _Kind)
+    if kind.schema != SCHEMA:
+        raise UserError(
+            f"{path} has schema {kind.schema}, this version reads {SCHEMA}: run the benchmark again"
+        )
+    if kind.benchmark not in RECORD_TYPES:
+        raise UserError(f"{path} is of an unknown benchmark {kind.benchmark!r}")
+    return read(path, RECORD_TYPES[kind.benchmark])
+
+
+def is_whole(path: Path) -> bool:
+    """Whether `path` ends as a complete file written by `write` does; cheap."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-3, os.SEEK_END)
+            return file.read() == b"\n}\n"
+    except OSError:
+        return False
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this project and of the packages that a figure depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("deepcluster-bench", *PACKAGES):
+        names = ("faiss-gpu", "faiss-cpu") if package == "faiss" else (package,)
+        for name in names:
+            try:
+                found[package] = importlib.metadata.version(name)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of this source tree (with `+dirty`), or None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+dirty"]
+        done = subprocess.run(
+            [*command, "--exclude=*"], capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class Clock:
+    """Start time and duration of a run."""
+
+    def __init__(self) -> None:
+        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+
+def environment() -> dict[str, Any]:
+    """The fields of a record that describe the machine: versions, commit, host."""
+    return {"versions": versions(), "commit": commit(), "host": platform.node() or sys.platform}

@@ -1,0 +1,151 @@
+"""What every command shares: the common flags, one-line errors, exit codes 0, 1 and 2."""
+
+import argparse
+import difflib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from slurm.errors import SweepError, UserError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line (and exit code 2) for a wrong flag; no abbreviated flags."""
+
+    def __init__(self, *, prog: str, description: str, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that all commands which compute something take."""
+    group = parser.add_argument_group("common flags")
+    add_zoo_flag(group)
+    group.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where tensors live (default: auto, cuda when there is one)",
+    )
+    group.add_argument("--seed", type=natural, default=0, help="seed of every draw (default: 0)")
+    group.add_argument(
+        "--json", metavar="PATH", help="also write the result here; - is standard output"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what would run and what is done already"
+    )
+    add_launch_flags(parser)
+
+
+def add_zoo_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--zoo`, which defaults to the environment variable ZOO, then to ./zoo."""
+    parser.add_argument(
+        "--zoo",
+        type=Path,
+        metavar="DIR",
+        default=Path(os.environ.get("ZOO") or "zoo"),
+        help="checkpoints, results and caches (default: $ZOO, else ./zoo)",
+    )
+
+
+def add_launch_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose where the items of a sweep run."""
+    group = parser.add_argument_group("where it runs")
+    group.add_argument(
+        "--cluster",
+        choices=("inline", "local", "slurm"),
+        default="inline",
+        help="this process, processes of this machine, or SLURM job arrays (default: inline)",
+    )
+    group.add_argument(
+        "--jobs", type=positive, default=2, metavar="N", help="local: processes at once (default 2)"
+    )
+    group.add_argument(
+        "--threads",
+        type=positive,
+        default=None,
+        metavar="N",
+        help="CPU threads per process (default: all cores; with --cluster local, cores / jobs). "
+        "The same number gives the same bits everywhere",
+    )
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number from 1."""
+    number = natural(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return number
+
+
+def natural(text: str) -> int:
+    """An argparse type: a whole number from 0."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return number
+
+
+def choose(name: str, known: Iterable[str], what: str) -> str:
+    """Return `name` if it is in `known`; else raise `UserError` with the close matches."""
+    names = list(known)
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names[:20])}"
+    raise UserError(f"unknown {what} {name!r}; {hint}")
+
+
+def run_command(
+    main: Callable[[list[str] | None], None], argv: list[str] | None = None
+) -> NoReturn:
+    """Run `main` and exit: 0 on success, 2 on a user's mistake (one line), 1 on a failure."""
+    sys.exit(_exit_code(main, argv))
+
+
+def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
+    try:
+        main(argv)
+        sys.stdout.flush()
+    except UserError as error:
+        return _fail(2, str(error))
+    except SweepError as error:
+        return _fail(1, str(error))
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted; the same command continues from what is done")
+    except BrokenPipeError:
+        # The reader of our standard output is gone; keep the interpreter from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            where = error.filename or "the zoo"
+            return _fail(2, f"no room left while writing {where}: free some space and run again")
+        if error.errno in _NO_PERMISSION:
+            return _fail(2, f"no permission for {error.filename}: {error.strerror}")
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _fail(code: int, message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code

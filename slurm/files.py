@@ -1,0 +1,80 @@
+"""Files that many jobs on one shared filesystem can write at once: whole or not at all."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slurm.errors import UserError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name` if it can safely be one path component; else raise `UserError`."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{what} {name!r} is not usable as a file name: use 1 to 128 letters, digits, "
+            "'.', '_', '+' or '-', starting with a letter or a digit"
+        )
+    return name
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success fsync it and rename it onto `path`.
+
+    On an exception the temporary file is removed and `path` is untouched. Two writers of the
+    same path never see each other's bytes: the last rename wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Atomically replace `path` by `content`."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Atomically replace `path` by `content` as UTF-8, line endings untouched."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def check_writable(directory: Path) -> None:
+    """Create `directory` and prove that a file can be written there, or raise `UserError`."""
+    probe = directory / f".write-test.{os.getpid()}.{secrets.token_hex(4)}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {directory}: {error.strerror}; choose another place with --zoo "
+            "or the environment variable ZOO"
+        ) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network filesystems refuse to sync a directory; the rename is still atomic
+    finally:
+        os.close(descriptor)

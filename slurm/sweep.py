@@ -1,0 +1,110 @@
+"""A sweep: items of work that each leave one result file, and the order in which they can run.
+
+An item is done when its own result file exists and is whole; nothing else is trusted. A sweep is
+named by its goals: what the goals need is found by walking `needs`, and what is needed only by
+finished items is never computed again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one item asks of a machine; SLURM reads it, the other back ends run one process."""
+
+    gpus: int = 0  # per node
+    nodes: int = 1
+    tasks_per_node: int = 1  # processes per node: one per GPU for distributed training
+    minutes: int = 240
+
+
+class Item(Protocol):
+    """One unit of work: a frozen, picklable dataclass defined at module level.
+
+    `run` computes and atomically writes the result. It may be run twice, even at the same time,
+    and must leave the same bytes.
+    """
+
+    @property
+    def stage(self) -> str:
+        """What kind of work this is; the items of a stage make one job array."""
+
+    @property
+    def key(self) -> str:
+        """A unique, readable name, such as `resnet50/voc07_svm/feature5`."""
+
+    @property
+    def needs(self) -> tuple["Item", ...]:
+        """Items whose results `run` reads."""
+
+    @property
+    def resources(self) -> Resources:
+        """What a process that runs this needs."""
+
+    def done(self) -> bool:
+        """Whether the result file is there and whole (cheap: 60,000 of these are asked at once)."""
+
+    def run(self) -> None:
+        """Compute and write the result."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Missing items that can run side by side once the stages before are finished."""
+
+    name: str
+    resources: Resources
+    items: tuple[Item, ...] = field(repr=False)
+
+
+def missing_stages(goals: Sequence[Item]) -> list[Stage]:
+    """The stages to run, in order, so that all `goals` are done; empty when they are."""
+    depth: dict[str, int] = {}
+    items: dict[str, Item] = {}
+
+    def visit(item: Item) -> int:
+        """Number of stages before `item`, or -1 when it is done already."""
+        if item.key not in depth:
+            if item.done():
+                depth[item.key] = -1
+            else:
+                depth[item.key] = 1 + max((visit(need) for need in item.needs), default=-1)
+                items[item.key] = item
+        return depth[item.key]
+
+    for goal in goals:
+        visit(goal)
+    groups: dict[tuple[int, str, Resources], list[Item]] = {}
+    for key, item in items.items():
+        groups.setdefault((depth[key], item.stage, item.resources), []).append(item)
+    return [
+        Stage(name, resources, tuple(members))
+        for (_, name, resources), members in sorted(groups.items(), key=lambda group: group[0][:2])
+    ]
+
+
+def run_item(item: Item) -> None:
+    """Run `item` unless it is done; what it needs must be there, and its result must be left."""
+    if item.done():
+        return
+    for need in item.needs:
+        if not need.done():
+            raise RuntimeError(f"{item.key} needs the result of {need.key}, which is missing")
+    item.run()
+    if not item.done():
+        raise RuntimeError(f"{item.key} ran but left no valid result")
+
+
+def describe(goals: Sequence[Item]) -> str:
+    """What `--dry-run` prints: each stage with its missing items, or that all is done."""
+    stages = missing_stages(goals)
+    done = sum(goal.done() for goal in goals)
+    lines = [f"{done} of {len(goals)} results are done"]
+    for stage in stages:
+        lines.append(f"{stage.name}: {len(stage.items)} to run")
+        lines += [f"  {item.key}" for item in stage.items[:20]]
+        if len(stage.items) > 20:
+            lines.append(f"  ... and {len(stage.items) - 20} more")
+    return "\n".join(lines)
