@@ -1,5 +1,6 @@
 """Where the items of a sweep run: in this process, in processes of this machine, or on SLURM."""
 
+import argparse
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,3 +54,8 @@ def _run_inline(goals: Sequence[Item]) -> None:
         raise roots[0]
     if failures:
         raise SweepError({key: str(error) for key, error in failures.items()})
+
+
+def launch_from(args: argparse.Namespace) -> Launch:
+    """The launch that the flags of `slurm.cli.add_common_flags` describe."""
+    return Launch(args.cluster, args.jobs, args.threads, args.zoo / "logs")
