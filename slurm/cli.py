@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from slurm.errors import SweepError, UserError
+from slurm.stop import Stopped
 
+STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -129,6 +131,8 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
         return _fail(2, str(error))
     except SweepError as error:
         return _fail(1, str(error))
+    except Stopped as stopped:
+        return _fail(STOPPED, str(stopped))
     except KeyboardInterrupt:
         return _fail(130, "interrupted; the same command continues from what is done")
     except BrokenPipeError:

@@ -1,0 +1,44 @@
+"""A polite stop: a scheduler's warning signal becomes a question that long items ask.
+
+SLURM sends SIGUSR2 before a time limit (submitit's default signal) and SIGTERM on preemption. A
+long item calls `stop_requested()` after each step, saves its state when the answer is yes, and
+raises `Stopped`; whoever started it runs it again later, and it continues from what it saved.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
+
+_requested = threading.Event()
+
+
+class Stopped(Exception):
+    """The item saved its progress and stopped because it was asked to; run it again."""
+
+
+def stop_requested() -> bool:
+    """Whether one of `SIGNALS` arrived inside `polite_stop`."""
+    return _requested.is_set()
+
+
+@contextmanager
+def polite_stop() -> Iterator[None]:
+    """Turn `SIGNALS` into `stop_requested()` within the block; main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _requested.clear()
+    before = {number: signal.signal(number, _request) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _request(number: int, frame: FrameType | None) -> None:
+    _requested.set()
