@@ -5,6 +5,7 @@ values are in 0..100 at full float precision.
 """
 
 import datetime
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -227,3 +228,9 @@ class Clock:
 def environment() -> dict[str, Any]:
     """The fields of a record that describe the machine: versions, commit, host."""
     return {"versions": versions(), "commit": commit(), "host": platform.node() or sys.platform}
+
+
+def key_of(*parts: object) -> str:
+    """A short stable key of what a result depends on; dataclasses and structs are spelled out."""
+    content = msgspec.json.encode(parts, order="deterministic")
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

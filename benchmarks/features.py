@@ -1,0 +1,166 @@
+"""Frozen trunk -> pooled features of every tap on disk, in one forward pass per image.
+
+The files are those that MMSelfSup and VISSL users have: `voc07_trainval_feat5.npy` (float32,
+N x D) beside `train_labels.npy`. They are a cache under a key of weights, transform and data: a
+changed checkpoint or dataset is another folder, never a silent hit.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
+
+import msgspec
+
+from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
+from benchmarks.results import Split, key_of
+from benchmarks.trunks import Trunk
+from slurm.files import atomic_path, write_bytes
+from slurm.progress import progress
+from slurm.sweep import Item, Resources
+
+if TYPE_CHECKING:
+    from benchmarks.backbones import Backbone
+    from benchmarks.cards import Card
+    from benchmarks.datasets.splits import Dataset, ImageSplit
+
+LABEL_FILES = {"trainval": "train_labels.npy", "test": "test_labels.npy"}
+BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
+
+
+@lru_cache(maxsize=16)
+def load_dataset(name: str, folder: Path) -> "Dataset":
+    """Read a dataset's lists once per process."""
+    from benchmarks.datasets.catalog import DATASETS
+
+    return DATASETS[name](folder)
+
+
+def fingerprints(name: str, folder: Path) -> dict[str, Split]:
+    """The fingerprint of each split of a dataset."""
+    splits = load_dataset(name, folder).splits
+    return {split: images.fingerprint() for split, images in splits.items()}
+
+
+@dataclass(frozen=True)
+class ExtractVoc:
+    """Extract VOC2007 trainval and test features of every tap into `directory`."""
+
+    trunk: Trunk
+    data: Path  # VOCdevkit/VOC2007
+    image: ImageTransform
+    pooled_size: int
+    splits: tuple[Split, ...]  # fingerprints of trainval and test
+
+    stage: ClassVar[str] = "extract"
+    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @cached_property
+    def directory(self) -> Path:
+        """Where the files lie once the item is done."""
+        checkpoint = self.trunk.checkpoint
+        inputs = (checkpoint.weights, checkpoint.arch, checkpoint.sobel, self.trunk.amp)
+        key = key_of("voc07", *inputs, self.image, self.pooled_size, self.splits)
+        return self.trunk.zoo / "features" / checkpoint.name / f"voc07-{key}"
+
+    @property
+    def key(self) -> str:
+        """Name of the item."""
+        return f"{self.trunk.checkpoint.name}/features/{self.directory.name}"
+
+    @property
+    def resources(self) -> Resources:
+        """One GPU where there is one."""
+        return Resources(gpus=int(self.trunk.device != "cpu"))
+
+    def done(self) -> bool:
+        """The marker is written last."""
+        return (self.directory / "complete.json").exists()
+
+    def run(self) -> None:
+        """Write the label files, then one feature file per split and tap, then the marker."""
+        import numpy as np
+
+        from benchmarks.registry import load_backbone
+
+        dataset = load_dataset("voc07", self.data)
+        backbone, card = load_backbone(self.trunk.zoo, self.trunk.ckpt, self.trunk.seed)
+        for split, images in dataset.splits.items():
+            with atomic_path(self.directory / LABEL_FILES[split]) as temporary:
+                with temporary.open("wb") as file:
+                    np.save(file, images.labels)
+            files = {
+                tap.name: feature_file(self.directory, split, tap.name) for tap in backbone.taps
+            }
+            if not all(file.exists() for file in files.values()):
+                self._extract(backbone, card, images, files)
+        classes = dataset.splits["trainval"].classes
+        write_bytes(self.directory / "classes.json", msgspec.json.encode(classes) + b"\n")
+        write_bytes(self.directory / "complete.json", b"{}\n")
+
+    def _extract(
+        self, backbone: "Backbone", card: "Card", images: "ImageSplit", files: dict[str, Path]
+    ) -> None:
+        """Stream `images` through the trunk; memory holds one batch whatever the number of taps.
+
+        Plain writes rather than a memory map, since a full disk kills a mapped process.
+        """
+        import numpy as np
+        import torch
+
+        from benchmarks.devices import resolve_device
+        from benchmarks.images import build_transform, load_batches
+        from benchmarks.pooling import pool
+
+        device = resolve_device(self.trunk.device)
+        backbone = backbone.to(device)
+        batches = load_batches(
+            images,
+            build_transform(self.image, card.mean, card.std),
+            np.arange(len(images.paths)),
+            batch_size=BATCH,
+            seed=self.trunk.seed,
+            epoch=0,
+            workers=self.trunk.workers,
+        )
+        with ExitStack() as stack:
+            temporaries = {
+                tap: stack.enter_context(atomic_path(path)) for tap, path in files.items()
+            }
+            opened = {
+                tap: stack.enter_context(path.open("wb")) for tap, path in temporaries.items()
+            }
+            bar = stack.enter_context(progress(desc=self.key, total=len(images.paths), unit="img"))
+            for number, (pixels, _) in enumerate(batches):
+                with torch.inference_mode(), torch.autocast(device.type, enabled=self.trunk.amp):
+                    pooled = pool(backbone(pixels.to(device)), self.pooled_size)
+                for tap, values in pooled.items():
+                    rows = values.float().cpu().numpy()
+                    if number == 0:
+                        _write_header(opened[tap], (len(images.paths), rows.shape[1]))
+                    opened[tap].write(rows.tobytes())
+                bar.update(len(pixels))
+            for file in opened.values():
+                file.flush()
+
+
+def feature_file(directory: Path, split: str, tap: str) -> Path:
+    """`voc07_trainval_feat5.npy` for split trainval and tap feature5."""
+    return directory / f"voc07_{split}_feat{tap.removeprefix('feature')}.npy"
+
+
+def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtocol) -> ExtractVoc:
+    """The extraction that `protocol` needs; `UserError` when the data cannot be read."""
+    splits = fingerprints("voc07", data)
+    return ExtractVoc(
+        trunk, data, protocol.image, protocol.pooled_size, (splits["trainval"], splits["test"])
+    )
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
+    """The header of a float32 .npy file of `shape`."""
+    from numpy.lib import format as npy
+
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(file, header)
