@@ -60,8 +60,7 @@ class ExtractVoc:
     def directory(self) -> Path:
         """Where the files lie once the item is done."""
         checkpoint = self.trunk.checkpoint
-        inputs = (checkpoint.weights, checkpoint.arch, checkpoint.sobel, self.trunk.amp)
-        key = key_of("voc07", *inputs, self.image, self.pooled_size, self.splits)
+        key = key_of("voc07", self.trunk.inputs(), self.image, self.pooled_size, self.splits)
         return self.trunk.zoo / "features" / checkpoint.name / f"voc07-{key}"
 
     @property
@@ -87,9 +86,9 @@ class ExtractVoc:
         dataset = load_dataset("voc07", self.data)
         backbone, card = load_backbone(self.trunk.zoo, self.trunk.ckpt, self.trunk.seed)
         for split, images in dataset.splits.items():
-            with atomic_path(self.directory / LABEL_FILES[split]) as temporary:
-                with temporary.open("wb") as file:
-                    np.save(file, images.labels)
+            labels = self.directory / LABEL_FILES[split]
+            with atomic_path(labels) as temporary, temporary.open("wb") as file:
+                np.save(file, images.labels)
             files = {
                 tap.name: feature_file(self.directory, split, tap.name) for tap in backbone.taps
             }

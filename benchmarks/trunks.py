@@ -17,6 +17,14 @@ class Trunk:
     device: str = "auto"
     workers: int = 0  # processes that decode images, per process that trains
     amp: bool = False  # half-precision forward of the frozen trunk
+    mean: tuple[float, ...] = ()  # of the pixels, from the card
+    std: tuple[float, ...] = ()
+
+    def inputs(self) -> tuple[object, ...]:
+        """All that the features of an image depend on, for a cache key or a result's name."""
+        checkpoint = self.checkpoint
+        trunk = (checkpoint.weights, checkpoint.arch, checkpoint.sobel)
+        return (*trunk, self.mean, self.std, self.amp)
 
 
 def find_trunk(
@@ -27,4 +35,4 @@ def find_trunk(
 
     card = registry.resolve(zoo, ckpt, seed)
     checkpoint = Checkpoint(card.name, card.arch, card.weights, card.sobel, card.config)
-    return Trunk(zoo, ckpt, checkpoint, seed, device, workers, amp)
+    return Trunk(zoo, ckpt, checkpoint, seed, device, workers, amp, card.mean, card.std)
