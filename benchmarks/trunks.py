@@ -1,9 +1,12 @@
 """Which frozen trunk a benchmark measures; light, so that planning needs no torch."""
 
+import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.results import Checkpoint
+from slurm.cli import natural
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,46 @@ class Trunk:
         return (*trunk, self.mean, self.std, self.amp)
 
 
-def find_trunk(
-    zoo: Path, ckpt: str, *, seed: int, device: str, workers: int = 0, amp: bool = False
-) -> Trunk:
-    """The trunk that `--ckpt` names; `UserError` when there is none."""
+def add_trunk_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name a trunk and how its forward pass runs."""
+    parser.add_argument(
+        "--ckpt",
+        required=True,
+        help="a registered name, a checkpoint file, or random:ARCH (random:sobel_ARCH)",
+    )
+    add_forward_flags(parser)
+
+
+def add_forward_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how images reach the trunk and how it computes."""
+    parser.add_argument(
+        "--workers",
+        type=natural,
+        default=min(8, (os.cpu_count() or 1) // 2),
+        metavar="N",
+        help="processes that decode images, per training process (default: half the cores, "
+        "at most 8; the result does not depend on it)",
+    )
+    parser.add_argument(
+        "--amp", action="store_true", help="half-precision forward of the trunk (recorded)"
+    )
+
+
+def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
+    """The trunk that `--ckpt` (or `ckpt`) names; `UserError` when there is none."""
     from benchmarks import registry
 
-    card = registry.resolve(zoo, ckpt, seed)
+    name = ckpt or args.ckpt
+    card = registry.resolve(args.zoo, name, args.seed)
     checkpoint = Checkpoint(card.name, card.arch, card.weights, card.sobel, card.config)
-    return Trunk(zoo, ckpt, checkpoint, seed, device, workers, amp, card.mean, card.std)
+    return Trunk(
+        zoo=args.zoo,
+        ckpt=name,
+        checkpoint=checkpoint,
+        seed=args.seed,
+        device=args.device,
+        workers=args.workers,
+        amp=args.amp,
+        mean=card.mean,
+        std=card.std,
+    )

@@ -1,0 +1,58 @@
+"""The end that every benchmark command shares: plan, run, and show the records."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks import results
+from slurm.executor import launch_from, run_sweep
+from slurm.files import check_writable, write_bytes
+from slurm.sweep import Item, describe
+
+
+class Goal(Item, Protocol):
+    """An item that leaves a result record."""
+
+    @property
+    def result(self) -> Path:
+        """The record."""
+
+
+def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
+    """Run what the goals miss (or say what that is), then write `--json` and a summary line."""
+    if args.dry_run:
+        print(describe(goals))
+        return
+    check_writable(args.zoo)
+    run_sweep(goals, launch_from(args))
+    records = [goal.result for goal in goals]
+    if args.json:
+        contents = [path.read_bytes().rstrip(b"\n") for path in records]
+        content = contents[0] if len(contents) == 1 else b"[" + b",\n".join(contents) + b"]"
+        if args.json == "-":
+            sys.stdout.buffer.write(content + b"\n")
+            sys.stdout.buffer.flush()
+        else:
+            write_bytes(Path(args.json), content + b"\n")
+    for path in records:
+        print(summary(results.read_record(path)), f"[{path}]", file=sys.stderr)
+
+
+def summary(record: results.Record) -> str:
+    """One line of a record's figures."""
+    head = f"{record.checkpoint.name} {record.benchmark}"
+    if isinstance(record, results.ProbeRecord):
+        cells = [f"{tap} {head.top1:.2f}" for tap, head in record.heads.items()]
+    elif isinstance(record, results.VocSvmRecord):
+        cells = [f"{tap} {layer.map:.2f}" for tap, layer in record.layers.items()]
+        cells.append(f"(best: {record.best_layer})")
+    elif isinstance(record, results.LowShotRecord):
+        cells = [
+            f"{tap} " + " ".join(f"k={k} {shot.mean:.2f}" for k, shot in layer.shots.items())
+            for tap, layer in record.layers.items()
+        ]
+    else:
+        cells = []
+    return f"{head}: {', '.join(cells)}"

@@ -1,0 +1,102 @@
+"""Linear probes on a frozen trunk: heads on feature1..feature5, or one on the pooled last stage.
+
+python -m benchmarks.linear_probe --ckpt NAME --protocol NAME --data DIR
+
+The published schedules are 28 to 100 epochs on ImageNet, Places205 and iNaturalist 2018; progress
+is saved, so that a killed run continues bit for bit.
+"""
+
+import argparse
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks import results
+from benchmarks.commands import finish_command
+from benchmarks.features import fingerprints
+from benchmarks.protocols import PROTOCOLS, LinearProtocol
+from benchmarks.results import Split
+from benchmarks.trunks import Trunk, add_trunk_flags, find_trunk
+from slurm.cli import Parser, add_common_flags, choose, run_command
+from slurm.sweep import Item, Resources
+
+LINEAR_PROTOCOLS = {
+    name: protocol for name, protocol in PROTOCOLS.items() if isinstance(protocol, LinearProtocol)
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Train the heads of one protocol on one trunk and write the result record."""
+
+    trunk: Trunk
+    data: Path  # the folder of the protocol's dataset
+    protocol: LinearProtocol
+    splits: tuple[Split, Split]  # fingerprints of train and val
+
+    stage: ClassVar[str] = "probe"
+    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @cached_property
+    def _file_stem(self) -> str:
+        key = results.key_of(self.trunk.inputs(), self.trunk.seed, self.protocol, self.splits)
+        return f"{self.protocol.name}-{key}"
+
+    @property
+    def result(self) -> Path:
+        """The record."""
+        folder = self.trunk.zoo / "results" / self.trunk.checkpoint.name
+        return folder / self.protocol.benchmark / f"{self._file_stem}.json"
+
+    @property
+    def state(self) -> Path:
+        """What an interrupted run continues from; removed when the record is written."""
+        return self.trunk.zoo / "state" / self.trunk.checkpoint.name / f"{self._file_stem}.pt"
+
+    @property
+    def key(self) -> str:
+        """Name of the item."""
+        return f"{self.trunk.checkpoint.name}/{self.protocol.benchmark}/{self.protocol.name}"
+
+    @property
+    def resources(self) -> Resources:
+        """All GPUs that a node is given; one process each."""
+        return Resources(gpus=int(self.trunk.device != "cpu"))
+
+    def done(self) -> bool:
+        """Whether the record is there and whole."""
+        return results.is_whole(self.result)
+
+    def run(self) -> None:
+        """Train, evaluate and write the record."""
+        from benchmarks.probes import train_probe
+
+        train_probe(self)
+
+
+def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:
+    """The probe of `trunk` by `protocol`; `UserError` when the dataset cannot be read."""
+    splits = fingerprints(protocol.dataset, data)
+    return Probe(trunk, data, protocol, (splits["train"], splits["val"]))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = Parser(prog="python -m benchmarks.linear_probe", description=__doc__ or "")
+    parser.add_argument(
+        "--protocol", required=True, metavar="NAME", help=f"one of {', '.join(LINEAR_PROTOCOLS)}"
+    )
+    parser.add_argument(
+        "--data", required=True, type=Path, metavar="DIR", help="folder of the protocol's dataset"
+    )
+    add_trunk_flags(parser)
+    add_common_flags(parser)
+    args: argparse.Namespace = parser.parse_args(argv)
+    protocol = LINEAR_PROTOCOLS[choose(args.protocol, LINEAR_PROTOCOLS, "linear-probe protocol")]
+    item = probe_item(find_trunk(args), args.data, protocol)
+    finish_command(args, [item])
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,302 @@
+"""The training loop of the linear probes: one frozen forward pass per image for all heads.
+
+The trunk stays in evaluation mode, as in all published protocols. The order of images, the random
+crops and the initial heads depend on the seed alone, so a run that continues from its state file
+ends in the same bits as one that was never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks import results
+from benchmarks.devices import resolve_device
+from benchmarks.features import load_dataset
+from benchmarks.heads import Heads, parameter_groups
+from benchmarks.images import build_transform, load_batches
+from benchmarks.linear_probe import Probe
+from benchmarks.metrics import topk_correct
+from benchmarks.pooling import pool
+from benchmarks.protocols import LinearProtocol
+from benchmarks.registry import load_backbone
+from slurm import distributed
+from slurm.distributed import World, find_world, process_group
+from slurm.errors import UserError
+from slurm.files import atomic_path
+from slurm.progress import progress, say
+from slurm.stop import Stopped, polite_stop, stop_requested
+
+SAVE_SECONDS = 600.0  # between two saves of the state within an epoch
+Scores = dict[str, tuple[float, float]]  # tap -> top-1, top-5 in percent
+
+
+def train_probe(item: Probe) -> None:
+    """Run `item` in this process, or as one of the processes of a distributed run."""
+    world = find_world()
+    device = resolve_device(item.trunk.device, world.local_rank)
+    with polite_stop(), process_group(world, device):
+        run = ProbeRun(item, world, device)
+        run.resume()
+        while run.epoch < item.protocol.epochs:
+            run.train_epoch()
+        if world.first:
+            results.write(item.result, run.record())
+            item.state.unlink(missing_ok=True)
+        distributed.barrier()
+
+
+class ProbeRun:
+    """One probe in progress: `epoch` and `step` say where it stands."""
+
+    def __init__(self, item: Probe, world: World, device: torch.device) -> None:
+        self.item = item
+        self.protocol = item.protocol
+        self.clock = results.Clock()
+        self.rank, self.processes = world.rank, world.size
+        self.device = device
+        if self.protocol.batch_size % self.processes:
+            raise UserError(
+                f"{self.protocol.name} has batches of {self.protocol.batch_size} images, which "
+                f"{self.processes} processes cannot share equally: use a divisor of it"
+            )
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.dataset = load_dataset(self.protocol.dataset, item.data)
+        trunk = item.trunk
+        self.backbone, card = load_backbone(trunk.zoo, trunk.ckpt, trunk.seed)
+        self.backbone.to(self.device)
+        self.train_transform = build_transform(self.protocol.train, card.mean, card.std)
+        self.test_transform = build_transform(self.protocol.test, card.mean, card.std)
+        self.heads = self._new_heads()
+        self.optimizer = torch.optim.SGD(
+            parameter_groups(self.heads, self.protocol.weight_decay),
+            lr=self.protocol.learning_rate,
+            momentum=self.protocol.momentum,
+            nesterov=self.protocol.nesterov,
+        )
+        self.trained = self._distributed(self.heads)
+        self.epoch = 0  # finished epochs
+        self.step = 0  # finished steps of the next epoch
+        self.history: list[Scores] = []
+        self.seconds = 0.0  # of the runs that this one continues
+        self.saved = time.monotonic()
+
+    def _new_heads(self) -> Heads:
+        side = self.protocol.test.crop
+        sample = self.features(torch.zeros(1, 3, side, side))
+        channels = {tap.name: tap.channels for tap in self.backbone.taps}
+        channels["avgpool"] = self.backbone.taps[-1].channels
+        classes = len(self.dataset.splits["train"].classes)
+        heads = Heads(channels, sample, classes, self.protocol, self.item.trunk.seed)
+        return heads.to(self.device)
+
+    def _distributed(self, heads: Heads) -> torch.nn.Module:
+        if self.processes == 1:
+            return heads
+        devices = [self.device] if self.device.type == "cuda" else None
+        # The statistics of normalisation are equal everywhere already.
+        return torch.nn.parallel.DistributedDataParallel(
+            heads, device_ids=devices, broadcast_buffers=False
+        )
+
+    @torch.no_grad()
+    def features(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Pooled taps of a batch, float32: (N, 3, H, W) -> {tap: (N, D)}."""
+        with torch.autocast(self.device.type, enabled=self.item.trunk.amp):
+            maps = self.backbone(pixels.to(self.device, non_blocking=True))
+        if self.protocol.taps == "avgpool":
+            last = maps[self.backbone.taps[-1].name]
+            return {"avgpool": last.float().mean((2, 3))}
+        return {
+            tap: values.float() for tap, values in pool(maps, self.protocol.pooled_size).items()
+        }
+
+    def order(self) -> NDArray[np.int64]:
+        """This epoch's images, padded by its first ones so that all processes have as many."""
+        count = len(self.dataset.splits["train"].paths)
+        draws = np.random.default_rng([self.item.trunk.seed, self.epoch])
+        order = draws.permutation(count)
+        return np.resize(order, math.ceil(count / self.processes) * self.processes)
+
+    def train_epoch(self) -> None:
+        """Train the rest of an epoch, evaluate, and save."""
+        protocol, split = self.protocol, self.dataset.splits["train"]
+        _set_learning_rate(self.optimizer, protocol, self.epoch)
+        order = self.order()
+        steps = math.ceil(len(order) / protocol.batch_size)
+        mine = order[self.step * protocol.batch_size :]
+        # Contiguous batches of the whole run, of which each process takes every n-th image.
+        mine = mine[self.rank :: self.processes]
+        batches = load_batches(
+            split,
+            self.train_transform,
+            mine,
+            batch_size=protocol.batch_size // self.processes,
+            seed=self.item.trunk.seed,
+            epoch=self.epoch,
+            workers=self.item.trunk.workers,
+        )
+        labels = torch.from_numpy(split.labels.astype(np.int64))
+        self.trained.train()
+        loss = 0.0
+        for pixels, indices in self._bar(batches, steps):
+            loss = self._train_step(pixels, labels[indices])
+            self.step += 1
+            self._pause_if_asked(last=self.step == steps)
+        self.history.append(self.evaluate())
+        self.epoch += 1
+        self.step = 0
+        self._report(loss)
+        self.save()
+
+    def _bar(
+        self, batches: Iterator[tuple[Tensor, Tensor]], steps: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches behind one bar over the whole run, so that its ETA is the run's."""
+        total = self.protocol.epochs * steps
+        done = self.epoch * steps + self.step
+        quiet = self.rank > 0
+        with progress(desc=self.item.key, total=total, initial=done, disable=quiet) as bar:
+            for batch in batches:
+                yield batch
+                bar.update()
+
+    def _train_step(self, pixels: Tensor, labels: Tensor) -> float:
+        labels = labels.to(self.device)
+        logits = self.trained(self.features(pixels))
+        # The heads share no parameter, so the sum trains each as if it were alone.
+        losses = [F.cross_entropy(values, labels) for values in logits.values()]
+        loss = torch.stack(losses).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach().item() / len(losses)
+
+    def evaluate(self) -> Scores:
+        """Top-1 and top-5 of every head on the whole val split, in percent."""
+        split = self.dataset.splits["val"]
+        mine = np.arange(len(split.paths))[self.rank :: self.processes]
+        labels = torch.from_numpy(split.labels.astype(np.int64))
+        batches = load_batches(
+            split,
+            self.test_transform,
+            mine,
+            batch_size=max(1, 256 // self.processes),
+            seed=self.item.trunk.seed,
+            epoch=0,
+            workers=self.item.trunk.workers,
+        )
+        self.trained.eval()
+        correct = {tap: torch.zeros(2, dtype=torch.int64) for tap in self.heads.heads}
+        with torch.no_grad():
+            for pixels, indices in batches:
+                for tap, values in self.heads(self.features(pixels)).items():
+                    correct[tap] += torch.tensor(
+                        topk_correct(values.cpu(), labels[indices], (1, 5))
+                    )
+        counts = torch.stack(list(correct.values())).to(self.device)
+        if dist.is_initialized():
+            dist.all_reduce(counts)
+        percent = 100.0 * counts.double().cpu() / len(split.paths)
+        return {tap: (row[0].item(), row[1].item()) for tap, row in zip(correct, percent)}
+
+    def _report(self, loss: float) -> None:
+        if self.rank == 0:
+            cells = " ".join(f"{tap} {top1:.2f}" for tap, (top1, _) in self.history[-1].items())
+            say(
+                f"{self.item.key}: epoch {self.epoch}/{self.protocol.epochs} loss {loss:.4f} {cells}"
+            )
+
+    def _pause_if_asked(self, *, last: bool) -> None:
+        """Save now and then; save and stop when the scheduler asks, all processes together."""
+        if distributed.any_true(stop_requested(), self.device) and not last:
+            self.save()
+            raise Stopped(f"{self.item.key}: saved at epoch {self.epoch}, step {self.step}")
+        if time.monotonic() - self.saved > SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Write the state; every process holds the same, the first one writes it."""
+        self.saved = time.monotonic()
+        if self.rank:
+            return
+        state = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds + self.clock.seconds(),
+            "history": self.history,
+            "heads": self.heads.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_path(self.item.state) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self) -> None:
+        """Continue from the state file, if there is a readable one."""
+        state = _read_state(self.item.state)
+        if state is not None:
+            self.heads.load_state_dict(state["heads"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch, self.step = state["epoch"], state["step"]
+            self.history, self.seconds = state["history"], state["seconds"]
+            say(f"{self.item.key}: continues at epoch {self.epoch}, step {self.step}")
+        distributed.barrier()
+
+    def record(self) -> results.ProbeRecord:
+        """The result: figures of the last epoch, the best epoch beside them."""
+        item, protocol = self.item, self.protocol
+        notes = [f"{self.processes} processes"] if self.processes > 1 else []
+        notes += ["half-precision forward"] if item.trunk.amp else []
+        return results.ProbeRecord(
+            benchmark=protocol.benchmark,
+            protocol=protocol.name,
+            protocol_version=protocol.version,
+            variant=protocol.variant,
+            settings=msgspec.to_builtins(protocol),
+            checkpoint=item.trunk.checkpoint,
+            data={"train": item.splits[0], "val": item.splits[1]},
+            seed=item.trunk.seed,
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            started=self.clock.started,
+            seconds=self.seconds + self.clock.seconds(),
+            notes=tuple(notes),
+            heads={tap: _head(tap, self.history) for tap in self.heads.heads},
+            epochs=protocol.epochs,
+            **results.environment(),
+        )
+
+
+def _head(tap: str, history: list[Scores]) -> results.Head:
+    top1 = [scores[tap][0] for scores in history]
+    best = int(np.argmax(top1))
+    last = history[-1][tap]
+    return results.Head(last[0], last[1], top1[best], best + 1, tuple(top1))
+
+
+def _set_learning_rate(
+    optimizer: torch.optim.Optimizer, protocol: LinearProtocol, epoch: int
+) -> None:
+    drops = sum(epoch >= milestone for milestone in protocol.milestones)
+    for group in optimizer.param_groups:
+        group["lr"] = protocol.learning_rate * protocol.gamma**drops
+
+
+def _read_state(path: Path) -> dict[str, object] | None:
+    """The saved state, or None when there is none; a damaged one is said and not used."""
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        say(f"{path} cannot be read ({error}): starting from the first epoch")
+        return None
+    return state
