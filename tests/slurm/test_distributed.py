@@ -1,0 +1,135 @@
+"""Who a process is, by launcher, and that the collectives agree among real processes."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from slurm.distributed import World, find_world, first_host
+from slurm.errors import UserError
+
+
+def test_no_launcher_means_one_process() -> None:
+    assert find_world({}) == World(rank=0, size=1, local_rank=0)
+    assert find_world({}).first
+
+
+def test_torchrun() -> None:
+    env = {
+        "RANK": "5",
+        "WORLD_SIZE": "8",
+        "LOCAL_RANK": "1",
+        "MASTER_ADDR": "node7",
+        "MASTER_PORT": "4242",
+    }
+    assert find_world(env) == World(5, 8, 1, "node7", 4242)
+
+
+def test_srun_processes_of_a_step_meet_at_its_first_host() -> None:
+    env = {
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "1",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_STEP_NODELIST": "gpu[07-08]",
+        "SLURM_JOB_ID": "123",
+        "SLURM_STEP_ID": "0",
+    }
+    world = find_world(env)
+    assert (world.rank, world.size, world.local_rank, world.address) == (3, 4, 1, "gpu07")
+    other_rank = find_world({**env, "SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    assert other_rank.port == world.port
+    assert 1024 < world.port < 65536
+    assert find_world({**env, "SLURM_JOB_ID": "124"}).port != world.port
+    assert find_world({**env, "MASTER_PORT": "99"}).port == 99
+
+
+def test_batch_script_without_srun_is_one_process() -> None:
+    # sbatch --ntasks=8 sets these in the batch script itself, where only one Python runs.
+    env = {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "1", "SLURM_LOCALID": "0"}
+    assert find_world(env).size == 1
+
+
+def test_submitit_local() -> None:
+    env = {
+        "SUBMITIT_LOCAL_GLOBALID": "1",
+        "SUBMITIT_LOCAL_LOCALID": "1",
+        "SUBMITIT_LOCAL_NTASKS": "2",
+        "SUBMITIT_LOCAL_JOB_ID": "777",
+    }
+    world = find_world(env)
+    assert (world.rank, world.size, world.local_rank) == (1, 2, 1)
+    assert world.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("n[03-05,9],m1", "n03"),
+        ("login", "login"),
+        ("a-b2,c", "a-b2"),
+        ("rack[1,3]-gpu", "rack1-gpu"),
+        ("n[7]", "n7"),
+    ],
+)
+def test_first_host(nodes: str, first: str) -> None:
+    assert first_host(nodes) == first
+
+
+def test_first_host_of_nothing() -> None:
+    with pytest.raises(UserError, match="MASTER_ADDR"):
+        first_host("")
+
+
+@pytest.mark.parametrize("rank", ["2", "-1", "x"])
+def test_impossible_rank(rank: str) -> None:
+    with pytest.raises(UserError, match="RANK"):
+        find_world({"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
+
+
+def test_collectives_among_two_processes(tmp_path: Path) -> None:
+    script = tmp_path / "collectives.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import torch
+            import torch.distributed as dist
+            from slurm.distributed import (
+                any_true, barrier, broadcast, broadcast_object, find_world, mean, process_group
+            )
+
+            world = find_world()
+            device = torch.device("cpu")
+            with process_group(world, device):
+                barrier()
+                assert broadcast(torch.tensor([world.rank + 7])).tolist() == [7]
+                assert broadcast_object({"rank": world.rank}) == {"rank": 0}
+                assert any_true(world.rank == 1, device)
+                assert not any_true(False, device)
+                assert mean(torch.tensor([float(world.rank)])).tolist() == [0.5]
+                assert world.first == (dist.get_rank() == 0)
+            assert not dist.is_initialized()
+            print("agreed", world.rank)
+            """
+        )
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split("\n"))[-2:] == ["agreed 0", "agreed 1"]
+
+
+def test_without_a_group_every_collective_is_the_identity() -> None:
+    import torch
+
+    from slurm import distributed
+
+    device = torch.device("cpu")
+    with distributed.process_group(World(), device):
+        distributed.barrier()
+        assert distributed.any_true(True, device)
+        assert not distributed.any_true(False, device)
+        assert distributed.broadcast_object(3) == 3
+        assert distributed.mean(torch.tensor([2.0])).item() == 2.0
