@@ -1,0 +1,41 @@
+"""ImageNet (ILSVRC 2012): `train/`, `val/` and, where there are any, the lists in `meta/`.
+
+Expected size: 1,281,167 training and 50,000 validation images of 1,000 classes.
+"""
+
+from pathlib import Path
+
+from benchmarks.datasets.lists import (
+    LabelledList,
+    class_names,
+    find_root,
+    first_file,
+    make_dataset,
+    read_list,
+    require_directory,
+    scan_folders,
+)
+from benchmarks.datasets.splits import Dataset
+
+
+def load(folder: Path) -> Dataset:
+    """Read `folder/{train,val}/` by `meta/{train,val}_labeled.txt`, else `meta/{train,val}.txt`.
+
+    Lists hold `relative/path label` (MMSelfSup, OpenSelfSup, Caffe); `val.txt` may list files that
+    lie directly in `val/`. A split without a list is read from its class folders in sorted order.
+    """
+    require_directory(folder, "--data should lead to ImageNet: train/, val/ and perhaps meta/")
+    train = _listed(folder, "train") or scan_folders(folder / "train")
+    val = _listed(folder, "val") or scan_folders(folder / "val", class_names(train))
+    return make_dataset("imagenet", train, folder / "train", val, folder / "val")
+
+
+def _listed(folder: Path, split: str) -> LabelledList | None:
+    meta = folder / "meta"
+    file = first_file([meta / f"{split}_labeled.txt", meta / f"{split}.txt"])
+    if file is None:
+        return None
+    require_directory(folder / split, f"{file} lists the images of this folder")
+    listed = read_list(file)
+    find_root(listed, [folder / split])
+    return listed

@@ -1,0 +1,90 @@
+"""PASCAL VOC 2007 classification: `JPEGImages/` and the lists of `ImageSets/Main/`.
+
+Expected size: 5,011 trainval and 4,952 test images, 20 classes. Labels follow FAIR's
+`create_voc_data_files.py`: VOC's 1, -1 and 0 (difficult only) become 1, 0 and -1 (ignore).
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.datasets.lists import read_lines, require_directory
+from benchmarks.datasets.splits import Dataset, ImageSplit
+from slurm.errors import UserError
+
+_REMEDY = "unpack VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar into one folder"
+_OURS = {"1": 1, "-1": 0, "0": -1}
+
+
+def load(folder: Path) -> Dataset:
+    """Read `folder` = `VOCdevkit/VOC2007`; labels are (N, C) int8: 1, 0, and -1 to ignore.
+
+    Rows are sorted by image id and columns by class name; the classes are those that have a
+    `<class>_trainval.txt` and a `<class>_test.txt`.
+    """
+    require_directory(folder, "--data should lead to VOCdevkit/VOC2007")
+    sets = folder / "ImageSets" / "Main"
+    require_directory(sets, _REMEDY)
+    require_directory(folder / "JPEGImages", _REMEDY)
+    classes = _classes(sets)
+    return Dataset(
+        "voc07",
+        {split: _split(folder, sets, split, classes) for split in ("trainval", "test")},
+    )
+
+
+def _classes(sets: Path) -> tuple[str, ...]:
+    found = {
+        split: {path.name.removesuffix(f"_{split}.txt") for path in sets.glob(f"?*_{split}.txt")}
+        for split in ("trainval", "test")
+    }
+    for split, other in (("trainval", "test"), ("test", "trainval")):
+        for name in sorted(found[split] - found[other]):
+            raise UserError(f"{sets / f'{name}_{other}.txt'} does not exist; {_REMEDY}")
+    if not found["trainval"]:
+        raise UserError(f"{sets} has no list <class>_trainval.txt of any class; {_REMEDY}")
+    return tuple(sorted(found["trainval"]))
+
+
+def _split(folder: Path, sets: Path, split: str, classes: tuple[str, ...]) -> ImageSplit:
+    listed = sets / f"{split}.txt"
+    ids = sorted({line.split()[0] for line in read_lines(listed, _REMEDY) if line.strip()})
+    rows = {image: row for row, image in enumerate(ids)}
+    for image in ids:
+        if "/" in image or "\0" in image:
+            raise UserError(f"{listed}: {image[:80]!r} is not an image id such as 000005")
+    first = folder / "JPEGImages" / f"{ids[0]}.jpg"
+    if not first.is_file():
+        raise UserError(f"{first} of {listed} does not exist; {_REMEDY}")
+    labels = np.stack(
+        [_column(sets / f"{name}_{split}.txt", rows, listed) for name in classes], axis=1
+    )
+    return ImageSplit(
+        folder / "JPEGImages", tuple(f"{image}.jpg" for image in ids), labels, classes
+    )
+
+
+def _column(file: Path, rows: dict[str, int], listed: Path) -> NDArray[np.int8]:
+    """Read one class's `id label` lines; every image of the split must have exactly one label."""
+    column = np.full(len(rows), 2, dtype=np.int8)
+    for number, line in enumerate(read_lines(file, _REMEDY), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        where = f"{file} line {number}"
+        if len(fields) != 2 or fields[1] not in _OURS:
+            raise UserError(
+                f"{where} is {line.strip()[:80]!r}; lines are 'id label', label 1, -1 or 0"
+            )
+        image, label = fields[0], _OURS[fields[1]]
+        if image not in rows:
+            raise UserError(f"{where}: the image {image} is not in {listed}; {_REMEDY}")
+        if column[rows[image]] not in (2, label):
+            raise UserError(f"{where} gives the image {image} a second, different label; keep one")
+        column[rows[image]] = label
+    unlabelled = np.flatnonzero(column == 2)
+    if len(unlabelled):
+        image = list(rows)[int(unlabelled[0])]
+        raise UserError(f"{file} has no label for the image {image} of {listed}; {_REMEDY}")
+    return column
