@@ -211,9 +211,8 @@ class ProbeRun:
     def _report(self, loss: float) -> None:
         if self.rank == 0:
             cells = " ".join(f"{tap} {top1:.2f}" for tap, (top1, _) in self.history[-1].items())
-            say(
-                f"{self.item.key}: epoch {self.epoch}/{self.protocol.epochs} loss {loss:.4f} {cells}"
-            )
+            where = f"epoch {self.epoch}/{self.protocol.epochs}"
+            say(f"{self.item.key}: {where} loss {loss:.4f} {cells}")
 
     def _pause_if_asked(self, *, last: bool) -> None:
         """Save now and then; save and stop when the scheduler asks, all processes together."""
