@@ -3,7 +3,19 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: demo test lint install clean
+DEMO := demo
+DEMO_ZOO := $(DEMO)/zoo
+DEMO_NAME := deepcluster-digits
+DEMO_CKPTS := $(DEMO_NAME),random:sobel_resnet18
+
+.PHONY: demo test lint install clean perf-svm slurm-test
+
+demo: $(STAMP)
+	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
+	$(PY) -m pretrain deepcluster --recipe digits_sobel_resnet18-15e --data $(DEMO)/data/imagenet \
+	  --name $(DEMO_NAME) --resume --zoo $(DEMO_ZOO)
+	$(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data --zoo $(DEMO_ZOO)
+	$(PY) -m reports --zoo $(DEMO_ZOO) --readme $(DEMO_ZOO)/README.md
 
 install: $(STAMP)
 

@@ -195,14 +195,15 @@ class ProbeRun:
             workers=self.item.trunk.workers,
         )
         self.trained.eval()
-        correct = {tap: torch.zeros(2, dtype=torch.int64) for tap in self.heads.heads}
+        correct = {
+            tap: torch.zeros(2, dtype=torch.int64, device=self.device) for tap in self.heads.heads
+        }
         with torch.no_grad():
             for pixels, indices in batches:
-                for tap, values in self.heads(self.features(pixels)).items():
-                    correct[tap] += torch.tensor(
-                        topk_correct(values.cpu(), labels[indices], (1, 5))
-                    )
-        counts = torch.stack(list(correct.values())).to(self.device)
+                truth = labels[indices].to(self.device)
+                for tap, logits in self.heads(self.features(pixels)).items():
+                    correct[tap] += topk_correct(logits, truth, (1, 5))
+        counts = torch.stack(list(correct.values()))
         if dist.is_initialized():
             dist.all_reduce(counts)
         percent = 100.0 * counts.double().cpu() / len(split.paths)

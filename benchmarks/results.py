@@ -142,9 +142,13 @@ class _Kind(msgspec.Struct):
 
 
 def encode(struct: msgspec.Struct) -> bytes:
-    """Indented JSON that ends in a newline; refuses NaN and infinity."""
-    content = msgspec.json.format(msgspec.json.encode(struct), indent=1) + b"\n"
-    return content
+    """Indented JSON that ends in a newline; `ValidationError` for what could not be read back.
+
+    NaN and infinity are such values: JSON has none, and a figure that is not a number is no result.
+    """
+    content = msgspec.json.encode(struct)
+    msgspec.json.decode(content, type=type(struct))
+    return msgspec.json.format(content, indent=1) + b"\n"
 
 
 def write(path: Path, struct: msgspec.Struct) -> None:

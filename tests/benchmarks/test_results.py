@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from benchmarks import results
+from benchmarks.protocols import IMAGENET_AVGPOOL, PROTOCOLS, LinearProtocol
+from slurm.errors import UserError
+
+
+def probe_record(**changes: Any) -> results.ProbeRecord:
+    fields: dict[str, Any] = {
+        "benchmark": "imagenet_avgpool",
+        "protocol": IMAGENET_AVGPOOL.name,
+        "protocol_version": 1,
+        "variant": "mmselfsup",
+        "settings": msgspec.to_builtins(IMAGENET_AVGPOOL),
+        "checkpoint": results.Checkpoint("a", "resnet18", "0" * 64),
+        "data": {"train": results.Split(10, 2, "ab"), "val": results.Split(4, 2, "cd")},
+        "seed": 0,
+        "device": "cpu",
+        "threads": 2,
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.5,
+        "heads": {"avgpool": results.Head(50.0, 100.0, 75.0, 1, (75.0, 50.0))},
+        "epochs": 2,
+        **results.environment(),
+    }
+    return results.ProbeRecord(**{**fields, **changes})
+
+
+def test_a_record_reads_back_equal(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "record.json"
+    results.write(path, probe_record())
+    assert results.encode(results.read_record(path)) == path.read_bytes()
+    assert results.read_record(path).checkpoint == probe_record().checkpoint
+    assert results.is_whole(path)
+    assert [entry.name for entry in path.parent.iterdir()] == ["record.json"]
+
+
+def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    content = results.encode(probe_record())
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        assert not results.is_whole(path), content[:length][-20:]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "50", None])
+def test_what_is_no_number_is_never_written(value: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        results.encode(probe_record(seconds=value))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"schema": 99}, "schema 99"),
+        ({"benchmark": "other"}, "unknown benchmark 'other'"),
+        ({"heads": {"avgpool": {"top1": "x"}}}, "Expected `float`, got `str`"),
+        ({"surprise": 1}, "unknown field `surprise`"),
+    ],
+)
+def test_a_foreign_record_is_refused_by_name(
+    tmp_path: Path, change: dict[str, Any], complaint: str
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps({**json.loads(results.encode(probe_record())), **change}))
+    with pytest.raises(UserError, match=complaint) as raised:
+        results.read_record(path)
+    assert str(path) in str(raised.value)
+
+
+def test_half_a_record_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_bytes(results.encode(probe_record())[:200])
+    with pytest.raises(UserError, match=r"record\.json is not a valid"):
+        results.read_record(path)
+
+
+def test_the_key_depends_on_every_number_of_a_protocol() -> None:
+    keys = {results.key_of(protocol) for protocol in PROTOCOLS.values()}
+    assert len(keys) == len(PROTOCOLS)
+    assert results.key_of(1, "a") != results.key_of("1", "a")
+
+
+def test_every_protocol_has_a_record_type_and_a_dataset() -> None:
+    from benchmarks.datasets.catalog import DATASETS
+
+    for protocol in PROTOCOLS.values():
+        assert protocol.benchmark in results.RECORD_TYPES
+        assert protocol.dataset in DATASETS
+
+
+def test_linear_schedules_end_within_their_epochs() -> None:
+    for protocol in PROTOCOLS.values():
+        if isinstance(protocol, LinearProtocol):
+            assert max(protocol.milestones) < protocol.epochs
+            assert list(protocol.milestones) == sorted(set(protocol.milestones))
