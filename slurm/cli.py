@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import errno
 import os
 import sys
 import traceback
@@ -10,12 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from slurm.errors import SweepError, UserError
+from slurm.errors import SweepError, UserError, one_line, user_error
 from slurm.stop import Stopped
 
 STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Parser(argparse.ArgumentParser):
@@ -140,16 +137,14 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            where = error.filename or "the zoo"
-            return _fail(2, f"no room left while writing {where}: free some space and run again")
-        if error.errno in _NO_PERMISSION:
-            return _fail(2, f"no permission for {error.filename}: {error.strerror}")
+        mendable = user_error(error)
+        if mendable:
+            return _fail(2, str(mendable))
         traceback.print_exc()
         return 1
     return 0
 
 
 def _fail(code: int, message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return code

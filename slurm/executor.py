@@ -1,15 +1,19 @@
 """Where the items of a sweep run: in this process, in processes of this machine, or on SLURM."""
 
 import argparse
+import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from slurm.errors import SweepError, UserError
+from slurm.errors import UserError
+from slurm.failures import Failure, blocked_by, failure_of, raise_failures
 from slurm.progress import say
+from slurm.stop import Stopped
 from slurm.sweep import Item, missing_stages, run_item
+from slurm.threads import thread_variables
 
 Cluster = Literal["inline", "local", "slurm"]
 
@@ -27,35 +31,45 @@ class Launch:
 def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
     """Run what `goals` still need.
 
-    Every item that can run is run, also after another one failed. A single failure that is the
-    user's mistake is raised as it is; several failures raise `SweepError`.
+    Every item that can run is run, also after another one failed. Failures that are one mistake
+    of the user are raised as that `UserError`, others as `SweepError`.
     """
-    if launch.cluster != "inline":
-        raise UserError(f"--cluster {launch.cluster} is not available yet; use --cluster inline")
-    _run_inline(goals)
+    if launch.cluster == "local":
+        from slurm.local import run_local
+
+        run_local(goals, launch.jobs, launch.threads, launch.logs)
+    elif launch.cluster == "slurm":
+        raise UserError("--cluster slurm is not available yet; use --cluster local")
+    else:
+        _run_inline(goals)
 
 
 def _run_inline(goals: Sequence[Item]) -> None:
-    failures: dict[str, Exception] = {}
+    failures: dict[str, Failure] = {}
     for stage in missing_stages(goals):
         for item in stage.items:
-            blocked = [need.key for need in item.needs if need.key in failures]
-            if blocked:
-                failures[item.key] = RuntimeError(f"needs {blocked[0]}, which failed")
+            blocking = next((need.key for need in item.needs if need.key in failures), None)
+            if blocking is not None:
+                failures[item.key] = blocked_by(item.key, blocking)
                 continue
             try:
                 run_item(item)
-            except (UserError, OSError, RuntimeError, ValueError, MemoryError) as error:
-                if not isinstance(error, UserError):
+            except Stopped:
+                raise
+            except Exception as error:
+                failure = failure_of(item.key, error)
+                if not failure.mendable:
                     say(traceback.format_exc())
-                failures[item.key] = error
-    roots = [error for error in failures.values() if not str(error).startswith("needs ")]
-    if len({str(error) for error in roots}) == 1:
-        raise roots[0]
-    if failures:
-        raise SweepError({key: str(error) for key, error in failures.items()})
+                failures[item.key] = failure
+    raise_failures(failures.values())
 
 
 def launch_from(args: argparse.Namespace) -> Launch:
-    """The launch that the flags of `slurm.cli.add_common_flags` describe."""
+    """The launch that the flags of `slurm.cli.add_common_flags` describe.
+
+    With `--cluster inline` this process is the one that computes: its threads are set here, so
+    call this before torch is imported.
+    """
+    if args.cluster == "inline" and args.threads is not None:
+        os.environ.update(thread_variables(args.threads))
     return Launch(args.cluster, args.jobs, args.threads, args.zoo / "logs")

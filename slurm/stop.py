@@ -13,7 +13,8 @@ from types import FrameType
 
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
 
-_requested = threading.Event()
+_received: list[int] = []
+_depth = 0
 
 
 class Stopped(Exception):
@@ -22,23 +23,35 @@ class Stopped(Exception):
 
 def stop_requested() -> bool:
     """Whether one of `SIGNALS` arrived inside `polite_stop`."""
-    return _requested.is_set()
+    return bool(_received)
+
+
+def received() -> tuple[int, ...]:
+    """The signals that arrived inside `polite_stop`, in order."""
+    return tuple(_received)
 
 
 @contextmanager
 def polite_stop() -> Iterator[None]:
-    """Turn `SIGNALS` into `stop_requested()` within the block; main thread only."""
+    """Turn `SIGNALS` into `stop_requested()` within the block; main thread only.
+
+    Blocks nest: a request that reaches an outer block stands in the inner one too.
+    """
+    global _depth
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _requested.clear()
+    if _depth == 0:
+        _received.clear()
     before = {number: signal.signal(number, _request) for number in SIGNALS}
+    _depth += 1
     try:
         yield
     finally:
+        _depth -= 1
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _request(number: int, frame: FrameType | None) -> None:
-    _requested.set()
+    _received.append(number)

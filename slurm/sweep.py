@@ -18,6 +18,8 @@ class Resources:
     nodes: int = 1
     tasks_per_node: int = 1  # processes per node: one per GPU for distributed training
     minutes: int = 240
+    distributed: bool = False  # can run as several processes: --gpus-per-node and --nodes scale it
+    resumable: bool = False  # saves on SIGUSR2 and now and then, and continues (see slurm.stop)
 
 
 class Item(Protocol):
@@ -85,13 +87,17 @@ def missing_stages(goals: Sequence[Item]) -> list[Stage]:
     ]
 
 
+class MissingInput(RuntimeError):
+    """An item was started before the result of another one that it needs was there."""
+
+
 def run_item(item: Item) -> None:
     """Run `item` unless it is done; what it needs must be there, and its result must be left."""
     if item.done():
         return
     for need in item.needs:
         if not need.done():
-            raise RuntimeError(f"{item.key} needs the result of {need.key}, which is missing")
+            raise MissingInput(f"{item.key} needs the result of {need.key}, which is missing")
     item.run()
     if not item.done():
         raise RuntimeError(f"{item.key} ran but left no valid result")

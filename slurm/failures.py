@@ -1,0 +1,64 @@
+"""Why an item of a sweep failed: one small JSON file, written where the item ran."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from slurm.errors import SweepError, UserError, one_line, user_error
+from slurm.files import write_bytes
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One failed item."""
+
+    key: str
+    reason: str  # one line
+    mendable: bool = False  # a mistake of the user (exit 2), not of the program
+    blocked: bool = False  # did not run, because an item that it needs failed
+    waiting: bool = False  # did not run, because a result that it needs was not there
+    log: str = ""  # the file with all that the item said
+
+
+def failure_of(key: str, error: BaseException, log: Path | None = None) -> Failure:
+    """What `error`, raised by the item named `key`, has to say."""
+    mendable = user_error(error)
+    if mendable:
+        reason = str(mendable)
+    else:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return Failure(key, one_line(reason)[:2000], mendable is not None, log=str(log or ""))
+
+
+def blocked_by(key: str, need: str) -> Failure:
+    """The item `key` cannot run, because `need` failed."""
+    return Failure(key, f"needs {need}, which failed", blocked=True)
+
+
+def write_failure(path: Path, failure: Failure) -> None:
+    """Atomically write `failure` as JSON."""
+    write_bytes(path, msgspec.json.encode(failure) + b"\n")
+
+
+def read_failure(path: Path) -> Failure | None:
+    """The failure at `path`; None when there is no whole one."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Failure)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def raise_failures(failures: Iterable[Failure]) -> None:
+    """Raise what the failures amount to; nothing when there are none.
+
+    One mistake of the user, however many items met it, is that `UserError`; all else is a
+    `SweepError` that names the items which failed by themselves before those they blocked.
+    """
+    everything = sorted(failures, key=lambda failure: failure.blocked)
+    roots = [failure for failure in everything if not failure.blocked]
+    if roots and all(root.mendable for root in roots) and len({r.reason for r in roots}) == 1:
+        raise UserError(roots[0].reason)
+    if everything:
+        raise SweepError(
+            {f.key: f.reason + (f" (log: {f.log})" if f.log else "") for f in everything}
+        )

@@ -1,0 +1,46 @@
+"""Items on their way to another process of the same user: bytes that only our workers read.
+
+An item is a frozen dataclass of an importable module. A command run by `python -m` sees its own
+classes in the module `__main__`, which is another module in the worker: they travel under the
+name by which the command was started.
+"""
+
+import importlib
+import io
+import pickle
+import sys
+from typing import Any, cast
+
+from slurm.sweep import Item
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: object) -> Any:
+        if isinstance(obj, type) and obj.__module__ == "__main__":
+            spec = getattr(sys.modules["__main__"], "__spec__", None)
+            if spec is not None:
+                return _find, (spec.name, obj.__qualname__)
+        return NotImplemented
+
+
+def _find(module: str, qualname: str) -> object:
+    found: object = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def dump_item(item: Item) -> bytes:
+    """`item` and the module search path of this process, for `load_item` in another one."""
+    file = io.BytesIO()
+    pickle.dump(sys.path, file)
+    _Pickler(file).dump(item)
+    return file.getvalue()
+
+
+def load_item(content: bytes) -> Item:
+    """The item that `dump_item` wrote; its modules are found where the writer found them."""
+    file = io.BytesIO(content)
+    known = set(sys.path)
+    sys.path += [path for path in pickle.load(file) if path not in known]
+    return cast(Item, pickle.load(file))
