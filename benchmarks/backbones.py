@@ -111,6 +111,14 @@ def build_backbone(arch: str, *, sobel: bool, seed: int = 0) -> Backbone:
     return backbone
 
 
+def weight_shapes(arch: str, *, sobel: bool) -> dict[str, torch.Size]:
+    """Names and shapes of the tensors that make up a trunk; nothing is allocated."""
+    check_architecture(arch)
+    with torch.device("meta"):
+        trunk = Backbone(arch, sobel=sobel).trunk
+    return {name: tensor.shape for name, tensor in trunk.state_dict().items()}
+
+
 def _start_at_one(norm: nn.Module) -> None:
     """Undo timm's `zero_init_last`, which some families offer under other names or not at all."""
     weight = norm.weight

@@ -9,13 +9,15 @@ from slurm.errors import UserError
 from slurm.files import check_name
 
 SCHEMA = 1
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1; what checkpoints are assumed to expect
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`zoo/checkpoints/NAME/card.json`; the weights lie beside it as safetensors."""
 
     name: str
-    arch: str  # a timm architecture with features_only, or one of benchmarks.backbones.OWN
+    arch: str  # one of benchmarks.architectures
     sobel: bool  # a fixed Sobel stem feeds a 2-channel first convolution
     weights: str  # fingerprint of the tensors (blake2b)
     mean: tuple[float, float, float]
@@ -24,6 +26,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     config: str | None = None  # recipe file or URL, the link of the table's first column
     source: str | None = None  # the file that was registered
     format: str | None = None  # the layout it was found in
+    notes: tuple[str, ...] = ()  # what a reader of the figures must know
     pretraining: dict[str, object] = {}  # what a method wants to say: recipe, epochs, history
     schema: int = SCHEMA
 
@@ -31,6 +34,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def card_path(zoo: Path, name: str) -> Path:
     """Where the card of `name` lies."""
     return zoo / "checkpoints" / check_name(name, "checkpoint name") / "card.json"
+
+
+def weights_path(zoo: Path, name: str) -> Path:
+    """Where the weights of `name` lie."""
+    return card_path(zoo, name).with_name("weights.safetensors")
 
 
 def read_card(zoo: Path, name: str) -> Card:
