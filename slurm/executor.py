@@ -3,16 +3,17 @@
 import argparse
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from slurm.agreement import run_agreed, started_by_torchrun
 from slurm.errors import UserError
 from slurm.failures import Failure, blocked_by, failure_of, raise_failures
 from slurm.progress import say
 from slurm.stop import Stopped
-from slurm.sweep import Item, missing_stages, run_item
+from slurm.sweep import Item, check_result, items_to_run, must_run
 from slurm.threads import thread_variables
 
 Cluster = Literal["inline", "local", "slurm"]
@@ -45,23 +46,48 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
 
 
 def _run_inline(goals: Sequence[Item]) -> None:
-    failures: dict[str, Failure] = {}
-    for stage in missing_stages(goals):
-        for item in stage.items:
-            blocking = next((need.key for need in item.needs if need.key in failures), None)
-            if blocking is not None:
-                failures[item.key] = blocked_by(item.key, blocking)
-                continue
-            try:
-                run_item(item)
-            except Stopped:
-                raise
-            except Exception as error:
-                failure = failure_of(item.key, error)
-                if not failure.mendable:
-                    say(traceback.format_exc())
+    if started_by_torchrun():
+        failures = run_agreed(goals, _attempt)
+    else:
+        failures = {}
+        for item in items_to_run(goals):
+            failure = _attempt(item, failures)
+            if failure is not None:
                 failures[item.key] = failure
     raise_failures(failures.values())
+
+
+def _attempt(
+    item: Item,
+    failures: dict[str, Failure],
+    announce: Callable[[bool], None] = lambda starts: None,
+) -> Failure | None:
+    """Run `item` unless what it needs is among `failures`; why it failed, or None.
+
+    `announce` is called once, with whether `item` will run, before it does.
+    """
+    blocking = next((need.key for need in item.needs if need.key in failures), None)
+    if blocking is not None:
+        announce(False)
+        return blocked_by(item.key, blocking)
+    announced = False
+    try:
+        starts = must_run(item)
+        announced = True
+        announce(starts)
+        if starts:
+            item.run()
+            check_result(item)
+    except Stopped:
+        raise
+    except Exception as error:
+        if not announced:
+            announce(False)
+        failure = failure_of(item.key, error)
+        if not failure.mendable:
+            say(traceback.format_exc())
+        return failure
+    return None
 
 
 def launch_from(args: argparse.Namespace) -> Launch:

@@ -28,7 +28,7 @@ from slurm.failures import Failure, blocked_by, raise_failures, read_failure
 from slurm.files import check_writable
 from slurm.pickles import dump_item
 from slurm.progress import progress, say
-from slurm.sweep import Item, missing_stages
+from slurm.sweep import Item, items_to_run
 from slurm.threads import share_of, thread_variables
 from slurm.worker import packed
 
@@ -41,7 +41,7 @@ def run_local(goals: Sequence[Item], jobs: int, threads: int | None, logs: Path)
 
     Raises `UserError` or `SweepError` after everything that could run has run.
     """
-    items = [item for stage in missing_stages(goals) for item in stage.items]
+    items = items_to_run(goals)
     if not items:
         return
     folder = logs / f"local-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"

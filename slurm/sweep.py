@@ -93,14 +93,42 @@ class MissingInput(RuntimeError):
 
 def run_item(item: Item) -> None:
     """Run `item` unless it is done; what it needs must be there, and its result must be left."""
+    if must_run(item):
+        item.run()
+        check_result(item)
+
+
+def must_run(item: Item) -> bool:
+    """Whether `item` is not done; `MissingInput` when it cannot run yet."""
     if item.done():
-        return
+        return False
     for need in item.needs:
         if not need.done():
             raise MissingInput(f"{item.key} needs the result of {need.key}, which is missing")
-    item.run()
+    return True
+
+
+def check_result(item: Item) -> None:
+    """Raise unless `item`, which ran, left its result."""
     if not item.done():
         raise RuntimeError(f"{item.key} ran but left no valid result")
+
+
+def items_to_run(goals: Sequence[Item]) -> list[Item]:
+    """The items of `missing_stages` in one list, each after those that it needs."""
+    return [item for stage in missing_stages(goals) for item in stage.items]
+
+
+def all_items(goals: Sequence[Item]) -> dict[str, Item]:
+    """`goals` and all that they need, done or not, by key."""
+    found: dict[str, Item] = {}
+    waiting = list(goals)
+    while waiting:
+        item = waiting.pop()
+        if item.key not in found:
+            found[item.key] = item
+            waiting += item.needs
+    return found
 
 
 def describe(goals: Sequence[Item]) -> str:

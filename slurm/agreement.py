@@ -1,0 +1,90 @@
+"""One sweep in several processes that torchrun started: rank 0 decides, the others follow.
+
+Every process runs the same command and so the same `run_sweep`. Would each look for itself
+whether a result is there, one could skip an item for which the others wait. So rank 0 tells, in
+the key-value store that torchrun's agent keeps for its workers, what is missing, whether each
+item is started, and how it ended. The store is there before and apart from any process group.
+"""
+
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from slurm.errors import UserError
+from slurm.failures import Failure
+from slurm.stop import Stopped
+from slurm.sweep import Item, all_items, items_to_run
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+# Runs an item and says why it failed; before, calls its third argument with whether it will run.
+Attempt = Callable[[Item, dict[str, Failure], Callable[[bool], None]], Failure | None]
+
+_PATIENCE = timedelta(days=14)  # with rank 0 at work; when it dies, torchrun ends the others
+_sweeps = 0  # so far in this process; the same number in every process
+
+
+def started_by_torchrun() -> bool:
+    """Whether this process is one of several that torchrun started."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1 and "RANK" in os.environ
+
+
+def run_agreed(goals: Sequence[Item], attempt: Attempt) -> dict[str, Failure]:
+    """Run what rank 0 finds missing; the failures, the same in every process.
+
+    Items that cannot be distributed are run by rank 0 alone, while the others wait.
+    """
+    global _sweeps
+    _sweeps += 1
+    store = _agent_store(f"sweep/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{_sweeps}")
+    return _lead(goals, attempt, store) if os.environ["RANK"] == "0" else _follow(goals, store)
+
+
+def _lead(goals: Sequence[Item], attempt: Attempt, store: "Store") -> dict[str, Failure]:
+    items = items_to_run(goals)
+    store.set("keys", msgspec.json.encode([item.key for item in items]).decode())
+    failures: dict[str, Failure] = {}
+    for item in items:
+
+        def announce(starts: bool, key: str = item.key) -> None:
+            store.set(f"{key} starts", str(starts))
+
+        failure = attempt(item, failures, announce)
+        store.set(f"{item.key} ended", msgspec.json.encode(failure).decode())
+        if failure is not None:
+            failures[item.key] = failure
+    return failures
+
+
+def _follow(goals: Sequence[Item], store: "Store") -> dict[str, Failure]:
+    items = all_items(goals)
+    failures: dict[str, Failure] = {}
+    for key in msgspec.json.decode(store.get("keys"), type=list[str]):
+        if store.get(f"{key} starts") == b"True" and items[key].resources.distributed:
+            try:
+                items[key].run()
+            except Stopped:
+                raise
+            except Exception:  # rank 0 meets it too, as an error of its own or of the collective
+                traceback.print_exc()
+        failure = msgspec.json.decode(store.get(f"{key} ended"), type=Failure | None)
+        if failure is not None:
+            failures[key] = failure
+    return failures
+
+
+def _agent_store(prefix: str) -> "Store":
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        raise UserError(
+            "WORLD_SIZE is above 1 but torchrun did not start this process: start it with "
+            "torchrun, or unset WORLD_SIZE and RANK"
+        )
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return PrefixStore(prefix, TCPStore(address, port, is_master=False, timeout=_PATIENCE))

@@ -1,0 +1,95 @@
+"""`run_sweep` in this process, and in several that torchrun started."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slurm.errors import SweepError, UserError
+from slurm.executor import Launch, run_sweep
+from tests.slurm.items import Broken, Misused, Number, starts
+
+ROOT = Path(__file__).parents[2]
+
+
+def inline(*goals: Number) -> None:
+    run_sweep(goals, Launch("inline"))
+
+
+def test_the_rest_runs_when_one_item_fails(tmp_path: Path) -> None:
+    broken = Broken(tmp_path, "broken")
+    blocked = Number(tmp_path, "blocked", (broken,))
+    other = Number(tmp_path, "other")
+    with pytest.raises(SweepError, match="this item is broken in two lines") as caught:
+        inline(blocked, other)
+    assert [key.split("/")[1] for key in caught.value.failures] == ["broken", "blocked"]
+    assert other.done()
+    assert starts(blocked.result) == 0
+
+
+def test_one_mistake_of_the_user_is_raised_as_it_is(tmp_path: Path) -> None:
+    misused = Misused(tmp_path, "misused")
+    with pytest.raises(UserError, match="the data folder is empty"):
+        inline(Number(tmp_path, "blocked", (misused,)), Misused(tmp_path, "again"))
+
+
+def test_what_only_finished_items_need_is_not_computed(tmp_path: Path) -> None:
+    need = Number(tmp_path, "need")
+    goal = Number(tmp_path, "goal", (need,))
+    inline(goal)
+    need.result.unlink()
+    inline(goal)
+    assert starts(need.result) == 1
+
+
+PROGRAM = """
+import os, sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from slurm.cli import run_command
+from slurm.distributed import broadcast_object, find_world, process_group
+from slurm.executor import Launch, run_sweep
+from slurm.sweep import Resources
+from tests.slurm.items import Broken, Number
+
+@dataclass(frozen=True)
+class Together(Number):
+    def run(self):
+        import torch
+        with process_group(find_world(), torch.device("cpu")):
+            assert broadcast_object(os.environ["RANK"]) == "0"
+        with (self.folder / f"{self.name}.ranks").open("a") as file:
+            file.write(os.environ["RANK"])
+        if os.environ["RANK"] == "0":
+            super().run()
+
+folder = Path(sys.argv[1])
+alone = Number(folder, "alone")
+both = Together(folder, "both", (alone,), resources=Resources(distributed=True))
+goals = [Number(folder, "last", (both, Together(folder, "done", resources=both.resources)))]
+# One process is late and finds a result that the other, which decides, did not.
+if os.environ["RANK"] == "1":
+    done = Number.done
+    Number.done = lambda item: item.name == "both" or done(item)
+run_command(lambda argv: run_sweep(goals, Launch("inline")))
+"""
+
+
+def test_torchrun_processes_agree_on_what_runs(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    done = Number(tmp_path / "a", "done")
+    done.run()
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    subprocess.run(
+        [*command, "--nproc-per-node=2", program, tmp_path / "a"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=120,
+    )
+    assert (tmp_path / "a" / "last.txt").exists()
+    assert sorted((tmp_path / "a" / "both.ranks").read_text()) == ["0", "1"]
+    assert not (tmp_path / "a" / "done.ranks").exists()
+    assert starts(tmp_path / "a" / "alone.txt") == 1
