@@ -1,0 +1,66 @@
+"""Pretraining: `python -m pretrain METHOD --recipe NAME --data DIR --name NAME`, or `list`."""
+
+import sys
+from pathlib import Path
+
+from benchmarks.cards import card_path
+from pretrain.methods import METHODS
+from slurm.cli import Parser, add_common_flags, choose, run_command
+from slurm.executor import launch_from, run_sweep
+from slurm.files import check_writable, write_bytes
+from slurm.progress import say
+from slurm.sweep import describe
+
+PROG = "python -m pretrain"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command: list what there is, or run one method."""
+    words = sys.argv[1:] if argv is None else argv
+    parser = Parser(
+        prog=PROG,
+        description="Train a backbone without labels and register it in the zoo.",
+        epilog=f"{_list()}\n\n{PROG} METHOD --help shows the flags of a method.",
+    )
+    parser.add_argument("method", help=f"{', '.join(METHODS)}, or list")
+    if not words or words[0].startswith("-"):
+        parser.parse_args(words)
+    if choose(words[0], [*METHODS, "list"], "pretraining method") == "list":
+        parser.parse_args(words)
+        print(_list())
+    else:
+        _run(words[0], words[1:])
+
+
+def _list() -> str:
+    lines = ["methods and their recipes:"]
+    for name, method in METHODS.items():
+        lines.append(f"  {name}: {method.SUMMARY}")
+        lines += [f"    {recipe}" for recipe in method.recipe_names()]
+    return "\n".join(lines)
+
+
+def _run(name: str, words: list[str]) -> None:
+    method = METHODS[name]
+    parser = Parser(prog=f"{PROG} {name}", description=f"{name}: {method.SUMMARY}.")
+    method.add_flags(parser)
+    add_common_flags(parser)
+    args = parser.parse_args(words)
+    item = method.make_item(args)
+    if args.dry_run:
+        print(describe([item]))
+        return
+    card = card_path(args.zoo, args.name)
+    if item.done():
+        say(f"{args.name} is registered already, trained to the end: {card}")
+    else:
+        check_writable(args.zoo)
+        run_sweep([item], launch_from(args))
+    if args.json == "-":
+        sys.stdout.write(card.read_text(encoding="utf-8"))
+    elif args.json:
+        write_bytes(Path(args.json), card.read_bytes())
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,118 @@
+"""`python -m pretrain deepcluster`: from flags to one run; light, so that --help is quick."""
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.cards import card_path
+from pretrain.deepcluster.item import Pretrain, differences
+from pretrain.deepcluster.recipes import DEFAULT, RECIPES
+from slurm.cli import choose, natural, positive
+from slurm.errors import UserError
+from slurm.files import check_name
+
+SUMMARY = "alternate k-means on the network's features and training on its clusters (ECCV 2018)"
+
+
+def recipe_names() -> list[str]:
+    """What `--recipe` takes, the default first."""
+    return sorted(RECIPES, key=lambda name: name != DEFAULT)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this method."""
+    parser.add_argument(
+        "--recipe",
+        default=DEFAULT,
+        metavar="NAME",
+        help=f"one of {', '.join(recipe_names())} (default: the first)",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="an ImageNet-layout folder (train/, val/, perhaps meta/; labels only monitor), or "
+        "any folder of images",
+    )
+    parser.add_argument("--name", required=True, help="the name the checkpoint is registered under")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="instead of the recipe's")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true", help="continue from the saved state if there is one"
+    )
+    again.add_argument(
+        "--restart", action="store_true", help="forget the saved state and checkpoint of this name"
+    )
+    parser.add_argument(
+        "--workers",
+        type=natural,
+        default=min(8, (os.cpu_count() or 1) // 2),
+        metavar="N",
+        help="processes that decode images, per training process (default: half the cores, at "
+        "most 8; the result does not depend on it)",
+    )
+    parser.add_argument("--amp", action="store_true", help="half precision; needs a GPU")
+
+
+def make_item(args: argparse.Namespace) -> Pretrain:
+    """The run that the flags describe; `UserError` when it cannot be started."""
+    from pretrain.deepcluster.images import read_images
+
+    check_name(args.name, "--name")
+    if args.name.startswith("random-"):
+        raise UserError(f"--name {args.name}: names from random- on are kept for random trunks")
+    recipe = RECIPES[choose(args.recipe, RECIPES, "recipe")]
+    if args.epochs is not None:
+        recipe = replace(recipe, epochs=args.epochs)
+    images = read_images(args.data).fingerprint()
+    if images.images < recipe.clusters:
+        raise UserError(
+            f"{args.data} holds {images.images} images, too few for the {recipe.clusters} clusters "
+            f"of {recipe.name}; choose another --recipe or more images"
+        )
+    item = Pretrain(
+        zoo=args.zoo,
+        name=args.name,
+        recipe=recipe,
+        data=args.data,
+        images=images,
+        seed=args.seed,
+        device=args.device,
+        workers=args.workers,
+        amp=args.amp,
+    )
+    if args.restart:
+        if not args.dry_run:
+            card_path(item.zoo, item.name).unlink(missing_ok=True)
+            item.state.unlink(missing_ok=True)
+    elif not item.done():
+        _check_previous(item, resume=args.resume)
+    return item
+
+
+def _check_previous(item: Pretrain, *, resume: bool) -> None:
+    """Refuse to mix with, or silently take up, what another command left under this name."""
+    card = item.card()
+    remedy = "choose another --name, or pass --restart to replace it"
+    if card is not None:
+        found = card.pretraining.get("identity")
+        if card.method != "deepcluster" or not isinstance(found, str):
+            raise UserError(f"{card_path(item.zoo, item.name)} is of another method; {remedy}")
+        if found != item.identity:
+            raise UserError(
+                f"{card_path(item.zoo, item.name)} is of another run "
+                f"({differences(found, item.identity)}); {remedy}"
+            )
+        epochs = card.pretraining.get("epochs")
+        if isinstance(epochs, int) and epochs > item.recipe.epochs:
+            raise UserError(
+                f"{item.name} is registered after {epochs} epochs, more than the "
+                f"{item.recipe.epochs} asked for; {remedy}"
+            )
+    if item.state.exists() and not resume:
+        raise UserError(
+            f"{item.state} holds an earlier run of this name; pass --resume to continue it, or "
+            "--restart to begin anew"
+        )

@@ -1,0 +1,64 @@
+"""The features of all images, in one file, each process its stripe of rows."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.datasets.splits import ImageSplit
+from benchmarks.images import Transform, load_batches
+from pretrain.deepcluster import feature_file
+from pretrain.deepcluster.item import Pretrain
+from pretrain.deepcluster.model import DeepClusterNet
+from slurm import distributed
+from slurm.distributed import World
+from slurm.progress import progress
+from slurm.stop import Stopped, stop_requested
+
+
+def extract(
+    net: DeepClusterNet,
+    images: ImageSplit,
+    transform: Transform,
+    item: Pretrain,
+    world: World,
+    device: torch.device,
+) -> Path:
+    """Write what is clustered, (N, net.width) float32, and return the file, in every process.
+
+    The trunk is in evaluation mode. Raises `Stopped` when a stop is asked for.
+    """
+    own = str(feature_file.feature_path(item.state.parent))
+    path = Path(str(distributed.broadcast_object(own)))
+    count = len(images.paths)
+    if world.first:
+        feature_file.create(path, count, net.width)
+    distributed.barrier()
+    # Each process has the BatchNorm statistics of its own batches; rank 0's are the ones kept.
+    for buffer in net.buffers():
+        distributed.broadcast(buffer)
+    first, last = feature_file.stripe(count, world.rank, world.size)
+    batches = load_batches(
+        images,
+        transform,
+        np.arange(first, last),
+        batch_size=item.recipe.batch_size // world.size,
+        seed=item.seed,
+        epoch=0,  # nothing in it is random
+        workers=item.workers,
+    )
+    net.eval()
+    bar = progress(
+        desc=f"{item.key}: features", total=last - first, unit="img", disable=not world.first
+    )
+    with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
+        for pixels, _ in batches:
+            with torch.autocast(device.type, enabled=item.amp):
+                features = net.features(pixels.to(device, non_blocking=True))
+            rows.write(features.float().cpu().numpy())
+            bar.update(len(pixels))
+            if stop_requested():
+                path.unlink(missing_ok=True)
+                raise Stopped(f"{item.key}: stopped while extracting features")
+    distributed.barrier()
+    return path

@@ -1,0 +1,89 @@
+"""What a run leaves to be read: the line and the log of each epoch, and the registered backbone."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pretrain.deepcluster.item import Pretrain
+from slurm.files import write_bytes
+
+if TYPE_CHECKING:
+    from benchmarks.backbones import Backbone
+
+History = dict[str, list[Any]]
+
+
+def epoch_line(history: History, epochs: int) -> str:
+    """The last epoch in one line: loss, NMI, cluster sizes, time and what is left."""
+    last = {name: values[-1] for name, values in history.items()}
+    nmi = [
+        f"{last[name]:.3f} against {what}"
+        for name, what in (("nmi_previous", "the previous clusters"), ("nmi_labels", "labels"))
+        if last[name] is not None
+    ]
+    done = len(history["loss"])
+    left = sum(history["seconds"]) / done * (epochs - done)
+    return (
+        f"epoch {done}/{epochs} | loss {last['loss']:.4f} | NMI {', '.join(nmi) or '-'} | "
+        f"clusters of {last['smallest']} .. {last['median']:g} .. {last['largest']} images, "
+        f"{last['empty']} empty | {clock(last['seconds'])}, {clock(left)} left"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people say them: `8.4 s`, `3 min 20 s`, `5 h 02 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def write_log(path: Path, history: History) -> None:
+    """One JSON object per finished epoch; rewritten whole, so that no resume doubles a line."""
+    epochs = range(len(history["loss"]))
+    rows = [
+        {"epoch": epoch + 1, **{name: values[epoch] for name, values in history.items()}}
+        for epoch in epochs
+    ]
+    write_bytes(path, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+
+def register_backbone(
+    item: Pretrain, backbone: "Backbone", history: History, processes: int
+) -> None:
+    """Register the trunk with the harness, as any method would.
+
+    The card says nothing of time or place, so an interrupted run leaves the same card as another.
+    """
+    from benchmarks.registry import register
+
+    recipe = item.recipe
+    old = item.card()
+    register(
+        item.zoo,
+        item.name,
+        {name: tensor.cpu() for name, tensor in backbone.trunk.state_dict().items()},
+        arch=recipe.arch,
+        sobel=recipe.sobel,
+        mean=recipe.mean,
+        std=recipe.std,
+        method="deepcluster",
+        config=recipe.config,
+        pretraining={
+            "recipe": recipe.name,
+            "settings": asdict(recipe),
+            "epochs": recipe.epochs,
+            "seed": item.seed,
+            "images": msgspec.to_builtins(item.images),
+            "processes": processes,
+            "half_precision": item.amp,
+            "history": {name: values for name, values in history.items() if name != "seconds"},
+            "identity": item.identity,
+        },
+        # The same run, trained further, replaces itself; anything else is refused.
+        force=old is not None and old.pretraining.get("identity") == item.identity,
+    )

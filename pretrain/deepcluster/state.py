@@ -1,0 +1,62 @@
+"""What a run continues from: plain tensors and numbers, replaced atomically.
+
+`zoo/state/NAME/deepcluster.pt`. Nothing in it is a random generator's state: every draw is keyed
+by the seed and the position (epoch, step), which is all that has to be remembered.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from pretrain.deepcluster.item import differences
+from slurm.errors import UserError
+from slurm.files import atomic_path
+
+FORMAT = 1
+
+
+class State(TypedDict):
+    """Position, network, optimiser and clustering of a run."""
+
+    format: int
+    identity: str  # of the recipe, the seed and the images; see item.Pretrain
+    epoch: int  # finished epochs
+    step: int  # finished steps of the epoch after them
+    loss: Tensor  # () float64, sum over these steps
+    seconds: float  # of this epoch, so far
+    net: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]  # of half precision; empty without
+    labels: Tensor | None  # (N,) int32, the last clustering
+    clustered_at: int  # the epoch it was made for; -1 before the first
+    figures: dict[str, Any]  # of that clustering
+    history: dict[str, list[Any]]  # name -> one plain number (or None) per finished epoch
+
+
+def save(path: Path, state: State) -> None:
+    """Replace the state file."""
+    with atomic_path(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def load(path: Path, identity: str) -> State | None:
+    """The state to continue from, or None when there is none.
+
+    Raises `UserError` when the file is damaged or belongs to another recipe, seed or data.
+    """
+    if not path.exists():
+        return None
+    remedy = "choose another --name, or pass --restart to begin anew"
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        version, found = state["format"], state["identity"]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+        raise UserError(f"{path} is damaged or not a DeepCluster state; {remedy}") from None
+    if version != FORMAT:
+        raise UserError(f"{path} has format {version}, this version reads {FORMAT}; {remedy}")
+    if found != identity:
+        raise UserError(f"{path} is of another run ({differences(found, identity)}); {remedy}")
+    return state

@@ -1,0 +1,289 @@
+"""DeepCluster's loop: extract features, cluster, sample, reset the classifier, train one epoch.
+
+Caron, Bojanowski, Joulin, Douze: "Deep Clustering for Unsupervised Learning of Visual Features",
+ECCV 2018. Labels, if the images have any, serve for the reported NMI only.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.devices import resolve_device
+from benchmarks.images import build_transform, load_batches
+from pretrain.deepcluster import clustering, feature_file, report, state
+from pretrain.deepcluster.extract import extract
+from pretrain.deepcluster.images import read_images, select
+from pretrain.deepcluster.item import Pretrain
+from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
+from pretrain.deepcluster.sampling import Plan, draw_uniform, plan_epoch
+from slurm import distributed
+from slurm.distributed import World
+from slurm.errors import UserError
+from slurm.progress import progress, say
+from slurm.stop import Stopped, polite_stop, stop_requested
+
+SAVE_SECONDS = 300.0  # between two saves of the state within an epoch
+VOTE_STEPS = 10  # how often several processes agree on a save or a stop
+
+
+def pretrain(item: Pretrain) -> None:
+    """Run `item` to its end, alone or as one of the processes of a distributed run."""
+    world = distributed.find_world()
+    device = _find_device(item, world)
+    if world.first:
+        feature_file.remove_abandoned(item.state.parent)
+    with polite_stop(), distributed.process_group(world, device):
+        run = Run(item, world, device)
+        run.resume()
+        while run.epoch < item.recipe.epochs:
+            if run.clustering_due():
+                run.recluster()
+            run.train_epoch()
+        if world.first:
+            report.register_backbone(item, run.net.backbone, run.history, world.size)
+        distributed.barrier()
+
+
+def _find_device(item: Pretrain, world: World) -> torch.device:
+    device = resolve_device(item.device, world.local_rank)
+    if item.amp and device.type != "cuda":
+        raise UserError("--amp is half precision on a GPU; leave it out on the CPU")
+    if item.recipe.batch_size % world.size:
+        raise UserError(
+            f"{item.recipe.name} has batches of {item.recipe.batch_size} images, which "
+            f"{world.size} processes cannot share equally; use a divisor of it"
+        )
+    return device
+
+
+class Run:
+    """One run in progress: `epoch` and `step` say where it stands."""
+
+    def __init__(self, item: Pretrain, world: World, device: torch.device) -> None:
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        recipe = item.recipe
+        self.item, self.recipe, self.world, self.device = item, recipe, world, device
+        self.images = read_images(item.data)
+        self.train_transform = build_transform(recipe.train, recipe.mean, recipe.std)
+        self.extract_transform = build_transform(recipe.extract, recipe.mean, recipe.std)
+        self.net = DeepClusterNet(recipe, seed=item.seed).to(device)
+        self.trained: nn.Module = self.net  # the same, with averaged gradients if there are many
+        if world.size > 1:
+            devices = [device] if device.type == "cuda" else None
+            self.trained = nn.parallel.DistributedDataParallel(self.net, device_ids=devices)
+        self.optimizer = torch.optim.SGD(
+            parameter_groups(self.net, recipe.momentum),
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=item.amp)
+        self.epoch = 0  # finished epochs
+        self.step = 0  # finished steps of the next epoch
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)  # sum over these steps
+        self.labels: NDArray[np.int64] | None = None
+        self.clustered_at = -1
+        self.figures: dict[str, Any] = {}
+        self.history: dict[str, list[Any]] = {}
+        self.seconds = 0.0  # of this epoch before `started`
+        self.started = self.saved = time.monotonic()
+
+    def clustering_due(self) -> bool:
+        """Whether this epoch begins with a new clustering that has not been made yet."""
+        begins = self.step == 0 and self.epoch % self.recipe.interval == 0
+        return self.labels is None or (begins and self.clustered_at != self.epoch)
+
+    def recluster(self) -> None:
+        """Assign every image to a cluster by the present features, and forget the classifier."""
+        item, recipe = self.item, self.recipe
+        path = extract(self.net, self.images, self.extract_transform, item, self.world, self.device)
+        labels = np.zeros(len(self.images.paths), dtype=np.int64)
+        if self.world.first:
+            try:
+                found = clustering.cluster(
+                    feature_file.read(path),
+                    clusters=recipe.clusters,
+                    pca=recipe.pca,
+                    iterations=recipe.kmeans_iterations,
+                    seed=seed_of(item.seed, self.epoch, 1) % 2**31,
+                )
+            finally:
+                path.unlink(missing_ok=True)
+            labels = found.labels
+            self.figures = self._figures(found)
+        self.labels = distributed.broadcast(torch.from_numpy(labels).to(self.device)).cpu().numpy()
+        self.clustered_at = self.epoch
+        reset_head(self.net.head, seed=item.seed, epoch=self.epoch)
+        if time.monotonic() - self.saved > SAVE_SECONDS:
+            self.save()
+
+    def _figures(self, found: clustering.Clustering) -> dict[str, Any]:
+        """What the history says of a clustering; plain numbers, None where there is nothing."""
+        truth = self.images.labels if self.images.classes else None
+        sizes = clustering.cluster_sizes(found.labels, self.recipe.clusters)
+        return {
+            "nmi_previous": clustering.nmi(self.labels, found.labels),
+            "nmi_labels": clustering.nmi(truth, found.labels),
+            "smallest": sizes.min,
+            "median": sizes.median,
+            "largest": sizes.max,
+            "empty": sizes.empty,
+            "kmeans_objective": found.objective,
+        }
+
+    def train_epoch(self) -> None:
+        """Train what is left of one epoch on the present clusters, report it and save."""
+        assert self.labels is not None
+        draws = draw_uniform(self.labels, seed=self.item.seed, epoch=self.epoch)
+        plan = plan_epoch(draws, self.recipe.batch_size)
+        # Looked up here, by index, for each batch: what loads images never holds a label, so no
+        # process can go on serving those of an earlier clustering.
+        labels = torch.from_numpy(self.labels[plan.images])
+        self._set_learning_rate()
+        self.trained.train()
+        steps = len(plan.ids)
+        with self._bar(steps) as bar:
+            for pixels, ids in self._batches(plan):
+                self._train_step(pixels, labels[ids])
+                self.step += 1
+                bar.update()
+                if self.step < steps:
+                    self._save_or_stop()
+        self._end_epoch(steps)
+
+    def _batches(self, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+        mine = plan.share(self.world.rank, self.world.size)
+        return load_batches(
+            select(self.images, plan.images),
+            self.train_transform,
+            mine[self.step :].ravel(),
+            batch_size=mine.shape[1],
+            seed=self.item.seed,
+            epoch=self.epoch,
+            workers=self.item.workers,
+        )
+
+    def _train_step(self, pixels: Tensor, targets: Tensor) -> None:
+        # Dropout draws from torch's own generator: keyed by the position, so that a run which
+        # continues draws the same.
+        torch.manual_seed(seed_of(self.item.seed, self.epoch, self.step, self.world.rank, 4))
+        with torch.autocast(self.device.type, enabled=self.item.amp):
+            scores = self.trained(pixels.to(self.device, non_blocking=True))
+            loss = F.cross_entropy(scores, targets.to(self.device, non_blocking=True))
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.loss += loss.detach()
+
+    def _end_epoch(self, steps: int) -> None:
+        loss = float(distributed.mean(self.loss) / steps)
+        self._check_loss(loss)
+        seconds = self.seconds + time.monotonic() - self.started
+        if self.clustered_at != self.epoch:
+            self.figures["nmi_previous"] = None  # no new clustering to compare
+        row = {
+            "loss": loss,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            **self.figures,
+            "seconds": seconds,
+        }
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(value)
+        self.epoch += 1
+        self.step = 0
+        self.loss.zero_()
+        self.seconds, self.started = 0.0, time.monotonic()
+        self.save()
+        if self.world.first:
+            report.write_log(self.item.log, self.history)
+            say(f"{self.item.name}: {report.epoch_line(self.history, self.recipe.epochs)}")
+        if distributed.any_true(stop_requested(), self.device):
+            raise self._stopped()
+
+    def _save_or_stop(self) -> None:
+        """Save now and then; save and stop when it is asked for, all processes at one step."""
+        if self.world.size > 1 and self.step % VOTE_STEPS:
+            return
+        due = time.monotonic() - self.saved > SAVE_SECONDS
+        if not distributed.any_true(due or stop_requested(), self.device):
+            return
+        distributed.mean(self.loss)  # the same in every process, as it will be after a resume
+        self._check_loss(float(self.loss))
+        self.save()
+        if distributed.any_true(stop_requested(), self.device):
+            raise self._stopped()
+
+    def _stopped(self) -> Stopped:
+        where = f"epoch {self.epoch + 1}, step {self.step}"
+        return Stopped(f"{self.item.key}: stopped at {where} and saved; --resume continues there")
+
+    def _check_loss(self, loss: float) -> None:
+        if not np.isfinite(loss):
+            raise UserError(
+                f"{self.item.key}: the loss is {loss} in epoch {self.epoch + 1}: training has "
+                "diverged; lower the recipe's learning rate (the last good state is kept)"
+            )
+
+    def _set_learning_rate(self) -> None:
+        drops = sum(self.epoch >= milestone for milestone in self.recipe.milestones)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * self.recipe.gamma**drops
+
+    def _bar(self, steps: int) -> Any:
+        """A bar over the whole run, so that its ETA is the run's."""
+        return progress(
+            desc=self.item.key,
+            total=self.recipe.epochs * steps,
+            initial=self.epoch * steps + self.step,
+            unit="step",
+            disable=not self.world.first,
+        )
+
+    def save(self) -> None:
+        """Write the state; all processes hold the same, the first one writes it."""
+        self.saved = time.monotonic()
+        if not self.world.first:
+            return
+        labels = None if self.labels is None else torch.from_numpy(self.labels.astype(np.int32))
+        content: state.State = {
+            "format": state.FORMAT,
+            "identity": self.item.identity,
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss": self.loss.cpu(),
+            "seconds": self.seconds + time.monotonic() - self.started,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "labels": labels,
+            "clustered_at": self.clustered_at,
+            "figures": self.figures,
+            "history": self.history,
+        }
+        state.save(self.item.state, content)
+
+    def resume(self) -> None:
+        """Continue from the state file, if there is one."""
+        saved = state.load(self.item.state, self.item.identity)
+        if saved is not None:
+            self.net.load_state_dict(saved["net"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.scaler.load_state_dict(saved["scaler"])
+            self.epoch, self.step = saved["epoch"], saved["step"]
+            self.loss.copy_(saved["loss"])
+            self.seconds, self.history = saved["seconds"], saved["history"]
+            self.clustered_at, self.figures = saved["clustered_at"], saved["figures"]
+            if saved["labels"] is not None:
+                self.labels = saved["labels"].numpy().astype(np.int64)
+            if self.world.first and self.epoch < self.recipe.epochs:
+                where = f"epoch {self.epoch + 1}/{self.recipe.epochs}, step {self.step}"
+                say(f"{self.item.name}: continues at {where}")
+        if distributed.broadcast_object((self.epoch, self.step)) != (self.epoch, self.step):
+            raise RuntimeError(f"the processes read different versions of {self.item.state}")

@@ -1,0 +1,32 @@
+"""The pretraining methods: a name, and the module that turns flags into a run.
+
+To add one, write a folder like `deepcluster/` whose `command.py` has the members of `Method`, and
+a line in `METHODS`. A method ends by calling `benchmarks.registry.register`; the harness knows
+nothing else of it.
+"""
+
+import argparse
+from typing import Protocol
+
+from pretrain.deepcluster import command as deepcluster
+from slurm.sweep import Item
+
+
+class Method(Protocol):
+    """What `python -m pretrain METHOD` needs; a module can satisfy it. Light at import."""
+
+    SUMMARY: str  # one line for `python -m pretrain list`
+
+    def recipe_names(self) -> list[str]:
+        """What `--recipe` takes, the default first."""
+
+    def add_flags(self, parser: argparse.ArgumentParser) -> None:
+        """Add the method's flags, `--recipe`, `--data` and `--name` among them."""
+
+    def make_item(self, args: argparse.Namespace) -> Item:
+        """The run as an item of a sweep, which registers `args.name` in `args.zoo`."""
+
+
+METHODS: dict[str, Method] = {
+    "deepcluster": deepcluster,
+}
