@@ -9,7 +9,7 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,18 +56,35 @@ def open_image(path: Path) -> Image.Image:
         raise UserError(f"{path} is damaged or not an image ({reason}); replace the file") from None
 
 
-class Lighting(torch.nn.Module):
-    """AlexNet's colour noise: add components x eigenvalues x N(0, std) to a (3, H, W) in 0..1."""
+def to_tensor(image: Image.Image) -> Tensor:
+    """Return an RGB image as (3, H, W) float32 in 0..1; bit for bit torchvision's `ToTensor`."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return pixels.to(torch.float32).div_(255)
 
-    def __init__(self, std: float) -> None:
-        super().__init__()
-        self.std = std
-        self.components = torch.tensor(_EIGENVECTORS) * torch.tensor(_EIGENVALUES)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Shift all pixels of `image` by one colour."""
-        shift = self.components @ (torch.randn(3) * self.std)
+@dataclass(frozen=True)
+class Lighting:
+    """AlexNet's colour noise: add vectors x values x N(0, std) to a (3, H, W) tensor in 0..1."""
+
+    std: float
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return `image` with all its pixels shifted by one random colour."""
+        alpha = torch.randn(3) * self.std
+        shift = torch.tensor(_EIGENVECTORS) @ (alpha * torch.tensor(_EIGENVALUES))
         return image + shift[:, None, None]
+
+
+class Normalise:
+    """Subtract `mean` from a (3, H, W) tensor and divide by `std`, in place."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.mean = torch.tensor(mean)[:, None, None]
+        self.std = torch.tensor(std)[:, None, None]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return `image`, normalised; the same bits as torchvision's `Normalize`."""
+        return image.sub_(self.mean).div_(self.std)
 
 
 def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[float]) -> Transform:
@@ -85,11 +102,9 @@ def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[f
         steps.append(v2.ColorJitter(*spec.jitter))
     if spec.greyscale is not None:
         steps.append(v2.RandomGrayscale(spec.greyscale))
-    steps += [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
-    if spec.lighting is not None:
-        steps.append(Lighting(spec.lighting))
-    steps.append(v2.Normalize(list(mean), list(std)))
-    return cast(Transform, v2.Compose(steps))
+    lighting = [] if spec.lighting is None else [Lighting(spec.lighting)]
+    compose: Transform = v2.Compose([*steps, to_tensor, *lighting, Normalise(mean, std)])
+    return compose
 
 
 def _geometry(spec: ImageTransform) -> list[torch.nn.Module]:
@@ -137,7 +152,7 @@ def load_batches(
     for batch, images in zip(batches, loaded):
         if isinstance(images, _Failure):
             raise UserError(images.message)
-        yield images, torch.from_numpy(batch)
+        yield images, torch.tensor(batch)
 
 
 @dataclass(frozen=True)
