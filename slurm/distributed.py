@@ -4,6 +4,7 @@ The launcher is found in the environment: torchrun, submitit's local executor, S
 nothing, which means one process and no process group. torch is imported only when it is needed.
 """
 
+import datetime
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,9 @@ from slurm.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, device
 
+# How long one process may compute while the others wait, as k-means on millions of images does;
+# torch's default is 10 minutes on GPUs. A process that dies is noticed at once by the launcher.
+_PATIENCE = datetime.timedelta(hours=24)
 _FIRST_PORT, _PORTS = 20_000, 20_000  # below the ephemeral ports of Linux (32768) for most jobs
 
 
@@ -118,6 +122,7 @@ def process_group(world: World, device: "device") -> Iterator[None]:
         init_method=f"tcp://{world.address}:{world.port}",
         rank=world.rank,
         world_size=world.size,
+        timeout=_PATIENCE,
     )
     try:
         yield
