@@ -1,0 +1,75 @@
+"""python -m reports: the tables of a zoo, printed, written into a README, or compared."""
+
+from pathlib import Path
+
+from slurm.cli import Parser, add_zoo_flag, run_command
+from slurm.errors import UserError
+
+DESCRIPTION = """\
+Print the model-zoo tables of a zoo's result records, or write them into a README.
+
+A README takes them between marker lines, each alone on its line:
+  <!-- reports:all -->  ...  <!-- /reports:all -->
+The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-linear, pictures,
+published and compare. A README that does not exist is created. results.json, with the records
+behind every cell, is written beside it."""
+FORMATS = ("markdown", "csv", "latex", "metafile", "model-index", "json")
+
+
+def parser() -> Parser:
+    """The command's flags."""
+    flags = Parser(prog="python -m reports", description=DESCRIPTION)
+    add_zoo_flag(flags)
+    _add_names(flags, "--ckpt", "only these checkpoints, in this order")
+    flags.add_argument("--readme", type=Path, metavar="FILE", help="write between its markers")
+    flags.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 with a diff when stale"
+    )
+    flags.add_argument("--format", choices=FORMATS, default="markdown", help="what is printed")
+    flags.add_argument("--bold", action="store_true", help="bold the best value of each column")
+    flags.add_argument(
+        "--seeds", action="store_true", help="mean and standard deviation over all seeds"
+    )
+    flags.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
+    flags.add_argument(
+        "--plots", type=Path, metavar="DIR", help="write the pictures there, as SVG and PNG"
+    )
+    flags.add_argument(
+        "--published", action="store_true", help="the published reference tables instead"
+    )
+    flags.add_argument(
+        "--compare", action="store_true", help="measured rows beside the published ones"
+    )
+    _add_names(flags, "--only", "published rows of these config names or methods only")
+    flags.add_argument(
+        "--skip-invalid", action="store_true", help="leave out files that are no valid records"
+    )
+    return flags
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = parser().parse_args(argv)
+    if args.check and args.readme is None:
+        raise UserError("--check needs the README to check: add --readme FILE")
+    if args.published and args.compare:
+        raise UserError("--published and --compare are two different listings: choose one")
+    from reports.run import Report
+
+    report = Report(args)
+    if args.readme is not None:
+        report.readme()
+    else:
+        report.listing()
+
+
+def _add_names(flags: Parser, name: str, text: str) -> None:
+    flags.add_argument(name, type=_names, default=[], metavar="NAME[,NAME]", help=text)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,210 @@
+"""The result records and checkpoint cards of a zoo, each checked before a figure is used.
+
+Records lie at `results/NAME/BENCHMARK/PROTOCOL-KEY.json`; what lies deeper are parts of them.
+Whatever stands in a record's place and is not a record is named: it is an error, or left out
+when that is asked for. Two records that claim the same cell are always an error.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import results
+from benchmarks.cards import Card, card_path
+from benchmarks.protocols import LinearProtocol, LowShotProtocol, SvmProtocol
+from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
+from slurm.cli import choose
+from slurm.errors import UserError
+
+# Settings that are no field of a protocol are of one run; `shots` only says which cells there are.
+_SETTINGS = {
+    setting.name
+    for protocol in (LinearProtocol, SvmProtocol, LowShotProtocol)
+    for setting in dataclasses.fields(protocol)
+} - {"shots"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record and the file that it was read from."""
+
+    path: Path
+    record: Record
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Everything that the tables of a zoo are made from."""
+
+    zoo: Path
+    found: tuple[Found, ...]  # in the order of the rows
+    cards: dict[str, Card] = field(default_factory=dict)  # of the checkpoints in `found`
+    skipped: tuple[str, ...] = ()  # why a file was left out, one line each
+
+    def names(self) -> list[str]:
+        """Names of the checkpoints, in the order of the rows."""
+        return list(dict.fromkeys(found.record.checkpoint.name for found in self.found))
+
+
+def collect(zoo: Path, names: Sequence[str] = (), skip_invalid: bool = False) -> Collection:
+    """Read a zoo: all checkpoints by name, or `names` in their order.
+
+    `UserError` names the first file that is not a valid record; with `skip_invalid` such files
+    are listed in `skipped` instead, as are, always, records of a registered checkpoint's earlier
+    weights. Clashes are errors in either case.
+    """
+    if not zoo.is_dir():
+        raise UserError(f"there is no zoo at {zoo}; name its directory with --zoo")
+    skipped: list[str] = []
+
+    def reject(error: UserError) -> None:
+        if not skip_invalid:
+            hint = "mend or remove it, or leave it out with --skip-invalid"
+            raise UserError(f"{error}; {hint}") from error
+        skipped.append(str(error))
+
+    found: list[Found] = []
+    for path in _record_paths(zoo, reject):
+        try:
+            record = results.read_record(path)
+            _check(path, record)
+        except UserError as error:
+            reject(error)
+        else:
+            found.append(Found(path, record))
+
+    cards: dict[str, Card] = {}
+    for name in dict.fromkeys(item.record.checkpoint.name for item in found):
+        try:
+            path = card_path(zoo, name)
+            if path.exists():
+                cards[name] = results.read(path, Card)
+        except UserError as error:
+            reject(error)
+    current = [item for item in found if not _is_superseded(item, cards)]
+    skipped += [
+        f"{item.path} is of earlier weights of {item.record.checkpoint.name}"
+        for item in found
+        if _is_superseded(item, cards)
+    ]
+
+    refuse_clashes(current)
+    ordered = _in_order(current, names)
+    shown = {item.record.checkpoint.name for item in ordered}
+    return Collection(
+        zoo,
+        tuple(ordered),
+        {name: card for name, card in cards.items() if name in shown},
+        tuple(skipped),
+    )
+
+
+def measurement(record: Record) -> bytes:
+    """What two records must share so that their figures may share a column."""
+    settings = {key: value for key, value in record.settings.items() if key in _SETTINGS}
+    alike = (record.variant, record.protocol, record.protocol_version, settings, record.data)
+    return msgspec.json.encode(alike, order="deterministic")
+
+
+def refuse_clashes(found: Sequence[Found]) -> None:
+    """`UserError` with both paths where two records claim one cell or mix two networks."""
+    cells: dict[tuple[object, ...], Found] = {}
+    weights: dict[tuple[object, ...], Found] = {}
+    for item in found:
+        record = item.record
+        cell = (
+            record.checkpoint.name,
+            record.benchmark,
+            record.seed,
+            measurement(record),
+        )
+        other = cells.setdefault(cell, item)
+        if other is not item:
+            raise UserError(
+                f"{other.path} and {item.path} both claim {record.benchmark} of "
+                f"{record.checkpoint.name} (protocol {record.protocol}, seed {record.seed}): "
+                "remove the one that is out of date"
+            )
+        # A random trunk is another network for each seed; everything else is one network.
+        seed = record.seed if record.checkpoint.weights.startswith("random:") else None
+        other = weights.setdefault((record.checkpoint.name, seed), item)
+        if other.record.checkpoint.weights != record.checkpoint.weights:
+            raise UserError(
+                f"{other.path} and {item.path} are of different weights under the one name "
+                f"{record.checkpoint.name}: remove the one that is out of date"
+            )
+
+
+def _record_paths(zoo: Path, reject: Callable[[UserError], None]) -> Iterator[Path]:
+    root = zoo / "results"
+    for path in sorted(root.glob("*/*.json")):
+        if path.is_file():
+            reject(UserError(f"{path} is not in a record's place, results/NAME/BENCHMARK/"))
+    for path in sorted(root.glob("*/*/*.json")):
+        if path.is_file():
+            yield path
+
+
+def _check(path: Path, record: Record) -> None:
+    """Refuse a record that lies in another's place or contradicts itself."""
+    if record.benchmark != path.parent.name or record.checkpoint.name != path.parent.parent.name:
+        raise UserError(
+            f"{path} holds {record.benchmark} of {record.checkpoint.name!r}, "
+            "which is not what its place says"
+        )
+    outside = [f"{name} = {value}" for name, value in _figures(record) if not 0 <= value <= 100]
+    if outside:
+        raise UserError(f"{path} has a figure outside 0..100: {outside[0]}")
+    if isinstance(record, VocSvmRecord):
+        best = max((layer.map for layer in record.layers.values()), default=None)
+        named = record.layers.get(record.best_layer)
+        if best is None or named is None or named.map != best:
+            raise UserError(f"{path} names {record.best_layer!r} as best layer, which it is not")
+    if isinstance(record, LowShotRecord):
+        shots = [k for layer in record.layers.values() for k in layer.shots]
+        wrong = [k for k in shots if not k.isascii() or not k.isdigit() or str(int(k)) != k]
+        if wrong or not shots:
+            raise UserError(f"{path} has no shots, or one that is no number: {wrong[:1]}")
+    if isinstance(record, ProbeRecord) and not record.heads:
+        raise UserError(f"{path} has no heads")
+
+
+def _figures(record: Record) -> Iterator[tuple[str, float]]:
+    if isinstance(record, VocSvmRecord):
+        for name, layer in record.layers.items():
+            yield f"{name} map", layer.map
+            yield from ((f"{name} ap", value) for value in layer.ap)
+    elif isinstance(record, LowShotRecord):
+        for name, low_shot in record.layers.items():
+            for k, shot in low_shot.shots.items():
+                yield from ((f"{name} k={k}", value) for value in (shot.min, shot.mean, shot.max))
+    elif isinstance(record, ProbeRecord):
+        for name, head in record.heads.items():
+            yield from ((f"{name} top-1", value) for value in (head.top1, head.best_top1))
+
+
+def _is_superseded(item: Found, cards: dict[str, Card]) -> bool:
+    """Whether the record's name has been given to other weights since."""
+    checkpoint = item.record.checkpoint
+    return checkpoint.name in cards and cards[checkpoint.name].weights != checkpoint.weights
+
+
+def _in_order(found: Sequence[Found], names: Sequence[str]) -> list[Found]:
+    known = sorted({item.record.checkpoint.name for item in found})
+    order = {choose(name, known, "checkpoint in the results"): i for i, name in enumerate(names)}
+    if not order:
+        order = {name: i for i, name in enumerate(known)}
+    chosen = [item for item in found if item.record.checkpoint.name in order]
+    return sorted(
+        chosen,
+        key=lambda item: (
+            order[item.record.checkpoint.name],
+            item.record.benchmark,
+            item.record.variant,
+            item.record.seed,
+            str(item.path),
+        ),
+    )

@@ -1,0 +1,80 @@
+"""What stands between the markers: headings, explanations, tables and footnotes."""
+
+from collections.abc import Sequence
+
+from reports.footnotes import footnotes
+from reports.measured import Measured
+from reports.tables import Kind, Table, code, markdown
+
+NO_RESULTS = "No results yet."
+CLASSIFICATION = (
+    "The classification benchmarks includes 4 downstream task datasets, **VOC**, **ImageNet**,  "
+    "**iNaturalist2018** and **Places205**. If not specified, the results are Top-1 (%)."
+)
+BEST_LAYER = (
+    "The **Best Layer** indicates that the best results are obtained from which layers feature "
+    "map. For example, if the **Best Layer** is **feature3**, its best result is obtained from the "
+    "second stage of ResNet (1 for stem layer, 2-5 for 4 stage layers)."
+)
+SHOTS = "Besides, k=1 to 96 indicates the hyper-parameter of Low-shot SVM."
+FEATURES = (
+    "The **Feature1 - Feature5** don't have the GlobalAveragePooling, the feature map is pooled to "
+    "the specific dimensions and then follows a Linear layer to do the classification. Please "
+    "refer to {protocol} for details of config."
+)
+AVGPOOL = (
+    "The **AvgPool** result is obtained from Linear Evaluation with GlobalAveragePooling. Please "
+    "refer to {protocol} for details of config."
+)
+
+
+def explanation(kind: Kind, protocols: dict[str, str]) -> list[str]:
+    """The paragraphs between a heading and its table; `protocols` by part, as Markdown."""
+    if kind.key == "voc-svm":
+        return [BEST_LAYER, SHOTS]
+    texts = dict(zip(kind.parts, (FEATURES, AVGPOOL)))
+    return [texts[part].format(protocol=name) for part, name in protocols.items() if part in texts]
+
+
+def section(
+    table: Table, protocols: dict[str, str], notes: Sequence[str], bold: bool = False
+) -> str:
+    """A heading, what the columns mean, the table, and its footnotes as a list."""
+    named = "" if table.variant == "mmselfsup" else f" (variant {code(table.variant)})"
+    blocks = [
+        f"#### {table.kind.title}{named}",
+        *explanation(table.kind, protocols),
+        markdown(table, bold),
+    ]
+    if notes:
+        blocks.append("\n".join(f"- {note}" for note in notes))
+    return "\n\n".join(blocks)
+
+
+def measured_section(measured: Measured, *, seeds: bool = False, bold: bool = False) -> str:
+    """The section of one measured table."""
+    protocols = {
+        part: code(measured.found[part][0].record.protocol)
+        for part in measured.kind.parts
+        if part in measured.found
+    }
+    return section(measured.table, protocols, footnotes(measured, seeds), bold)
+
+
+def measured_sections(
+    tables: Sequence[Measured], *, seeds: bool = False, bold: bool = False
+) -> str:
+    """The sections of several tables, or a line that says that there are none."""
+    texts = [measured_section(measured, seeds=seeds, bold=bold) for measured in tables]
+    return "\n\n".join(texts) if texts else NO_RESULTS
+
+
+def everything(
+    tables: Sequence[Measured], pictures: str = "", *, seeds: bool = False, bold: bool = False
+) -> str:
+    """The block `all`: every table under one heading, then the pictures where there are any."""
+    sections = measured_sections(tables, seeds=seeds, bold=bold)
+    blocks = ["### Classification", CLASSIFICATION, sections]
+    if pictures:
+        blocks += ["### Pictures", pictures]
+    return "\n\n".join(blocks)

@@ -1,0 +1,116 @@
+"""The footnotes of measured tables: protocol, selection, data, seeds and software of each part.
+
+Nothing here changes from run to run of the same figures: times, durations and hosts stay in the
+records.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.results import LowShotRecord, ProbeRecord, Record
+from reports.collect import Found
+from reports.measured import Measured, chosen
+from reports.tables import code, escape
+
+PART_NAMES = {
+    "voc07_svm": "SVM",
+    "voc07_low_shot_svm": "Low-shot SVM",
+    "imagenet_linear": "Feature1 - Feature5",
+    "imagenet_avgpool": "AvgPool",
+    "places205_linear": "Feature1 - Feature5",
+    "inaturalist18_linear": "Feature1 - Feature5",
+}
+
+
+def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
+    """One Markdown line for each part, one for the software, one for each note of a record."""
+    shown = {part: shown_records(found, seeds) for part, found in measured.found.items()}
+    lines = [
+        _part(part, shown[part], measured.found[part], seeds)
+        for part in measured.kind.parts
+        if part in shown
+    ]
+    everything = [item for found in shown.values() for item in found]
+    lines.append(_software(everything))
+    notes = dict.fromkeys(
+        f"{item.record.checkpoint.name}: {note}"
+        for item in everything
+        for note in item.record.notes
+    )
+    return (*lines, *(f"Note on {escape(note)}" for note in notes))
+
+
+def shown_records(found: Sequence[Found], seeds: bool) -> list[Found]:
+    """The records behind the cells of one part: of each row all seeds, or the lowest one."""
+    names = dict.fromkeys(item.record.checkpoint.name for item in found)
+    return [
+        item
+        for name in names
+        for item in chosen([one for one in found if one.record.checkpoint.name == name], seeds)
+    ]
+
+
+def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
+    record = shown[0].record
+    facts = [
+        f"protocol {code(record.protocol)}, variant {code(record.variant)}, "
+        f"version {record.protocol_version}",
+        *_procedure(record),
+        f"n = {_sizes(record)}",
+        _seeds(shown, found, seeds),
+    ]
+    return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
+
+
+def _procedure(record: Record) -> list[str]:
+    if isinstance(record, ProbeRecord):
+        epochs = f"{record.epochs} epochs, top-1 (%) of the last one"
+        if record.benchmark == "imagenet_avgpool":
+            epochs += " (the published AvgPool figures are of the best one)"
+        return [epochs]
+    if isinstance(record, LowShotRecord):
+        draws = record.settings.get("samples")
+        mean = f"mean mAP (%) over {draws} draws" if draws else "mean mAP (%) over the draws"
+        cost = {
+            "test": "cost with the best mean on the test set, as in all published figures",
+        }.get(record.selection, f"cost selected by {escape(record.selection)}")
+        return [mean, cost, "layer: the best of the SVM"]
+    folds = record.settings.get("folds")
+    by = f"{folds}-fold cross-validation" if folds else "cross-validation"
+    return ["mAP (%)", f"cost of each class by {by}", "layer with the best mAP on the test set"]
+
+
+def _sizes(record: Record) -> str:
+    sizes = ", ".join(f"{split.images:,} {escape(name)}" for name, split in record.data.items())
+    classes = sorted({split.classes for split in record.data.values()})
+    return f"{sizes} images of {' or '.join(map(str, classes))} classes"
+
+
+def _seeds(shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
+    for name in dict.fromkeys(item.record.checkpoint.name for item in shown):
+        mine = tuple(item.record.seed for item in shown if item.record.checkpoint.name == name)
+        by_seeds.setdefault(mine, []).append(name)
+    texts = []
+    for mine, names in by_seeds.items():
+        text = f"seed{'s' if len(mine) > 1 else ''} {', '.join(map(str, mine))}"
+        texts.append(text if len(by_seeds) == 1 else f"{text} ({escape(', '.join(names))})")
+    text = " and ".join(texts)
+    if seeds and any(len(mine) > 1 for mine in by_seeds):
+        return f"mean ± sample standard deviation over {text}"
+    more = len(found) - len(shown)
+    return f"{text} ({more} more in the zoo)" if more else text
+
+
+def _software(found: Iterable[Found]) -> str:
+    versions: dict[str, set[str]] = {}
+    commits: set[str] = set()
+    for item in found:
+        for package, version in item.record.versions.items():
+            versions.setdefault(package, set()).add(version)
+        commits.add(item.record.commit or "none")
+    own = versions.pop("deepcluster-bench", set())
+    packages = {"deepcluster-bench": own} if own else {}
+    packages |= dict(sorted(versions.items()))
+    shown = ", ".join(f"{name} {' and '.join(sorted(seen))}" for name, seen in packages.items())
+    names = ", ".join(code(name) for name in sorted(commits))
+    return f"**Software**: {escape(shown)}; commit {names}."

@@ -1,0 +1,204 @@
+"""From result records to tables: which figures stand side by side, and which must not.
+
+Rows share a table only when they were measured alike: the same variant, protocol, version,
+settings and data. Anything else makes a table of its own.
+"""
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
+from reports.collect import Collection, Found, measurement
+from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
+
+VARIANTS = ("mmselfsup", "vissl", "fair", "digits")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Records that may share a table, by part of its kind; `table` is what they show."""
+
+    kind: Kind
+    variant: str
+    found: dict[str, tuple[Found, ...]]  # by benchmark
+    table: Table
+
+
+def measured_tables(
+    collection: Collection,
+    kinds: Iterable[Kind] = KINDS.values(),
+    *,
+    seeds: bool = False,
+    link: Callable[[str], str | None] = lambda config: config,
+) -> list[Measured]:
+    """All tables of a zoo; `link` turns a checkpoint's config into the target of its row.
+
+    Without `seeds` each cell is of the lowest seed, with it the mean over all seeds.
+    """
+    links = _links(collection, link)
+    tables = []
+    for kind in kinds:
+        for variant in _variants(collection.found):
+            for group in _groups(kind, variant, collection.found):
+                table = _table(kind, variant, group, links, seeds)
+                tables.append(Measured(kind, variant, group, table))
+    return tables
+
+
+def chosen(found: Sequence[Found], seeds: bool) -> list[Found]:
+    """The records behind a cell: all seeds, or the lowest one."""
+    lowest = min(item.record.seed for item in found)
+    return [item for item in found if seeds or item.record.seed == lowest]
+
+
+def best_layer(found: Sequence[Found]) -> str | None:
+    """The layer with the best mean SVM mAP over the given records, the first among equals."""
+    records = [item.record for item in found if isinstance(item.record, VocSvmRecord)]
+    if len(records) == 1:
+        return records[0].best_layer
+    shared = [name for name in FEATURES if all(name in record.layers for record in records)]
+    if not records or not shared:
+        return None
+    return max(shared, key=lambda name: sum(record.layers[name].map for record in records))
+
+
+def _variants(found: Sequence[Found]) -> list[str]:
+    present = {item.record.variant for item in found}
+    return [name for name in VARIANTS if name in present] + sorted(present - set(VARIANTS))
+
+
+def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, tuple[Found, ...]]]:
+    """Split the records of one kind and variant into sets that may share a table."""
+    groups: list[dict[str, tuple[Found, ...]]] = []
+    for part in kind.parts:
+        alike: dict[bytes, list[Found]] = {}
+        for item in found:
+            if item.record.variant == variant and item.record.benchmark == part:
+                alike.setdefault(measurement(item.record), []).append(item)
+        free = [group for group in groups if part not in group]
+        for _, items in sorted(alike.items(), key=lambda pair: _newest_first(pair[1][0].record)):
+            partner = next((group for group in free if _same_data(group, items[0].record)), None)
+            if partner is None:
+                groups.append({part: tuple(items)})
+            else:
+                free.remove(partner)
+                partner[part] = tuple(items)
+    return groups
+
+
+def _newest_first(record: Record) -> tuple[object, ...]:
+    return (-record.protocol_version, record.protocol, measurement(record))
+
+
+def _same_data(group: dict[str, tuple[Found, ...]], record: Record) -> bool:
+    other: dict[str, Split] = next(iter(group.values()))[0].record.data
+    return all(other[name] == split for name, split in record.data.items() if name in other)
+
+
+def _links(collection: Collection, link: Callable[[str], str | None]) -> dict[str, str | None]:
+    links: dict[str, str | None] = {}
+    for item in collection.found:
+        name = item.record.checkpoint.name
+        card = collection.cards.get(name)
+        config = card.config if card and card.config else item.record.checkpoint.config
+        if links.get(name) is None:
+            links[name] = link(config) if config else None
+    return links
+
+
+def _table(
+    kind: Kind,
+    variant: str,
+    group: dict[str, tuple[Found, ...]],
+    links: dict[str, str | None],
+    seeds: bool,
+) -> Table:
+    columns = list(kind.columns)
+    if kind.key == "voc-svm":
+        found = {k for item in group.get(kind.parts[1], ()) for k in _shots(item.record)}
+        columns = [*columns[:2], *(f"k={shot}" for shot in sorted(found | set(SHOTS)))]
+    rows = []
+    for name in links:
+        parts = {
+            part: chosen(mine, seeds)
+            for part, items in group.items()
+            if (mine := [item for item in items if item.record.checkpoint.name == name])
+        }
+        if parts:
+            make = _voc_cells if kind.key == "voc-svm" else _probe_cells
+            rows.append(Row(name, links[name], make(parts)))
+    return Table(kind, variant, tuple(columns), tuple(rows))
+
+
+def _probe_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
+    for found in parts.values():
+        for name in (*FEATURES, "avgpool"):
+            title = "AvgPool" if name == "avgpool" else name.capitalize()
+            cell = _cell(
+                (item, item.record.heads[name].top1)
+                for item in found
+                if isinstance(item.record, ProbeRecord) and name in item.record.heads
+            )
+            if cell is not None:
+                cells[title] = cell
+    return cells
+
+
+def _voc_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+    svm, low_shot = (parts.get(part, []) for part in KINDS["voc-svm"].parts)
+    layer = best_layer(svm) or _low_shot_layer(low_shot)
+    if layer is None:
+        return {}
+    cells = {"Best Layer": Cell(text=layer)}
+    cell = _cell(
+        (item, item.record.layers[layer].map)
+        for item in svm
+        if isinstance(item.record, VocSvmRecord) and layer in item.record.layers
+    )
+    if cell is not None:
+        cells["SVM"] = cell
+    for k in sorted({k for item in low_shot for k in _shots(item.record)}):
+        cell = _cell(
+            (item, item.record.layers[layer].shots[str(k)].mean)
+            for item in low_shot
+            if isinstance(item.record, LowShotRecord)
+            and layer in item.record.layers
+            and str(k) in item.record.layers[layer].shots
+        )
+        if cell is not None:
+            cells[f"k={k}"] = cell
+    return cells
+
+
+def _low_shot_layer(found: Sequence[Found]) -> str | None:
+    """Without an SVM record: the layer with the best mAP at the highest k."""
+    records = [item.record for item in found if isinstance(item.record, LowShotRecord)]
+    scores: dict[str, tuple[int, float]] = {}
+    for name in FEATURES:
+        layers = [record.layers[name].shots for record in records if name in record.layers]
+        if layers and len(layers) == len(records):
+            top = min(max(int(k) for k in shots) for shots in layers if shots)
+            means = [shots[str(top)].mean for shots in layers if str(top) in shots]
+            scores[name] = (top, sum(means) / max(len(means), 1))
+    return max(scores, key=lambda name: scores[name]) if scores else None
+
+
+def _shots(record: Record) -> set[int]:
+    if not isinstance(record, LowShotRecord):
+        return set()
+    return {int(k) for layer in record.layers.values() for k in layer.shots}
+
+
+def _cell(figures: Iterable[tuple[Found, float]]) -> Cell | None:
+    pairs = list(figures)
+    if not pairs:
+        return None
+    values = [value for _, value in pairs]
+    return Cell(
+        value=values[0] if len(values) == 1 else statistics.fmean(values),
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        seeds=tuple(item.record.seed for item, _ in pairs),
+        records=tuple(str(item.path) for item, _ in pairs),
+    )

@@ -1,0 +1,228 @@
+"""What each picture shows, as plain data: curves found in records and cards, not yet drawn."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.results import LowShotRecord, VocSvmRecord
+from reports.collect import Collection, Found
+from reports.footnotes import shown_records
+from reports.measured import Measured, best_layer
+from reports.tables import FEATURES, Row
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line: what it is called, its points, and the band around it where there is one."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes; `ticks` names the positions 0, 1, ... of the x axis."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    ticks: tuple[str, ...] = ()
+    log_x: bool = False
+    log_y: bool = False
+    sideways: bool = False  # positions run down the y axis: names of classes need the room
+    gap_after: int | None = None  # no line is drawn from this position to the next
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file: its name without a suffix, what it shows in words, and its panels."""
+
+    name: str
+    alt: str
+    panels: tuple[Panel, ...]
+
+
+def pictures(measured: Sequence[Measured], collection: Collection) -> list[Picture]:
+    """All pictures that the tables and cards of a zoo give."""
+    found: list[Picture] = []
+    for item in measured:
+        if item.kind.key == "voc-svm":
+            found += [_svm_layers(item), _low_shot(item), _classes(item)]
+        else:
+            found.append(_layers(item))
+    found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]
+    drawn = [picture for picture in found if any(panel.curves for panel in picture.panels)]
+    return _with_unique_names(drawn)
+
+
+def _layers(item: Measured) -> Picture:
+    columns = item.table.columns
+    curves = [_row_curve(row, columns) for row in item.table.rows]
+    panel = Panel(
+        f"{item.kind.title}, variant {item.variant}",
+        "",
+        "top-1 (%)",
+        tuple(curve for curve in curves if curve.x),
+        tuple(columns),
+        gap_after=len(FEATURES) - 1,
+    )
+    alt = f"{item.kind.title} (variant {item.variant}): top-1 accuracy by layer"
+    return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
+
+
+def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
+    points = [
+        (float(position), cell.value)
+        for position, column in enumerate(columns)
+        if (cell := row.cells.get(column)) and cell.value is not None
+    ]
+    return Curve(row.name, tuple(x for x, _ in points), tuple(y for _, y in points))
+
+
+def _by_name(item: Measured, part: str) -> dict[str, list[Found]]:
+    by_name: dict[str, list[Found]] = {}
+    for found in shown_records(item.found.get(part, ()), seeds=False):
+        by_name.setdefault(found.record.checkpoint.name, []).append(found)
+    return by_name
+
+
+def _svm_layers(item: Measured) -> Picture:
+    curves = []
+    for name, found in _by_name(item, "voc07_svm").items():
+        record = found[0].record
+        assert isinstance(record, VocSvmRecord)
+        points = [
+            (float(position), record.layers[layer].map)
+            for position, layer in enumerate(FEATURES)
+            if layer in record.layers
+        ]
+        curves.append(Curve(name, tuple(x for x, _ in points), tuple(y for _, y in points)))
+    ticks = tuple(layer.capitalize() for layer in FEATURES)
+    title = f"VOC07 SVM, variant {item.variant}"
+    alt = f"VOC07 SVM (variant {item.variant}): mAP by layer"
+    panel = Panel(title, "", "test mAP (%)", tuple(curves), ticks)
+    return Picture(f"layers-voc-svm-{item.variant}", alt, (panel,))
+
+
+def _low_shot(item: Measured) -> Picture:
+    curves = []
+    svm = _by_name(item, "voc07_svm")
+    for name, found in _by_name(item, "voc07_low_shot_svm").items():
+        record = found[0].record
+        assert isinstance(record, LowShotRecord)
+        row = next(row for row in item.table.rows if row.name == name)
+        layer = best_layer(svm.get(name, ())) or str(row.cells.get("Best Layer", ""))
+        if layer not in record.layers:
+            continue
+        shots = sorted((int(k), shot) for k, shot in record.layers[layer].shots.items())
+        curves.append(
+            Curve(
+                f"{name} ({layer})",
+                tuple(float(k) for k, _ in shots),
+                tuple(shot.mean for _, shot in shots),
+                tuple(shot.min for _, shot in shots),
+                tuple(shot.max for _, shot in shots),
+            )
+        )
+    title = f"VOC07 low-shot SVM, variant {item.variant}"
+    panel = Panel(title, "positives per class, k", "test mAP (%)", tuple(curves), log_x=True)
+    alt = (
+        f"VOC07 low-shot SVM (variant {item.variant}): mean mAP over k, with the band from the "
+        "lowest to the highest draw"
+    )
+    return Picture(f"low-shot-{item.variant}", alt, (panel,))
+
+
+def _classes(item: Measured) -> Picture:
+    by_name = _by_name(item, "voc07_svm")
+    first = next((found[0].record for found in by_name.values()), None)
+    classes = first.classes if isinstance(first, VocSvmRecord) else ()
+    curves = []
+    for name, found in by_name.items():
+        record = found[0].record
+        assert isinstance(record, VocSvmRecord)
+        if record.classes == classes:
+            values = record.layers[record.best_layer].ap
+            positions = tuple(float(number) for number in range(len(values)))
+            curves.append(Curve(f"{name} ({record.best_layer})", positions, values))
+    title = f"VOC07 SVM by class, variant {item.variant}"
+    panel = Panel(title, "", "test AP (%)", tuple(curves), tuple(classes), sideways=True)
+    alt = f"VOC07 SVM (variant {item.variant}): average precision of each class at the best layer"
+    return Picture(f"classes-{item.variant}", alt, (panel,))
+
+
+def _pretraining(name: str, pretraining: dict[str, Any]) -> Picture:
+    history = _columns(pretraining.get("history"))
+    sizes = {
+        label: values
+        for label, keys in {
+            "largest": ("largest", "max"),
+            "median": ("median",),
+            "smallest": ("smallest", "min"),
+            "empty clusters": ("empty",),
+        }.items()
+        if (values := next((history[key] for key in keys if key in history), None))
+    }
+    nmi = {
+        label: history[key]
+        for label, key in {
+            "against labels": "nmi_labels",
+            "against the previous clusters": "nmi_previous",
+        }.items()
+        if key in history
+    }
+    panels = (
+        Panel("Agreement of the clusters", "epoch", "NMI", _curves(nmi)),
+        Panel(
+            "Sizes of the clusters", "epoch", "images (empty: clusters)", _curves(sizes), log_y=True
+        ),
+    )
+    alt = (
+        f"Pretraining of {name}: mutual information of the clusters with the previous ones and "
+        "with labels, and the sizes of the clusters, by epoch"
+    )
+    return Picture(f"pretraining-{name}", alt, tuple(panel for panel in panels if panel.curves))
+
+
+def _columns(history: object) -> dict[str, list[Any]]:
+    """A history by column, whether it is stored by epoch or by column; {} for anything else."""
+    if isinstance(history, list):
+        flat = [
+            {**entry, **(sizes if isinstance(sizes := entry.get("sizes"), dict) else {})}
+            for entry in history
+            if isinstance(entry, dict)
+        ]
+        keys = dict.fromkeys(key for entry in flat for key in entry)
+        return {key: [entry.get(key) for entry in flat] for key in keys}
+    if isinstance(history, dict):
+        return {key: list(value) for key, value in history.items() if isinstance(value, list)}
+    return {}
+
+
+def _curves(columns: dict[str, list[Any]]) -> tuple[Curve, ...]:
+    curves = []
+    for label, values in columns.items():
+        points = [
+            (float(epoch), float(value))
+            for epoch, value in enumerate(values, 1)
+            if isinstance(value, int | float) and math.isfinite(value)
+        ]
+        if points:
+            curves.append(Curve(label, tuple(x for x, _ in points), tuple(y for _, y in points)))
+    return tuple(curves)
+
+
+def _with_unique_names(found: Sequence[Picture]) -> list[Picture]:
+    """Tables of one kind and variant may be several: number their pictures."""
+    seen: dict[str, int] = {}
+    named = []
+    for picture in found:
+        seen[picture.name] = seen.get(picture.name, 0) + 1
+        suffix = f"-{seen[picture.name]}" if seen[picture.name] > 1 else ""
+        named.append(Picture(f"{picture.name}{suffix}", picture.alt, picture.panels))
+    return named

@@ -1,0 +1,207 @@
+"""Published reference figures as data, each with its source, and the tables made from them.
+
+`published.json` holds what the model zoos print, to the digit. Where two sources disagree about
+the same checkpoint, both rows are there.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import results
+from reports.document import section
+from reports.tables import KINDS, Cell, Kind, Row, Table, escape, format_table, link
+from slurm.errors import UserError
+
+DATA = Path(__file__).with_name("published.json")
+SCHEMA = 1
+VARIANT = "mmselfsup"  # the variant whose protocol produced all these tables
+_CONFIGS = "https://github.com/open-mmlab/mmselfsup/blob/master/configs/benchmarks/classification/"
+_PROTOCOLS = {
+    "imagenet_linear": ("resnet50_mhead_linear-8xb32-steplr-90e_in1k", "imagenet/", ".py"),
+    "imagenet_avgpool": ("resnet50_linear-8xb32-steplr-100e_in1k", "imagenet/", ".py"),
+    "places205_linear": ("resnet50_mhead_8xb32-steplr-28e_places205.py", "places205/", ""),
+}
+_SELECTION = {
+    "voc-svm": ("As published: the cost of the low-shot SVMs is chosen on the test set.",),
+    "imagenet-linear": (
+        "As published: Feature1 - Feature5 are of the last epoch, AvgPool of the best one.",
+    ),
+    "places205-linear": ("As published: top-1 of the last epoch.",),
+}
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A document that prints figures."""
+
+    project: str
+    version: str
+    document: str
+    url: str
+
+
+class PublishedRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A checkpoint's figures as one source prints them; percent."""
+
+    method: str
+    name: str  # the text of the first column
+    config: str | None
+    source: str  # a key of `Published.sources`
+    figures: dict[str, dict[str, float]]  # by key of KINDS, then by column
+    best_layer: str | None = None
+    notes: dict[str, str] = {}  # by key of KINDS
+
+
+class Other(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A published figure of a benchmark that this project does not run."""
+
+    method: str
+    task: str
+    metric: str
+    value: float
+    source: str
+    note: str = ""
+    verified: bool = True  # False: quoted from memory, not checked in the source
+
+
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of `published.json`."""
+
+    schema: int
+    sources: dict[str, Source]
+    rows: tuple[PublishedRow, ...]
+    others: tuple[Other, ...]
+
+
+def load(path: Path = DATA) -> Published:
+    """Read and validate the published figures; `UserError` names what is wrong."""
+    published = results.read(path, Published)
+    if published.schema != SCHEMA:
+        raise UserError(f"{path} has schema {published.schema}, this version reads {SCHEMA}")
+    seen: set[tuple[str, str, str]] = set()
+    for row in published.rows:
+        where = f"{path}: {row.method} {row.name}"
+        identity = (row.method, row.name, row.source)
+        if identity in seen:
+            raise UserError(f"{where} stands twice for the source {row.source}")
+        seen.add(identity)
+        for kind, figures in row.figures.items():
+            columns = KINDS[kind].columns if kind in KINDS else ()
+            wrong = [name for name, value in figures.items() if not _valid(name, value, columns)]
+            if wrong or not figures:
+                raise UserError(f"{where} has a wrong table or figure: {kind} {wrong[:1]}")
+        if not row.notes.keys() <= row.figures.keys():
+            raise UserError(f"{where} has a note on a table that it is not in")
+        if ("voc-svm" in row.figures) != (row.best_layer is not None):
+            raise UserError(f"{where} needs a best layer exactly when it has VOC figures")
+    cited = {row.source for row in published.rows} | {item.source for item in published.others}
+    if not cited <= published.sources.keys():
+        raise UserError(f"{path} cites unknown sources {sorted(cited - published.sources.keys())}")
+    return published
+
+
+def select(published: Published, only: Sequence[str]) -> list[PublishedRow]:
+    """Rows whose config name or method is in `only` (all rows without any), in file order."""
+    if not only:
+        return list(published.rows)
+    known = {text for row in published.rows for text in (row.name, row.method)}
+    for wanted in only:
+        if wanted not in known:
+            close = difflib.get_close_matches(wanted, sorted(known), n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(close)}?" if close else "see --published"
+            raise UserError(f"no published row {wanted!r}; {hint}")
+    return [row for row in published.rows if row.name in only or row.method in only]
+
+
+def published_tables(published: Published, rows: Sequence[PublishedRow]) -> list[Table]:
+    """The tables of these rows; where there are several methods, rows name theirs."""
+    tables = []
+    for kind in KINDS.values():
+        members = [row for row in rows if kind.key in row.figures]
+        if members:
+            several = len({row.method for row in members}) > 1
+            shown = tuple(_row(row, kind, several) for row in members)
+            notes = _notes(published, kind, members)
+            columns = tuple(
+                column
+                for column in kind.columns
+                if column != "AvgPool" or any(column in row.cells for row in shown)
+            )
+            tables.append(Table(kind, VARIANT, columns, shown, notes))
+    return tables
+
+
+def published_sections(published: Published, only: Sequence[str], bold: bool = False) -> str:
+    """The block `published`: tables with their sources, then other published figures."""
+    rows = select(published, only)
+    sections = [
+        section(table, _protocols(table), table.notes, bold)
+        for table in published_tables(published, rows)
+    ]
+    if not only:
+        sections.append(_others(published))
+    return "\n\n".join(sections)
+
+
+def row_cells(row: PublishedRow, kind: Kind) -> dict[str, Cell]:
+    """The cells of a row in one kind of table."""
+    cells = {
+        column: Cell(value, records=(row.source,))
+        for column, value in row.figures.get(kind.key, {}).items()
+    }
+    if kind.key == "voc-svm" and row.best_layer is not None:
+        cells["Best Layer"] = Cell(text=row.best_layer)
+    return cells
+
+
+def _valid(column: str, value: float, columns: Sequence[str]) -> bool:
+    return column in columns and column != "Best Layer" and 0 <= value <= 100
+
+
+def _row(row: PublishedRow, kind: Kind, several: bool) -> Row:
+    return Row(row.name, row.config, row_cells(row, kind), row.method if several else "")
+
+
+def _notes(published: Published, kind: Kind, rows: Sequence[PublishedRow]) -> tuple[str, ...]:
+    sources = [
+        f"**Source**: {link(f'{source.project} {source.version}, {source.document}', source.url)} "
+        f"({escape(', '.join(f'{row.method} {row.name}' for row in rows if row.source == key))})."
+        for key, source in published.sources.items()
+        if any(row.source == key for row in rows)
+    ]
+    notes = [
+        f"Note on {escape(f'{row.method} {row.name}')}: {escape(row.notes[kind.key])}."
+        for row in rows
+        if kind.key in row.notes
+    ]
+    return (*sources, *_SELECTION.get(kind.key, ()), *notes)
+
+
+def _protocols(table: Table) -> dict[str, str]:
+    texts = {}
+    for part in table.kind.parts:
+        if part in _PROTOCOLS and (part != "imagenet_avgpool" or "AvgPool" in table.columns):
+            name, folder, suffix = _PROTOCOLS[part]
+            texts[part] = link(name, f"{_CONFIGS}{folder}{name}{suffix}")
+    return texts
+
+
+def _others(published: Published) -> str:
+    rows = []
+    for item in published.others:
+        source = published.sources[item.source]
+        note = item.note if item.verified else "; ".join(filter(None, (item.note, "unverified")))
+        rows.append(
+            [
+                escape(item.method),
+                escape(item.task),
+                escape(item.metric),
+                f"{item.value:.2f}",
+                link(f"{source.project} {source.version}", source.url),
+                escape(note),
+            ]
+        )
+    header = ["Method", "Benchmark", "Metric", "Value", "Source", "Remarks"]
+    return "#### Other published figures\n\n" + format_table(header, rows)

@@ -1,0 +1,186 @@
+"""The tables of the model zoos: what they hold, and their Markdown, byte for byte.
+
+Pure functions on plain values. A cell without a figure is `-`; figures have two decimals.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+FEATURES = tuple(f"feature{stage}" for stage in range(1, 6))
+SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)  # the columns of the published tables
+FIRST_COLUMN = "Self-Supervised Config"
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure, percent at full precision, and where it comes from."""
+
+    value: float | None = None
+    spread: float | None = None  # sample standard deviation over seeds
+    seeds: tuple[int, ...] = ()
+    records: tuple[str, ...] = ()  # the files that prove it
+    text: str | None = None  # printed instead of the value: a layer's name, a difference
+
+    def __str__(self) -> str:
+        if self.text is not None:
+            return self.text
+        if self.value is None:
+            return MISSING
+        spread = "" if self.spread is None else f" ± {self.spread:.2f}"
+        return f"{self.value:.2f}{spread}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One checkpoint; `cells` by column, those that are absent are missing."""
+
+    name: str
+    link: str | None
+    cells: dict[str, Cell] = field(default_factory=dict)
+    prefix: str = ""  # plain text before the link
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A table of the zoo: its name in markers, its heading, its parts and their columns."""
+
+    key: str
+    title: str
+    parts: tuple[str, ...]  # benchmarks whose figures stand side by side
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of one kind, of one variant, with what a reader must know below it."""
+
+    kind: Kind
+    variant: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()  # Markdown, one footnote each
+
+
+_FEATURE_COLUMNS = tuple(name.capitalize() for name in FEATURES)
+KINDS: dict[str, Kind] = {
+    kind.key: kind
+    for kind in (
+        Kind(
+            "voc-svm",
+            "VOC SVM / Low-shot SVM",
+            ("voc07_svm", "voc07_low_shot_svm"),
+            ("Best Layer", "SVM", *(f"k={shot}" for shot in SHOTS)),
+        ),
+        Kind(
+            "imagenet-linear",
+            "ImageNet Linear Evaluation",
+            ("imagenet_linear", "imagenet_avgpool"),
+            (*_FEATURE_COLUMNS, "AvgPool"),
+        ),
+        Kind(
+            "places205-linear",
+            "Places205 Linear Evaluation",
+            ("places205_linear",),
+            _FEATURE_COLUMNS,
+        ),
+        Kind(
+            "inaturalist18-linear",
+            "iNaturalist2018 Linear Evaluation",
+            ("inaturalist18_linear",),
+            _FEATURE_COLUMNS,
+        ),
+    )
+}
+
+
+def markdown(table: Table, bold: bool = False) -> str:
+    """The Markdown of a table, without a heading; `bold` marks the best value of a column."""
+    best = best_values(table) if bold else {}
+    rows = []
+    for row in table.rows:
+        texts = [_first_cell(row)]
+        for column in table.columns:
+            text = escape(str(row.cells.get(column, Cell())))
+            texts.append(f"**{text}**" if is_best(row, column, best) else text)
+        rows.append(texts)
+    return format_table([FIRST_COLUMN, *table.columns], rows)
+
+
+def best_values(table: Table) -> dict[str, str]:
+    """The best printed mean of each column with at least two figures."""
+    best = {}
+    for column in table.columns:
+        values = [cell.value for row in table.rows if (cell := row.cells.get(column))]
+        known = [value for value in values if value is not None]
+        if len(known) > 1:
+            best[column] = f"{max(known):.2f}"
+    return best
+
+
+def is_best(row: Row, column: str, best: dict[str, str]) -> bool:
+    """Whether the row's printed figure equals the best one; equals are all best."""
+    cell = row.cells.get(column)
+    return cell is not None and cell.value is not None and f"{cell.value:.2f}" == best.get(column)
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A left-aligned pipe table whose rule has a space on both sides of the dashes.
+
+    The header goes in as a first row above a separating line: tabulate pads real headers by
+    `MIN_PADDING`, which would make columns two characters too wide, and parses numbers, which
+    would drop the trailing zero of 70.00.
+    """
+    import tabulate  # here, as it costs a fifth of the time that --help may take
+
+    # Widths are counted in characters, whether or not wcwidth happens to be installed.
+    tabulate.WIDE_CHARS_MODE = False
+    zoo = tabulate.TableFormat(
+        lineabove=None,
+        linebelowheader=tabulate.Line("| ", "-", " | ", " |"),
+        linebetweenrows=None,
+        linebelow=None,
+        headerrow=None,
+        datarow=tabulate.DataRow("| ", " | ", " |"),
+        padding=0,
+        with_header_hide=None,
+    )
+    lines = [list(header), tabulate.SEPARATING_LINE, *(list(row) for row in rows)]
+    text: str = tabulate.tabulate(
+        lines, tablefmt=zoo, disable_numparse=True, colglobalalign="left", stralign="left"
+    )
+    return text
+
+
+_ESCAPED = re.compile(r"[\\|\[\]`*<>~&]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows literally inside a table cell; line breaks become spaces."""
+    plain = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
+    return _ESCAPED.sub(lambda match: "\\" + match.group(), plain)
+
+
+def code(text: str) -> str:
+    """Text as a Markdown code span, whatever backticks it holds."""
+    plain = " ".join(text.split())
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", plain)), default=0))
+    pad = " " if plain.startswith("`") or plain.endswith("`") else ""
+    return f"{ticks}{pad}{plain}{pad}{ticks}"
+
+
+def link(text: str, target: str | None) -> str:
+    """A Markdown link, or the escaped text alone without a target."""
+    if target is None:
+        return escape(text)
+    return f"[{escape(text)}]({quote(target, safe=_URL_SAFE)})"
+
+
+_URL_SAFE = "/:?#@!$&'*+,;=~%-._"  # not ( ) [ ] | < > " ` \ or blanks
+
+
+def _first_cell(row: Row) -> str:
+    shown = link(row.name, row.link)
+    return f"{escape(row.prefix)} {shown}" if row.prefix else shown

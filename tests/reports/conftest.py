@@ -1,0 +1,167 @@
+"""A zoo of result records, written through the same structs and the same writer as the real one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from benchmarks import protocols, results
+from benchmarks.cards import Card
+from benchmarks.results import (
+    Checkpoint,
+    Head,
+    LowShotLayer,
+    LowShotRecord,
+    ProbeRecord,
+    Shot,
+    Split,
+    SvmLayer,
+    VocSvmRecord,
+)
+
+VOC = {"trainval": Split(5011, 20, "a" * 64), "test": Split(4952, 20, "b" * 64)}
+IMAGES = {"train": Split(1281167, 1000, "c" * 64), "val": Split(50000, 1000, "d" * 64)}
+CLASSES = tuple(f"class{number:02d}" for number in range(20))
+SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)
+VERSIONS = {"python": "3.11.7", "deepcluster-bench": "0.1.0", "torch": "2.6.0"}
+
+
+@dataclass
+class Zoo:
+    """Writes records as the benchmarks do; `extra` replaces any field of the record."""
+
+    path: Path
+    config: str | None = None
+    weights: str = "blake2b:1234"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def with_(self, **changes: Any) -> "Zoo":
+        return replace(self, **changes)
+
+    def svm(self, name: str, maps: Mapping[str, float], **extra: Any) -> Path:
+        layers = {
+            layer: SvmLayer(
+                value,
+                tuple(max(0.0, value - 10 + number) for number in range(20)),
+                (1.0,) * 20,
+                ((50.0,) * 19,) * 20,
+            )
+            for layer, value in maps.items()
+        }
+        best = max(maps, key=lambda layer: maps[layer])
+        made = {"classes": CLASSES, "layers": layers, "best_layer": best, "data": VOC, **extra}
+        return self._write(VocSvmRecord, protocols.VOC07_SVM, name, made)
+
+    def low_shot(self, name: str, means: Mapping[str, list[float]], **extra: Any) -> Path:
+        layers = {
+            layer: LowShotLayer(
+                {
+                    str(k): Shot(
+                        value,
+                        max(0.0, value - 2),
+                        min(100.0, value + 2),
+                        1.4,
+                        1.0,
+                        {repr(cost): (value,) * 5 for cost in protocols.COSTS_MMSELFSUP},
+                    )
+                    for k, value in zip(SHOTS, values)
+                }
+            )
+            for layer, values in means.items()
+        }
+        made = {"layers": layers, "selection": "test", "data": VOC, **extra}
+        return self._write(LowShotRecord, protocols.VOC07_LOW_SHOT, name, made)
+
+    def probe(
+        self,
+        name: str,
+        heads: Mapping[str, float],
+        protocol: protocols.LinearProtocol = protocols.IMAGENET_LINEAR,
+        **extra: Any,
+    ) -> Path:
+        made = {
+            "heads": {
+                layer: Head(value, min(value + 20, 100), min(value + 1, 100), 1, (value,))
+                for layer, value in heads.items()
+            },
+            "epochs": protocol.epochs,
+            "data": IMAGES,
+            **extra,
+        }
+        return self._write(ProbeRecord, protocol, name, made)
+
+    def deepcluster(self, name: str = "sobel_resnet50_8xb64-steplr-200e") -> None:
+        """All records of the published DeepCluster row of MMSelfSup."""
+        zoo = self.with_(config=DEEPCLUSTER_CONFIG)
+        zoo.svm(name, {"feature4": 70.0, "feature5": 74.26})
+        zoo.low_shot(name, {"feature4": [20.0] * 8, "feature5": DEEPCLUSTER_SHOTS})
+        zoo.probe(name, features([12.78, 30.81, 43.88, 57.71, 51.68]))
+        zoo.probe(name, {"avgpool": 46.92}, protocols.IMAGENET_AVGPOOL)
+        places = features([18.80, 33.93, 41.44, 47.22, 42.61])
+        zoo.probe(name, places, protocols.PLACES205_LINEAR)
+
+    def card(self, name: str, **fields: Any) -> Path:
+        card = Card(
+            name=name,
+            arch="resnet50",
+            sobel=True,
+            weights=fields.pop("weights", self.weights),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.2, 0.2, 0.2),
+            **fields,
+        )
+        path = self.path / "checkpoints" / name / "card.json"
+        results.write(path, card)
+        return path
+
+    def _write(
+        self, kind: type[results.Record], protocol: protocols.Protocol, name: str, made: dict
+    ) -> Path:
+        fields: dict[str, Any] = {
+            "benchmark": protocol.benchmark,
+            "protocol": protocol.name,
+            "protocol_version": protocol.version,
+            "variant": protocol.variant,
+            "settings": msgspec.to_builtins(protocol),
+            "checkpoint": Checkpoint(name, "resnet50", self.weights, True, self.config),
+            "seed": 0,
+            "device": "cpu",
+            "threads": 2,
+            "versions": VERSIONS,
+            "commit": "0123abc",
+            "host": "alpha",
+            "started": "2024-01-01T00:00:00+00:00",
+            "seconds": 12.5,
+            **made,
+            **self.extra,
+        }
+        fields.update(made)
+        key = fields.pop("key", f"{fields['seed']}")
+        record = kind(**fields)
+        folder = self.path / "results" / name / record.benchmark
+        path = folder / f"{record.protocol}-{key}.json"
+        results.write(path, record)
+        return path
+
+
+DEEPCLUSTER_CONFIG = (
+    "https://github.com/open-mmlab/mmselfsup/blob/master/configs/selfsup/deepcluster/"
+    "deepcluster-sobel_resnet50_8xb64-steplr-200e_in1k.py"
+)
+DEEPCLUSTER_SHOTS = [29.37, 37.99, 45.85, 55.57, 62.48, 66.15, 70.0, 71.37]
+
+
+def features(values: list[float]) -> dict[str, float]:
+    """feature1.. with these values."""
+    return {f"feature{stage}": value for stage, value in enumerate(values, 1)}
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Zoo:
+    """An empty zoo."""
+    path = tmp_path / "zoo"
+    path.mkdir()
+    return Zoo(path)
