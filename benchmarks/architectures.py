@@ -7,7 +7,8 @@ from pathlib import Path
 
 from slurm.cli import choose
 
-OWN = ("alexnet",)  # trunks that timm lacks: the AlexNet of DeepCluster, with batch norm
+# Trunks that timm lacks: DeepCluster's AlexNet with batch norm, the wide ResNets of SwAV and VISSL.
+OWN = ("alexnet", "resnet50w2", "resnet50w4", "resnet50w5")
 
 # timm registers an architecture by decorating a function of that name.
 _REGISTERED = re.compile(r"^@register_model\s*\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)

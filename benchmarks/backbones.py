@@ -1,4 +1,4 @@
-"""The trunk whose features are measured: any timm architecture with feature maps, or AlexNet.
+"""The trunk whose features are measured: a timm architecture with feature maps, or an own one.
 
 `feature1` is the stem after its activation, before max-pooling, where an architecture has such a
 map; `feature2`..`feature5` are its stages. The deepest map is always `feature5`: an architecture
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks import alexnet
+from benchmarks import alexnet, wide_resnet
 from benchmarks.architectures import OWN, check_architecture
 from slurm.errors import UserError
 
@@ -74,9 +74,12 @@ class Backbone(nn.Module):
         self.stem: nn.Module = SobelStem() if sobel else nn.Identity()
         in_chans = 2 if sobel else 3
         self.trunk: nn.Module
-        if arch in OWN:
+        if arch == "alexnet":
             self.trunk = alexnet.AlexNet(in_chans)
             shapes = list(zip(alexnet.CHANNELS, alexnet.STRIDES))
+        elif arch in wide_resnet.WIDTHS:
+            self.trunk = wide_resnet.WideResNet(wide_resnet.WIDTHS[arch], in_chans)
+            shapes = list(zip(self.trunk.channels, wide_resnet.STRIDES))
         else:
             self.trunk, shapes = _timm_trunk(arch, in_chans)
         first = DEEPEST + 1 - len(shapes)
@@ -117,6 +120,14 @@ def weight_shapes(arch: str, *, sobel: bool) -> dict[str, torch.Size]:
     with torch.device("meta"):
         trunk = Backbone(arch, sobel=sobel).trunk
     return {name: tensor.shape for name, tensor in trunk.state_dict().items()}
+
+
+def network_names(arch: str) -> frozenset[str]:
+    """Names of all tensors of timm's whole network, its head included; none for `OWN`."""
+    if arch in OWN:
+        return frozenset()
+    with torch.device("meta"):
+        return frozenset(timm.create_model(arch, pretrained=False).state_dict())
 
 
 def _start_at_one(norm: nn.Module) -> None:

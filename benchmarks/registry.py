@@ -8,7 +8,7 @@ tensors, so whatever was interrupted, truncated or altered is noticed when it is
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.architectures import check_architecture
@@ -37,8 +37,6 @@ def register(
     method: str | None = None,
     config: str | None = None,
     source: str | None = None,
-    format: str | None = None,
-    notes: tuple[str, ...] = (),
     pretraining: dict[str, object] | None = None,
     force: bool = False,
 ) -> Card:
@@ -48,37 +46,54 @@ def register(
     the same trunk again only brings the card up to date; another trunk under a taken name is a
     `UserError` unless `force`. Both files are replaced atomically, the card last.
     """
-    from benchmarks.weights import fingerprint, fitted, write_weights
+    from benchmarks.weights import fitted
 
-    path = card_path(zoo, name)
-    if name.startswith("random-"):
-        raise UserError(f"the name {name!r} is kept for random trunks; choose another with --name")
     tensors = fitted(state_dict, arch=arch, sobel=sobel, what=f"checkpoint {name!r}")
-    card = Card(
-        name=name,
+    card = build_card(
+        name,
+        tensors,
         arch=arch,
         sobel=sobel,
-        weights=fingerprint(tensors),
         mean=mean,
         std=std,
         method=method,
         config=config,
         source=source,
-        format=format,
-        notes=notes,
         pretraining=pretraining or {},
     )
-    old = read_card(zoo, name) if path.exists() and not force else None
+    store(zoo, card, tensors, force=force)
+    return card
+
+
+def build_card(name: str, tensors: "Mapping[str, Tensor]", **fields: Any) -> Card:
+    """The card of a trunk's tensors; `fields` are those of `Card` beside name and weights."""
+    from benchmarks.weights import fingerprint
+
+    return Card(name=name, weights=fingerprint(tensors), **fields)
+
+
+def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = False) -> None:
+    """Write a trunk and its card, unless they are there already; see `register`."""
+    from benchmarks.weights import write_weights
+
+    if card.name.startswith("random-"):
+        raise UserError(f"the name {card.name!r} is kept for random trunks; choose another")
+    path = card_path(zoo, card.name)
+    old = None if force else find_card(zoo, card.name)
     if old is not None and _measured(old) != _measured(card):
         raise UserError(
-            f"{zoo} has another checkpoint {name!r} (weights {old.weights[:12]}, these are "
+            f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these are "
             f"{card.weights[:12]}): choose another --name, or replace it with --force"
         )
-    if old is None or not _is_whole(weights_path(zoo, name), card):
-        write_weights(weights_path(zoo, name), tensors)
+    if old is None or not _is_whole(weights_path(zoo, card.name), card):
+        write_weights(weights_path(zoo, card.name), tensors)
     if old != card:
         results.write(path, card)
-    return card
+
+
+def find_card(zoo: Path, name: str) -> Card | None:
+    """The card of a registered checkpoint, or None."""
+    return read_card(zoo, name) if card_path(zoo, name).exists() else None
 
 
 def resolve(zoo: Path, ckpt: str, seed: int = 0) -> Card:
@@ -192,7 +207,7 @@ def _is_whole(path: Path, card: Card) -> bool:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command."""
+    """`python -m benchmarks.registry`."""
     from benchmarks.registry_command import run
 
     run(argv)

@@ -1,0 +1,67 @@
+"""Which architecture a trunk has, by the names and shapes of its tensors."""
+
+from collections.abc import Mapping
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+
+# Blocks per stage of a ResNet -> suffix of its name, for basic blocks and for bottlenecks.
+_BASIC: dict[Shape, str] = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
+_BOTTLENECK: dict[Shape, str] = {(3, 4, 6, 3): "50", (3, 4, 23, 3): "101", (3, 8, 36, 3): "152"}
+# (stem channels, shape of layer1.0.conv2.weight) -> how that ResNet is called.
+_WIDTHS: dict[tuple[int, Shape], str] = {
+    (64, (64, 64, 3, 3)): "resnet{}",
+    (64, (128, 128, 3, 3)): "wide_resnet{}_2",
+    (64, (128, 4, 3, 3)): "resnext{}_32x4d",
+    (64, (256, 8, 3, 3)): "resnext{}_32x8d",
+    (128, (256, 256, 3, 3)): "resnet{}w2",
+    (256, (1024, 1024, 3, 3)): "resnet{}w4",
+    (320, (1600, 1600, 3, 3)): "resnet{}w5",
+}
+_VIT = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
+
+
+def guess_architecture(shapes: Shapes) -> str | None:
+    """The architecture, or None when these shapes are not those of a common one."""
+    if "conv1.weight" in shapes:
+        return _resnet(shapes)
+    if "features.0.weight" in shapes:
+        return _plain_network(shapes)
+    if "patch_embed.proj.weight" in shapes:
+        return _vision_transformer(shapes)
+    return None
+
+
+def _resnet(shapes: Shapes) -> str | None:
+    stem = shapes["conv1.weight"]
+    blocks = tuple(_count(shapes, f"layer{stage}.") for stage in (1, 2, 3, 4))
+    if len(stem) != 4 or stem[2:] != (7, 7):
+        return None
+    if "layer1.0.conv3.weight" not in shapes:
+        return _BASIC.get(blocks)
+    pattern = _WIDTHS.get((stem[0], shapes.get("layer1.0.conv2.weight", ())))
+    depth = _BOTTLENECK.get(blocks)
+    return pattern.format(depth) if pattern and depth else None
+
+
+def _plain_network(shapes: Shapes) -> str | None:
+    first = shapes["features.0.weight"]
+    if len(first) != 4:
+        return None
+    if first[0] == 96 and first[2:] == (11, 11) and "features.1.running_mean" in shapes:
+        return "alexnet"
+    if first[0] == 64 and first[2:] == (3, 3) and "features.1.running_mean" in shapes:
+        last = shapes.get("features.40.weight")  # the thirteenth convolution
+        return "vgg16_bn" if last and "features.43.weight" not in shapes else None
+    return None
+
+
+def _vision_transformer(shapes: Shapes) -> str | None:
+    patch = shapes["patch_embed.proj.weight"]
+    size = _VIT.get((patch[0], _count(shapes, "blocks.")))
+    return f"vit_{size}_patch{patch[-1]}_224" if size else None
+
+
+def _count(shapes: Shapes, prefix: str) -> int:
+    """How many numbered children stand after `prefix`."""
+    return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})

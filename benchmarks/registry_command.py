@@ -1,0 +1,172 @@
+"""The registry's command line: add, list and show."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import registry, results
+from benchmarks.cards import Card, card_path, list_cards, read_card, weights_path
+from slurm.cli import Parser, add_zoo_flag
+from slurm.errors import UserError
+from slurm.files import check_writable, write_bytes
+
+if TYPE_CHECKING:
+    from benchmarks.checkpoints import Imported
+
+Rows = list[tuple[str, ...]]
+
+EPILOG = """\
+Layouts are recognised by their keys (--format auto): torchvision, timm, MMSelfSup 0.x and 1.x,
+MMClassification, OpenSelfSup, VISSL, DeepCluster (AlexNet, VGG16), DeepCluster-v2, SwAV, MoCo,
+DINO (the teacher; dino-student for the other), solo-learn, lightly and Lightning. All tensors of
+the trunk must map; otherwise nothing is registered and the missing and unexpected ones are listed.
+"""
+
+
+def run(argv: list[str] | None = None) -> None:
+    """Parse and run."""
+    args = _parser().parse_args(argv)
+    args.run(args)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m benchmarks.registry",
+        description="Checkpoints of the zoo: the trunks that benchmarks measure.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="add|list|show")
+    add = commands.add_parser(
+        "add", help="register a checkpoint file", description=_add.__doc__, epilog=EPILOG
+    )
+    add.add_argument(
+        "path", type=Path, metavar="PATH", help=".pth, .pt, .tar, .torch, .safetensors"
+    )
+    add.add_argument("--name", required=True, help="name in the zoo and in the tables")
+    add.add_argument("--arch", help="timm architecture, alexnet, resnet50w2 (default: by shapes)")
+    add.add_argument("--format", default="auto", help="layout of the file (default: auto)")
+    add.add_argument(
+        "--sobel",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="demand a Sobel stem, or none (default: auto, by the first convolution)",
+    )
+    add.add_argument("--method", help="pretraining method, for the tables")
+    add.add_argument("--config", metavar="URL", help="recipe file or URL, for the tables")
+    add.add_argument("--force", action="store_true", help="replace other weights of that name")
+    add.add_argument("--dry-run", action="store_true", help="say what would be registered")
+    add.set_defaults(run=_add)
+    listing = commands.add_parser("list", help="all checkpoints", description=_list.__doc__)
+    listing.set_defaults(run=_list)
+    show = commands.add_parser("show", help="one checkpoint", description=_show.__doc__)
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(run=_show)
+    for command in (add, listing, show):
+        add_zoo_flag(command)
+        command.add_argument("--json", metavar="PATH", help="also write JSON here; - is stdout")
+    return parser
+
+
+def _add(args: argparse.Namespace) -> None:
+    """Read the trunk in a checkpoint file of another project and put it into the zoo."""
+    card_path(args.zoo, args.name)  # the name is checked before the file is read
+    if not args.path.is_file():
+        raise UserError(f"no checkpoint file {args.path}")
+    if not args.dry_run:
+        check_writable(args.zoo)
+    from benchmarks.checkpoints import read_checkpoint
+
+    found = read_checkpoint(args.path, arch=args.arch, format=args.format, sobel=args.sobel)
+    card = registry.build_card(
+        args.name,
+        found.tensors,
+        arch=found.arch,
+        sobel=found.sobel,
+        mean=found.mean,
+        std=found.std,
+        method=args.method,
+        config=args.config,
+        source=str(args.path),
+        format=found.format,
+        notes=found.notes,
+    )
+    rows = [*_card_rows(card), *_import_rows(found)]
+    if args.dry_run:
+        rows.append(("dry run", f"nothing was written to {args.zoo}"))
+    else:
+        registry.store(args.zoo, card, found.tensors, force=args.force)
+        rows.append(("registered", str(card_path(args.zoo, card.name))))
+    _output(args.json, results.encode(card), rows)
+
+
+def _list(args: argparse.Namespace) -> None:
+    """List the registered checkpoints."""
+    import msgspec
+
+    cards = list_cards(args.zoo)
+    rows: Rows = [("name", "architecture", "method", "format", "weights")]
+    for card in cards:
+        row = (card.name, _architecture(card), card.method or "", card.format or "")
+        rows.append((*row, card.weights[:12]))
+    if not cards:
+        rows = [(f"nothing is registered in {args.zoo}",)]
+    content = msgspec.json.format(msgspec.json.encode(cards), indent=1) + b"\n"
+    _output(args.json, content, rows)
+
+
+def _show(args: argparse.Namespace) -> None:
+    """Show the card of a registered checkpoint."""
+    names = registry.registered_names(args.zoo)
+    if args.name not in names:
+        from slurm.cli import choose
+
+        choose(args.name, names, f"checkpoint in {args.zoo}")
+    card = read_card(args.zoo, args.name)
+    path = weights_path(args.zoo, args.name)
+    size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"
+    rows = [*_card_rows(card), ("file", f"{path} ({size})")]
+    rows += [(str(key), str(value)) for key, value in card.pretraining.items()]
+    _output(args.json, results.encode(card), rows)
+
+
+def _card_rows(card: Card) -> Rows:
+    rows: Rows = [
+        ("name", card.name),
+        ("architecture", _architecture(card)),
+        ("weights", card.weights),
+        ("mean", ", ".join(map(str, card.mean))),
+        ("std", ", ".join(map(str, card.std))),
+    ]
+    optional = (("method", card.method), ("config", card.config), ("source", card.source))
+    rows += [(key, value) for key, value in (*optional, ("format", card.format)) if value]
+    return rows + [("note", note) for note in card.notes]
+
+
+def _import_rows(found: "Imported") -> Rows:
+    dropped = ", ".join(f"{name} ({count})" for name, count in found.dropped.items())
+    rows = [
+        ("matched", f"{found.matched} of {len(found.tensors)} tensors"),
+        ("missing", "0"),
+        ("unexpected", "0"),
+        ("dropped", dropped or "0"),
+    ]
+    if found.assumed:
+        rows.append(("set to zero", f"{len(found.assumed)} batch counters that old files lack"))
+    return list(rows)
+
+
+def _architecture(card: Card) -> str:
+    return f"{card.arch}, Sobel stem" if card.sobel else card.arch
+
+
+def _output(json: str | None, content: bytes, rows: Rows) -> None:
+    """Rows as aligned columns on stdout, or on stderr when the JSON goes to stdout."""
+    if json == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    elif json:
+        write_bytes(Path(json), content)
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        print(line, file=sys.stderr if json == "-" else sys.stdout)
