@@ -4,6 +4,7 @@ Follows `clustering.py` of facebookresearch/deepcluster, with OpenSelfSup's guar
 distances are faiss's: its index is on a GPU when there is one.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,8 +47,8 @@ def cluster(
     """Whiten `features` (N, D) to `pca` dimensions, normalise, and assign them by k-means.
 
     Raises:
-        UserError: fewer images than clusters, or PCA dimensions than the features allow.
-        FloatingPointError: NaN in the features, or in more than 0.1 % of the whitened values.
+        UserError: fewer images than clusters or PCA dimensions; features that are not finite, or
+            vary in fewer directions than PCA is asked for.
     """
     images, width = features.shape
     if images < clusters:
@@ -74,7 +75,7 @@ def whiten(features: NDArray[np.float32], dimensions: int) -> NDArray[np.float32
         (N, dimensions) float32 of mean zero and identity covariance.
     """
     if not np.isfinite(features.sum(axis=0, dtype=np.float64)).all():
-        raise FloatingPointError(
+        raise UserError(
             "the network's features hold NaN or infinity: training has diverged; use a lower "
             "learning rate"
         )
@@ -84,11 +85,12 @@ def whiten(features: NDArray[np.float32], dimensions: int) -> NDArray[np.float32
     # A direction without variance is divided by the root of (almost) nothing.
     broken = ~np.isfinite(whitened)
     if broken.mean() > NAN_TOLERATED:
-        raise FloatingPointError(
+        raise UserError(
             f"{100 * broken.mean():.2g} % of the whitened features are not finite: the features "
-            f"vary in fewer than {dimensions} directions"
+            f"vary in fewer than {dimensions} directions; use a recipe with fewer PCA dimensions"
         )
     whitened[broken] = 0
+    whitened *= math.sqrt(len(features))  # faiss's covariance is a sum, not a mean
     return whitened
 
 

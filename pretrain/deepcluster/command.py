@@ -53,6 +53,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="processes that decode images, per training process (default: half the cores, at "
         "most 8; the result does not depend on it)",
     )
+    parser.add_argument(
+        "--save-every",
+        type=natural,
+        default=300,
+        metavar="SECONDS",
+        help="save the state this often within an epoch (default: 300); it is also saved at the "
+        "end of each epoch and on SIGUSR2 and SIGTERM",
+    )
     parser.add_argument("--amp", action="store_true", help="half precision; needs a GPU")
 
 
@@ -82,6 +90,7 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         device=args.device,
         workers=args.workers,
         amp=args.amp,
+        save_seconds=args.save_every,
     )
     if args.restart:
         if not args.dry_run:

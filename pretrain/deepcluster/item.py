@@ -12,7 +12,7 @@ from pretrain.deepcluster.recipes import Recipe
 from slurm.sweep import Item, Resources
 
 # Fields of a recipe that do not decide what an epoch does to the weights.
-_FREE = ("epochs", "processes", "config")
+_FREE = ("epochs", "config")
 _MISSING = object()
 
 
@@ -29,6 +29,7 @@ class Pretrain:
     device: str = "auto"
     workers: int = 0  # processes that decode images, per training process
     amp: bool = False  # half precision, on GPUs
+    save_seconds: float = 300.0  # between two saves of the state within an epoch
 
     stage: ClassVar[str] = "pretrain"
     needs: ClassVar[tuple[Item, ...]] = ()
@@ -50,11 +51,9 @@ class Pretrain:
 
     @property
     def resources(self) -> Resources:
-        """One process per GPU of a node, as many as the recipe's batch is meant for."""
-        if self.device == "cpu":
-            return Resources(minutes=1440)
-        processes = self.recipe.processes
-        return Resources(gpus=processes, tasks_per_node=processes, minutes=1440)
+        """One process per GPU, as many as are asked for; it saves, and continues when requeued."""
+        gpus = int(self.device != "cpu")
+        return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
 
     @property
     def identity(self) -> str:

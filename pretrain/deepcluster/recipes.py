@@ -39,7 +39,6 @@ class Recipe:
     neck: Literal["avgpool", "fc7"] = "avgpool"
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
-    processes: int = 1  # processes (GPUs of one node) that the batch is meant to be shared by
     config: str = "pretrain/deepcluster/recipes.py"  # what the model-zoo table links to
 
 
@@ -60,10 +59,9 @@ SOBEL_RESNET50 = Recipe(
     ),
     extract=_CENTRE,
     epochs=200,
-    batch_size=512,
+    batch_size=512,  # 8 GPUs of 64; BatchNorm is over each one's share
     learning_rate=0.1,
     milestones=(400,),
-    processes=8,
 )
 
 # facebookresearch/deepcluster main.sh, 500 epochs as in the paper (Caron et al., ECCV 2018).

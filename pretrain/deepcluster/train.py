@@ -28,7 +28,6 @@ from slurm.errors import UserError
 from slurm.progress import progress, say
 from slurm.stop import Stopped, polite_stop, stop_requested
 
-SAVE_SECONDS = 300.0  # between two saves of the state within an epoch
 VOTE_STEPS = 10  # how often several processes agree on a save or a stop
 
 
@@ -120,7 +119,7 @@ class Run:
         self.labels = distributed.broadcast(torch.from_numpy(labels).to(self.device)).cpu().numpy()
         self.clustered_at = self.epoch
         reset_head(self.net.head, seed=item.seed, epoch=self.epoch)
-        if time.monotonic() - self.saved > SAVE_SECONDS:
+        if time.monotonic() - self.saved > self.item.save_seconds:
             self.save()
 
     def _figures(self, found: clustering.Clustering) -> dict[str, Any]:
@@ -211,7 +210,7 @@ class Run:
         """Save now and then; save and stop when it is asked for, all processes at one step."""
         if self.world.size > 1 and self.step % VOTE_STEPS:
             return
-        due = time.monotonic() - self.saved > SAVE_SECONDS
+        due = time.monotonic() - self.saved > self.item.save_seconds
         if not distributed.any_true(due or stop_requested(), self.device):
             return
         distributed.mean(self.loss)  # the same in every process, as it will be after a resume

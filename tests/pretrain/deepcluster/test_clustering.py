@@ -1,0 +1,174 @@
+"""Clustering against planted structure, NumPy's covariance and scikit-learn."""
+
+import faiss
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from pretrain.deepcluster import clustering
+from slurm.errors import UserError
+
+
+def planted(
+    clusters: int = 12, each: int = 60, width: int = 20, noise: float = 0.15
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(clusters, width))
+    truth = np.repeat(np.arange(clusters), each)
+    points = centres[truth] + noise * rng.normal(size=(len(truth), width))
+    order = rng.permutation(len(truth))
+    return points[order].astype(np.float32), truth[order]
+
+
+def test_planted_clusters_are_recovered() -> None:
+    points, truth = planted()
+    found = clustering.cluster(points, clusters=12, pca=11, seed=1)
+    # One random start may merge two of twelve; what it finds is never mixed otherwise.
+    assert adjusted_rand_score(truth, found.labels) > 0.75
+    assert clustering.nmi(truth, found.labels) > 0.9  # type: ignore[operator]
+    many = clustering.cluster(points, clusters=60, pca=11, seed=1)
+    for label in range(60):  # with more clusters than groups, each cluster is pure
+        assert len(set(truth[many.labels == label])) <= 1
+
+
+def test_whitened_features_have_identity_covariance() -> None:
+    rng = np.random.default_rng(3)
+    mixing = rng.normal(size=(16, 16))
+    features = (rng.normal(size=(4000, 16)) @ mixing + 5.0).astype(np.float32)
+    whitened = clustering.whiten(features, 6)
+    assert whitened.shape == (4000, 6)
+    np.testing.assert_allclose(whitened.mean(0), 0, atol=2e-3)
+    np.testing.assert_allclose(np.cov(whitened.T, bias=True), np.eye(6), atol=5e-3)
+    # The directions kept are the leading ones: they span what NumPy's eigenvectors span.
+    centred = features - features.mean(0)
+    _, vectors = np.linalg.eigh(np.cov(centred.T))
+    leading = centred @ vectors[:, -6:]
+    _, residuals, *_ = np.linalg.lstsq(leading, whitened, rcond=None)
+    assert residuals.max() / len(features) < 1e-3
+
+
+def test_points_are_normalised_before_kmeans(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[NDArray[np.float32]] = []
+    kmeans = clustering.kmeans
+
+    def spy(points: NDArray[np.float32], *args: int, **settings: int) -> clustering.Clustering:
+        seen.append(points.copy())
+        return kmeans(points, *args, **settings)
+
+    monkeypatch.setattr(clustering, "kmeans", spy)
+    points, _ = planted()
+    clustering.cluster(points, clusters=4, pca=8, seed=0)
+    np.testing.assert_allclose(np.linalg.norm(seen[0], axis=1), 1, rtol=1e-5)
+
+
+def test_kmeans_is_as_good_as_scikit_learn() -> None:
+    points, _ = planted(noise=0.6)
+    ours = [clustering.kmeans(points, 12, seed=seed).objective for seed in range(20)]
+    theirs = [
+        KMeans(12, init="random", n_init=1, max_iter=20, random_state=seed).fit(points).inertia_
+        for seed in range(20)
+    ]
+    assert np.mean(ours) < 1.1 * np.mean(theirs) / len(points)
+
+
+def test_every_point_is_with_its_nearest_centroid_and_all_points_are_used() -> None:
+    # faiss clusters a sample of 256 points a centroid unless told otherwise.
+    points, _ = planted(clusters=3, each=1000)
+    found = clustering.kmeans(points, 2, iterations=50, seed=0)
+    centres = np.stack([points[found.labels == label].mean(0) for label in range(2)])
+    distances = ((points[:, None] - centres) ** 2).sum(-1)
+    assert (distances.argmin(1) == found.labels).mean() > 0.999
+    np.testing.assert_allclose(distances.min(1).mean(), found.objective, rtol=1e-3)
+
+
+def test_seed_decides() -> None:
+    points, _ = planted(noise=1.0)
+    first = clustering.cluster(points, clusters=40, pca=10, seed=5)
+    again = clustering.cluster(points, clusters=40, pca=10, seed=5)
+    other = clustering.cluster(points, clusters=40, pca=10, seed=6)
+    assert np.array_equal(first.labels, again.labels)
+    assert not np.array_equal(first.labels, other.labels)
+
+
+def test_empty_clusters_are_survived_and_counted() -> None:
+    # Five distinct points cannot fill eight clusters.
+    points = np.repeat(np.eye(5, dtype=np.float32), 20, axis=0)
+    found = clustering.kmeans(points, 8, seed=0)
+    sizes = clustering.cluster_sizes(found.labels, 8)
+    filled = len(np.unique(found.labels))
+    assert filled <= 5
+    assert sizes.empty == 8 - filled >= 3
+    assert sizes.min >= 20
+
+
+def test_sizes() -> None:
+    labels = np.array([0, 0, 0, 2, 2, 5])
+    assert clustering.cluster_sizes(labels, 7) == clustering.Sizes(1, 2.0, 3, 4)
+
+
+def test_nmi_of_renamed_clusters_is_one_and_of_independent_ones_is_small() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 5000)
+    assert clustering.nmi(labels, (labels + 3) % 10) == pytest.approx(1.0)
+    unrelated = clustering.nmi(labels, rng.integers(0, 10, 5000))
+    assert unrelated is not None
+    assert unrelated < 0.02
+    assert clustering.nmi(None, labels) is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(bad: float) -> None:
+    points, _ = planted()
+    points[7, 3] = bad
+    with pytest.raises(UserError, match="NaN or infinity"):
+        clustering.cluster(points, clusters=4, pca=8, seed=0)
+
+
+def test_few_broken_values_become_zero_and_many_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points, _ = planted(each=100)
+
+    class Broken:
+        broken = 0
+
+        def __init__(self, *sizes: float) -> None:
+            pass
+
+        def train(self, features: NDArray[np.float32]) -> None:
+            pass
+
+        def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+            values = np.ones((len(features), 8), dtype=np.float32)
+            values.ravel()[: self.broken] = np.nan
+            return values
+
+    monkeypatch.setattr(faiss, "PCAMatrix", Broken)
+    Broken.broken = 9  # of 9,600 values: below 0.1 %
+    assert (clustering.whiten(points, 8) == 0).sum() == 9
+    Broken.broken = 10
+    with pytest.raises(UserError, match="fewer than 8 directions"):
+        clustering.whiten(points, 8)
+
+
+def test_too_few_images_or_dimensions() -> None:
+    points, _ = planted(clusters=2, each=5)
+    with pytest.raises(UserError, match="10 images cannot make 11 clusters"):
+        clustering.cluster(points, clusters=11, pca=4, seed=0)
+    with pytest.raises(UserError, match="cannot be whitened to 21"):
+        clustering.cluster(points, clusters=2, pca=21, seed=0)
+
+
+def test_memory_mapped_features_cluster_alike(tmp_path: object) -> None:
+    from pathlib import Path
+
+    points, _ = planted()
+    path = Path(str(tmp_path)) / "features.npy"
+    np.save(path, points)
+    mapped = np.load(path, mmap_mode="r")
+    from_disk = clustering.cluster(mapped, clusters=12, pca=11, seed=1)
+    in_memory = clustering.cluster(points, clusters=12, pca=11, seed=1)
+    assert np.array_equal(from_disk.labels, in_memory.labels)
+    assert np.array_equal(points, np.load(path))  # untouched
