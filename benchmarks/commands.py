@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks import results
+from slurm.distributed import find_world
 from slurm.executor import launch_from, run_sweep
 from slurm.files import check_writable, write_bytes
 from slurm.sweep import Item, describe
@@ -22,11 +23,15 @@ class Goal(Item, Protocol):
 
 def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
     """Run what the goals miss (or say what that is), then write `--json` and a summary line."""
+    speaks = find_world().first
     if args.dry_run:
-        print(describe(goals))
+        if speaks:
+            print(describe(goals))
         return
     check_writable(args.zoo)
     run_sweep(goals, launch_from(args))
+    if not speaks:
+        return
     records = [goal.result for goal in goals]
     if args.json:
         contents = [path.read_bytes().rstrip(b"\n") for path in records]

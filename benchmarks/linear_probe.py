@@ -61,8 +61,9 @@ class Probe:
 
     @property
     def resources(self) -> Resources:
-        """All GPUs that a node is given; one process each."""
-        return Resources(gpus=int(self.trunk.device != "cpu"))
+        """As many GPUs as there are, one process each; a stopped run continues."""
+        gpus = int(self.trunk.device != "cpu")
+        return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
 
     def done(self) -> bool:
         """Whether the record is there and whole."""

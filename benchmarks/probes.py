@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -290,12 +291,12 @@ def _set_learning_rate(
         group["lr"] = protocol.learning_rate * protocol.gamma**drops
 
 
-def _read_state(path: Path) -> dict[str, object] | None:
+def _read_state(path: Path) -> dict[str, Any] | None:
     """The saved state, or None when there is none; a damaged one is said and not used."""
     if not path.exists():
         return None
     try:
-        state: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         say(f"{path} cannot be read ({error}): starting from the first epoch")
         return None

@@ -1,0 +1,270 @@
+"""The probe's training loop, against a plain reference loop and against itself when interrupted."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import probes, results
+from benchmarks.datasets import imagenet
+from benchmarks.images import IMAGENET_MEAN, IMAGENET_STD, build_transform, open_image
+from benchmarks.linear_probe import Probe, probe_item
+from benchmarks.pooling import pool
+from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR, ImageTransform, LinearProtocol
+from benchmarks.registry import load_backbone
+from benchmarks.results import Checkpoint
+from benchmarks.trunks import Trunk
+from slurm.errors import UserError
+from slurm.stop import Stopped
+
+PLAIN = ImageTransform(crop=32, resize=32)
+SHIFT = ImageTransform(crop=32, resize=36, random_crop=36, flip=True)
+PROTOCOL = replace(
+    IMAGENET_LINEAR,
+    name="test_mhead",
+    train=PLAIN,
+    test=PLAIN,
+    epochs=4,
+    milestones=(2, 3),
+    batch_size=20,
+    pooled_size=512,
+)
+
+
+def make_item(
+    zoo: Path, data: Path, protocol: LinearProtocol = PROTOCOL, workers: int = 0
+) -> Probe:
+    checkpoint = Checkpoint("random-resnet18", "resnet18", "random")
+    trunk = Trunk(zoo, "random:resnet18", checkpoint, seed=3, device="cpu", workers=workers)
+    return probe_item(trunk, data, protocol)
+
+
+def read(item: Probe) -> results.ProbeRecord:
+    record = results.read_record(item.result)
+    assert isinstance(record, results.ProbeRecord)
+    return record
+
+
+def figures(item: Probe) -> dict[str, tuple[float, ...]]:
+    return {tap: head.top1_by_epoch for tap, head in read(item).heads.items()}
+
+
+def reference_top1(data: Path, protocol: LinearProtocol, tap: str) -> list[float]:
+    """One head trained alone on stored features, in the plainest torch."""
+    backbone, _ = load_backbone(Path("unused"), "random:resnet18", 3)
+    dataset = imagenet.load(data)
+    transform = build_transform(PLAIN, IMAGENET_MEAN, IMAGENET_STD)
+    features, labels = {}, {}
+    for split, images in dataset.splits.items():
+        pixels = torch.stack([transform(open_image(images.root / path)) for path in images.paths])
+        with torch.no_grad():
+            features[split] = pool(backbone(pixels), protocol.pooled_size)[tap]
+        labels[split] = torch.from_numpy(images.labels.astype(np.int64))
+    width, channels = features["train"].shape[1], {t.name: t.channels for t in backbone.taps}[tap]
+    norm, linear = nn.BatchNorm1d(channels, affine=False), nn.Linear(width, 3)
+    draws = torch.Generator().manual_seed(3)
+    for t in backbone.taps:  # the heads are drawn one after the other
+        weight = torch.empty(3, pool(backbone(pixels[:1]), protocol.pooled_size)[t.name].shape[1])
+        weight.normal_(0, 0.01, generator=draws)
+        if t.name == tap:
+            linear.weight.data.copy_(weight)
+    linear.bias.data.zero_()
+    optimizer = torch.optim.SGD(
+        linear.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(protocol.milestones), 0.1)
+    found = []
+    for epoch in range(protocol.epochs):
+        norm.train()
+        order = np.random.default_rng([3, epoch]).permutation(len(labels["train"]))
+        for start in range(0, len(order), protocol.batch_size):
+            batch = order[start : start + protocol.batch_size]
+            maps = norm(features["train"][batch].view(len(batch), channels, -1)).flatten(1)
+            loss = nn.functional.cross_entropy(linear(maps), labels["train"][batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        norm.eval()
+        maps = norm(features["val"].view(len(labels["val"]), channels, -1)).flatten(1)
+        correct = (linear(maps).argmax(1) == labels["val"]).double().mean().item()
+        found.append(100 * correct)
+    return found
+
+
+def test_the_figures_are_those_of_a_plain_training_loop(
+    tmp_path: Path, tiny_imagenet: Path
+) -> None:
+    item = make_item(tmp_path, tiny_imagenet)
+    item.run()
+    assert set(figures(item)) == {f"feature{number}" for number in range(1, 6)}
+    for tap in ("feature1", "feature4"):
+        expected = reference_top1(tiny_imagenet, PROTOCOL, tap)
+        assert figures(item)[tap] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_record_reports_the_last_epoch_and_the_best_beside_it(
+    tmp_path: Path, tiny_imagenet: Path
+) -> None:
+    item = make_item(tmp_path, tiny_imagenet)
+    item.run()
+    record = read(item)
+    assert record.settings["learning_rate"] == 0.01
+    assert record.data["train"].images == 48
+    assert record.data["val"].images == 18
+    for head in record.heads.values():
+        assert len(head.top1_by_epoch) == record.epochs == 4
+        assert head.top1 == head.top1_by_epoch[-1]
+        assert head.best_top1 == max(head.top1_by_epoch) == head.top1_by_epoch[head.best_epoch - 1]
+        assert head.top5 == 100.0  # three classes
+    assert not item.state.exists()
+
+
+def test_trunk_and_its_statistics_stay_untouched(
+    tmp_path: Path, tiny_imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def remember(*args: object) -> object:
+        loaded.append(load_backbone(*args))  # type: ignore[arg-type]
+        return loaded[-1]
+
+    monkeypatch.setattr(probes, "load_backbone", remember)
+    make_item(tmp_path, tiny_imagenet).run()
+    fresh, _ = load_backbone(tmp_path, "random:resnet18", 3)
+    trained = loaded[0][0].state_dict()
+    assert trained.keys() == fresh.state_dict().keys()
+    for name, tensor in fresh.state_dict().items():
+        assert torch.equal(tensor, trained[name]), name
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 7])
+def test_a_stopped_run_continues_bit_for_bit(
+    tmp_path: Path, tiny_imagenet: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    protocol = replace(PROTOCOL, train=SHIFT)
+    whole = make_item(tmp_path / "whole", tiny_imagenet, protocol)
+    whole.run()
+    item = make_item(tmp_path / "parts", tiny_imagenet, protocol)
+    steps = iter(range(1000))
+    monkeypatch.setattr(probes, "stop_requested", lambda: next(steps) == stop_at)
+    with pytest.raises(Stopped, match="saved at epoch"):
+        item.run()
+    assert item.state.exists()
+    assert not item.done()
+    monkeypatch.setattr(probes, "stop_requested", lambda: False)
+    item.run()
+    assert figures(item) == figures(whole)
+
+
+def test_workers_do_not_change_the_figures(tmp_path: Path, tiny_imagenet: Path) -> None:
+    protocol = replace(PROTOCOL, train=SHIFT, epochs=2, milestones=(1,))
+    alone = make_item(tmp_path / "0", tiny_imagenet, protocol)
+    helped = make_item(tmp_path / "2", tiny_imagenet, protocol, workers=2)
+    alone.run()
+    helped.run()
+    assert figures(alone) == figures(helped)
+
+
+def test_avgpool_head_reads_the_mean_of_the_last_map(tmp_path: Path, tiny_imagenet: Path) -> None:
+    protocol = replace(
+        IMAGENET_AVGPOOL, name="test_avgpool", train=PLAIN, test=PLAIN, epochs=3, milestones=(2,),
+        batch_size=20,
+    )  # fmt: skip
+    item = make_item(tmp_path, tiny_imagenet, protocol)
+    item.run()
+    assert list(figures(item)) == ["avgpool"]
+
+
+def test_a_batch_that_processes_cannot_share_is_one_clear_line(
+    tmp_path: Path, tiny_imagenet: Path
+) -> None:
+    item = make_item(tmp_path, tiny_imagenet)
+    world = probes.World(rank=0, size=3)
+    with pytest.raises(UserError, match="3 processes cannot share"):
+        probes.ProbeRun(item, world, torch.device("cpu"))
+
+
+def test_a_truncated_image_stops_the_run_and_leaves_no_record(
+    tmp_path: Path, tiny_imagenet: Path
+) -> None:
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(tiny_imagenet, data)
+    broken = data / "train" / "n02" / "3.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    for workers in (0, 2):
+        item = make_item(tmp_path / "zoo", data, workers=workers)
+        with pytest.raises(UserError, match=r"n02/3\.jpg"):
+            item.run()
+        assert not item.done()
+
+
+def run_distributed(item_args: list[str], processes: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(processes), "-m", "benchmarks.linear_probe", *item_args]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_two_processes_reach_the_figures_of_one(tmp_path: Path, tiny_imagenet: Path) -> None:
+    """Same batches and statistics; only the order of floating-point sums differs."""
+    flags = ["--ckpt", "random:resnet18", "--protocol", "digits_mhead_linear-8e_in1k"]
+    flags += ["--data", str(tiny_imagenet), "--device", "cpu", "--workers", "0"]
+    found = []
+    for processes in (1, 2):
+        output = tmp_path / f"{processes}.json"
+        zoo = ["--zoo", str(tmp_path / str(processes)), "--json", str(output)]
+        done = run_distributed([*flags, *zoo], processes)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(json.loads(output.read_text()))
+    one, two = found
+    assert "2 processes" in two["notes"]
+    for tap in one["heads"]:
+        # 18 validation images: one more or less is 5.6 points.
+        assert two["heads"][tap]["top1"] == pytest.approx(one["heads"][tap]["top1"], abs=5.6)
+
+
+def test_a_killed_process_continues_bit_for_bit(tmp_path: Path, tiny_imagenet: Path) -> None:
+    flags = ["--ckpt", "random:resnet18", "--protocol", "digits_mhead_linear-8e_in1k"]
+    flags += ["--data", str(tiny_imagenet), "--device", "cpu", "--workers", "0", "--threads", "1"]
+    command = [sys.executable, "-m", "benchmarks.linear_probe", *flags]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    subprocess.run([*command, "--zoo", str(whole)], check=True, capture_output=True)
+    process = subprocess.Popen([*command, "--zoo", str(parts)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(parts.glob("state/*/*.pt")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished_early = list(parts.glob("results/*/*/*.json"))
+    done = subprocess.run([*command, "--zoo", str(parts)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert finished_early or "continues at epoch" in done.stderr
+    heads = [
+        json.loads(next(zoo.glob("results/*/*/*.json")).read_text())["heads"]
+        for zoo in (whole, parts)
+    ]
+    assert heads[0] == heads[1]
+
+
+def test_the_learning_rate_falls_at_the_milestones() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    found = []
+    for epoch in range(90):
+        probes._set_learning_rate(optimizer, IMAGENET_LINEAR, epoch)
+        found.append(optimizer.param_groups[0]["lr"])
+    rates = [0.01] * 30 + [0.001] * 30 + [0.0001] * 30
+    assert all(math.isclose(a, b) for a, b in zip(found, rates))
