@@ -1,0 +1,199 @@
+"""Feature and label files as MMSelfSup and VISSL users have them, read without trusting them.
+
+A feature folder holds `voc07_{trainval,test}_feat{1..5}.npy`, a label folder `train_labels.npy`
+and `test_labels.npy` (N x classes: 1 present, 0 absent, -1 ignore). Nothing is ever unpickled and
+every fault is one `UserError` line that names the file.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slurm.errors import UserError
+
+LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
+SPLITS = ("trainval", "test")
+VOC_CLASSES = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"]
+CHUNK = 512  # rows checked at a time
+
+Labels = NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerData:
+    """One layer's memory-mapped features and the labels of both splits."""
+
+    train: NDArray[Any]  # (N, D) float
+    test: NDArray[Any]  # (T, D) float
+    train_labels: Labels  # (N, classes): 1, 0, -1
+    test_labels: Labels  # (T, classes)
+    classes: tuple[str, ...]
+
+
+def feature_path(folder: Path, layer: str, split: str) -> Path:
+    """The file of a layer, such as voc07_trainval_feat5.npy for feature5."""
+    return folder / f"voc07_{split}_feat{layer.removeprefix('feature')}.npy"
+
+
+def label_path(folder: Path, split: str) -> Path:
+    """train_labels.npy or test_labels.npy."""
+    return folder / ("train_labels.npy" if split == "trainval" else "test_labels.npy")
+
+
+def find_layers(folder: Path) -> tuple[str, ...]:
+    """The layers that have a file of either split; `UserError` when there is none."""
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}: --features takes the folder of voc07_*_feat*.npy")
+    found = tuple(
+        layer for layer in LAYERS if any(feature_path(folder, layer, s).exists() for s in SPLITS)
+    )
+    if not found:
+        raise UserError(f"{folder} holds none of voc07_{{trainval,test}}_feat{{1..5}}.npy")
+    return found
+
+
+def read_labels(folder: Path, split: str) -> Labels:
+    """Validated labels of a split, (N, classes) int8 with 1, 0 and -1."""
+    return _read_label_array(label_path(folder, split))
+
+
+def read_classes(folder: Path, count: int) -> tuple[str, ...]:
+    """Class names from classes.json beside the labels, else VOC's twenty, else numbers."""
+    path = folder / "classes.json"
+    if path.exists():
+        try:
+            names = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is not a JSON list of class names: {error}") from error
+        if (
+            isinstance(names, list)
+            and len(names) == count
+            and all(isinstance(name, str) for name in names)
+        ):
+            return tuple(names)
+        raise UserError(f"{path} must be a JSON list of {count} class names")
+    if count == len(VOC_CLASSES):
+        return tuple(VOC_CLASSES)
+    return tuple(f"class{number}" for number in range(1, count + 1))
+
+
+def open_features(folder: Path, layer: str, split: str, rows: int) -> NDArray[Any]:
+    """Memory-map a layer's features: (rows, D) float16, 32 or 64; values are not read yet."""
+    path = feature_path(folder, layer, split)
+    array = _open(path)
+    if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
+        raise UserError(
+            f"{path} holds {array.dtype} of shape {array.shape}; expected rows x dimensions "
+            "of floating point"
+        )
+    if len(array) != rows:
+        raise UserError(
+            f"{path} has {len(array)} rows but the labels of {split} have {rows}: they must be of "
+            "the same images in the same order"
+        )
+    return array
+
+
+def check_layer(features: Path, labels: Path, layer: str) -> None:
+    """Prove cheaply (headers only) that a layer's files are there and fit the labels."""
+    widths = {
+        split: open_features(features, layer, split, len(read_labels(labels, split))).shape[1]
+        for split in SPLITS
+    }
+    if widths["trainval"] != widths["test"]:
+        raise UserError(
+            f"{feature_path(features, layer, 'test')} has {widths['test']} dimensions but trainval "
+            f"has {widths['trainval']}"
+        )
+
+
+def read_layer(features: Path, labels: Path, layer: str) -> LayerData:
+    """Open a layer, and read it once to prove that every value is finite."""
+    check_layer(features, labels, layer)
+    train_labels, test_labels = (read_labels(labels, split) for split in SPLITS)
+    if train_labels.shape[1] != test_labels.shape[1]:
+        raise UserError(
+            f"{label_path(labels, 'test')} has {test_labels.shape[1]} classes but trainval has "
+            f"{train_labels.shape[1]}"
+        )
+    train = open_features(features, layer, "trainval", len(train_labels))
+    test = open_features(features, layer, "test", len(test_labels))
+    _check_finite(train, feature_path(features, layer, "trainval"))
+    _check_finite(test, feature_path(features, layer, "test"))
+    classes = read_classes(labels, train_labels.shape[1])
+    return LayerData(train, test, train_labels, test_labels, classes)
+
+
+def read_targets(path: Path, shape: tuple[int, int]) -> Labels:
+    """An official low-shot label file: 1, 0 for the drawn rows, -1 elsewhere."""
+    targets = _read_label_array(path)
+    if targets.shape != shape:
+        raise UserError(f"{path} has shape {targets.shape}, the labels of trainval {shape}")
+    return targets
+
+
+def fingerprint(*paths: Path) -> str:
+    """blake2b of the content of files, in order; 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
+    """For each row, the first row with the same bytes, (N,) int64: equal images must tie."""
+    seen: dict[bytes, int] = {}
+    found = np.empty(len(features), dtype=np.int64)
+    for row, values in enumerate(features):
+        found[row] = seen.setdefault(hashlib.blake2b(values, digest_size=16).digest(), row)
+    return found
+
+
+def _open(path: Path) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, SyntaxError) as error:
+        reason = "pickled objects are not read" if "allow_pickle" in str(error) else str(error)
+        raise UserError(f"{path} is not a whole .npy array: {reason}") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise UserError(f"{path} is an archive, not one .npy array")
+    return array
+
+
+def _read_label_array(path: Path) -> Labels:
+    array = _open(path)
+    if array.ndim != 2 or array.dtype.kind not in "iuf" or 0 in array.shape:
+        raise UserError(
+            f"{path} holds {array.dtype} of shape {array.shape}; expected images x classes of "
+            "1, 0 and -1"
+        )
+    wrong = ~np.isin(array, (-1, 0, 1))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0].tolist()
+        raise UserError(
+            f"{path} holds {array[row, column]} in row {row}, column {column}; labels are 1 "
+            "(present), 0 (absent) and -1 (ignore)"
+        )
+    return np.array(array, dtype=np.int8)
+
+
+def _check_finite(array: NDArray[Any], path: Path) -> None:
+    for start in range(0, len(array), CHUNK):
+        chunk = array[start : start + CHUNK]
+        if not np.isfinite(chunk).all():
+            row = start + int(np.argwhere(~np.isfinite(chunk))[0, 0])
+            raise UserError(f"{path} holds NaN or infinity in row {row}: extract it again")

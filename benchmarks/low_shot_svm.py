@@ -1,0 +1,225 @@
+"""VOC07 low-shot SVM on frozen features: the columns k = 1, 2, 4, ... 96 of the model zoo.
+
+python -m benchmarks.low_shot_svm --ckpt NAME --data VOCdevkit/VOC2007
+python -m benchmarks.low_shot_svm --features DIR --labels DIR
+
+Five draws of k positives and 19 k negatives a class; the cost is chosen on test, as in all
+published figures, and every cost's mAP is kept. Official draws are read from
+LABELS/low_shot/labels/train_targets_sample{1..5}_k{k}.npy when they are there. Each (layer, k) is
+kept as soon as it exists, so that a killed run continues.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks import results
+from benchmarks.commands import finish_command
+from benchmarks.protocols import PROTOCOLS, VOC07_LOW_SHOT, LowShotProtocol
+from benchmarks.svm_source import (
+    Source,
+    add_source_flags,
+    find_source,
+    record_fields,
+    trunk_source,
+)
+from benchmarks.trunks import Trunk
+from slurm.cli import Parser, add_common_flags, choose, positive, run_command
+from slurm.errors import UserError
+from slurm.sweep import Item, Resources
+
+LOW_SHOT_PROTOCOLS = {
+    name: protocol for name, protocol in PROTOCOLS.items() if isinstance(protocol, LowShotProtocol)
+}
+
+
+@dataclass(frozen=True)
+class LowShot:
+    """All draws and costs of one k on one layer."""
+
+    source: Source
+    protocol: LowShotProtocol
+    layer: str
+    k: int
+    draws: str | None = None  # fingerprint of the official label files, if there are any
+
+    stage: ClassVar[str] = "low_shot_svm"
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The extraction, if there is one."""
+        return self.source.needs
+
+    @cached_property
+    def result(self) -> Path:
+        """The part file."""
+        from benchmarks.svm_parts import part_path
+
+        protocol = replace(self.protocol, shots=(self.k,))
+        inputs = (protocol, self.draws, self.source.inputs(self.layer))
+        name = f"{self.layer}-k{self.k}"
+        return part_path(self.source, self.protocol.benchmark, name, *inputs)
+
+    @property
+    def key(self) -> str:
+        """Name of the item."""
+        name = self.source.checkpoint.name
+        return f"{name}/{self.protocol.benchmark}/{self.protocol.name}/{self.result.stem}"
+
+    @property
+    def resources(self) -> Resources:
+        """One GPU where there is one."""
+        return Resources(gpus=int(self.source.device != "cpu"))
+
+    def done(self) -> bool:
+        """Whether the part is there and whole."""
+        return results.is_whole(self.result)
+
+    def run(self) -> None:
+        """Draw (or read the draws), fit, test, and write the part."""
+        from benchmarks.low_shot_draws import official_folder, read_or_draw
+        from benchmarks.svm import evaluate_low_shot
+        from benchmarks.svm_parts import ShotPart, running
+
+        source, protocol = self.source, self.protocol
+        name = f"{source.checkpoint.name} low-shot {self.layer} k={self.k}"
+        total = protocol.samples * len(protocol.costs)
+        with running(source, self.layer, protocol, name, total) as work:
+            data = work.machine.data
+            store = source.zoo / "low_shot" / results.key_of(source.splits[0], source.seed)
+            targets = read_or_draw(
+                official_folder(source.labels) if self.draws else None,
+                store,
+                data.train_labels,
+                data.classes,
+                protocol.samples,
+                self.k,
+                protocol.negatives_per_positive,
+                source.seed,
+            )
+            shot = evaluate_low_shot(work.machine, protocol, targets)
+            draws = f"official:{self.draws}" if self.draws else f"seed {source.seed}"
+            results.write(self.result, ShotPart(shot=shot, draws=draws, **work.fields()))
+
+
+@dataclass(frozen=True)
+class VocLowShot:
+    """The record of all layers and k of a source."""
+
+    source: Source
+    protocol: LowShotProtocol
+
+    stage: ClassVar[str] = "collect"
+    resources: ClassVar[Resources] = Resources(minutes=10)
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """A part a layer and k."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> tuple[LowShot, ...]:
+        draws = {k: _official(self.source, self.protocol, k) for k in self.protocol.shots}
+        return tuple(
+            LowShot(self.source, self.protocol, layer, k, draws[k])
+            for layer in self.source.layers
+            for k in self.protocol.shots
+        )
+
+    @cached_property
+    def result(self) -> Path:
+        """The record."""
+        parts = [part.result.stem for part in self._parts]
+        name = f"{self.protocol.name}-{results.key_of(self.protocol, parts)}.json"
+        return self.source.folder / self.protocol.benchmark / name
+
+    @property
+    def key(self) -> str:
+        """Name of the item."""
+        return f"{self.source.checkpoint.name}/{self.protocol.benchmark}/{self.result.stem}"
+
+    def done(self) -> bool:
+        """Whether the record is there and whole."""
+        return results.is_whole(self.result)
+
+    def run(self) -> None:
+        """Read the parts and write the record."""
+        import msgspec
+
+        from benchmarks.svm_parts import ShotPart, joined
+
+        parts = {item: results.read(item.result, ShotPart) for item in self._parts}
+        layers: dict[str, dict[str, results.Shot]] = {}
+        for item, part in parts.items():
+            layers.setdefault(item.layer, {})[str(item.k)] = part.shot
+        settings = msgspec.to_builtins(self.protocol) | {
+            "solver": self.source.solver,
+            "draws": {str(item.k): part.draws for item, part in parts.items()},
+        }
+        record = results.LowShotRecord(
+            **record_fields(self.source, self.protocol, settings),
+            **joined(list(parts.values())),
+            notes=tuple(
+                f"{item.layer} k={item.k}: {note}"
+                for item, part in parts.items()
+                for note in part.notes
+            ),
+            layers={name: results.LowShotLayer(shots) for name, shots in layers.items()},
+            selection=self.protocol.selection,
+        )
+        results.write(self.result, record)
+
+
+def low_shot_item(trunk: Trunk, data: Path, protocol: LowShotProtocol) -> VocLowShot:
+    """The benchmark of a trunk on VOC2007 at `data`; `UserError` when that cannot be read."""
+    return VocLowShot(trunk_source(trunk, data, protocol), protocol)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = Parser(prog="python -m benchmarks.low_shot_svm", description=__doc__ or "")
+    add_source_flags(parser)
+    parser.add_argument(
+        "--shots", metavar="K[,K]", help="positives a class (default: the protocol's)"
+    )
+    parser.add_argument(
+        "--samples", type=positive, metavar="N", help="draws (default: the protocol's)"
+    )
+    add_common_flags(parser)
+    args = parser.parse_args(argv)
+    name = args.protocol or VOC07_LOW_SHOT.name
+    protocol = LOW_SHOT_PROTOCOLS[choose(name, LOW_SHOT_PROTOCOLS, "low-shot protocol")]
+    if args.shots is not None:
+        protocol = replace(protocol, shots=_shots(args.shots))
+    if args.samples is not None:
+        protocol = replace(protocol, samples=args.samples)
+    finish_command(args, [VocLowShot(find_source(args, protocol), protocol)])
+
+
+def _shots(text: str) -> tuple[int, ...]:
+    try:
+        shots = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        shots = [0]
+    if shots[0] < 1:
+        raise UserError(f"--shots {text} is not a list of whole numbers from 1, as in 1,2,4")
+    return tuple(shots)
+
+
+def _official(source: Source, protocol: LowShotProtocol, k: int) -> str | None:
+    """The fingerprint of the official draws of one k, or None when the labels have none."""
+    from benchmarks.feature_files import fingerprint
+    from benchmarks.low_shot_draws import draws_path, official_folder
+
+    folder = official_folder(source.labels)
+    if folder is None:
+        return None
+    return fingerprint(*(draws_path(folder, s, k) for s in range(1, protocol.samples + 1)))
+
+
+if __name__ == "__main__":
+    # Other processes unpickle the items, so they must not belong to __main__.
+    from benchmarks import low_shot_svm
+
+    run_command(low_shot_svm.main)

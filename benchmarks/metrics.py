@@ -1,0 +1,89 @@
+"""Average precision, in both definitions that the VOC07 protocol uses, and top-k accuracy.
+
+Cross-validation scores by scikit-learn's step-wise AP; the reported AP is the area under the
+precision envelope at all recall points (VOC2010 and later), not VOC07's 11 points.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Floats = NDArray[np.float64]
+
+
+def step_average_precision(scores: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
+    """Step-wise AP in 0..1, as `sklearn.metrics.average_precision_score`.
+
+    `scores` is (..., N), `positive` (N,); returns float64 of shape (...). Rows of equal score form
+    one threshold, so the order of tied rows does not matter.
+    """
+    rows, shape = _rows(scores, positive)
+    found = np.empty(len(rows))
+    for i, row in enumerate(rows):
+        hits = np.sort(row[positive])
+        misses = np.sort(row[~positive])
+        # The threshold at a positive takes in everything that scores as high.
+        true = len(hits) - np.searchsorted(hits, hits, side="left")
+        false = len(misses) - np.searchsorted(misses, hits, side="left")
+        found[i] = np.mean(true / (true + false))
+    return found.reshape(shape)
+
+
+def envelope_average_precision(scores: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
+    """Area under the precision envelope at all recall points, in 0..1.
+
+    `scores` is (..., N), `positive` (N,); returns float64 of shape (...). Rows are ranked by
+    descending score; ties keep their order, so the earlier image comes first.
+    """
+    rows, shape = _rows(scores, positive)
+    count = int(positive.sum())
+    true = np.arange(1, count + 1)
+    found = np.empty(len(rows))
+    for i, row in enumerate(rows):
+        ranks = true + _negatives_above(row, positive)
+        envelope = np.maximum.accumulate((true / ranks)[::-1])
+        found[i] = np.mean(envelope)
+    return found.reshape(shape)
+
+
+def _negatives_above(row: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For each positive by rank, how many negatives rank before it; ties by position."""
+    hits = np.sort(row[positive])
+    misses = np.sort(row[~positive])
+    higher = len(misses) - np.searchsorted(misses, hits, side="right")
+    as_high = len(misses) - np.searchsorted(misses, hits, side="left")
+    if np.array_equal(higher, as_high):
+        return higher[::-1]
+    ranked = positive[np.argsort(-row, kind="stable")]
+    return np.cumsum(~ranked)[ranked]
+
+
+def _rows(
+    scores: NDArray[Any], positive: NDArray[np.bool_]
+) -> tuple[NDArray[Any], tuple[int, ...]]:
+    if positive.dtype != np.bool_ or positive.shape != scores.shape[-1:]:
+        raise ValueError(f"labels {positive.dtype} {positive.shape} for scores {scores.shape}")
+    if not positive.any():
+        raise ValueError("average precision needs at least one positive")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores are not finite")
+    return scores.reshape(-1, scores.shape[-1]), scores.shape[:-1]
+
+
+def topk_correct(logits: "Tensor", labels: "Tensor", ks: Sequence[int]) -> "Tensor":
+    """How many rows have their label among the k highest logits, for each k.
+
+    `logits` is (N, C), `labels` (N,) class indices; returns int64 (len(ks),) on the same device.
+    A k above C counts every row.
+    """
+    import torch
+
+    width = min(max(ks), logits.shape[1])
+    best = logits.topk(width, dim=1).indices
+    hit = best == labels[:, None]
+    return torch.stack([hit[:, :k].sum() for k in ks])

@@ -1,0 +1,278 @@
+"""The VOC07 SVM protocols on one layer's features, in front of either engine.
+
+Full: per class, stratified unshuffled folds scored by step-wise AP, the first cost with the best
+mean, a refit on all of trainval, and the envelope AP on test. Low-shot: every cost is fitted on
+every draw and tested. In full training ignored rows (-1) count as negatives, as in all public
+implementations; in low-shot training and in every test they are dropped.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.feature_files import Labels, LayerData
+from benchmarks.metrics import envelope_average_precision, step_average_precision
+from benchmarks.protocols import LowShotProtocol, SvmProtocol
+from benchmarks.results import Shot, SvmLayer
+from benchmarks.svm_fits import Engine, Fits, Floats, no_tick
+from slurm.errors import UserError
+
+Solver = Literal["gram", "liblinear"]
+SOLVERS: tuple[Solver, ...] = ("gram", "liblinear")
+
+
+@dataclass
+class Machine:
+    """The engine of one layer, what it must not do silently, and whom it tells of progress."""
+
+    data: LayerData
+    solver: Solver
+    epsilon: float
+    positive_weight: float
+    seed: int
+    device: str
+    notes: list[str] = field(default_factory=list)
+    tick: Callable[[int], None] = no_tick
+
+    def fit(
+        self,
+        labels: NDArray[np.int8],
+        costs: Floats,
+        names: Sequence[str],
+        *,
+        score_test: bool,
+        start: NDArray[Any] | None = None,
+    ) -> Fits:
+        """Solve all problems; what gram leaves unsolved goes to liblinear, with a note."""
+        fits = self.engine.fit(labels, costs, score_test=score_test, start=start, tick=self.tick)
+        if not fits.unsolved.any():
+            return fits
+        where = [(names[p], float(costs[p, c])) for p, c in np.argwhere(fits.unsolved)]
+        shown = ", ".join(f"{name} at cost {cost:g}" for name, cost in where[:5])
+        shown += f" and {len(where) - 5} more" if len(where) > 5 else ""
+        if self.solver == "liblinear":
+            self.notes.append(
+                f"liblinear reached its iteration limit on {len(where)} problem(s): {shown}"
+            )
+            return fits
+        self.notes.append(
+            f"the gram solver did not converge on {len(where)} problem(s), "
+            f"solved by liblinear instead: {shown}"
+        )
+        reference = _liblinear(self, tolerance=1e-8, max_iterations=100_000)
+        for p, c in np.argwhere(fits.unsolved):
+            one = reference.fit(
+                labels[p : p + 1], costs[p : p + 1, c : c + 1], score_test=score_test
+            )
+            if one.unsolved.any():
+                raise RuntimeError(
+                    f"neither solver converges on {names[p]} at cost {costs[p, c]:g}"
+                )
+            fits.scores[p, c] = one.scores[0, 0]
+        return fits
+
+    @property
+    def engine(self) -> Engine:
+        """Made once for a layer, and kept while items of the same layer follow one another."""
+        settings = (self.solver, self.epsilon, self.positive_weight, self.seed, self.device)
+        return _engine(_Layer(self.data), *settings)
+
+
+class _Layer:
+    """Compares by the files that the features are mapped from."""
+
+    def __init__(self, data: LayerData) -> None:
+        self.data = data
+        self.identity = tuple(_identity(array) for array in (data.train, data.test))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Layer) and other.identity == self.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+
+def _identity(array: NDArray[Any]) -> tuple[object, ...]:
+    name = getattr(array, "filename", None)
+    if name is None:
+        return (id(array),)
+    stat = name.stat()
+    return (str(name), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _engine(
+    layer: _Layer, solver: Solver, epsilon: float, positive_weight: float, seed: int, device: str
+) -> Engine:
+    if solver == "liblinear":
+        machine = Machine(layer.data, solver, epsilon, positive_weight, seed, device)
+        return _liblinear(machine)
+    from benchmarks.devices import resolve_device
+    from benchmarks.svm_gram import GramEngine
+
+    return GramEngine(
+        layer.data.train,
+        layer.data.test,
+        epsilon=epsilon,
+        positive_weight=positive_weight,
+        seed=seed,
+        device=resolve_device(device),
+    )
+
+
+def _liblinear(machine: Machine, **limits: Any) -> Engine:
+    from benchmarks.svm_liblinear import LiblinearEngine
+
+    return LiblinearEngine(
+        machine.data.train,
+        machine.data.test,
+        epsilon=machine.epsilon,
+        positive_weight=machine.positive_weight,
+        seed=machine.seed,
+        **limits,
+    )
+
+
+def stratified_folds(positive: NDArray[np.bool_], folds: int) -> NDArray[np.int64]:
+    """The fold that holds out each row, (N,), as scikit-learn's unshuffled `StratifiedKFold`.
+
+    Classes are encoded in the order in which they appear; each class's rows go to the folds in
+    order, in the numbers that a deal of the sorted labels gives each fold.
+    """
+    encoded = (positive != positive[0]).astype(np.int64)
+    dealt = np.sort(encoded)
+    held = np.empty(len(positive), dtype=np.int64)
+    for label in (0, 1):
+        sizes = [int((dealt[fold::folds] == label).sum()) for fold in range(folds)]
+        held[encoded == label] = np.arange(folds).repeat(sizes)
+    return held
+
+
+def full_problems(machine: Machine, protocol: SvmProtocol) -> int:
+    """How many problems `evaluate_full` solves, for progress."""
+    return len(machine.data.classes) * (protocol.folds * len(protocol.costs) + 1)
+
+
+def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:
+    """The full protocol on one layer; percent.
+
+    Raises `UserError` for a class with fewer positives (or negatives) than folds, where the public
+    scripts select by NaN, and for a class without test positives.
+    """
+    data, costs = machine.data, np.array(protocol.costs)
+    positive = (data.train_labels == 1).T
+    _check_classes(data, positive, protocol.folds)
+    signs = np.where(positive, 1, -1).astype(np.int8)
+    held = np.stack([stratified_folds(row, protocol.folds) for row in positive])
+    problems = np.stack(
+        [np.where(held == fold, 0, signs) for fold in range(protocol.folds)], axis=1
+    )
+    names = [name for name in data.classes for _ in range(protocol.folds)]
+    count, rows = signs.shape
+    flat = problems.reshape(-1, rows)
+    fits = machine.fit(flat, np.tile(costs, (len(flat), 1)), names, score_test=False)
+    scores = fits.scores.reshape(count, protocol.folds, len(costs), rows)
+    by_fold = np.empty((protocol.folds, count, len(costs)))
+    for fold in range(protocol.folds):
+        for column in range(count):
+            out = held[column] == fold
+            by_fold[fold, column] = step_average_precision(
+                scores[column, fold][:, out], positive[column, out]
+            )
+    cv_ap = by_fold.mean(0)
+    best = cv_ap.argmax(1)  # the first maximum
+    start = _average_dual(machine.engine, best, protocol.folds)
+    chosen = costs[best]
+    final = machine.fit(signs, chosen[:, None], data.classes, score_test=True, start=start)
+    ap = np.array([_test_ap(data, c, final.scores[c]).item() for c in range(count)])
+    effort = fits.effort.reshape(count, protocol.folds, len(costs)).max(1)
+    convergence = {
+        **_state(machine, fits),
+        "cross_validation": _round(effort),
+        "refit": _round(final.effort[:, 0]),
+    }
+    return SvmLayer(
+        map=float(100 * ap.mean()),
+        ap=tuple((100 * ap).tolist()),
+        cost=tuple(chosen.tolist()),
+        cv_ap=tuple(map(tuple, (100 * cv_ap).tolist())),
+        convergence=convergence,
+    )
+
+
+def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labels) -> Shot:
+    """One k of the low-shot protocol on one layer; percent.
+
+    `targets` is (samples, N, classes): 1, 0 for negatives, -1 for rows that were not drawn.
+    """
+    data, costs = machine.data, np.array(protocol.costs)
+    samples, rows, count = targets.shape
+    _check_test(data)
+    drawn = np.select([targets == 1, targets == 0], [1, -1], 0).astype(np.int8)
+    problems = drawn.transpose(0, 2, 1).reshape(-1, rows)
+    names = [f"{name} of draw {sample + 1}" for sample in range(samples) for name in data.classes]
+    fits = machine.fit(problems, np.tile(costs, (len(problems), 1)), names, score_test=True)
+    scores = fits.scores.reshape(samples, count, len(costs), -1)
+    ap = np.empty((count, samples, len(costs)))
+    for column in range(count):
+        ap[column] = _test_ap(data, column, scores[:, column])
+    by_draw = 100 * ap.mean(0).T  # (costs, samples)
+    best = int(by_draw.mean(1).argmax())
+    at = by_draw[best]
+    convergence = {**_state(machine, fits), "by_cost": _round(fits.effort.max(0))}
+    return Shot(
+        mean=float(at.mean()),
+        min=float(at.min()),
+        max=float(at.max()),
+        std=float(at.std()),
+        cost=float(costs[best]),
+        by_cost={repr(cost): tuple(row) for cost, row in zip(protocol.costs, by_draw.tolist())},
+        convergence=convergence,
+    )
+
+
+def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:
+    """Envelope AP of one class over the test rows that are not ignored."""
+    labels = data.test_labels[:, column]
+    kept = labels != -1
+    return envelope_average_precision(scores[..., kept], labels[kept] == 1)
+
+
+def _average_dual(engine: Engine, best: NDArray[np.int64], folds: int) -> NDArray[Any] | None:
+    """Start the refit from the folds' solutions: each row was trained on in all folds but one."""
+    dual = getattr(engine, "dual", None)
+    if dual is None or folds < 2:
+        return None
+    shaped = dual.reshape(len(best), folds, *dual.shape[1:])
+    chosen = [shaped[column, :, cost].sum(0) / (folds - 1) for column, cost in enumerate(best)]
+    return np.stack([row.cpu().numpy() for row in chosen])
+
+
+def _check_classes(data: LayerData, positive: NDArray[np.bool_], folds: int) -> None:
+    for name, row in zip(data.classes, positive):
+        for kind, found in (("positives", int(row.sum())), ("negatives", int((~row).sum()))):
+            if found < folds:
+                raise UserError(
+                    f"class {name} has {found} {kind} in trainval; "
+                    f"{folds} stratified folds need at least {folds}"
+                )
+    _check_test(data)
+
+
+def _check_test(data: LayerData) -> None:
+    for name, labels in zip(data.classes, data.test_labels.T):
+        if not (labels == 1).any():
+            raise UserError(f"class {name} has no positives in test, so it has no AP")
+
+
+def _state(machine: Machine, fits: Fits) -> dict[str, Any]:
+    return {"solver": machine.solver, **fits.state, "unsolved": int(fits.unsolved.sum())}
+
+
+def _round(values: Floats) -> list[Any]:
+    """Three digits are enough for a residual."""
+    return np.vectorize(lambda value: float(f"{value:.3g}"))(values).tolist()  # type: ignore[no-any-return]

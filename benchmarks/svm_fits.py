@@ -1,0 +1,47 @@
+"""What an SVM engine is given and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def no_tick(count: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Solutions of P problems at L costs each, as the scores they give."""
+
+    scores: Floats  # (P, L, rows): decision values, up to one constant per problem and cost
+    unsolved: NDArray[np.bool_]  # (P, L): stopped before the engine's tolerance was reached
+    effort: Floats  # (P, L): relative residual (gram) or iterations (liblinear)
+    state: dict[str, Any]  # of the engine: tolerance, limits, amount of work
+
+
+class Engine(Protocol):
+    """Solves L2-regularised squared-hinge SVMs with a regularised bias (weight 1)."""
+
+    name: str
+
+    def fit(
+        self,
+        labels: NDArray[np.int8],
+        costs: Floats,
+        *,
+        score_test: bool,
+        start: NDArray[Any] | None = None,
+        tick: Callable[[int], None] = no_tick,
+    ) -> Fits:
+        """Solve P problems and score rows.
+
+        `labels` is (P, N): 1, -1, and 0 for training rows that the problem leaves out; `costs` is
+        (P, L), ascending. Scored are the test rows, or with `score_test=False` all N rows of
+        trainval, of which the caller reads those left out. `tick` is told how many
+        solutions have just been found.
+        """

@@ -1,0 +1,128 @@
+"""The Gram matrix that all classes, folds and costs of a layer share, centred so that fp32 suffices.
+
+With mu the mean training row and X~ = X - mu, the kernel of features and regularised bias is
+
+    K = X X' + 1 1' = X~ X~' + a 1' + 1 a' + c 1 1',    a = X~ mu,    c = mu'mu + 1.
+
+Uncentred, one constant eigenvalue (thousands) would drown in fp32 what ranks the images; so X~ X~'
+is kept in fp32, a and c in fp64, and no fp64 N x N matrix exists.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+CHUNK = 128  # rows normalised at a time: 8 MB of fp64 at 8192 dimensions
+BLOCK = 640  # rows of the Gram matrix made at a time
+
+
+class Kernel:
+    """Inner products of one layer's training rows, and of test rows with them.
+
+    `gram` is X~ X~' (N, N) fp32, `lift` is a (N,) fp64, `constant` is c. `multiply` is the product
+    with all of K. Everything lives on `device`; `rows` is X~ (N, D) fp32.
+    """
+
+    def __init__(self, features: NDArray[Any], epsilon: float, device: torch.device) -> None:
+        self.device = device
+        self.epsilon = epsilon
+        self.mean = _mean(features, epsilon, device)
+        self.constant = float(self.mean @ self.mean) + 1.0
+        self.rows, self.lift = self.centre(features)
+        self.gram = _symmetric_product(self.rows)
+        self.diagonal = self.gram.diagonal().double() + 2 * self.lift + self.constant
+
+    def centre(self, features: NDArray[Any]) -> tuple[Tensor, Tensor]:
+        """Normalised rows minus the mean, (N, D) fp32, and their products with it, (N,) fp64."""
+        rows = torch.empty(features.shape, dtype=torch.float32, device=self.device)
+        lift = torch.empty(len(features), dtype=torch.float64, device=self.device)
+        for where, chunk in _normalised(features, self.epsilon, self.device):
+            chunk -= self.mean
+            rows[where] = chunk.float()
+            lift[where] = chunk @ self.mean
+        return rows, lift
+
+    def add_lift(self, product: Tensor, vectors: Tensor) -> Tensor:
+        """Complete `vectors @ gram` (M, N) to `vectors @ K`, in fp64."""
+        total = vectors.sum(1, dtype=torch.float64)
+        level = vectors.double() @ self.lift + self.constant * total
+        return torch.addcmul(level[:, None], total[:, None], self.lift[None]) + product
+
+    def multiply(self, vectors: Tensor) -> Tensor:
+        """`vectors @ K` for (M, N) vectors, fp64; the N x N part in fp32."""
+        vectors = vectors.float()
+        return self.add_lift(vectors @ self.gram, vectors)
+
+    def block(self, rows: Tensor) -> Tensor:
+        """K of (..., B) row indices with themselves, (..., B, B) fp64."""
+        lift = self.lift[rows]
+        block = self.gram[rows[..., :, None], rows[..., None, :]].double()
+        return block + lift[..., :, None] + lift[..., None, :] + self.constant
+
+
+def primal(kernel: Kernel, dual: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights on centred rows, (M, D) fp64 sums of fp32 products, and 1'b (M,), of (M, N) b."""
+    return (dual.float() @ kernel.rows).double(), dual.sum(1, dtype=torch.float64)
+
+
+def scores_of(kernel: Kernel, dual: Tensor, rows: Tensor, lift: Tensor) -> Tensor:
+    """What ranks other rows, (M, rows) fp64: the decision values less a constant per problem.
+
+    `rows` and `lift` are what `Kernel.centre` returned for them.
+    """
+    weights, total = primal(kernel, dual)
+    return (weights.float() @ rows.T).double() + total[:, None] * lift[None]
+
+
+def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Tensor:
+    """F (N, rank) fp32 with F F' close to the leading part of K: randomised subspace iteration.
+
+    Halko, Martinsson and Tropp (2011), algorithm 4.4. It only preconditions: results do not
+    depend on how good it is.
+    """
+    size = len(kernel.gram)
+    generator = np.random.default_rng([seed, size, rank])
+    start = generator.standard_normal((min(size, rank + 8), size))
+    basis = torch.from_numpy(start).to(kernel.device)
+    for _ in range(iterations + 1):
+        basis = torch.linalg.qr(kernel.multiply(basis).T).Q.T
+    image = kernel.multiply(basis)
+    values, vectors = torch.linalg.eigh(basis @ image.T)
+    keep = slice(max(0, len(values) - rank), None)
+    factor = (vectors[:, keep] * values[keep].clamp(min=0).sqrt()).T @ basis
+    return factor.T.float().contiguous()
+
+
+def _symmetric_product(rows: Tensor) -> Tensor:
+    """X X' with each off-diagonal block made once: torch has no symmetric product."""
+    size = len(rows)
+    gram = torch.empty((size, size), dtype=torch.float32, device=rows.device)
+    for start in range(0, size, BLOCK):
+        stop = min(start + BLOCK, size)
+        strip = rows[start:stop] @ rows[start:].T
+        gram[start:stop, start:] = strip
+        gram[stop:, start:stop] = strip[:, stop - start :].T
+        square = gram[start:stop, start:stop]
+        square.copy_((square + square.T) / 2)
+    return gram
+
+
+def _mean(features: NDArray[Any], epsilon: float, device: torch.device) -> Tensor:
+    total = torch.zeros(features.shape[1], dtype=torch.float64, device=device)
+    for _, chunk in _normalised(features, epsilon, device):
+        total += chunk.sum(0)
+    return total / len(features)
+
+
+def _normalised(
+    features: NDArray[Any], epsilon: float, device: torch.device
+) -> Iterator[tuple[slice, Tensor]]:
+    """Chunks of x / (||x|| + epsilon), fp64, with where they stand."""
+    for start in range(0, len(features), CHUNK):
+        where = slice(start, start + CHUNK)
+        chunk = torch.from_numpy(np.array(features[where])).to(device).double()
+        yield where, chunk / (torch.linalg.vector_norm(chunk, dim=1, keepdim=True) + epsilon)

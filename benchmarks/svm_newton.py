@@ -1,0 +1,435 @@
+"""Squared-hinge SVMs on one Gram matrix: many problems at once, each along its ascending costs.
+
+Problem: minimise 1/2 w'w + sum_i C_i max(0, 1 - y_i f_i)^2 with f = K b, w = X' b, C_i = C times
+the class weight and D_ii = 1 / (2 C_i). On the active set I = {i in training: y_i f_i < 1} the
+optimum solves (K_II + D_II) b_I = y_I and b is zero elsewhere; Newton's method repeats that until I
+stands still, which makes the solution exact. A problem is solved when
+
+    ||D b - y max(0, 1 - y f)||  <=  TOLERANCE * tau * ||f - mean f||,    tau = 1 + 1 / (200 C),
+
+measured against the spread of f because at a small cost f is nearly constant and only its spread
+ranks. Each problem moves on by itself (conjugate-gradient step, Newton step, next cost), while
+all of them share one product with the Gram matrix per step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from benchmarks.svm_kernel import Kernel
+from benchmarks.svm_lanczos import solve_all_active
+
+TOLERANCE = 1e-6
+LANCZOS_STEPS = 16
+LANCZOS_COST = 0.3  # above this a problem has too many satisfied margins for the ridge start
+NEWTON_STEPS = 80  # per cost; then the problem is handed to the caller as unsolved
+CG_STEPS = 250  # per Newton step
+
+Solved = Callable[[Tensor, Tensor, Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Problems:
+    """M problems over the same N rows, each with L ascending costs."""
+
+    labels: Tensor  # (M, N) float64: 1, -1, and 0 outside training
+    costs: Tensor  # (M, L) float64
+    positive_weight: float
+    start: Tensor | None = None  # (M, N) float64: b to start the first cost from
+
+    @property
+    def weights(self) -> Tensor:
+        """Class weights (M, N) float64, 0 outside training."""
+        return torch.where(self.labels > 0, self.positive_weight, 1.0) * self.labels.abs()
+
+
+@dataclass(frozen=True)
+class Report:
+    """How each problem at each cost ended, on the CPU."""
+
+    residual: Tensor  # (M, L) float64, in units of the tolerance's right-hand side
+    newton: Tensor  # (M, L) int64: Newton steps
+    products: int  # products with the Gram matrix
+    columns: int  # vectors multiplied in all of them
+
+    @property
+    def unsolved(self) -> Tensor:
+        """(M, L) bool."""
+        return ~(self.residual <= TOLERANCE)
+
+
+@dataclass
+class _State:
+    """The problems under way; every tensor has one row a problem."""
+
+    index: Tensor  # which problem
+    step: Tensor  # which of its costs
+    labels: Tensor  # (m, N) fp64
+    weights: Tensor  # (m, N) fp64
+    ridge: Tensor  # (m, N) fp64: D, 0 outside training
+    tau: Tensor
+    dual: Tensor  # (m, N) fp64: b
+    value: Tensor  # (m, N) fp64: f
+    active: Tensor  # (m, N) bool
+    newton: Tensor  # Newton steps at this cost
+    base_dual: Tensor  # where the conjugate gradients started
+    base_value: Tensor
+    fresh: Tensor  # (m,) bool: base_value is still to be multiplied
+    move: Tensor  # (m, N) fp32: b - base_dual
+    move_value: Tensor  # (m, N) fp32
+    direction: Tensor  # (m, N) fp32: what is multiplied next
+    remainder: Tensor  # (m, N) fp32: residual of the Newton system
+    ridge32: Tensor  # D on the active rows
+    inverse: Tensor  # (m, N) fp32: diagonal part of the preconditioner, 0 outside I
+    anchored: Tensor  # (m, N) fp32: the same where the low-rank part was built
+    core: Tensor  # (m, r, r) fp32
+    built: Tensor  # (m,) bool: the preconditioner fits this cost
+    rz: Tensor
+    limit: Tensor  # (m,) norm at which conjugate gradients stop
+    steps: Tensor  # (m,) conjugate-gradient steps of this Newton step
+
+    def take(self, rows: Tensor) -> "_State":
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+def solve(
+    kernel: Kernel,
+    factor: Tensor,
+    problems: Problems,
+    solved: Solved,
+    tick: Callable[[int], None] = lambda count: None,
+) -> Report:
+    """Solve all problems; `solved(problem, cost, dual, value)` receives each solution once.
+
+    `factor` is F of `svm_kernel.eigenspace`. `solved` gets (k,) indices and (k, N) fp64 tensors;
+    `tick` gets the number of solutions at once. Unsolved ones are delivered as they are and marked
+    in the report.
+    """
+    return _Solver(kernel, factor, problems, solved, tick).run()
+
+
+class _Solver:
+    def __init__(
+        self,
+        kernel: Kernel,
+        factor: Tensor,
+        problems: Problems,
+        solved: Solved,
+        tick: Callable[[int], None],
+    ) -> None:
+        self.kernel, self.factor, self.problems = kernel, factor, problems
+        self.solved, self.tick = solved, tick
+        self.rest = (kernel.diagonal - factor.double().square().sum(1)).clamp(min=0)
+        shape = problems.costs.shape
+        self.residual = torch.full(shape, torch.inf, dtype=torch.float64, device=kernel.device)
+        self.newton = torch.zeros(shape, dtype=torch.int64, device=kernel.device)
+        self.products = self.columns = 0
+        self.lift32 = kernel.lift.float()
+
+    def run(self) -> Report:
+        state = self._start()
+        while len(state.index):
+            self._advance(state)
+            finished = state.step >= self.problems.costs.shape[1]
+            gone = int(finished.sum())
+            if gone and (gone == len(finished) or 8 * gone >= len(finished)):
+                state = state.take(torch.nonzero(~finished)[:, 0])
+        return Report(self.residual.cpu(), self.newton.cpu(), self.products, self.columns)
+
+    # Start: all small costs from one Krylov space.
+
+    def _start(self) -> _State:
+        labels, weights, costs = self.problems.labels, self.problems.weights, self.problems.costs
+        step = torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
+        if self.problems.start is None:
+            dual, value = self._small_costs(step)
+        else:
+            dual = self.problems.start.float().double()
+            value = self.kernel.multiply(dual)
+        count, size = labels.shape
+        rank = self.factor.shape[1]
+        zeros = torch.zeros((count, size), dtype=torch.float32, device=labels.device)
+        none = torch.zeros(count, dtype=torch.bool, device=labels.device)
+        floats = torch.zeros(count, dtype=torch.float64, device=labels.device)
+        state = _State(
+            index=torch.arange(count, device=labels.device),
+            step=step,
+            labels=labels,
+            weights=weights,
+            ridge=torch.zeros_like(labels),
+            tau=floats.clone(),
+            dual=dual,
+            value=value,
+            active=torch.zeros_like(labels, dtype=torch.bool),
+            newton=torch.zeros_like(step),
+            base_dual=torch.zeros_like(labels),
+            base_value=torch.zeros_like(labels),
+            fresh=none.clone(),
+            move=zeros.clone(),
+            move_value=zeros.clone(),
+            direction=zeros.clone(),
+            remainder=zeros.clone(),
+            ridge32=zeros.clone(),
+            inverse=zeros.clone(),
+            anchored=zeros.clone(),
+            core=torch.zeros((count, rank, rank), dtype=torch.float32, device=labels.device),
+            built=none.clone(),
+            rz=floats.float(),
+            limit=floats.clone(),
+            steps=torch.zeros_like(step),
+        )
+        rows = torch.nonzero(step < costs.shape[1])[:, 0]
+        if len(rows):
+            self._set_cost(state, rows)
+            self._next_newton(state, rows)
+        return state
+
+    def _small_costs(self, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Deliver what the ridge solves exactly; the rest of each chain starts from the next."""
+        problems = self.problems
+        scale = (2 * problems.weights).sqrt()
+        width = int((problems.costs <= LANCZOS_COST).any(0).sum())
+        width = max(1, width)
+        costs = problems.costs[:, :width]
+        flat = solve_all_active(self.kernel, problems.labels, scale, costs, LANCZOS_STEPS)
+        self.products += LANCZOS_STEPS
+        self.columns += LANCZOS_STEPS * len(scale)
+        going = torch.ones_like(step, dtype=torch.bool)
+        for at in range(width):
+            dual, value = flat.dual[:, at], flat.value[:, at]
+            ridge = _ridge(problems.weights, costs[:, at])
+            residual = _residual(problems.labels, ridge, dual, value, _tau(costs[:, at]))
+            rows = torch.nonzero(going & (residual <= TOLERANCE))[:, 0]
+            going &= residual <= TOLERANCE
+            if len(rows):
+                self._deliver(rows, step[rows], dual[rows], value[rows], residual[rows])
+                step[rows] += 1
+        at = step.clamp(max=width - 1)
+        every = torch.arange(len(step), device=step.device)
+        return flat.dual[every, at], flat.value[every, at]
+
+    def _deliver(
+        self, index: Tensor, step: Tensor, dual: Tensor, value: Tensor, residual: Tensor
+    ) -> None:
+        self.residual[index, step] = residual
+        self.solved(index, step, dual, value)
+        self.tick(len(index))
+
+    # One shared product, then each problem does what is next for it.
+
+    def _advance(self, state: _State) -> None:
+        vectors = state.direction
+        product = vectors @ self.kernel.gram
+        self.products += 1
+        self.columns += len(vectors)
+        total = vectors.sum(1, dtype=torch.float64)
+        level = (vectors @ self.lift32).double() + self.kernel.constant * total
+        image = product + total.float()[:, None] * self.lift32 + level.float()[:, None]
+        running = state.step < self.problems.costs.shape[1]
+        self._gradient_step(state, image, running & ~state.fresh)
+        fresh = torch.nonzero(running & state.fresh)[:, 0]
+        if len(fresh):
+            start = state.direction[fresh].double()
+            value = self.kernel.add_lift(product[fresh], start)
+            self._begin_gradients(state, fresh, value)
+        norm = torch.linalg.vector_norm(state.remainder, dim=1).double()
+        ready = torch.nonzero(running & ((norm <= state.limit) | (state.steps >= CG_STEPS)))[:, 0]
+        if len(ready):
+            self._newton_step(state, ready)
+
+    def _gradient_step(self, state: _State, image: Tensor, going: Tensor) -> None:
+        direction = state.direction
+        curved = torch.addcmul(image * state.active, direction, state.ridge32)
+        curvature = (direction * curved).sum(1)
+        length = torch.where(going & (curvature > 0), state.rz / curvature, 0.0)[:, None]
+        state.move.addcmul_(length, direction)
+        state.move_value.addcmul_(length, image)
+        state.remainder.addcmul_(length, curved, value=-1)
+        conditioned = self._precondition(state, slice(None))
+        rz = (state.remainder * conditioned).sum(1)
+        ratio = torch.where(going & (state.rz > 0), rz / state.rz, 0.0)
+        state.direction = torch.where(
+            going[:, None], torch.addcmul(conditioned, ratio[:, None], direction), direction
+        )
+        state.rz = torch.where(going, rz, state.rz)
+        state.steps += going
+
+    def _precondition(self, state: _State, rows: Tensor | slice) -> Tensor:
+        remainder, anchored = state.remainder[rows], state.anchored[rows]
+        inner = (remainder * anchored) @ self.factor
+        inner = torch.bmm(inner[:, None], state.core[rows])[:, 0]
+        low = (inner @ self.factor.T) * anchored
+        return state.inverse[rows] * remainder - torch.where(state.active[rows], low, 0.0)
+
+    # Newton steps.
+
+    def _set_cost(self, state: _State, rows: Tensor) -> None:
+        cost = self.problems.costs[state.index[rows], state.step[rows]]
+        state.ridge[rows] = _ridge(state.weights[rows], cost)
+        state.tau[rows] = _tau(cost)
+        state.newton[rows] = 0
+        state.built[rows] = False
+        state.active[rows] = False
+
+    def _newton_step(self, state: _State, rows: Tensor) -> None:
+        """Move to the Newton point, or as far towards it as lowers the objective."""
+        target = state.base_dual[rows] + state.move[rows]
+        target_value = state.base_value[rows] + state.move_value[rows]
+        dual, value = state.dual[rows], state.value[rows]
+        shift, shift_value = target - dual, target_value - value
+        length = _line_search(
+            state.labels[rows], state.ridge[rows], dual, value, shift, shift_value
+        )[:, None]
+        full = length == 1
+        state.dual[rows] = torch.where(full, target, dual + length * shift)
+        state.value[rows] = torch.where(full, target_value, value + length * shift_value)
+        state.newton[rows] += 1
+        self._next_newton(state, rows)
+
+    def _next_newton(self, state: _State, rows: Tensor) -> None:
+        """Deliver what is solved and move it to its next cost; start the next Newton steps."""
+        while len(rows):
+            residual = _residual(
+                state.labels[rows],
+                state.ridge[rows],
+                state.dual[rows],
+                state.value[rows],
+                state.tau[rows],
+            )
+            over = (residual <= TOLERANCE) | (state.newton[rows] >= NEWTON_STEPS)
+            self._begin_newton(state, rows[~over], residual[~over])
+            rows, residual = rows[over], residual[over]
+            if not len(rows):
+                return
+            index, step = state.index[rows], state.step[rows]
+            self.newton[index, step] = state.newton[rows]
+            self._deliver(index, step, state.dual[rows], state.value[rows], residual)
+            state.step[rows] += 1
+            more = state.step[rows] < self.problems.costs.shape[1]
+            state.direction[rows[~more]] = 0
+            rows = rows[more]
+            self._set_cost(state, rows)
+
+    def _begin_newton(self, state: _State, rows: Tensor, residual: Tensor) -> None:
+        if not len(rows):
+            return
+        labels, value = state.labels[rows], state.value[rows]
+        active = (labels * value < 1) & (labels != 0)
+        changed = (active != state.active[rows]).sum(1)
+        state.active[rows] = active
+        state.ridge32[rows] = torch.where(active, state.ridge[rows], 0.0).float()
+        train = labels != 0
+        spread = _spread(value, train)
+        share = changed / train.sum(1)
+        eta = torch.full_like(spread, 1e-2)
+        eta[share < 0.03] = 3e-3
+        eta[share < 0.003] = 3e-4
+        eta[changed <= 8] = 1e-9
+        stop = torch.minimum(eta, 0.1 * residual).clamp(min=0.3 * TOLERANCE)
+        state.limit[rows] = stop * state.tau[rows] * spread
+        self._build_preconditioner(state, rows, share)
+        outside = ((state.dual[rows] != 0) & ~active).any(1)
+        # Only what fp32 holds exactly is multiplied, so that value = K dual stays true.
+        base = torch.where(active, state.dual[rows], 0.0)
+        base = torch.where(outside[:, None], base.float().double(), base)
+        state.base_dual[rows] = base
+        state.steps[rows] = 0
+        state.fresh[rows] = outside
+        state.direction[rows] = base.float()
+        state.remainder[rows] = torch.inf
+        ready = rows[~outside]
+        if len(ready):
+            self._begin_gradients(state, ready, state.value[ready])
+
+    def _begin_gradients(self, state: _State, rows: Tensor, value: Tensor) -> None:
+        base = state.base_dual[rows]
+        state.base_value[rows] = value
+        rest = state.labels[rows] - value - state.ridge[rows] * base
+        state.remainder[rows] = torch.where(state.active[rows], rest, 0.0).float()
+        state.move[rows] = 0
+        state.move_value[rows] = 0
+        conditioned = self._precondition(state, rows)
+        state.direction[rows] = conditioned
+        state.rz[rows] = (state.remainder[rows] * conditioned).sum(1)
+        state.fresh[rows] = False
+
+    def _build_preconditioner(self, state: _State, rows: Tensor, share: Tensor) -> None:
+        """M^-1 r = e r - e F S^-1 F'(e r), e = active / (D + E), S = I + F' diag(e) F.
+
+        While few rows change, S and the e inside keep the rows they were built for; rows that
+        came since have only the diagonal part, which leaves the preconditioner positive.
+        """
+        state.inverse[rows] = torch.where(
+            state.active[rows], 1 / (state.ridge[rows] + self.rest), 0.0
+        ).float()
+        anew = rows[~state.built[rows] | (share > 0.1)]
+        for row in anew.tolist():
+            members = torch.nonzero(state.active[row])[:, 0]
+            part = self.factor[members]
+            scaled = part * state.inverse[row, members, None]
+            core = (scaled.T @ part).double()
+            core.diagonal().add_(1)
+            state.core[row] = torch.linalg.inv(core).float()
+        state.anchored[anew] = state.inverse[anew]
+        state.built[anew] = True
+
+
+def _ridge(weights: Tensor, cost: Tensor) -> Tensor:
+    """D = 1 / (2 C w) on the training rows, 0 elsewhere; (m, N) fp64."""
+    return torch.where(weights > 0, 1 / (2 * cost[:, None] * weights.clamp(min=1e-300)), 0.0)
+
+
+def _tau(cost: Tensor) -> Tensor:
+    return 1 + 1 / (200 * cost)
+
+
+def _spread(value: Tensor, train: Tensor) -> Tensor:
+    mean = torch.where(train, value, 0.0).sum(1) / train.sum(1)
+    return torch.linalg.vector_norm(torch.where(train, value - mean[:, None], 0.0), dim=1)
+
+
+def _residual(labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, tau: Tensor) -> Tensor:
+    """||D b - y max(0, 1 - y f)|| / (tau ||f - mean f||), (m,) fp64; a solution has at most eps."""
+    slack = (1 - labels * value).clamp(min=0)
+    rest = torch.linalg.vector_norm(ridge * dual - labels * slack, dim=1)
+    # b may be nonzero off the training rows only by mistake; it would not be seen above.
+    scale = tau * _spread(value, labels != 0)
+    return torch.where(rest == 0, 0.0, rest / scale.clamp(min=1e-300))
+
+
+def _line_search(
+    labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, shift: Tensor, shift_value: Tensor
+) -> Tensor:
+    """Exact minimiser t > 0 of the objective along b + t shift, (m,) fp64; 1 when that is close.
+
+    The objective is piecewise quadratic in t with an increasing derivative: safeguarded Newton.
+    """
+    gain = torch.where(ridge > 0, 1 / ridge.clamp(min=1e-300), 0.0)  # 2 C_i
+    linear = (dual * shift_value).sum(1)
+    square = (shift * shift_value).sum(1)
+    along = labels * shift_value
+    margin = 1 - labels * value
+
+    def slope(length: Tensor) -> tuple[Tensor, Tensor]:
+        slack = margin - length[:, None] * along
+        pushed = torch.where(slack > 0, gain * along, 0.0)
+        first = linear + length * square - (pushed * slack).sum(1)
+        return first, square + (pushed * along).sum(1)
+
+    length = torch.ones_like(linear)
+    low, high = torch.zeros_like(length), torch.full_like(length, torch.inf)
+    at_zero = slope(low)[0].abs()
+    for _ in range(30):
+        first, second = slope(length)
+        close = first.abs() <= 1e-2 * at_zero
+        if close.all():
+            break
+        low = torch.where(first < 0, length, low)
+        high = torch.where(first > 0, length, high)
+        guess = length - first / second.clamp(min=1e-300)
+        inside = (guess > low) & (guess < high)
+        middle = torch.where(high.isinf(), 2 * low, (low + high) / 2)
+        length = torch.where(close, length, torch.where(inside, guess, middle))
+    return length
