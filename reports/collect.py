@@ -6,7 +6,7 @@ when that is asked for. Two records that claim the same cell are always an error
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,9 +44,13 @@ class Collection:
     cards: dict[str, Card] = field(default_factory=dict)  # of the checkpoints in `found`
     skipped: tuple[str, ...] = ()  # why a file was left out, one line each
 
-    def names(self) -> list[str]:
-        """Names of the checkpoints, in the order of the rows."""
-        return list(dict.fromkeys(found.record.checkpoint.name for found in self.found))
+
+def by_name(found: Iterable[Found]) -> dict[str, list[Found]]:
+    """Records by checkpoint, both in the order given."""
+    groups: dict[str, list[Found]] = {}
+    for item in found:
+        groups.setdefault(item.record.checkpoint.name, []).append(item)
+    return groups
 
 
 def collect(zoo: Path, names: Sequence[str] = (), skip_invalid: bool = False) -> Collection:
@@ -77,7 +81,7 @@ def collect(zoo: Path, names: Sequence[str] = (), skip_invalid: bool = False) ->
             found.append(Found(path, record))
 
     cards: dict[str, Card] = {}
-    for name in dict.fromkeys(item.record.checkpoint.name for item in found):
+    for name in by_name(found):
         try:
             path = card_path(zoo, name)
             if path.exists():

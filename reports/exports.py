@@ -1,4 +1,4 @@
-"""The tables in other forms: CSV, LaTeX (booktabs), model-zoo metadata and JSON."""
+"""The tables in other forms: CSV, LaTeX (booktabs), and the JSON that proves every cell."""
 
 import csv
 import io
@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.cards import Card
 from reports.collect import Collection, Found
 from reports.footnotes import footnotes
 from reports.measured import Measured
@@ -21,12 +20,6 @@ _CSV_HEADER = (
     *("table", "variant", "name", "config", "column", "value"),
     *("spread", "seeds", "text", "sources"),
 )
-_DATASETS = {
-    "voc-svm": "VOC2007",
-    "imagenet-linear": "ImageNet-1k",
-    "places205-linear": "Places205",
-    "inaturalist18-linear": "iNaturalist2018",
-}
 
 
 def to_csv(tables: Sequence[Table]) -> str:
@@ -103,129 +96,6 @@ def latex_escape(text: str) -> str:
     return re.sub(
         r"[\\~^<>|\[\]&%$#_{}]", lambda match: _LATEX[match.group()], " ".join(text.split())
     )
-
-
-def to_metafile(measured: Sequence[Measured], cards: Mapping[str, Card]) -> str:
-    """OpenMMLab's `metafile.yml`: collections of methods, and models with their results."""
-    models = _models(measured)
-    methods = dict.fromkeys(_method(cards.get(name)) for name in models)
-    document = {
-        "Collections": [{"Name": method} for method in methods],
-        "Models": [
-            {
-                "Name": name,
-                "In Collection": _method(cards.get(name)),
-                "Metadata": _metadata(cards.get(name), rows),
-                "Results": [
-                    {
-                        "Task": "Self-Supervised Image Classification",
-                        "Dataset": f"{_DATASETS[item.kind.key]} ({_protocol_names(item)})",
-                        "Metrics": _metrics(row),
-                    }
-                    for item, row in rows
-                    if _metrics(row)
-                ],
-                "Config": rows[0][1].link,
-            }
-            for name, rows in models.items()
-        ],
-    }
-    return to_yaml(document)
-
-
-def to_model_index(measured: Sequence[Measured]) -> str:
-    """The `model-index` metadata of a Hugging Face model card."""
-    document = {
-        "model-index": [
-            {
-                "name": name,
-                "results": [
-                    {
-                        "task": {"type": "image-classification"},
-                        "dataset": {"name": _DATASETS[item.kind.key], "type": item.kind.key},
-                        "metrics": [
-                            {
-                                "type": "mean_average_precision"
-                                if item.kind.key == "voc-svm"
-                                else "accuracy",
-                                "name": f"{metric} ({_protocol_names(item)})",
-                                "value": value,
-                            }
-                            for metric, value in _metrics(row).items()
-                        ],
-                    }
-                    for item, row in rows
-                    if _metrics(row)
-                ],
-            }
-            for name, rows in _models(measured).items()
-        ]
-    }
-    return to_yaml(document)
-
-
-def _models(measured: Sequence[Measured]) -> dict[str, list[tuple[Measured, Row]]]:
-    models: dict[str, list[tuple[Measured, Row]]] = {}
-    for item in measured:
-        for row in item.table.rows:
-            models.setdefault(row.name, []).append((item, row))
-    return models
-
-
-def _method(card: Card | None) -> str:
-    return card.method if card and card.method else "Unknown"
-
-
-def _metadata(card: Card | None, rows: Sequence[tuple[Measured, Row]]) -> dict[str, Any]:
-    checkpoint = next(
-        found.record.checkpoint
-        for items in rows[0][0].found.values()
-        for found in items
-        if found.record.checkpoint.name == rows[0][1].name
-    )
-    metadata: dict[str, Any] = {
-        "Architecture": [checkpoint.arch or "unknown", *(["Sobel"] if checkpoint.sobel else [])],
-        "Weights": checkpoint.weights,
-    }
-    epochs = card.pretraining.get("epochs") if card else None
-    return metadata | ({"Epochs": epochs} if isinstance(epochs, int) else {})
-
-
-def _metrics(row: Row) -> dict[str, float]:
-    return {
-        column: round(cell.value, 2) for column, cell in row.cells.items() if cell.value is not None
-    }
-
-
-def _protocol_names(item: Measured) -> str:
-    return ", ".join(found[0].record.protocol for found in item.found.values())
-
-
-def to_yaml(value: Any, indent: int = 0) -> str:
-    """Block YAML of dicts, lists and scalars; scalars are JSON, which YAML contains."""
-    pad = " " * indent
-    if isinstance(value, dict) and value:
-        lines = []
-        for key, item in value.items():
-            nested = isinstance(item, dict | list) and item
-            text = f"\n{to_yaml(item, indent + 2)}" if nested else f" {_scalar(item)}\n"
-            lines.append(f"{pad}{_key(key)}:{text}")
-        return "".join(lines)
-    if isinstance(value, list) and value:
-        lines = []
-        for item in value:
-            block = to_yaml(item, indent + 2) if isinstance(item, dict | list) and item else ""
-            lines.append(f"{pad}- {block[indent + 2 :]}" if block else f"{pad}- {_scalar(item)}\n")
-        return "".join(lines)
-    return f"{pad}{_scalar(value)}\n"
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z][A-Za-z0-9 -]*", key) else _scalar(key)
-
-
-def _scalar(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, base: Path) -> bytes:

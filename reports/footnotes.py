@@ -7,7 +7,7 @@ records.
 from collections.abc import Iterable, Sequence
 
 from benchmarks.results import LowShotRecord, ProbeRecord, Record
-from reports.collect import Found
+from reports.collect import Found, by_name
 from reports.measured import Measured, chosen
 from reports.tables import code, escape
 
@@ -29,23 +29,31 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
         for part in measured.kind.parts
         if part in shown
     ]
+    lines += _layers_without_svm(shown)
     everything = [item for found in shown.values() for item in found]
     lines.append(_software(everything))
-    notes = dict.fromkeys(
+    of_records = (
         f"{item.record.checkpoint.name}: {note}"
         for item in everything
         for note in item.record.notes
     )
+    notes = dict.fromkeys((*measured.remarks, *of_records))
     return (*lines, *(f"Note on {escape(note)}" for note in notes))
 
 
 def shown_records(found: Sequence[Found], seeds: bool) -> list[Found]:
     """The records behind the cells of one part: of each row all seeds, or the lowest one."""
-    names = dict.fromkeys(item.record.checkpoint.name for item in found)
+    return [item for items in by_name(found).values() for item in chosen(items, seeds)]
+
+
+def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
+    low_shot = by_name(shown.get("voc07_low_shot_svm", ()))
+    names = [name for name in low_shot if name not in by_name(shown.get("voc07_svm", ()))]
+    if not names:
+        return []
+    shown_names = escape(", ".join(names))
     return [
-        item
-        for name in names
-        for item in chosen([one for one in found if one.record.checkpoint.name == name], seeds)
+        f"**Best Layer** without an SVM: the best low-shot layer at the highest k ({shown_names})."
     ]
 
 
@@ -73,7 +81,7 @@ def _procedure(record: Record) -> list[str]:
         cost = {
             "test": "cost with the best mean on the test set, as in all published figures",
         }.get(record.selection, f"cost selected by {escape(record.selection)}")
-        return [mean, cost, "layer: the best of the SVM"]
+        return [mean, cost, "at the **Best Layer**"]
     folds = record.settings.get("folds")
     by = f"{folds}-fold cross-validation" if folds else "cross-validation"
     return ["mAP (%)", f"cost of each class by {by}", "layer with the best mAP on the test set"]
@@ -87,9 +95,8 @@ def _sizes(record: Record) -> str:
 
 def _seeds(shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
     by_seeds: dict[tuple[int, ...], list[str]] = {}
-    for name in dict.fromkeys(item.record.checkpoint.name for item in shown):
-        mine = tuple(item.record.seed for item in shown if item.record.checkpoint.name == name)
-        by_seeds.setdefault(mine, []).append(name)
+    for name, items in by_name(shown).items():
+        by_seeds.setdefault(tuple(item.record.seed for item in items), []).append(name)
     texts = []
     for mine, names in by_seeds.items():
         text = f"seed{'s' if len(mine) > 1 else ''} {', '.join(map(str, mine))}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
-from reports.collect import Collection, Found, measurement
+from reports.collect import Collection, Found, by_name, measurement
 from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
 
 VARIANTS = ("mmselfsup", "vissl", "fair", "digits")
@@ -23,6 +23,7 @@ class Measured:
     variant: str
     found: dict[str, tuple[Found, ...]]  # by benchmark
     table: Table
+    remarks: tuple[str, ...] = ()  # what the cards of its rows say to a reader of the figures
 
 
 def measured_tables(
@@ -42,7 +43,13 @@ def measured_tables(
         for variant in _variants(collection.found):
             for group in _groups(kind, variant, collection.found):
                 table = _table(kind, variant, group, links, seeds)
-                tables.append(Measured(kind, variant, group, table))
+                remarks = tuple(
+                    f"{row.name}: {note}"
+                    for row in table.rows
+                    if row.name in collection.cards
+                    for note in collection.cards[row.name].notes
+                )
+                tables.append(Measured(kind, variant, group, table, remarks))
     return tables
 
 
@@ -119,11 +126,10 @@ def _table(
         found = {k for item in group.get(kind.parts[1], ()) for k in _shots(item.record)}
         columns = [*columns[:2], *(f"k={shot}" for shot in sorted(found | set(SHOTS)))]
     rows = []
+    grouped = {part: by_name(items) for part, items in group.items()}
     for name in links:
         parts = {
-            part: chosen(mine, seeds)
-            for part, items in group.items()
-            if (mine := [item for item in items if item.record.checkpoint.name == name])
+            part: chosen(items[name], seeds) for part, items in grouped.items() if name in items
         }
         if parts:
             make = _voc_cells if kind.key == "voc-svm" else _probe_cells

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.results import LowShotRecord, VocSvmRecord
-from reports.collect import Collection, Found
+from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
 from reports.measured import Measured, best_layer
 from reports.tables import FEATURES, Row
@@ -84,16 +84,13 @@ def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
     return Curve(row.name, tuple(x for x, _ in points), tuple(y for _, y in points))
 
 
-def _by_name(item: Measured, part: str) -> dict[str, list[Found]]:
-    by_name: dict[str, list[Found]] = {}
-    for found in shown_records(item.found.get(part, ()), seeds=False):
-        by_name.setdefault(found.record.checkpoint.name, []).append(found)
-    return by_name
+def _shown(item: Measured, part: str) -> dict[str, list[Found]]:
+    return by_name(shown_records(item.found.get(part, ()), seeds=False))
 
 
 def _svm_layers(item: Measured) -> Picture:
     curves = []
-    for name, found in _by_name(item, "voc07_svm").items():
+    for name, found in _shown(item, "voc07_svm").items():
         record = found[0].record
         assert isinstance(record, VocSvmRecord)
         points = [
@@ -111,12 +108,12 @@ def _svm_layers(item: Measured) -> Picture:
 
 def _low_shot(item: Measured) -> Picture:
     curves = []
-    svm = _by_name(item, "voc07_svm")
-    for name, found in _by_name(item, "voc07_low_shot_svm").items():
+    svm = _shown(item, "voc07_svm")
+    rows = {row.name: str(row.cells.get("Best Layer", "")) for row in item.table.rows}
+    for name, found in _shown(item, "voc07_low_shot_svm").items():
         record = found[0].record
         assert isinstance(record, LowShotRecord)
-        row = next(row for row in item.table.rows if row.name == name)
-        layer = best_layer(svm.get(name, ())) or str(row.cells.get("Best Layer", ""))
+        layer = best_layer(svm.get(name, ())) or rows[name]
         if layer not in record.layers:
             continue
         shots = sorted((int(k), shot) for k, shot in record.layers[layer].shots.items())
@@ -139,7 +136,7 @@ def _low_shot(item: Measured) -> Picture:
 
 
 def _classes(item: Measured) -> Picture:
-    by_name = _by_name(item, "voc07_svm")
+    by_name = _shown(item, "voc07_svm")
     first = next((found[0].record for found in by_name.values()), None)
     classes = first.classes if isinstance(first, VocSvmRecord) else ()
     curves = []

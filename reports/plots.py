@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 MARKERS = "osD^vPX*"
 DASHES: tuple[tuple[int, tuple[int, ...]], ...] = (
     (0, ()),
@@ -97,7 +97,8 @@ def _draw_line(axes: "Axes", panel: Panel, curve: Curve, number: int) -> None:
         linestyle=DASHES[number % len(DASHES)],
         linewidth=1.8,
         marker=MARKERS[number % len(MARKERS)],
-        markersize=5.5 if len(x) <= 40 else 0,
+        markersize=5.5,
+        markevery=max(1, -(-len(x) // 12)),  # dashes must stay visible between markers
         markeredgecolor="white",
         markeredgewidth=0.6,
         label=curve.label,
@@ -152,11 +153,13 @@ def _label(axes: "Axes", panel: Panel) -> None:
         axes.set_xticks(range(len(panel.ticks)), panel.ticks)
         axes.set_xlim(-0.3, len(panel.ticks) - 0.7)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(left=min(x for curve in panel.curves for x in curve.x) - 0.3)
     if panel.log_y:
         axes.set_yscale("symlog", linthresh=1)
         axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.set_ylim(bottom=0)
+        top = max(y for curve in panel.curves for y in curve.y)
+        axes.set_ylim(-0.15, 2 * top + 1)  # half a marker below zero, room above
     axes.legend(
         loc="upper left", bbox_to_anchor=(0, -0.16 if not panel.sideways else -0.1), ncols=1
     )

@@ -74,7 +74,7 @@ def find_blocks(content: bytes, known: Iterable[str], path: Path) -> list[Block]
                 raise UserError(
                     f"{where}: the block {opened[0]} of line {opened[3]} is not closed before this"
                 )
-            newline = b"\r\n" if line.endswith(b"\r\n") else b"\n"
+            newline = line[len(line.rstrip(b"\r\n")) :] or b"\n"
             opened = (name, offset, newline, number)
         else:
             if opened is None or opened[0] != name:

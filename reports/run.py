@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from reports import document, exports, readme
+from reports import document, exports, metadata, readme
 from reports.collect import Collection, collect
 from reports.measured import Measured, measured_tables
 from reports.pictures import Picture, pictures
@@ -126,8 +126,8 @@ class Report:
             "markdown": lambda: self._block("all") + "\n",
             "csv": lambda: exports.to_csv(tables),
             "latex": lambda: exports.to_latex(tables, self.args.bold),
-            "metafile": lambda: exports.to_metafile(self.measured, self.collection.cards),
-            "model-index": lambda: exports.to_model_index(self.measured),
+            "metafile": lambda: metadata.to_metafile(self.measured, self.collection.cards),
+            "model-index": lambda: metadata.to_model_index(self.measured),
             "json": lambda: exports.to_json(
                 self.collection, self.measured, self.args.seeds, Path()
             ).decode(),

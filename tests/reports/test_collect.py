@@ -1,0 +1,176 @@
+"""Reading a zoo: what is no record is named, and nothing claims a cell twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR
+from benchmarks.results import LowShotRecord
+from reports.collect import collect
+from slurm.errors import UserError
+
+HEADS = {"feature1": 10.0, "feature5": 50.0}
+
+
+def edit(path: Path, **changes: object) -> None:
+    record = json.loads(path.read_bytes())
+    record.update(changes)
+    path.write_text(json.dumps(record))
+
+
+def test_all_checkpoints_by_name_or_in_the_order_asked_for(zoo: Any) -> None:
+    for name in ("b", "a", "c"):
+        zoo.probe(name, HEADS)
+    assert [f.record.checkpoint.name for f in collect(zoo.path).found] == ["a", "b", "c"]
+    chosen = collect(zoo.path, ["c", "a"])
+    assert [f.record.checkpoint.name for f in chosen.found] == ["c", "a"]
+    with pytest.raises(UserError, match="unknown checkpoint in the results 'bb'; did you mean b"):
+        collect(zoo.path, ["bb"])
+
+
+def test_parts_below_a_record_are_not_records(zoo: Any) -> None:
+    path = zoo.probe("net", HEADS)
+    parts = path.with_suffix("")
+    parts.mkdir()
+    (parts / "feature5.json").write_text("{ half")
+    (path.parent / ".tmp.json.12.tmp").write_text("{")
+    assert len(collect(zoo.path).found) == 1
+
+
+def test_a_missing_zoo_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no zoo at"):
+        collect(tmp_path / "nowhere")
+
+
+def broken(zoo: Any, how: str) -> Path:
+    """A zoo with one good record and one file that is none."""
+    zoo.probe("good", HEADS)
+    path = zoo.probe("bad", HEADS)
+    record = json.loads(path.read_bytes())
+    content = {
+        "half-written": path.read_text()[:200],
+        "empty": "",
+        "binary": "\x00\x01",
+        "a list": "[]",
+        "foreign": '{"hello": 1}',
+        "older schema": json.dumps(record | {"schema": 0}),
+        "newer schema": json.dumps(record | {"schema": 2}),
+        "unknown benchmark": json.dumps(record | {"benchmark": "cifar"}),
+        "unknown field": json.dumps(record | {"surprise": 1}),
+        "missing field": json.dumps({k: v for k, v in record.items() if k != "heads"}),
+        "text for a figure": path.read_text().replace('"top1": 10.0', '"top1": "10"'),
+        "NaN": path.read_text().replace('"top1": 10.0', '"top1": NaN'),
+        "null for a figure": path.read_text().replace('"top1": 10.0', '"top1": null'),
+        "a fraction of 1 over 100": path.read_text().replace('"top1": 10.0', '"top1": 100.5'),
+        "negative": path.read_text().replace('"top1": 10.0', '"top1": -1.0'),
+        "another's place": path.read_text().replace('"name": "bad"', '"name": "good"'),
+        "another benchmark's place": json.dumps(record | {"benchmark": "places205_linear"}),
+        "no heads": json.dumps(record | {"heads": {}}),
+    }[how]
+    path.write_text(content)
+    return path
+
+
+HOW = [
+    *("half-written", "empty", "binary", "a list", "foreign", "older schema", "newer schema"),
+    *("unknown benchmark", "unknown field", "missing field", "text for a figure", "NaN"),
+    *("null for a figure", "a fraction of 1 over 100", "negative", "another's place"),
+    *("another benchmark's place", "no heads"),
+]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_what_is_no_record_is_named_and_skipped_only_when_asked(zoo: Any, how: str) -> None:
+    path = broken(zoo, how)
+    with pytest.raises(UserError) as caught:
+        collect(zoo.path)
+    assert str(path) in str(caught.value)
+    assert "--skip-invalid" in str(caught.value)
+    found = collect(zoo.path, skip_invalid=True)
+    assert [item.record.checkpoint.name for item in found.found] == ["good"]
+    assert len(found.skipped) == 1
+    assert str(path) in found.skipped[0]
+
+
+def test_json_outside_a_record_s_place_is_named(zoo: Any) -> None:
+    zoo.probe("net", HEADS)
+    stray = zoo.path / "results" / "net" / "copy.json"
+    stray.write_text("{}")
+    with pytest.raises(UserError, match="copy.json is not in a record's place"):
+        collect(zoo.path)
+    assert len(collect(zoo.path, skip_invalid=True).found) == 1
+
+
+def test_a_best_layer_that_is_not_best_is_refused(zoo: Any) -> None:
+    path = zoo.svm("net", {"feature4": 70.0, "feature5": 60.0})
+    edit(path, best_layer="feature5")
+    with pytest.raises(UserError, match="names 'feature5' as best layer, which it is not"):
+        collect(zoo.path)
+
+
+@pytest.mark.parametrize("k", ["one", "01", "-1", "1.0"])
+def test_a_shot_that_is_no_number_is_refused(zoo: Any, k: str) -> None:
+    path = zoo.low_shot("net", {"feature5": [10.0] * 8})
+    record = json.loads(path.read_bytes())
+    shots = record["layers"]["feature5"]["shots"]
+    shots[k] = shots.pop("1")
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="no shots, or one that is no number"):
+        collect(zoo.path)
+
+
+def test_clashing_duplicates_are_refused_with_both_paths_even_when_skipping(zoo: Any) -> None:
+    first = zoo.probe("net", {"feature5": 50.0})
+    second = zoo.probe("net", {"feature5": 51.0}, key="again")
+    for skip in (False, True):
+        with pytest.raises(UserError) as caught:
+            collect(zoo.path, skip_invalid=skip)
+        assert str(first) in str(caught.value)
+        assert str(second) in str(caught.value)
+
+
+def test_two_networks_under_one_name_are_refused(zoo: Any) -> None:
+    first = zoo.probe("net", HEADS)
+    other = zoo.with_(weights="other").probe("net", {"avgpool": 50.0}, IMAGENET_AVGPOOL)
+    with pytest.raises(UserError, match="different weights under the one name net") as caught:
+        collect(zoo.path)
+    assert str(first) in str(caught.value)
+    assert str(other) in str(caught.value)
+
+
+def test_seeds_of_a_random_trunk_are_no_clash(zoo: Any) -> None:
+    for seed in (0, 1):
+        trunk = zoo.with_(weights=f"random:resnet18:True:{seed}")
+        trunk.probe("random-sobel_resnet18", HEADS, seed=seed)
+    assert len(collect(zoo.path).found) == 2
+
+
+def test_a_bumped_protocol_version_is_no_clash(zoo: Any) -> None:
+    zoo.probe("net", HEADS)
+    zoo.probe("net", HEADS, protocol_version=IMAGENET_LINEAR.version + 1, key="v2")
+    assert len(collect(zoo.path).found) == 2
+
+
+def test_records_of_earlier_weights_are_left_out_and_said_so(zoo: Any) -> None:
+    old = zoo.with_(weights="old").probe("net", {"feature5": 1.0}, key="old")
+    zoo.probe("net", {"feature5": 50.0})
+    zoo.card("net")
+    found = collect(zoo.path)
+    assert [item.record.checkpoint.weights for item in found.found] == [zoo.weights]
+    assert found.skipped == (f"{old} is of earlier weights of net",)
+
+
+def test_a_malformed_card_is_named(zoo: Any) -> None:
+    zoo.probe("net", HEADS)
+    path = zoo.card("net")
+    path.write_text('{"name": "net"')
+    with pytest.raises(UserError, match="card.json is not a valid Card"):
+        collect(zoo.path)
+    assert collect(zoo.path, skip_invalid=True).cards == {}
+
+
+def test_records_are_read_by_their_own_type(zoo: Any) -> None:
+    zoo.low_shot("net", {"feature5": [10.0] * 8})
+    assert isinstance(collect(zoo.path).found[0].record, LowShotRecord)

@@ -1,0 +1,204 @@
+"""From records to tables: what stands side by side, and what never does."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.protocols import (
+    DIGITS_IMAGENET_LINEAR,
+    IMAGENET_AVGPOOL,
+    IMAGENET_LINEAR,
+    INATURALIST18_LINEAR,
+    VISSL_IMAGENET_LINEAR,
+)
+from benchmarks.results import Split
+from reports.collect import collect
+from reports.footnotes import footnotes
+from reports.measured import Measured, measured_tables
+from reports.tables import markdown
+
+DATA = Path(__file__).with_name("data")
+HEADS = {f"feature{stage}": 10.0 * stage for stage in range(1, 6)}
+
+
+def tables(zoo: Any, **options: Any) -> list[Measured]:
+    return measured_tables(collect(zoo.path), **options)
+
+
+def texts(table: Measured) -> dict[str, list[str]]:
+    """The printed cells by row."""
+    rows = markdown(table.table).split("\n")[2:]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_records_of_the_published_figures_give_the_published_tables(zoo: Any) -> None:
+    zoo.deepcluster()
+    made = {table.kind.key: markdown(table.table) + "\n" for table in tables(zoo)}
+    assert made.keys() == {"voc-svm", "imagenet-linear", "places205-linear"}
+    for kind, text in made.items():
+        assert text == (DATA / f"deepcluster-{kind}.md").read_text()
+
+
+def test_inaturalist_has_the_same_form(zoo: Any) -> None:
+    zoo.probe("net", HEADS, INATURALIST18_LINEAR)
+    (table,) = tables(zoo)
+    assert table.kind.title == "iNaturalist2018 Linear Evaluation"
+    assert texts(table) == {"net": ["10.00", "20.00", "30.00", "40.00", "50.00"]}
+
+
+def test_a_row_with_one_part_has_dashes_in_the_other(zoo: Any) -> None:
+    zoo.probe("a", HEADS)
+    zoo.probe("b", {"avgpool": 46.92}, IMAGENET_AVGPOOL)
+    (table,) = tables(zoo)
+    assert texts(table) == {
+        "a": ["10.00", "20.00", "30.00", "40.00", "50.00", "-"],
+        "b": ["-", "-", "-", "-", "-", "46.92"],
+    }
+
+
+def test_the_low_shot_figures_are_of_the_best_svm_layer(zoo: Any) -> None:
+    zoo.svm("net", {"feature4": 70.0, "feature5": 60.0})
+    zoo.low_shot("net", {"feature4": [10.0] * 8, "feature5": [90.0] * 8})
+    (table,) = tables(zoo)
+    assert texts(table)["net"] == ["feature4", "70.00", *["10.00"] * 8]
+
+
+def test_without_an_svm_the_best_low_shot_layer_is_taken_and_said_so(zoo: Any) -> None:
+    zoo.low_shot("net", {"feature4": [50.0] * 7 + [60.0], "feature5": [10.0] * 7 + [61.0]})
+    (table,) = tables(zoo)
+    assert texts(table)["net"] == ["feature5", "-", *["10.00"] * 7, "61.00"]
+    assert any("without an SVM" in note for note in footnotes(table))
+
+
+def test_a_best_layer_that_low_shot_lacks_leaves_dashes(zoo: Any) -> None:
+    zoo.svm("net", {"feature4": 70.0})
+    zoo.low_shot("net", {"feature5": [10.0] * 8})
+    (table,) = tables(zoo)
+    assert texts(table)["net"] == ["feature4", "70.00", *["-"] * 8]
+
+
+def test_variants_never_share_a_table(zoo: Any) -> None:
+    for protocol in (IMAGENET_LINEAR, VISSL_IMAGENET_LINEAR, DIGITS_IMAGENET_LINEAR):
+        zoo.probe("net", HEADS, protocol)
+    made = tables(zoo)
+    assert [table.variant for table in made] == ["mmselfsup", "vissl", "digits"]
+    assert all(len(table.table.rows) == 1 for table in made)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"protocol_version": 2},
+        {"protocol": replace(IMAGENET_LINEAR, name="another")},
+        {"settings": {"epochs": 5}},
+        {"data": {"train": Split(10, 2, "e" * 64), "val": Split(4, 2, "f" * 64)}},
+    ],
+)
+def test_what_was_measured_otherwise_makes_its_own_table(zoo: Any, changes: dict) -> None:
+    zoo.probe("a", HEADS)
+    zoo.probe("b", HEADS, **changes)
+    made = tables(zoo)
+    assert [[row.name for row in table.table.rows] for table in made] in (
+        [["a"], ["b"]],
+        [["b"], ["a"]],
+    )
+
+
+def test_settings_of_one_run_do_not_split_a_table(zoo: Any) -> None:
+    zoo.probe("a", HEADS, settings={"epochs": 90, "workers": 4})
+    zoo.probe("b", HEADS, settings={"epochs": 90, "workers": 8})
+    assert len(tables(zoo)) == 1
+
+
+def test_several_seeds_show_the_lowest_or_mean_and_spread(zoo: Any) -> None:
+    for seed, top1 in ((2, 52.0), (1, 50.0), (3, 54.0)):
+        zoo.probe("net", {"feature5": top1}, seed=seed)
+    (plain,) = tables(zoo)
+    assert texts(plain)["net"][4] == "50.00"
+    assert "seed 1 (2 more in the zoo)" in footnotes(plain)[0]
+    (mean,) = tables(zoo, seeds=True)
+    assert texts(mean)["net"][4] == "52.00 ± 2.00"
+    note = footnotes(mean, seeds=True)[0]
+    assert "mean ± sample standard deviation over seeds 1, 2, 3" in note
+    cell = mean.table.rows[0].cells["Feature5"]
+    assert cell.seeds == (1, 2, 3)
+    assert len(cell.records) == 3
+
+
+def test_with_seeds_the_best_layer_is_that_of_the_mean(zoo: Any) -> None:
+    zoo.svm("net", {"feature4": 70.0, "feature5": 60.0}, seed=0)
+    zoo.svm("net", {"feature4": 60.0, "feature5": 80.0}, seed=1)
+    assert texts(tables(zoo)[0])["net"][:2] == ["feature4", "70.00"]
+    assert texts(tables(zoo, seeds=True)[0])["net"][:2] == ["feature5", "70.00 ± 14.14"]
+
+
+def test_the_link_is_the_card_s_before_the_record_s(zoo: Any) -> None:
+    zoo.with_(config="https://old").probe("net", HEADS)
+    assert tables(zoo)[0].table.rows[0].link == "https://old"
+    zoo.card("net", config="https://new")
+    assert tables(zoo)[0].table.rows[0].link == "https://new"
+
+
+def test_footnotes_say_how_a_table_was_measured(zoo: Any) -> None:
+    zoo.deepcluster()
+    notes = {table.kind.key: footnotes(table) for table in tables(zoo)}
+    svm, low_shot, software = notes["voc-svm"]
+    assert "protocol `voc07_svm`, variant `mmselfsup`, version 1" in svm
+    assert "3-fold cross-validation" in svm
+    assert "n = 5,011 trainval, 4,952 test images of 20 classes; seed 0" in svm
+    assert "5 draws" in low_shot
+    assert "cost with the best mean on the test set" in low_shot
+    assert software == (
+        "**Software**: deepcluster-bench 0.1.0, python 3.11.7, torch 2.6.0; commit `0123abc`."
+    )
+    heads, avgpool, _ = notes["imagenet-linear"]
+    assert "90 epochs, top-1 (%) of the last one" in heads
+    assert "100 epochs" in avgpool
+    assert "the published AvgPool figures are of the best one" in avgpool
+
+
+def test_notes_of_records_and_cards_reach_the_reader(zoo: Any) -> None:
+    zoo.probe("net", HEADS, notes=("fell back to float64",))
+    zoo.card("net", notes=("no Sobel keys: 2 channels",))
+    (table,) = tables(zoo)
+    assert footnotes(table)[-2:] == (
+        "Note on net: no Sobel keys: 2 channels",
+        "Note on net: fell back to float64",
+    )
+
+
+def test_versions_and_commits_that_differ_are_all_named(zoo: Any) -> None:
+    zoo.probe("a", HEADS, versions={"torch": "2.6.0"}, commit="1")
+    zoo.probe("b", HEADS, versions={"torch": "2.7.0"}, commit=None)
+    (table,) = tables(zoo)
+    assert footnotes(table)[-1] == "**Software**: torch 2.6.0 and 2.7.0; commit `1`, `none`."
+
+
+def test_another_selection_of_the_cost_is_named(zoo: Any) -> None:
+    zoo.low_shot("net", {"feature5": [10.0] * 8}, selection="validation")
+    assert "cost selected by validation" in footnotes(tables(zoo)[0])[0]
+
+
+def test_more_shots_make_more_columns(zoo: Any) -> None:
+    zoo.svm("net", {"feature5": 70.0})
+    path = zoo.low_shot("net", {"feature5": [10.0] * 8})
+    path.write_text(path.read_text().replace('"96": {', '"128": {'))
+    (table,) = tables(zoo)
+    assert table.table.columns[-3:] == ("k=64", "k=96", "k=128")
+    assert texts(table)["net"][-2:] == ["-", "10.00"]
+
+
+def test_svm_and_low_shot_on_other_data_do_not_share_a_row(zoo: Any) -> None:
+    zoo.svm("net", {"feature5": 70.0})
+    other = {"trainval": Split(10, 20, "0" * 64), "test": Split(10, 20, "1" * 64)}
+    zoo.low_shot("net", {"feature5": [10.0] * 8}, data=other)
+    assert len(tables(zoo)) == 2
+
+
+def test_a_protocol_with_other_numbers_under_the_same_name_is_kept_apart(zoo: Any) -> None:
+    zoo.probe("a", HEADS)
+    zoo.probe("b", HEADS, replace(IMAGENET_LINEAR, weight_decay=0.0))
+    assert len(tables(zoo)) == 2
