@@ -134,6 +134,7 @@ def load_batches(
     Random transforms of image i are seeded by (seed, epoch, i). Worker processes are given the
     paths but no labels. Raises `UserError` naming the file when an image cannot be read.
     """
+    indices = np.ascontiguousarray(indices, dtype=np.int64)
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     source = _Batches(str(split.root), split.paths, transform, seed, epoch)
     if workers == 0 or len(batches) < 2:

@@ -68,8 +68,8 @@ def _write_once(target: Path, write: Callable[[Path], None]) -> None:
     try:
         write(temporary)
         (temporary / _MARKER).write_text(VERSION)
-        if target.exists():
-            shutil.rmtree(target)  # an older version
+        if _version(marker) not in (None, VERSION):
+            shutil.rmtree(target)  # an older version, and no other process has replaced it
         _rename(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

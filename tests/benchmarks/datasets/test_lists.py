@@ -1,0 +1,127 @@
+"""Lists of labelled images: what is read, and what each mistake says."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.datasets import lists
+from slurm.errors import UserError
+
+Write = Callable[[str, str], Path]
+
+
+def test_lines_are_split_at_the_last_space(write: Write) -> None:
+    listed = lists.read_list(write("train.txt", "a b/c d.jpg 3\nx.png  0\n"))
+    assert listed.paths == ("a b/c d.jpg", "x.png")
+    assert listed.labels.dtype == np.int64
+    assert listed.labels.tolist() == [3, 0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.jpg 0\r\nb.jpg 1\r\n",
+        "\ufeffa.jpg 0\nb.jpg 1",
+        "\na.jpg 0\n\n  \nb.jpg 1\n\n",
+        "a.jpg\t0\nb.jpg 1 ",
+    ],
+    ids=["windows", "byte order mark", "blank lines", "tab and trailing space"],
+)
+def test_harmless_variants_read_alike(write: Write, text: str) -> None:
+    listed = lists.read_list(write("train.txt", text))
+    assert (listed.paths, listed.labels.tolist()) == (("a.jpg", "b.jpg"), [0, 1])
+
+
+def test_repeated_lines_and_odd_file_names_are_kept(write: Write) -> None:
+    listed = lists.read_list(write("train.txt", "a.jpg 0\na.jpg 0\na..b\u2028c.jpg 1\n"))
+    assert listed.paths == ("a.jpg", "a.jpg", "a..b\u2028c.jpg")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.jpg 0\nb.jpg\n", r"train\.txt line 2 has no label: 'b\.jpg'; .*_labeled\.txt"),
+        ("a.jpg 0\n\nb.jpg one\n", r"train\.txt line 3: the label 'one' is not a class number"),
+        ("a.jpg 0\nb.jpg -1\n", r"train\.txt line 2: the label '-1' is not a class number"),
+        ("a.jpg 1.5\n", r"train\.txt line 1: the label '1\.5'"),
+        ("a.jpg 0\nb.jpg 1_0\n", r"train\.txt line 2: the label '1_0'"),
+        ("a.jpg 0\nb.jpg \u0663\n", r"train\.txt line 2: the label '\u0663'"),
+        ("a.jpg 99999999999999999999\n", r"train\.txt line 1: the label '9+'"),
+        ("a.jpg 0\n../b.jpg 1\n", r"train\.txt line 2: the path '\.\./b\.jpg' leaves"),
+        ("a.jpg 0\nb/../../c.jpg 1\n", r"train\.txt line 2: the path .* leaves"),
+        ("/etc/a.jpg 0\n", r"train\.txt line 1: the path '/etc/a\.jpg' leaves"),
+        ("a.jpg 0\nb\0.jpg 0\n", r"train\.txt line 2: the path .* leaves"),
+        ("", r"train\.txt is empty; it must hold lines"),
+        (" \n\n", r"train\.txt is empty"),
+    ],
+)
+def test_a_mistake_names_file_and_line(write: Write, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        lists.read_list(write("train.txt", text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_directory_or_binary_list_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train\.txt does not exist; it must hold"):
+        lists.read_list(tmp_path / "train.txt")
+    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
+        lists.read_list(tmp_path)
+    (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00 1")
+    with pytest.raises(UserError, match=r"train\.txt is not UTF-8 text"):
+        lists.read_list(tmp_path / "train.txt")
+
+
+_NAMES = st.text(
+    st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), exclude_characters="/\ufeff"),
+    min_size=1,
+).filter(lambda name: name != "..")
+
+
+@given(st.lists(st.tuples(st.lists(_NAMES, min_size=1), st.integers(0, 999999999)), min_size=1))
+def test_what_is_written_is_read(rows: list[tuple[list[str], int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "train.txt"
+        text = "\n".join(f"{'/'.join(parts)} {label}" for parts, label in rows)
+        file.write_bytes(text.encode())
+        listed = lists.read_list(file)
+    assert listed.paths == tuple("/".join(parts) for parts, _ in rows)
+    assert listed.labels.tolist() == [label for _, label in rows]
+
+
+def _listed(write: Write, name: str, *labels: int) -> lists.LabelledList:
+    return lists.read_list(write(name, "".join(f"{n}.jpg {v}\n\n" for n, v in enumerate(labels))))
+
+
+@pytest.mark.parametrize(
+    ("labels", "missing"), [((0, 2, 3), 1), ((1, 2), 0), ((0, 1, 999999999), 2)]
+)
+def test_gaps_in_the_training_labels_are_refused(
+    write: Write, tmp_path: Path, labels: tuple[int, ...], missing: int
+) -> None:
+    train = _listed(write, "train.txt", *labels)
+    val = _listed(write, "val.txt", 0)
+    message = rf"train\.txt: no image has label {missing}, but labels go up to {max(labels)};"
+    with pytest.raises(UserError, match=message):
+        lists.make_dataset("imagenet", train, tmp_path, val, tmp_path)
+
+
+def test_a_validation_label_out_of_range_is_refused_with_its_line(
+    write: Write, tmp_path: Path
+) -> None:
+    train = _listed(write, "train.txt", 0, 1)
+    val = _listed(write, "val.txt", 0, 1, 2, 7)
+    message = r"val\.txt line 5: the label 2 of 2\.jpg is out of range; the 2 classes of .*0 to 1"
+    with pytest.raises(UserError, match=message):
+        lists.make_dataset("imagenet", train, tmp_path, val, tmp_path)
+
+
+def test_validation_may_lack_classes(write: Write, tmp_path: Path) -> None:
+    train = _listed(write, "train.txt", 2, 0, 1)
+    val = _listed(write, "val.txt", 1)
+    dataset = lists.make_dataset("imagenet", train, tmp_path, val, tmp_path)
+    assert dataset.splits["val"].classes == ("0", "1", "2")
