@@ -82,6 +82,40 @@ def add_launch_flags(parser: argparse.ArgumentParser) -> None:
         help="CPU threads per process (default: all cores; with --cluster local, cores / jobs). "
         "The same number gives the same bits everywhere",
     )
+    _add_slurm_flags(parser.add_argument_group("with --cluster slurm"))
+
+
+def _add_slurm_flags(group: argparse._ActionsContainer) -> None:
+    """Add the flags of `slurm.settings.ClusterSettings`; each may stand in a TOML file instead."""
+    group.add_argument(
+        "--cluster-config", type=Path, metavar="FILE.toml", help="these settings, in a file"
+    )
+    for name in ("partition", "account", "qos"):
+        group.add_argument(f"--{name}", metavar="NAME", help=f"SLURM's {name}")
+    group.add_argument("--nodes", type=positive, metavar="N", help="nodes of a distributed task")
+    group.add_argument(
+        "--gpus-per-node",
+        type=natural,
+        metavar="N",
+        help="GPUs of a distributed task on each node, one process each; other tasks take one",
+    )
+    group.add_argument("--cpus-per-task", type=positive, metavar="N", help="cores of a process")
+    group.add_argument("--mem-gb", type=positive, metavar="N", help="memory of a task on each node")
+    group.add_argument(
+        "--time", type=positive, metavar="MINUTES", help="time limit of a task (default: its own)"
+    )
+    group.add_argument(
+        "--array-parallelism", type=positive, metavar="N", help="tasks of an array at once"
+    )
+    group.add_argument(
+        "--sbatch",
+        action="append",
+        metavar="KEY=VALUE",
+        help="any other option of sbatch, such as constraint=a100; may be repeated",
+    )
+    group.add_argument(
+        "--detach", action="store_true", help="return when all is submitted; see python -m slurm"
+    )
 
 
 def positive(text: str) -> int:

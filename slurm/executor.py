@@ -4,14 +4,14 @@ import argparse
 import os
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from slurm.agreement import run_agreed, started_by_torchrun
-from slurm.errors import UserError
 from slurm.failures import Failure, blocked_by, failure_of, raise_failures
 from slurm.progress import say
+from slurm.settings import ClusterSettings, settings_from
 from slurm.stop import Stopped
 from slurm.sweep import Item, check_result, items_to_run, must_run
 from slurm.threads import thread_variables
@@ -26,7 +26,10 @@ class Launch:
     cluster: Cluster = "inline"
     jobs: int = 2  # local: processes at once
     threads: int | None = None  # CPU threads per process; None: all cores, or cores / jobs
-    logs: Path = Path("zoo/logs")
+    logs: Path = Path("zoo/logs")  # local: a file per item
+    runs: Path = Path("zoo/runs")  # slurm: a folder per sweep
+    settings: ClusterSettings = field(default_factory=ClusterSettings)
+    detach: bool = False  # slurm: return when all is submitted
 
 
 def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
@@ -40,7 +43,9 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
 
         run_local(goals, launch.jobs, launch.threads, launch.logs)
     elif launch.cluster == "slurm":
-        raise UserError("--cluster slurm is not available yet; use --cluster local")
+        from slurm.launcher import run_slurm
+
+        run_slurm(goals, launch.runs, launch.settings, threads=launch.threads, detach=launch.detach)
     else:
         _run_inline(goals)
 
@@ -98,4 +103,12 @@ def launch_from(args: argparse.Namespace) -> Launch:
     """
     if args.cluster == "inline" and args.threads is not None:
         os.environ.update(thread_variables(args.threads))
-    return Launch(args.cluster, args.jobs, args.threads, args.zoo / "logs")
+    return Launch(
+        args.cluster,
+        args.jobs,
+        args.threads,
+        logs=args.zoo / "logs",
+        runs=args.zoo / "runs",
+        settings=settings_from(args),
+        detach=args.detach,
+    )

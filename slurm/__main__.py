@@ -1,0 +1,129 @@
+"""Runs on SLURM that were started with --cluster slurm: how they stand, and what to do.
+
+    python -m slurm list             the runs of a zoo
+    python -m slurm status RUN       per stage: done, running, waiting, failed and why
+    python -m slurm resume RUN       submit what is missing and wait for it
+    python -m slurm cancel RUN       cancel all its jobs; resume takes it up again
+
+RUN is a name that `list` shows, or its folder. These work from any machine that sees the zoo and
+the cluster.
+"""
+
+import os
+from pathlib import Path
+
+from slurm.cli import Parser, add_zoo_flag, choose
+from slurm.errors import SweepError, UserError
+from slurm.runs import Run, find_runs
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = Parser(prog="python -m slurm", description=__doc__ or "")
+    parser.add_argument("action", choices=("list", "status", "resume", "cancel"))
+    parser.add_argument("run", nargs="?", metavar="RUN", help="a run's name or folder")
+    parser.add_argument("--detach", action="store_true", help="resume: return after submission")
+    add_zoo_flag(parser)
+    args = parser.parse_args(argv)
+    if args.action == "list":
+        print_runs(args.zoo / "runs")
+        return
+    if args.run is None:
+        parser.error(f"{args.action} needs a RUN")
+    run = open_run(args.run, args.zoo)
+    if args.action == "status":
+        print_status(run)
+    elif args.action == "cancel":
+        cancel(run)
+    else:
+        resume(run, detach=args.detach)
+
+
+def open_run(name: str, zoo: Path) -> Run:
+    """The run named `name` in `zoo`, or whose folder `name` is; we move to where it was started."""
+    given = Path(name).absolute()
+    if (given / "manifest.json").exists():
+        run = Run(given)
+    else:
+        runs = (zoo / "runs").absolute()
+        if not (runs / name / "manifest.json").exists():
+            known = [found.name for found in find_runs(runs)]
+            if not known:
+                raise UserError(f"no run {name!r}: there are no runs in {runs}; name another --zoo")
+            choose(name, known, "run")
+        run = Run(runs / name)
+    folder = Path(run.manifest.folder)
+    if not folder.is_dir():
+        raise UserError(
+            f"run {run.name} was started in {folder}, which is not there on this machine"
+        )
+    os.chdir(folder)
+    return run
+
+
+def print_runs(runs: Path) -> None:
+    """One line per run."""
+    for run in find_runs(runs):
+        manifest = run.manifest
+        items = sum(len(stage.keys) for stage in manifest.stages)
+        mark = " (cancelled)" if run.cancelled else ""
+        print(f"{run.name}  {items} items{mark}  {manifest.command}")
+
+
+def print_status(run: Run) -> None:
+    """The stages of a run and what failed, without changing anything."""
+    from slurm.scheduler import Scheduler
+    from slurm.view import table
+    from slurm.watch import Watch
+
+    watch = Watch(run, Scheduler(), run.manifest.requests, tell=lambda line: None)
+    known = watch.look()
+    if known:
+        watch.judge_absent(resubmit=False)
+    print(f"run {run.name}" + (" (cancelled)" if run.cancelled else ""))
+    print(table(watch.counts()))
+    for failure in watch.failures.values():
+        print(f"failed: {failure.key}: {failure.reason}")
+        if failure.log:
+            print(f"  log: {failure.log}")
+    if not known:
+        print("SLURM does not answer, so what runs is not known")
+        return
+    alone = [p for p in watch.open if p not in watch.attempts or p in watch.absent]
+    if alone or watch.failures:
+        print(
+            f"{len(alone) + len(watch.failures)} items have neither a result nor a job; their "
+            f"launcher submits them, or python -m slurm resume {run.folder}"
+        )
+
+
+def cancel(run: Run) -> None:
+    """Cancel the jobs of a run and tell its launcher."""
+    from slurm.scheduler import Scheduler, SchedulerDown
+
+    scheduler = Scheduler()
+    scheduler.check_installed()
+    run.set_cancelled(True)
+    try:
+        jobs = {state.job.partition("_")[0] for state in scheduler.live(f"{run.name}.").values()}
+        scheduler.cancel(sorted(jobs))
+    except SchedulerDown as down:
+        raise SweepError({run.name: f"SLURM does not answer ({down}); cancel it again"}) from None
+    print(f"{run.name}: {len(jobs)} jobs cancelled")
+
+
+def resume(run: Run, *, detach: bool) -> None:
+    """Take a run up again."""
+    from slurm.launcher import look_after
+    from slurm.scheduler import Scheduler
+
+    scheduler = Scheduler()
+    scheduler.check_installed()
+    run.set_cancelled(False)
+    look_after(run, scheduler, run.manifest.requests, detach=detach)
+    if not detach:
+        print(f"{run.name}: everything is done")
+
+
+if __name__ == "__main__":
+    run_command(main)

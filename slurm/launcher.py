@@ -1,0 +1,178 @@
+"""`--cluster slurm`: submit a sweep as job arrays and look after it until every item is done.
+
+The launcher decides from result files. SLURM is asked only about items that have none, and a
+job's state only tells whether another submission can help. Several launchers of one run, and
+tasks that run twice, do no harm: every item writes its own result, whole or not at all.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from slurm.cli import choose
+from slurm.errors import SweepError, UserError
+from slurm.failures import raise_failures
+from slurm.files import check_writable
+from slurm.progress import say
+from slurm.runs import Run, create_run, find_runs
+from slurm.scheduler import Scheduler, SchedulerDown
+from slurm.settings import ClusterSettings, Request, request_for
+from slurm.submission import sbatch_options
+from slurm.submitter import Submitter
+from slurm.sweep import Item, Stage, missing_stages
+from slurm.view import View
+from slurm.watch import Watch
+
+SILENCE_SECONDS = 1800.0  # without an answer of SLURM before the launcher gives up
+STANDSTILL_SECONDS = 14 * 86400.0  # without any change, such as in a queue that never moves
+
+
+def run_slurm(
+    goals: Sequence[Item],
+    runs: Path,
+    settings: ClusterSettings,
+    *,
+    threads: int | None = None,
+    detach: bool = False,
+    scheduler: Scheduler | None = None,
+) -> None:
+    """Run what `goals` miss as job arrays; with `detach` return after submission.
+
+    Raises `UserError`, before anything is submitted where it can be known, or `SweepError`.
+    """
+    stages = missing_stages(goals)
+    if not stages:
+        return
+    scheduler = scheduler or Scheduler()
+    scheduler.check_installed()
+    check_writable(runs)
+    try:
+        requests = check_requests(scheduler, settings, stages)
+        fingerprint = sha256("\n".join(repr(goal) for goal in goals).encode()).hexdigest()
+        running = find_same(runs, fingerprint, scheduler)
+    except SchedulerDown as down:
+        raise SweepError({"submission": f"SLURM does not answer: {down}"}) from None
+    if running:
+        say(f"the same sweep is under way as run {running.name}: looking after that one")
+        look_after(running, scheduler, running.manifest.requests, detach=detach)
+        if detach:
+            return
+        run_slurm(goals, runs, settings, threads=threads, detach=detach, scheduler=scheduler)
+        return
+    run = create_run(runs, stages, requests, goals=fingerprint, threads=threads)
+    say(f"run {run.name}: {sum(len(stage.items) for stage in stages)} items")
+    look_after(run, scheduler, requests, detach=detach)
+
+
+def check_requests(
+    scheduler: Scheduler, settings: ClusterSettings, stages: Sequence[Stage]
+) -> list[Request]:
+    """What each stage asks of the cluster; `UserError` for what the cluster would refuse."""
+    partitions, default = scheduler.partitions(), scheduler.default_partition()
+    requests = []
+    for stage in stages:
+        named = request_for(settings, stage.name, stage.resources, 0).settings.partition
+        for name in (named or "").split(","):
+            if name:
+                choose(name, partitions, "partition")
+        names = named.split(",") if named else [default] if default else []
+        chosen = [partitions[name] for name in names] or list(partitions.values())
+        most = max((partition.gpus for partition in chosen), default=0)
+        request = request_for(settings, stage.name, stage.resources, most)
+        if request.gpus_per_node > most:
+            raise UserError(
+                f"stage {stage.name} asks for {request.gpus_per_node} GPUs per node, but no node "
+                f"of {named or default or 'the cluster'} has more than {most}; "
+                "lower --gpus-per-node"
+            )
+        limits = [part.minutes for part in chosen if part.minutes is not None]
+        if request.settings.time is None and limits and len(limits) == len(chosen):
+            request = _limited(request, max(limits))
+        requests.append(request)
+    for text in {tuple(_flags(request)): None for request in requests}:
+        refusal = scheduler.refusal(list(text))
+        if refusal:
+            raise UserError(f"SLURM would refuse {' '.join(text)}: {refusal}")
+    return requests
+
+
+def look_after(
+    run: Run, scheduler: Scheduler, requests: Sequence[Request], *, detach: bool = False
+) -> None:
+    """Submit what `run` misses and wait until nothing is open; raises what failed.
+
+    The working directory must be the one of the manifest. With `detach` return after submission.
+    """
+    watch, token = Watch(run, scheduler, requests), secrets.token_hex(4)
+    try:
+        _follow(watch, token, detach=detach)
+    except (KeyboardInterrupt, SystemExit):
+        say(f"the jobs go on; see python -m slurm status, resume or cancel {run.folder}")
+        raise
+    finally:
+        run.release_launcher(token)
+    if watch.open:
+        say(f"submitted; python -m slurm status {run.folder} says how it goes")
+    raise_failures(watch.failures.values())
+
+
+def _follow(watch: Watch, token: str, *, detach: bool) -> None:
+    """Look, decide and submit until every item is closed, or with `detach` has its task."""
+    run, submitter, view = watch.run, Submitter(watch), View(watch)
+    began, told = time.monotonic(), False
+    with view:
+        while True:
+            if run.cancelled:
+                raise SweepError({run.name: "was cancelled; python -m slurm resume continues it"})
+            other = run.other_launcher(token)
+            if other is not None and not told:
+                say(f"process {other.pid} on {other.host} looks after {run.name}: only watching")
+            told = other is not None
+            if other is None:
+                run.renew_launcher(token)
+            if watch.look():
+                watch.judge_absent(resubmit=other is None)
+                if other is None:
+                    submitter.submit()
+            view.show()
+            if not watch.open or (detach and (told or submitter.complete())):
+                return
+            _check_deadlines(watch, submitter)
+            time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 20)))
+
+
+def _check_deadlines(watch: Watch, submitter: Submitter) -> None:
+    """Give up on a cluster that does not answer, takes nothing, or does not move."""
+    now, reason = time.monotonic(), None
+    if now - watch.answered > SILENCE_SECONDS:
+        reason = f"SLURM has not answered for {SILENCE_SECONDS / 60:.0f} minutes"
+    elif not watch.live and now - (submitter.busy_since or now) > SILENCE_SECONDS:
+        reason = f"SLURM has taken nothing for {SILENCE_SECONDS / 60:.0f} minutes"
+    elif now - watch.changed > STANDSTILL_SECONDS:
+        reason = f"nothing has moved for {STANDSTILL_SECONDS / 86400:.0f} days"
+    if reason:
+        raise SweepError({watch.run.name: f"{reason}; python -m slurm resume continues it"})
+
+
+def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:
+    """The latest run for the same goals that still has jobs."""
+    for run in reversed(find_runs(runs)[-20:]):
+        if not run.cancelled and run.manifest.goals == fingerprint and scheduler.live(run.name):
+            return run
+    return None
+
+
+def _limited(request: Request, minutes: int) -> Request:
+    """`request` within the longest limit of its partition; the user did not ask for another."""
+    return replace(request, minutes=min(request.minutes, minutes))
+
+
+def _flags(request: Request) -> list[str]:
+    """The options of sbatch that can be refused."""
+    return [
+        f"--{key}" if value is True else f"--{key}={value}"
+        for key, value in sbatch_options(request).items()
+    ]

@@ -1,0 +1,267 @@
+"""The folder of one sweep on SLURM, `zoo/runs/RUN`: all that another login node needs of it.
+
+    manifest.json         what was asked for; written once
+    items/STAGE.bin       the items, pickled by us for our own workers
+    arrays/LABEL.json     one submitted array: its job, and which items its tasks run
+    arrays/LABEL/         submitit's folder of it, with a log per task
+    failures/             why tasks failed, written by the tasks
+    launcher.json         who looks after the run, renewed now and then
+    cancelled             there once the run was cancelled
+
+Whether an item is done is not noted here: its result says so.
+"""
+
+import os
+import secrets
+import shlex
+import socket
+import struct
+import sys
+import time
+from collections.abc import Container, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from slurm.errors import UserError
+from slurm.failures import Failure, read_failure
+from slurm.files import atomic_path, check_writable, write_bytes
+from slurm.pickles import dump_item, load_item
+from slurm.scheduler import TaskId
+from slurm.settings import Request
+from slurm.sweep import Item, Resources, Stage
+
+STALE_SECONDS = 120.0  # of a launcher.json that nobody renewed
+_OFFSET = struct.Struct("<Q")
+
+
+class StageRecord(msgspec.Struct, frozen=True):
+    """One stage of a run."""
+
+    name: str
+    resources: Resources
+    keys: list[str]  # of its items, in the order of items/STAGE.bin
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What was asked for."""
+
+    run: str
+    created: str  # local time, ISO 8601
+    host: str
+    command: str
+    folder: str  # the working directory, to which relative paths refer
+    goals: str  # a fingerprint of what the sweep was started for
+    threads: int | None
+    stages: list[StageRecord]
+    requests: list[Request]  # of the stages
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an item stands: the number of its stage and its own number within."""
+
+    stage: int
+    number: int
+
+
+class ArrayRecord(msgspec.Struct, frozen=True):
+    """One array that SLURM took."""
+
+    label: str
+    job_name: str
+    stage: int
+    numbers: list[int]  # task t runs item numbers[t] of the stage
+    submitted: float  # seconds since 1970
+    job: str  # SLURM's number of it
+
+    def task(self, index: int) -> TaskId:
+        """The name under which SLURM knows task `index`."""
+        return TaskId(self.job_name, index)
+
+
+class Launcher(msgspec.Struct, frozen=True):
+    """The process that looks after a run."""
+
+    host: str
+    pid: int
+    token: str
+    time: float  # seconds since 1970
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Its name, with which the names of its jobs begin."""
+        return self.folder.name
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What was asked for; `UserError` when this is not a run's folder."""
+        try:
+            content = (self.folder / "manifest.json").read_bytes()
+            return msgspec.json.decode(content, type=Manifest)
+        except FileNotFoundError:
+            raise UserError(
+                f"no run {self.folder}; python -m slurm list names those of a zoo"
+            ) from None
+        except msgspec.MsgspecError as error:
+            raise UserError(f"{self.folder}/manifest.json is damaged: {error}") from None
+
+    def write_items(self, stage: int, items: Sequence[Item]) -> None:
+        """Store the items of a stage: a table of offsets, then one pickle each."""
+        contents = [dump_item(item) for item in items]
+        offsets = [_OFFSET.size * (len(contents) + 1)]
+        for content in contents:
+            offsets.append(offsets[-1] + len(content))
+        table = b"".join(_OFFSET.pack(offset) for offset in offsets)
+        write_bytes(self._items_file(stage), table + b"".join(contents))
+
+    def load_item(self, place: Place) -> Item:
+        """One item; `UserError` when another user wrote it, since a pickle is a program."""
+        with self._items_file(place.stage).open("rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.getuid():
+                raise UserError(f"{self.folder} belongs to another user, who alone can continue it")
+            file.seek(_OFFSET.size * place.number)
+            (first,) = _OFFSET.unpack(file.read(_OFFSET.size))
+            (last,) = _OFFSET.unpack(file.read(_OFFSET.size))
+            file.seek(first)
+            return load_item(file.read(last - first))
+
+    def load_items(self) -> dict[Place, Item]:
+        """All items, stage by stage; the working directory must be the manifest's."""
+        return {
+            Place(stage, number): self.load_item(Place(stage, number))
+            for stage, record in enumerate(self.manifest.stages)
+            for number in range(len(record.keys))
+        }
+
+    def write_array(self, array: ArrayRecord) -> None:
+        """Note an array."""
+        path = self.folder / "arrays" / f"{array.label}.json"
+        write_bytes(path, msgspec.json.encode(array) + b"\n")
+
+    def arrays(self, known: Container[str] = ()) -> list[ArrayRecord]:
+        """The arrays, but for those whose labels are `known`, in the order of submission."""
+        found = []
+        for path in (self.folder / "arrays").glob("*.json"):
+            if path.stem not in known:
+                with suppress(FileNotFoundError, msgspec.MsgspecError):
+                    found.append(msgspec.json.decode(path.read_bytes(), type=ArrayRecord))
+        return sorted(found, key=lambda array: (array.submitted, array.label))
+
+    def array_folder(self, label: str) -> Path:
+        """submitit's folder of an array: fresh, since it trusts what it finds there."""
+        return self.folder / "arrays" / label
+
+    def log(self, array: ArrayRecord, index: int) -> Path:
+        """What task `index` of an array said."""
+        job = f"{array.job}_{index}" if len(array.numbers) > 1 else array.job
+        return self.array_folder(array.label) / f"{job}_0_log.out"
+
+    def failure_file(self, label: str, index: int) -> Path:
+        """Where task `index` of an array says why it failed."""
+        return self.folder / "failures" / f"{label}-{index}.json"
+
+    def failure(self, array: ArrayRecord, index: int) -> Failure | None:
+        """Why task `index` of an array failed, if it said so."""
+        failure = read_failure(self.failure_file(array.label, index))
+        if failure is None:
+            return None
+        return msgspec.structs.replace(failure, log=str(self.log(array, index)))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was cancelled."""
+        return (self.folder / "cancelled").exists()
+
+    def set_cancelled(self, cancelled: bool) -> None:
+        """Mark the run as cancelled, or take the mark away."""
+        if cancelled:
+            write_bytes(self.folder / "cancelled", b"")
+        else:
+            (self.folder / "cancelled").unlink(missing_ok=True)
+
+    def other_launcher(self, token: str) -> Launcher | None:
+        """The living process, other than the one of `token`, that looks after the run."""
+        try:
+            content = (self.folder / "launcher.json").read_bytes()
+            found = msgspec.json.decode(content, type=Launcher)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
+        if found.token == token or time.time() - found.time > STALE_SECONDS:
+            return None
+        if found.host == socket.gethostname() and not _is_alive(found.pid):
+            return None
+        return found
+
+    def renew_launcher(self, token: str) -> None:
+        """Say that this process looks after the run."""
+        launcher = Launcher(socket.gethostname(), os.getpid(), token, time.time())
+        write_bytes(self.folder / "launcher.json", msgspec.json.encode(launcher) + b"\n")
+
+    def release_launcher(self, token: str) -> None:
+        """Say that nobody does, if this process did."""
+        with suppress(FileNotFoundError, msgspec.MsgspecError):
+            path = self.folder / "launcher.json"
+            if msgspec.json.decode(path.read_bytes(), type=Launcher).token == token:
+                path.unlink()
+
+    def _items_file(self, stage: int) -> Path:
+        return self.folder / "items" / f"{stage}.bin"
+
+
+def create_run(
+    runs: Path,
+    stages: Sequence[Stage],
+    requests: Sequence[Request],
+    *,
+    goals: str,
+    threads: int | None,
+) -> Run:
+    """A new run below `runs` with a name that never was there; the manifest is written last."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{stages[-1].name}-{secrets.token_hex(3)}"
+    run = Run(runs / name)
+    check_writable(run.folder)
+    for number, stage in enumerate(stages):
+        run.write_items(number, stage.items)
+    manifest = Manifest(
+        run=name,
+        created=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        host=socket.gethostname(),
+        command=shlex.join(sys.orig_argv),
+        folder=str(Path.cwd()),
+        goals=goals,
+        threads=threads,
+        stages=[
+            StageRecord(stage.name, stage.resources, [item.key for item in stage.items])
+            for stage in stages
+        ],
+        requests=list(requests),
+    )
+    with atomic_path(run.folder / "manifest.json") as temporary:
+        content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        temporary.write_bytes(content + b"\n")
+    return run
+
+
+def find_runs(runs: Path) -> list[Run]:
+    """The runs below `runs`, oldest first."""
+    return [Run(path.parent) for path in sorted(runs.glob("*/manifest.json"))]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

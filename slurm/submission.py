@@ -1,0 +1,119 @@
+"""The one file that knows submitit: it writes the sbatch script of an array and submits it.
+
+submitit's own results, states and requeueing are not used; see `slurm.task` for what runs inside
+a job and `slurm.launcher` for who decides what is done.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from slurm.errors import one_line
+from slurm.scheduler import is_down
+from slurm.settings import Request
+from slurm.task import run_task
+from slurm.threads import VARIABLES
+
+_NOTICE_SECONDS = 90  # between SIGUSR2 and the time limit, for limits that leave room for it
+_OWN_LIMIT = re.compile(r"submit.*limit|limit.*submit|MaxSubmit|MaxJobs", re.I)
+
+
+class Refused(Exception):
+    """SLURM did not take the array.
+
+    `busy`: it may take it later. `too_many`: it may take fewer tasks at once.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+        self.too_many = bool(_OWN_LIMIT.search(message))
+        self.busy = self.too_many or is_down(message)
+
+
+def submit_array(
+    run: Path,
+    label: str,
+    job_name: str,
+    request: Request,
+    places: Sequence[tuple[int, int]],
+    after: Sequence[str],
+    threads: int | None,
+) -> str:
+    """Submit one task for each (stage, number) of `places`; the number of the job.
+
+    The tasks start when the jobs `after` have ended, however they ended. Raises `Refused`.
+    """
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    executor = submitit.SlurmExecutor(folder=run / "arrays" / label)
+    executor.update_parameters(**_parameters(request, job_name, after, threads))
+    tasks = range(len(places))
+    columns = zip(*((str(run), label, task, *places[task]) for task in tasks), strict=True)
+    with _environment_of_a_login():
+        try:
+            jobs = executor.map_array(run_task, *columns)
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise Refused(str(error)) from error
+    return str(jobs[0].job_id).partition("_")[0]
+
+
+def sbatch_options(request: Request) -> dict[str, str | int]:
+    """What `request` says to sbatch about resources, by the long names of its options."""
+    own = request.settings
+    options: dict[str, str | int | None] = {
+        "partition": own.partition,
+        "account": own.account,
+        "qos": own.qos,
+        "time": request.minutes,
+        "nodes": request.nodes,
+        "ntasks-per-node": request.tasks_per_node,
+        "gpus-per-node": request.gpus_per_node or None,
+        "cpus-per-task": own.cpus_per_task,
+        "mem": f"{own.mem_gb}GB" if own.mem_gb else None,
+    }
+    extras = {key.replace("_", "-"): value for key, value in own.sbatch.items()}
+    return {key: value for key, value in options.items() if value is not None} | extras
+
+
+def _parameters(
+    request: Request, job_name: str, after: Sequence[str], threads: int | None
+) -> dict[str, object]:
+    options: dict[str, object] = dict(sbatch_options(request))
+    cpus = request.settings.cpus_per_task
+    count = str(threads or cpus or "${SLURM_CPUS_PER_TASK:-1}")
+    # Since SLURM 22.05 srun no longer takes --cpus-per-task from the job.
+    srun = [f"--cpus-per-task={cpus}"] if cpus else []
+    if after:
+        options["dependency"] = "afterany:" + ":".join(after)
+    return {
+        "job_name": job_name,
+        "time": request.minutes,
+        "nodes": request.nodes,
+        "ntasks_per_node": request.tasks_per_node,
+        "array_parallelism": request.settings.array_parallelism,
+        "signal_delay_s": min(_NOTICE_SECONDS, request.minutes * 30),
+        "stderr_to_stdout": True,
+        "use_srun": True,
+        "wckey": None,
+        # When one process of a distributed task has ended, the others have a minute to follow.
+        "srun_args": ["--open-mode=append", "--kill-on-bad-exit=1", "--wait=60", *srun],
+        "setup": [f"export {name}={count}" for name in VARIABLES] + ["export PYTHONUNBUFFERED=1"],
+        "additional_parameters": options | {"requeue": True},
+    }
+
+
+@contextmanager
+def _environment_of_a_login() -> Iterator[None]:
+    """Hide the variables of a job in which we may be ourselves: sbatch would pass them on."""
+    hidden: Mapping[str, str] = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(("SLURM_", "SRUN_", "PMI_", "PMIX_")) and name != "SLURM_CONF"
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

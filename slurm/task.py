@@ -1,0 +1,82 @@
+"""What a SLURM task does: run one item of a run, say why it failed, and ask to be run again."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import msgspec
+
+from slurm.cli import STOPPED
+from slurm.failures import failure_of, write_failure
+from slurm.progress import say
+from slurm.runs import Place, Run
+from slurm.stop import Stopped, polite_stop, received
+from slurm.sweep import MissingInput, run_item
+
+MAX_RESTARTS = 200  # of one job by itself, each with some progress saved
+
+
+def run_task(folder: str, label: str, task: int, stage: int, number: int) -> None:
+    """Run item `number` of `stage` of the run in `folder`; a failure is noted, then raised.
+
+    In a job of several processes rank 0 decides whether the item is run and notes what went
+    wrong; the others follow it into `run`, where they meet.
+    """
+    run, first = Run(Path(folder)), os.environ.get("SLURM_PROCID", "0") == "0"
+    failure_file = run.failure_file(label, task)
+    _set_master_address()
+    key = f"item {number} of stage {stage}"
+    try:
+        with polite_stop():
+            item = run.load_item(Place(stage, number))
+            key = item.key
+            if first:
+                run_item(item)
+            else:
+                item.run()
+    except Stopped as stopped:
+        say(str(stopped))
+        if first and signal.SIGUSR2 in received():
+            _requeue()
+        sys.exit(STOPPED)
+    except Exception as error:
+        if first:
+            failure = failure_of(key, error)
+            waiting = isinstance(error, MissingInput)
+            write_failure(failure_file, msgspec.structs.replace(failure, waiting=waiting))
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def _requeue() -> None:
+    """Put this job back into the queue; SLURM then ends all that is left of it."""
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    if restarts >= MAX_RESTARTS:
+        say(f"not queued again: started {restarts + 1} times already")
+        return
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
+    say(f"queueing {job} again (start {restarts + 2})")
+    subprocess.run(["scontrol", "requeue", job], timeout=60, check=False)
+
+
+def _set_master_address() -> None:
+    """Where rank 0 listens, on clusters whose node names are not host names.
+
+    The batch script, and so its srun, runs on the first node of a job.
+    """
+    nodes = os.environ.get("SLURM_STEP_NODELIST", "")
+    address = os.environ.get("SLURM_LAUNCH_NODE_IPADDR")
+    if os.environ.get("SLURM_STEP_NUM_NODES", "1") == "1" or not address:
+        return
+    found = re.match(r"([^\[,]+)(?:\[(\d+))?", nodes)
+    host = "".join(part or "" for part in found.groups()) if found else ""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        os.environ.setdefault("MASTER_ADDR", address)

@@ -1,0 +1,197 @@
+"""What is known of a run: which items are open, how SLURM last saw them, and what follows."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from slurm.failures import Failure
+from slurm.progress import say
+from slurm.runs import ArrayRecord, Place, Run
+from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
+from slurm.settings import Request
+from slurm.verdicts import is_stuck, judge
+
+STARTS = 4  # submissions of one item by one launcher
+FULL_CHECK_SECONDS = 60.0  # between looks at the results of items that still wait
+
+
+@dataclass
+class Counts:
+    """How the items of one stage stand."""
+
+    name: str
+    total: int = 0
+    done: int = 0
+    running: int = 0
+    waiting: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The latest submission of an item: a task of an array."""
+
+    array: ArrayRecord
+    index: int
+
+    @property
+    def task(self) -> TaskId:
+        """Its name in SLURM."""
+        return self.array.task(self.index)
+
+
+class Watch:
+    """The state of a run, as one process sees it."""
+
+    def __init__(
+        self,
+        run: Run,
+        scheduler: Scheduler,
+        requests: Sequence[Request],
+        tell: Callable[[str], None] = say,
+    ) -> None:
+        self.run, self.scheduler, self.requests, self.tell = run, scheduler, requests, tell
+        self.items = run.load_items()
+        self.places = {item.key: place for place, item in self.items.items()}
+        self.open = {place for place, item in self.items.items() if not item.done()}
+        self.failures: dict[str, Failure] = {}
+        self.arrays: dict[str, ArrayRecord] = {}  # by label
+        self.attempts: dict[Place, Attempt] = {}
+        self.starts: dict[Place, int] = {}  # by this process
+        self.live: dict[TaskId, TaskState] = {}
+        self.absent: dict[Place, float] = {}  # since when SLURM does not list its task
+        self.answered = self.changed = self._checked = time.monotonic()
+
+    def look(self) -> bool:
+        """Ask SLURM, then read arrays and results; False when SLURM did not answer."""
+        known = True
+        try:
+            before, self.live = self.live, self.scheduler.live(f"{self.run.name}.")
+            self.answered = time.monotonic()
+            self.changed = self.changed if self.live == before else self.answered
+        except SchedulerDown as down:
+            known = False
+            if time.monotonic() - self.answered > 60:
+                self.tell(f"SLURM does not answer ({down}); still trying")
+        for array in self.run.arrays(self.arrays):
+            self.note(array)
+        self._look_at_results()
+        return known
+
+    def note(self, array: ArrayRecord) -> None:
+        """Take an array into account: its tasks are the latest attempts at their items."""
+        self.arrays[array.label] = array
+        for index, number in enumerate(array.numbers):
+            self.attempts[Place(array.stage, number)] = Attempt(array, index)
+
+    def judge_absent(self, *, resubmit: bool) -> None:
+        """Decide about open items whose latest task SLURM does not list (or will never start).
+
+        Without `resubmit` only those are closed for which another start would end the same.
+        """
+        now = time.monotonic()
+        gone: dict[Place, Attempt] = {}
+        for place in sorted(self.open, key=order):
+            attempt = self.attempts.get(place)
+            state = self.live.get(attempt.task) if attempt else None
+            if attempt is None:
+                continue
+            if state is None:
+                gone[place] = attempt
+                self.absent.setdefault(place, now)
+                continue
+            self.absent.pop(place, None)
+            if resubmit and is_stuck(state):
+                self.scheduler.cancel([state.job])
+                self._lose(place, f"would wait for ever ({state.reason})", early=False)
+        failures = {p: self.run.failure(a.array, a.index) for p, a in gone.items()}
+        silent = {a.array.job: a.array.job_name for p, a in gone.items() if failures[p] is None}
+        ended = self.scheduler.ended(silent)
+        for place, attempt in gone.items():
+            failure, resources = failures[place], self.items[place].resources
+            verdict = judge(
+                failure,
+                ended.get(attempt.task),
+                now - self.absent[place],
+                self.requests[place.stage],
+                resources.resumable,
+            )
+            if verdict.kind == "failed":
+                self.fail(place, verdict.reason, failure is not None and failure.mendable)
+            elif verdict.kind == "again" and resubmit:
+                early = not verdict.counts and not self._has_inputs(place)
+                self._lose(place, verdict.reason, early=early)
+
+    def fail(self, place: Place, reason: str, mendable: bool = False) -> None:
+        """Close an item that will not be done."""
+        key, attempt = self.items[place].key, self.attempts.get(place)
+        log = self.run.log(attempt.array, attempt.index) if attempt else None
+        shown = str(log) if log is not None and log.exists() else ""
+        self.block(Failure(key, reason, mendable, log=shown))
+        self.tell(f"{key} failed: {reason}" + (f" (log: {shown})" if shown else ""))
+
+    def block(self, failure: Failure) -> None:
+        """Close the item of `failure`."""
+        self.failures[failure.key] = failure
+        self._close(self.places[failure.key])
+
+    def counts(self) -> list[Counts]:
+        """How the stages stand."""
+        found = [Counts(stage.name) for stage in self.run.manifest.stages]
+        for place, item in self.items.items():
+            count = found[place.stage]
+            count.total += 1
+            if item.key in self.failures:
+                count.failed += 1
+            elif place not in self.open:
+                count.done += 1
+            elif self.is_running(place):
+                count.running += 1
+            else:
+                count.waiting += 1
+        return found
+
+    def is_running(self, place: Place) -> bool:
+        """Whether SLURM lists the item's latest task as anything but waiting."""
+        attempt = self.attempts.get(place)
+        state = self.live.get(attempt.task) if attempt else None
+        return state is not None and state.state != "PENDING"
+
+    def _look_at_results(self) -> None:
+        """Close what is done. Items that still wait in the queue are looked at now and then."""
+        full = time.monotonic() - self._checked > FULL_CHECK_SECONDS
+        if full:
+            self._checked = time.monotonic()
+        for place in list(self.open):
+            attempt = self.attempts.get(place)
+            gone = attempt is not None and attempt.task not in self.live
+            if (full or gone or self.is_running(place)) and self.items[place].done():
+                self._close(place)
+
+    def _has_inputs(self, place: Place) -> bool:
+        return all(self.places.get(need.key) not in self.open for need in self.items[place].needs)
+
+    def _lose(self, place: Place, reason: str, *, early: bool) -> None:
+        """Forget the latest attempt, so that the item is submitted again if it still may be.
+
+        An attempt that came too early, before its inputs, is no fault of the item.
+        """
+        if self.starts.get(place, 0) >= STARTS and not early:
+            self.fail(place, f"{reason} ({STARTS} submissions)")
+            return
+        attempt = self.attempts.pop(place)
+        self.absent.pop(place, None)
+        if not early:
+            self.tell(
+                f"{self.items[place].key} {reason}; job {attempt.array.job}, submitting it again"
+            )
+
+    def _close(self, place: Place) -> None:
+        self.open.discard(place)
+        self.absent.pop(place, None)
+        self.changed = time.monotonic()
+
+
+def order(place: Place) -> tuple[int, int]:
+    """A key that sorts places by stage, then by number."""
+    return place.stage, place.number
