@@ -51,14 +51,17 @@ def extract(
     bar = progress(
         desc=f"{item.key}: features", total=last - first, unit="img", disable=not world.first
     )
-    with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
-        for pixels, _ in batches:
-            with torch.autocast(device.type, enabled=item.amp):
-                features = net.features(pixels.to(device, non_blocking=True))
-            rows.write(features.float().cpu().numpy())
-            bar.update(len(pixels))
-            if stop_requested():
-                path.unlink(missing_ok=True)
-                raise Stopped(f"{item.key}: stopped while extracting features")
+    try:
+        with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
+            for pixels, _ in batches:
+                with torch.autocast(device.type, enabled=item.amp):
+                    features = net.features(pixels.to(device, non_blocking=True))
+                rows.write(features.float().cpu().numpy())
+                bar.update(len(pixels))
+                if stop_requested():
+                    raise Stopped(f"{item.key}: stopped while extracting features")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     distributed.barrier()
     return path

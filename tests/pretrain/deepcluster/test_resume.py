@@ -1,0 +1,132 @@
+"""Real processes: killed, stopped politely, started twice, and two at a time under torchrun."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.cards import read_card
+
+TINY = Path(__file__).parent.parent / "tiny.py"
+FLAGS = ["deepcluster", "--recipe", "tiny", "--name", "tiny", "--device", "cpu", "--workers", "0"]
+
+
+def command(data: Path, zoo: Path, *more: str) -> list[str]:
+    return [sys.executable, str(TINY), *FLAGS, "--data", str(data), "--zoo", str(zoo), *more]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def run(data: Path, zoo: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(data, zoo, *more), capture_output=True, text=True, timeout=300, env=environment()
+    )
+
+
+def start(data: Path, zoo: Path, *more: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command(data, zoo, *more),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+
+
+def position(zoo: Path) -> tuple[int, int]:
+    """(epoch, step) of the state file; (-1, 0) while there is none."""
+    path = zoo / "state" / "tiny" / "deepcluster.pt"
+    if not path.exists():
+        return (-1, 0)
+    state = torch.load(path, weights_only=True)
+    return (state["epoch"], state["step"])
+
+
+def signal_at(process: "subprocess.Popen[bytes]", zoo: Path, epoch: int, number: int) -> None:
+    """Send `number` once the state stands inside `epoch` (from 0) or a later one."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        reached, step = position(zoo)
+        if reached >= epoch and step >= 1:
+            os.kill(process.pid, number)
+            return
+        time.sleep(0.005)
+    process.kill()
+    raise AssertionError(f"the run was never seen inside epoch {epoch}")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    zoo = tmp_path_factory.mktemp("uninterrupted")
+    done = run(data, zoo)
+    assert done.returncode == 0, done.stderr
+    return zoo
+
+
+def assert_same_result(zoo: Path, reference: Path) -> None:
+    for file in ("weights.safetensors", "card.json"):
+        path = Path("checkpoints") / "tiny" / file
+        assert (zoo / path).read_bytes() == (reference / path).read_bytes(), file
+
+
+def test_killed_and_stopped_again_and_again_ends_in_the_same_bits(
+    data: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    process = start(data, tmp_path, "--save-every", "0")
+    signal_at(process, tmp_path, 0, signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+    assert position(tmp_path)[1] > 0  # killed between the steps of an epoch
+
+    for epoch, number in ((1, signal.SIGUSR2), (2, signal.SIGTERM)):
+        process = start(data, tmp_path, "--resume", "--save-every", "0")
+        signal_at(process, tmp_path, epoch, number)
+        _, message = process.communicate(timeout=60)
+        assert process.returncode == 75, message.decode()
+        assert b"continues at epoch" in message
+        assert b"--resume continues there" in message.splitlines()[-1]
+
+    # Once more, at a random moment: during start-up, extraction, a step, a save or registering.
+    process = start(data, tmp_path, "--resume")
+    time.sleep(random.Random(time.time()).uniform(0, 8))
+    process.kill()
+    process.wait(60)
+
+    done = run(data, tmp_path, "--resume")
+    assert done.returncode == 0, done.stderr
+    for file in ("weights.safetensors", "card.json"):
+        path = Path("checkpoints") / "tiny" / file
+        assert (tmp_path / path).read_bytes() == (uninterrupted / path).read_bytes(), file
+    log = (tmp_path / "logs" / "tiny" / "deepcluster.jsonl").read_text().splitlines()
+    assert len(log) == 3  # no epoch twice
+
+
+def test_two_processes_agree_with_one(data: Path, tmp_path: Path, uninterrupted: Path) -> None:
+    flags = command(data, tmp_path, "--resume")[2:]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, str(TINY), *flags],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("tiny: epoch 3/3") == 1  # one of them speaks
+    two, one = (read_card(zoo, "tiny").pretraining for zoo in (tmp_path, uninterrupted))
+    assert (two["processes"], one["processes"]) == (2, 1)
+    history, reference = two["history"], one["history"]
+    assert isinstance(history, dict)
+    assert isinstance(reference, dict)
+    # The first clustering sees the same random network, in stripes: the same clusters.
+    for name in ("smallest", "median", "largest", "empty", "nmi_labels"):
+        assert history[name][0] == reference[name][0], name
+    assert history["kmeans_objective"][0] == pytest.approx(reference["kmeans_objective"][0], 1e-4)
+    # Then batches are the same images, but BatchNorm's statistics are of half of each.
+    assert history["loss"][0] == pytest.approx(reference["loss"][0], rel=0.1)

@@ -1,0 +1,162 @@
+"""The command: lists, refuses in one line, resumes only when told to."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny import TINY, tiny_item
+
+from benchmarks.cards import IMAGENET_MEAN, card_path
+from pretrain.__main__ import main
+from pretrain.deepcluster.recipes import DEFAULT, RECIPES
+from pretrain.methods import METHODS
+from slurm.cli import run_command
+
+
+@pytest.fixture(autouse=True)
+def tiny_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "tiny", replace(TINY, epochs=1))
+
+
+def flags(data: Path, zoo: Path, *more: str) -> list[str]:
+    given = ["--recipe", "tiny", "--name", "tiny", "--device", "cpu", "--workers", "0"]
+    return ["deepcluster", *given, "--data", str(data), "--zoo", str(zoo), *more]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
+    """The one line of a command that must end with exit code 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main, words)
+    captured = capsys.readouterr()
+    assert exit_.value.code == 2, captured.err
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["deepcluster", "--help"]])
+def test_what_needs_no_torch_imports_none(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom pretrain.__main__ import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'numpy', 'sklearn', 'faiss', 'timm'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert DEFAULT in done.stdout.replace("\n", "")
+
+
+def test_list_names_methods_and_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list"])
+    printed = capsys.readouterr().out
+    for name in (*METHODS, *RECIPES):
+        assert name in printed
+
+
+def test_recipes_are_the_published_ones() -> None:
+    """Figures of OpenSelfSup's r50.py and of FAIR's main.sh."""
+    assert DEFAULT == "sobel_resnet50_8xb64-steplr-200e"
+    first = RECIPES[DEFAULT]
+    assert (first.arch, first.sobel, first.batch_size, first.epochs) == ("resnet50", True, 512, 200)
+    assert (first.learning_rate, first.momentum, first.weight_decay) == (0.1, 0.9, 1e-5)
+    assert (first.clusters, first.pca, first.kmeans_iterations) == (10_000, 256, 20)
+    assert min(first.milestones) > first.epochs  # constant
+    assert first.train.jitter == (0.4, 0.4, 1.0, 0.5)
+    assert (first.train.rotation, first.train.greyscale) == (2.0, 0.2)
+    paper = RECIPES["alexnet_sobel_b256-500e"]
+    assert (paper.arch, paper.sobel, paper.batch_size, paper.epochs) == ("alexnet", True, 256, 500)
+    assert (paper.learning_rate, paper.neck, paper.clusters, paper.pca) == (
+        0.05,
+        "fc7",
+        10_000,
+        256,
+    )
+    assert paper.train.jitter is None
+    for recipe in (first, paper):
+        assert recipe.train.random_resized_crop
+        assert recipe.train.flip
+        assert (recipe.extract.resize, recipe.extract.crop) == (256, 224)
+        assert recipe.interval == 1
+        assert recipe.mean == IMAGENET_MEAN
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+
+
+def test_wrong_words(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean deepcluster" in refusal(capsys, ["deepclustr"])
+    line = refusal(capsys, flags(data, tmp_path, "--recipe", "digits_sobel_resnet18-15"))
+    assert "did you mean digits_sobel_resnet18-15e" in line
+    line = refusal(capsys, flags(data, tmp_path, "--recipe", DEFAULT))
+    assert "90 images, too few for the 10000 clusters" in line
+    assert "is not usable as a file name" in refusal(
+        capsys, [*flags(data, tmp_path), "--name", "a/b"]
+    )
+    assert "random-" in refusal(capsys, flags(data, tmp_path, "--name", "random-resnet50"))
+    assert "is not a whole number from 1" in refusal(capsys, flags(data, tmp_path, "--epochs", "0"))
+    assert "half precision on a GPU" in refusal(capsys, flags(data, tmp_path, "--amp"))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_wrong_data(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal(capsys, flags(tmp_path / "missing", tmp_path))
+    assert "missing does not exist" in line
+    (tmp_path / "empty").mkdir()
+    assert "holds no image" in refusal(capsys, flags(tmp_path / "empty", tmp_path))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, source in enumerate(sorted((data / "train").rglob("*.png"))):
+        (folder / f"{number:02d}.png").write_bytes(source.read_bytes())
+    truncated = folder / "50.png"
+    truncated.write_bytes(truncated.read_bytes()[:300])
+    line = refusal_after_progress(capsys, flags(folder, tmp_path / "zoo"))
+    assert "50.png" in line
+    assert not (tmp_path / "zoo" / "checkpoints").exists()
+    assert not list((tmp_path / "zoo").rglob("features*"))
+
+
+def refusal_after_progress(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main, words)
+    assert exit_.value.code == 2
+    last = capsys.readouterr().err.rstrip("\n").splitlines()[-1]
+    assert last.startswith("error: ")
+    return last
+
+
+def test_state_is_taken_up_only_when_told_to(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(flags(data, tmp_path))
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    main(flags(data, tmp_path))  # done: says so and touches nothing
+    assert "registered already" in capsys.readouterr().err
+    line = refusal(capsys, flags(data, tmp_path, "--epochs", "2"))
+    assert "pass --resume to continue it, or --restart" in line
+    line = refusal(capsys, flags(data, tmp_path, "--seed", "5", "--resume"))
+    assert "seed 0, not 5" in line
+    card_path(tmp_path, "tiny").unlink()
+    line = refusal(capsys, flags(data, tmp_path))
+    assert "deepcluster.pt holds an earlier run" in line
+    line = refusal_after_progress(capsys, flags(data, tmp_path, "--seed", "5", "--resume"))
+    assert "seed 0, not 5" in line
+    good = item.state.read_bytes()
+    item.state.write_bytes(good[: len(good) // 2])
+    line = refusal_after_progress(capsys, flags(data, tmp_path, "--resume"))
+    assert "deepcluster.pt is damaged" in line
+    main(flags(data, tmp_path, "--seed", "5", "--restart"))
+    assert tiny_item(tmp_path, data, replace(TINY, epochs=1), seed=5).done()
+
+
+def test_dry_run_and_json(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(flags(data, tmp_path, "--dry-run"))
+    assert "tiny/deepcluster" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    main(flags(data, tmp_path, "--json", "-"))
+    card = card_path(tmp_path, "tiny").read_text()
+    assert capsys.readouterr().out == card
+    main(flags(data, tmp_path, "--json", str(tmp_path / "copy.json")))
+    assert (tmp_path / "copy.json").read_text() == card
