@@ -141,9 +141,19 @@ def to_yaml(value: Any, indent: int = 0) -> str:
     return f"{pad}{_scalar(value)}\n"
 
 
+_PLAIN_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*( [A-Za-z0-9-]+)*")
+_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # not text in YAML
+
+
 def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z][A-Za-z0-9 -]*", key) else _scalar(key)
+    plain = _PLAIN_KEY.fullmatch(key) and key.casefold() not in _WORDS
+    return key if plain else _scalar(key)
+
+
+# Characters that YAML, unlike JSON, does not take inside quotes, or takes as line breaks.
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def _scalar(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    text = msgspec.json.encode(value).decode()
+    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match.group()):04x}", text)

@@ -98,7 +98,7 @@ def test_json_outside_a_record_s_place_is_named(zoo: Any) -> None:
     zoo.probe("net", HEADS)
     stray = zoo.path / "results" / "net" / "copy.json"
     stray.write_text("{}")
-    with pytest.raises(UserError, match="copy.json is not in a record's place"):
+    with pytest.raises(UserError, match=r"copy\.json is not in a record's place"):
         collect(zoo.path)
     assert len(collect(zoo.path, skip_invalid=True).found) == 1
 
@@ -166,7 +166,7 @@ def test_a_malformed_card_is_named(zoo: Any) -> None:
     zoo.probe("net", HEADS)
     path = zoo.card("net")
     path.write_text('{"name": "net"')
-    with pytest.raises(UserError, match="card.json is not a valid Card"):
+    with pytest.raises(UserError, match=r"card\.json is not a valid Card"):
         collect(zoo.path)
     assert collect(zoo.path, skip_invalid=True).cards == {}
 

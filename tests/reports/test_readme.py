@@ -1,6 +1,5 @@
 """Blocks of a README: found, replaced, and nothing else touched."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -116,7 +115,7 @@ def test_writing_follows_a_link_and_keeps_the_mode(tmp_path: Path) -> None:
     assert shown.is_symlink()
     assert real.read_bytes() == b"new"
     assert real.stat().st_mode & 0o777 == 0o640
-    assert os.listdir(real.parent) == ["zoo.md"]
+    assert list(real.parent.iterdir()) == [real]
 
 
 def test_the_difference_is_a_unified_diff_and_empty_when_equal() -> None:

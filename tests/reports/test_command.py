@@ -1,0 +1,224 @@
+"""The command as users run it: README, --check, formats, exit codes, and no torch."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
+from reports.__main__ import main
+from reports.run import REPOSITORY, link_target
+from slurm.errors import UserError
+
+HEADS = {f"feature{stage}": 10.0 * stage for stage in range(1, 6)}
+DATA = Path(__file__).with_name("data")
+# The heavy packages cannot be imported at all in this interpreter.
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {names}:
+            raise ImportError("blocked: " + name)
+sys.meta_path.insert(0, Block())
+from slurm.cli import run_command
+from reports.__main__ import main
+run_command(main, sys.argv[1:])
+"""
+HEAVY = ("torch", "torchvision", "timm", "sklearn", "faiss", "numpy", "matplotlib", "submitit")
+
+
+def run(*arguments: object, blocked: tuple[str, ...] = HEAVY) -> subprocess.CompletedProcess[str]:
+    program = BLOCKED.format(names=blocked)
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_command_needs_none_of_the_heavy_packages(zoo: Any, tmp_path: Path) -> None:
+    zoo.deepcluster()
+    readme = tmp_path / "README.md"
+    done = run("--zoo", zoo.path, "--readme", readme)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (DATA / "deepcluster-voc-svm.md").read_text() in done.stdout
+    assert (DATA / "deepcluster-voc-svm.md").read_text() in readme.read_text()
+
+
+@pytest.mark.parametrize("form", ["csv", "latex", "metafile", "model-index", "json"])
+def test_every_format_is_printed(form: str, zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    zoo.deepcluster()
+    assert "29.37" in call(capsys, "--zoo", zoo.path, "--format", form)
+
+
+@pytest.mark.parametrize("form", ["csv", "latex"])
+def test_published_figures_are_printed_in_other_forms(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "29.73" in call(capsys, "--published", "--format", form)
+
+
+def test_pictures_need_no_torch(zoo: Any, tmp_path: Path) -> None:
+    zoo.probe("net", HEADS)
+    blocked = ("torch", "torchvision", "timm", "sklearn", "faiss", "submitit")
+    page = tmp_path / "page.html"
+    done = run("--zoo", zoo.path, "--html", page, "--plots", tmp_path, blocked=blocked)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert page.read_bytes().startswith(b"<!DOCTYPE html>")
+
+
+def test_user_errors_are_one_line_and_exit_2(zoo: Any, tmp_path: Path) -> None:
+    zoo.probe("net", HEADS).write_text("{ half")
+    done = run("--zoo", zoo.path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {zoo.path}/results/net/imagenet_linear/")
+    done = run("--zoo", zoo.path, "--skip-invalid")
+    assert done.returncode == 0
+    assert "No results yet." in done.stdout
+    assert done.stderr.startswith("left out: ")
+    for wrong in (["--check"], ["--published", "--compare"], ["--zoo", tmp_path / "none"]):
+        done = run(*wrong)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_check_exits_1_with_a_diff_when_stale(zoo: Any, tmp_path: Path) -> None:
+    zoo.probe("net", HEADS)
+    readme = tmp_path / "README.md"
+    flags = ["--zoo", zoo.path, "--readme", readme]
+    assert run(*flags, "--check").returncode == 1
+    assert not readme.exists()
+    assert run(*flags).returncode == 0
+    before = readme.read_bytes(), readme.stat().st_mtime_ns
+    assert run(*flags, "--check").returncode == 0
+    assert run(*flags).returncode == 0
+    assert (readme.read_bytes(), readme.stat().st_mtime_ns) == before
+    readme.write_bytes(before[0].replace(b"50.00", b"51.00"))
+    done = run(*flags, "--check")
+    assert done.returncode == 1
+    assert any(line.startswith("-") and "51.00" in line for line in done.stdout.split("\n"))
+    assert any(line.startswith("+") and "50.00" in line for line in done.stdout.split("\n"))
+    assert b"51.00" in readme.read_bytes()
+    readme.write_bytes(before[0])
+    (tmp_path / "results.json").unlink()
+    assert "results.json is missing or stale" in run(*flags, "--check").stdout
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    main([str(argument) for argument in arguments])
+    return capsys.readouterr().out
+
+
+def test_equal_figures_give_equal_bytes_whenever_and_wherever_measured(
+    zoo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+    for number, run_fields in enumerate(
+        (
+            {},
+            {"host": "omega", "started": "2030-05-05T00:00:00+00:00", "seconds": 9e9},
+        )
+    ):
+        folder = tmp_path / str(number)
+        place = folder / "zoo"
+        place.mkdir(parents=True)
+        other = zoo.with_(path=place, extra=run_fields)
+        other.deepcluster()
+        other.probe("another", HEADS)
+        printed.append(call(capsys, "--zoo", place, "--readme", place / "README.md"))
+    first, second = tmp_path / "0" / "zoo", tmp_path / "1" / "zoo"
+    assert printed[0] == printed[1]
+    assert (first / "README.md").read_bytes() == (second / "README.md").read_bytes()
+    # A results.json that differs in times and hosts only is not stale.
+    shutil.copy(second / "results.json", first / "results.json")
+    call(capsys, "--zoo", first, "--readme", first / "README.md", "--check")
+
+
+def test_a_new_readme_is_a_whole_document(zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    zoo.probe("net", HEADS, DIGITS_IMAGENET_LINEAR)
+    readme = zoo.path / "README.md"
+    printed = call(capsys, "--zoo", zoo.path, "--readme", readme)
+    text = readme.read_text()
+    assert text.startswith("# ")
+    assert "## Results and Models" in text
+    assert "#### ImageNet Linear Evaluation (variant `digits`)" in text
+    assert printed.strip() in text
+
+
+def test_every_cell_leads_to_its_record(zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = zoo.probe("net", HEADS)
+    call(capsys, "--zoo", zoo.path, "--readme", zoo.path / "README.md")
+    proof = json.loads((zoo.path / "results.json").read_bytes())
+    (table,) = proof["tables"]
+    (row,) = table["rows"]
+    for stage in range(1, 6):
+        cell = row["cells"][f"Feature{stage}"]
+        (name,) = cell["records"]
+        assert zoo.path / name == path
+        heads = json.loads((zoo.path / name).read_bytes())["heads"]
+        assert heads[f"feature{stage}"]["top1"] == cell["value"] == 10.0 * stage
+    assert proof["records"][name]["run"]["host"] == "alpha"
+
+
+def test_blocks_by_table_and_published_ones(
+    zoo: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reports.plots.draw", lambda picture, suffix: picture.name.encode())
+    zoo.deepcluster()
+    readme = tmp_path / "README.md"
+    names = ("imagenet-linear", "inaturalist18-linear", "pictures", "published", "compare")
+    readme.write_text(
+        "".join(f"<!-- reports:{name} -->\n<!-- /reports:{name} -->\n" for name in names)
+    )
+    flags = ["--zoo", zoo.path, "--readme", readme, "--plots", tmp_path / "p"]
+    call(capsys, *flags, "--only", "DeepCluster")
+    text = readme.read_text()
+    parts = text.split("<!-- reports:")
+    assert (DATA / "deepcluster-imagenet-linear.md").read_text() in parts[1]
+    assert "No results yet." in parts[2]
+    assert "](p/layers-imagenet-linear-mmselfsup.svg)" in parts[3]
+    for link in ("low-shot-mmselfsup", "classes-mmselfsup", "layers-voc-svm-mmselfsup"):
+        assert f"](p/{link}.svg)" in parts[3]
+        assert (tmp_path / "p" / f"{link}.svg").is_file()
+    assert "29.73" in parts[4]
+    assert "run-to-run band" in parts[5]
+    flags += ["--only", "DeepCluster", "--check"]
+    call(capsys, *flags)
+    (tmp_path / "p" / "low-shot-mmselfsup.png").unlink()
+    with pytest.raises(SystemExit):
+        call(capsys, *flags)
+    assert "low-shot-mmselfsup.png is missing" in capsys.readouterr().out
+
+
+def test_published_blocks_need_no_zoo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- reports:published -->\n<!-- /reports:published -->\n")
+    call(capsys, "--zoo", tmp_path / "none", "--readme", readme)
+    assert "29.37" in readme.read_text()
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_readme_without_markers_is_left_alone(zoo: Any, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("# Mine\n")
+    with pytest.raises(UserError, match="has no markers: add the lines <!-- reports:all -->"):
+        main(["--zoo", str(zoo.path), "--readme", str(readme)])
+    assert readme.read_text() == "# Mine\n"
+
+
+def test_config_links_are_relative_to_the_readme_inside_the_repository() -> None:
+    config = "reports/tables.py"
+    assert link_target(config, REPOSITORY / "README.md") == "reports/tables.py"
+    assert link_target(config, REPOSITORY / "demo" / "zoo" / "README.md") == (
+        "../../reports/tables.py"
+    )
+    assert link_target(config, None) == "reports/tables.py"
+    assert link_target(config, Path("/elsewhere/README.md")) == "reports/tables.py"
+    assert link_target("https://a/b.py", REPOSITORY / "README.md") == "https://a/b.py"
+    assert link_target("no/such/file.py", None) is None
+    assert link_target("../../etc/passwd", None) is None

@@ -1,0 +1,134 @@
+"""What the pictures show, and that drawing them gives the same bytes each time."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
+from reports.collect import collect
+from reports.measured import measured_tables
+from reports.pictures import Curve, Panel, Picture, pictures
+from reports.plots import draw, write
+
+HISTORY = {
+    "loss": [3.0, 2.0, 1.0],
+    "nmi_previous": [None, 0.3, 0.5],
+    "nmi_labels": [0.2, 0.3, 0.4],
+    "smallest": [1, 2, 3],
+    "median": [10.0, 11.5, 12.0],
+    "largest": [90, 80, 70],
+    "empty": [2, 0, 0],
+}
+
+
+def found(zoo: Any) -> dict[str, Picture]:
+    collection = collect(zoo.path)
+    return {p.name: p for p in pictures(measured_tables(collection), collection)}
+
+
+def test_every_figure_of_a_picture_is_that_of_the_records(zoo: Any) -> None:
+    zoo.deepcluster()
+    made = found(zoo)
+    (layers,) = made["layers-imagenet-linear-mmselfsup"].panels
+    (curve,) = layers.curves
+    assert curve.y == (12.78, 30.81, 43.88, 57.71, 51.68, 46.92)
+    assert layers.ticks[-1] == "AvgPool"
+    (svm,) = made["layers-voc-svm-mmselfsup"].panels
+    assert (svm.curves[0].x, svm.curves[0].y) == ((3.0, 4.0), (70.0, 74.26))
+    (low_shot,) = made["low-shot-mmselfsup"].panels
+    (curve,) = low_shot.curves
+    assert curve.label == "sobel_resnet50_8xb64-steplr-200e (feature5)"
+    assert curve.x == (1, 2, 4, 8, 16, 32, 64, 96)
+    assert curve.y[0] == 29.37
+    assert (curve.low[0], curve.high[0]) == pytest.approx((27.37, 31.37))
+    (classes,) = made["classes-mmselfsup"].panels
+    assert len(classes.curves[0].y) == len(classes.ticks) == 20
+    path = zoo.path / "results" / curve.label.split(" ")[0] / "voc07_svm" / "voc07_svm-0.json"
+    record = json.loads(path.read_bytes())
+    assert list(classes.curves[0].y) == record["layers"]["feature5"]["ap"]
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        HISTORY,
+        [
+            {
+                "epoch": epoch + 1,
+                "nmi_previous": HISTORY["nmi_previous"][epoch],
+                "nmi_labels": HISTORY["nmi_labels"][epoch],
+                "sizes": {
+                    "min": HISTORY["smallest"][epoch],
+                    "median": HISTORY["median"][epoch],
+                    "max": HISTORY["largest"][epoch],
+                    "empty": HISTORY["empty"][epoch],
+                },
+            }
+            for epoch in range(3)
+        ],
+    ],
+)
+def test_the_pretraining_curves_come_from_the_card(zoo: Any, history: object) -> None:
+    zoo.probe("net", {"feature5": 50.0})
+    zoo.card("net", pretraining={"history": history})
+    nmi, sizes = found(zoo)["pretraining-net"].panels
+    assert {curve.label: (curve.x, curve.y) for curve in nmi.curves} == {
+        "against labels": ((1, 2, 3), (0.2, 0.3, 0.4)),
+        "against the previous clusters": ((2, 3), (0.3, 0.5)),
+    }
+    assert {curve.label: curve.y for curve in sizes.curves} == {
+        "largest": (90, 80, 70),
+        "median": (10, 11.5, 12),
+        "smallest": (1, 2, 3),
+        "empty clusters": (2, 0, 0),
+    }
+
+
+@pytest.mark.parametrize(
+    "history", [None, 3, [], {}, [1, 2], {"loss": "x"}, {"nmi_labels": [None]}]
+)
+def test_a_card_without_a_history_has_no_picture(zoo: Any, history: object) -> None:
+    zoo.probe("net", {"feature5": 50.0})
+    zoo.card("net", pretraining={"history": history})
+    assert "pretraining-net" not in found(zoo)
+
+
+def test_tables_of_one_variant_have_pictures_of_their_own(zoo: Any) -> None:
+    zoo.probe("a", {"feature5": 50.0}, DIGITS_IMAGENET_LINEAR)
+    zoo.probe("b", {"feature5": 50.0}, DIGITS_IMAGENET_LINEAR, protocol_version=2)
+    names = list(found(zoo))
+    assert names == ["layers-imagenet-linear-digits", "layers-imagenet-linear-digits-2"]
+
+
+def test_drawing_gives_the_same_bytes_without_a_date(tmp_path: Path) -> None:
+    curves = tuple(
+        Curve(f"row {n}", (1, 2, 96), (n, 2 * n, 9 * n), (0, 0, 0), (9, 9, 99)) for n in (1, 2)
+    )
+    picture = Picture("low-shot", "words", (Panel("t", "k", "mAP", curves, log_x=True),))
+    write(tmp_path, [picture])
+    svg = (tmp_path / "low-shot.svg").read_bytes()
+    assert svg == draw(picture, "svg")
+    assert b"<dc:date>" not in svg
+    assert b"<svg" in svg
+    png = (tmp_path / "low-shot.png").read_bytes()
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", png[16:24])
+    assert width > 800
+    assert height > 500
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["low-shot.png", "low-shot.svg"]
+
+
+def test_many_rows_of_every_kind_can_be_drawn() -> None:
+    points = tuple(float(n) for n in range(5))
+    curves = tuple(Curve(f"$row_{n} <&>", points, points) for n in range(9))
+    ticks = tuple("abcde")
+    panels = (
+        Panel("gap", "", "y", curves, ticks, gap_after=3),
+        Panel("sizes", "epoch", "images", curves, log_y=True),
+    )
+    assert draw(Picture("a", "", panels), "svg").startswith(b"<?xml")
+    sideways = (Panel("classes", "", "AP", curves, ticks, sideways=True),)
+    assert draw(Picture("b", "", sideways), "svg").startswith(b"<?xml")
