@@ -100,14 +100,15 @@ def scene(digits: Digits, rng: np.random.Generator) -> tuple[Image.Image, list[O
     for number in range(wanted):
         repeat = number > 0 and rng.random() < 0.5
         label = objects[0].label if repeat else int(rng.integers(10))
-        pixels = digits.pixels[rng.choice(np.flatnonzero(digits.labels == label))]
+        rows = np.flatnonzero(digits.labels == label)
+        pixels = digits.pixels[rows[int(rng.integers(len(rows)))]]
         side = int(rng.integers(10, 37))
         colour = _colour(rng, 140, 256)
         placed = _place(label, side, objects, rng)
         if placed is not None:
             corner, found = placed
             ink = _ink(pixels, side)
-            picture.paste(Image.new("RGB", ink.size, colour), corner, ink)
+            picture.paste(colour, corner, ink)
             objects.append(found)
     return picture, objects
 
@@ -140,7 +141,7 @@ def _ink(pixels: NDArray[np.float64], side: int) -> Image.Image:
 
 def _write_on(picture: Image.Image, ink: Image.Image, colour: Colour) -> Image.Image:
     corner = (picture.width - ink.width) // 2
-    picture.paste(Image.new("RGB", ink.size, colour), (corner, corner), ink)
+    picture.paste(colour, (corner, corner), ink)
     return picture
 
 
