@@ -148,12 +148,10 @@ def _timm_trunk(arch: str, in_chans: int) -> tuple[nn.Module, list[tuple[int, in
         )
 
     try:
+        with torch.device("meta"):  # to learn which maps there are, at no cost
+            info = create().feature_info
+        options["out_indices"] = _levels(info, family)
         trunk = create()
-        info = trunk.feature_info
-        levels = _levels(info.reduction(), len(info.info), family)
-        if levels is not None:
-            options["out_indices"] = levels
-            trunk = create()
     except (RuntimeError, AttributeError, TypeError, ValueError, AssertionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -164,15 +162,12 @@ def _timm_trunk(arch: str, in_chans: int) -> tuple[nn.Module, list[tuple[int, in
     return trunk, list(zip(info.channels(), info.reduction()))
 
 
-def _levels(strides: list[int], count: int, family: str) -> tuple[int, ...] | None:
-    """Which of the `count` maps that timm offers become taps, or None for timm's own choice.
-
-    `strides` are those of timm's choice.
-    """
+def _levels(info: Any, family: str) -> tuple[int, ...]:
+    """Which of the maps that timm offers become taps: five at most, the deepest among them."""
+    strides: list[int] = info.reduction()  # of the maps that timm would choose
+    count = len(info.info)
     if len(set(strides)) == 1 and count > DEEPEST:  # equal blocks; timm takes the last three
         return tuple(round(count * number / DEEPEST) - 1 for number in range(1, DEEPEST + 1))
     if family == "vgg":
         return tuple(range(DEEPEST))  # the sixth is only the max-pool of the fifth
-    if len(strides) > DEEPEST:
-        return tuple(range(count - DEEPEST, count))
-    return None
+    return tuple(info.out_indices)[-DEEPEST:]
