@@ -54,6 +54,13 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("--check needs the README to check: add --readme FILE")
     if args.published and args.compare:
         raise UserError("--published and --compare are two different listings: choose one")
+    if args.readme is not None and (args.published or args.compare):
+        raise UserError(
+            "--published and --compare are printed; a README takes them between the markers of a "
+            "block of that name"
+        )
+    if args.compare and args.format != "markdown":
+        raise UserError("--compare is printed as markdown only")
     from reports.run import Report
 
     report = Report(args)
@@ -68,7 +75,9 @@ def _add_names(flags: Parser, name: str, text: str) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+    """Names between commas; random:ARCH is the row random-ARCH."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return [f"random-{name[7:]}" if name.startswith("random:") else name for name in names]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,7 +102,7 @@ def latex_escape(text: str) -> str:
 def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, base: Path) -> bytes:
     """`results.json`: every table, and for every cell the records that prove it.
 
-    Paths are relative to `base` where they lie below it.
+    Paths are relative to `base`.
     """
     shown = {str(item.path): _relative(item.path, base) for item in collection.found}
     document = {
@@ -129,6 +130,7 @@ def without_volatile(content: bytes) -> Any:
         document = msgspec.json.decode(content)
         for record in document["records"].values():
             record.pop(VOLATILE, None)
+        document.pop("left_out")
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
         return None
     return document
@@ -173,7 +175,4 @@ def _provenance(item: Found) -> dict[str, Any]:
 
 
 def _relative(path: Path, base: Path) -> str:
-    try:
-        return path.resolve().relative_to(base.resolve()).as_posix()
-    except ValueError:
-        return path.as_posix()
+    return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()

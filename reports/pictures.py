@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.results import LowShotRecord, VocSvmRecord
@@ -10,6 +10,8 @@ from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
 from reports.measured import Measured, best_layer
 from reports.tables import FEATURES, Row
+
+MOST_CURVES = 12
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def pictures(measured: Sequence[Measured], collection: Collection) -> list[Pictu
             found.append(_layers(item))
     found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]
     drawn = [picture for picture in found if any(panel.curves for panel in picture.panels)]
-    return _with_unique_names(drawn)
+    return _with_unique_names([_with_few_curves(picture) for picture in drawn])
 
 
 def _layers(item: Measured) -> Picture:
@@ -214,6 +216,21 @@ def _curves(columns: dict[str, list[Any]]) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
+def _with_few_curves(picture: Picture) -> Picture:
+    """More than `MOST_CURVES` rows cannot be told apart: the first ones, and the title says so."""
+    panels = tuple(
+        replace(
+            panel,
+            title=f"{panel.title} ({MOST_CURVES} of {len(panel.curves)} rows)",
+            curves=panel.curves[:MOST_CURVES],
+        )
+        if len(panel.curves) > MOST_CURVES
+        else panel
+        for panel in picture.panels
+    )
+    return replace(picture, panels=panels)
+
+
 def _with_unique_names(found: Sequence[Picture]) -> list[Picture]:
     """Tables of one kind and variant may be several: number their pictures."""
     seen: dict[str, int] = {}
@@ -221,5 +238,5 @@ def _with_unique_names(found: Sequence[Picture]) -> list[Picture]:
     for picture in found:
         seen[picture.name] = seen.get(picture.name, 0) + 1
         suffix = f"-{seen[picture.name]}" if seen[picture.name] > 1 else ""
-        named.append(Picture(f"{picture.name}{suffix}", picture.alt, picture.panels))
+        named.append(replace(picture, name=f"{picture.name}{suffix}"))
     return named

@@ -25,8 +25,7 @@ NEW_DOCUMENT = """\
 
 ## Results and Models
 
-If not mentioned otherwise, the tables are written by `python -m reports` from the result records
-of the zoo; every figure leads to its record through [results.json](results.json).
+The tables are written by `python -m reports` from the result records of the zoo.
 
 <!-- reports:all -->
 

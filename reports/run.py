@@ -116,9 +116,15 @@ class Report:
             return self._picture_links()
         if name == "all":
             links = self._picture_links() if self.args.plots else ""
-            return document.everything(self.measured, links, seeds=seeds, bold=bold)
+            text = document.everything(self.measured, links, seeds=seeds, bold=bold)
+            return self._with_proof(text)
         tables = [item for item in self.measured if item.kind.key == name]
-        return document.measured_sections(tables, seeds=seeds, bold=bold)
+        return self._with_proof(document.measured_sections(tables, seeds=seeds, bold=bold))
+
+    def _with_proof(self, text: str) -> str:
+        if self.target is None:
+            return text
+        return f"{text}\n\nThe records behind every cell: [{RESULTS}]({RESULTS})."
 
     def _measured_listing(self) -> str:
         tables = [item.table for item in self.measured]

@@ -44,6 +44,10 @@ def test_the_command_needs_none_of_the_heavy_packages(zoo: Any, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
     assert (DATA / "deepcluster-voc-svm.md").read_text() in done.stdout
     assert (DATA / "deepcluster-voc-svm.md").read_text() in readme.read_text()
+    done = run("--published", "--only", "sobel_resnet50_8xb64-steplr-200e")
+    assert (done.returncode, done.stderr) == (0, "")
+    for kind in ("voc-svm", "imagenet-linear", "places205-linear"):
+        assert (DATA / f"deepcluster-{kind}.md").read_text() in done.stdout
 
 
 @pytest.mark.parametrize("form", ["csv", "latex", "metafile", "model-index", "json"])
@@ -79,7 +83,13 @@ def test_user_errors_are_one_line_and_exit_2(zoo: Any, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "No results yet." in done.stdout
     assert done.stderr.startswith("left out: ")
-    for wrong in (["--check"], ["--published", "--compare"], ["--zoo", tmp_path / "none"]):
+    wrongs: tuple[list[object], ...] = (
+        ["--check"],
+        ["--published", "--compare"],
+        ["--readme", tmp_path / "README.md", "--published"],
+        ["--zoo", tmp_path / "none"],
+    )
+    for wrong in wrongs:
         done = run(*wrong)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
@@ -160,6 +170,17 @@ def test_every_cell_leads_to_its_record(zoo: Any, capsys: pytest.CaptureFixture[
         heads = json.loads((zoo.path / name).read_bytes())["heads"]
         assert heads[f"feature{stage}"]["top1"] == cell["value"] == 10.0 * stage
     assert proof["records"][name]["run"]["host"] == "alpha"
+
+
+def test_rows_are_chosen_as_the_benchmarks_choose_them(
+    zoo: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zoo.with_(weights="random:sobel_resnet18:0").probe("random-sobel_resnet18", HEADS)
+    zoo.probe("net", HEADS)
+    zoo.probe("other", HEADS)
+    text = call(capsys, "--zoo", zoo.path, "--ckpt", "random:sobel_resnet18,net")
+    rows = [line.split("|")[1].strip() for line in text.split("\n") if line.startswith("| ")]
+    assert rows[2:] == ["random-sobel_resnet18", "net"]
 
 
 def test_blocks_by_table_and_published_ones(

@@ -103,6 +103,14 @@ def test_tables_of_one_variant_have_pictures_of_their_own(zoo: Any) -> None:
     assert names == ["layers-imagenet-linear-digits", "layers-imagenet-linear-digits-2"]
 
 
+def test_too_many_rows_are_cut_and_the_title_says_so(zoo: Any) -> None:
+    for number in range(14):
+        zoo.probe(f"net{number:02d}", {"feature5": 50.0})
+    (panel,) = found(zoo)["layers-imagenet-linear-mmselfsup"].panels
+    assert [curve.label for curve in panel.curves] == [f"net{n:02d}" for n in range(12)]
+    assert panel.title.endswith("(12 of 14 rows)")
+
+
 def test_drawing_gives_the_same_bytes_without_a_date(tmp_path: Path) -> None:
     curves = tuple(
         Curve(f"row {n}", (1, 2, 96), (n, 2 * n, 9 * n), (0, 0, 0), (9, 9, 99)) for n in (1, 2)
