@@ -40,9 +40,10 @@ def section(
     table: Table, protocols: dict[str, str], notes: Sequence[str], bold: bool = False
 ) -> str:
     """A heading, what the columns mean, the table, and its footnotes as a list."""
-    named = "" if table.variant == "mmselfsup" else f" (variant {code(table.variant)})"
+    facts = [] if table.variant == "mmselfsup" else [f"variant {code(table.variant)}"]
+    facts += [f"{table.number}, measured otherwise"] if table.number else []
     blocks = [
-        f"#### {table.kind.title}{named}",
+        f"#### {table.kind.title}" + (f" ({', '.join(facts)})" if facts else ""),
         *explanation(table.kind, protocols),
         markdown(table, bold),
     ]

@@ -86,7 +86,8 @@ def page(measured: Sequence[Measured], pictures: Sequence[Picture], seeds: bool 
 
 
 def _section(item: Measured, notes: Sequence[str]) -> str:
-    title = f"{item.kind.title} (variant {item.variant})"
+    number = f", {item.table.number}, measured otherwise" if item.table.number else ""
+    title = f"{item.kind.title} (variant {item.variant}{number})"
     lines = "".join(f"<li>{_plain_markdown(note)}</li>\n" for note in notes)
     return (
         f'<h2>{escape(title)}</h2>\n<div class="scroll">\n{_table(item.table)}</div>\n'

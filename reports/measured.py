@@ -6,7 +6,7 @@ settings and data. Anything else makes a table of its own.
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
@@ -41,8 +41,11 @@ def measured_tables(
     tables = []
     for kind in kinds:
         for variant in _variants(collection.found):
-            for group in _groups(kind, variant, collection.found):
+            groups = _groups(kind, variant, collection.found)
+            for number, group in enumerate(groups, 1):
                 table = _table(kind, variant, group, links, seeds)
+                if len(groups) > 1:
+                    table = replace(table, number=f"{number} of {len(groups)}")
                 remarks = tuple(
                     f"{row.name}: {note}"
                     for row in table.rows

@@ -62,6 +62,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()  # Markdown, one footnote each
+    number: str = ""  # "1 of 2" where rows of one kind and variant were measured otherwise
 
 
 _FEATURE_COLUMNS = tuple(name.capitalize() for name in FEATURES)

@@ -15,6 +15,7 @@ from benchmarks.protocols import (
 )
 from benchmarks.results import Split
 from reports.collect import collect
+from reports.document import measured_section
 from reports.footnotes import footnotes
 from reports.measured import Measured, measured_tables
 from reports.tables import markdown
@@ -101,6 +102,8 @@ def test_what_was_measured_otherwise_makes_its_own_table(zoo: Any, changes: dict
     zoo.probe("a", HEADS)
     zoo.probe("b", HEADS, **changes)
     made = tables(zoo)
+    assert [table.table.number for table in made] == ["1 of 2", "2 of 2"]
+    assert "(2 of 2, measured otherwise)\n" in measured_section(made[1])
     assert [[row.name for row in table.table.rows] for table in made] in (
         [["a"], ["b"]],
         [["b"], ["a"]],
