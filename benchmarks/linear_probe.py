@@ -100,4 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    # Other processes unpickle the items, so they must not belong to __main__.
+    from benchmarks import linear_probe
+
+    run_command(linear_probe.main)
