@@ -18,7 +18,8 @@ from reports.published import (
     published_tables,
     select,
 )
-from reports.tables import KINDS, escape
+from reports.tables import KINDS
+from reports.tables import link as markdown_link
 from slurm.errors import UserError
 from slurm.files import write_bytes
 
@@ -160,7 +161,7 @@ class Report:
         links = []
         for picture in self.pictures:
             where = os.path.relpath(self.args.plots.resolve() / picture.name, base.resolve())
-            links.append(f"![{escape(picture.alt)}]({_url(where)}.svg)")
+            links.append("!" + markdown_link(picture.alt, f"{_url(where)}.svg"))
         return "\n\n".join(links) if links else document.NO_RESULTS
 
     def _write_extras(self) -> None:
