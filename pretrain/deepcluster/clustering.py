@@ -137,12 +137,22 @@ def cluster_sizes(labels: NDArray[np.int64], clusters: int) -> Sizes:
 
 
 def nmi(first: NDArray[Any] | None, second: NDArray[np.int64]) -> float | None:
-    """Normalised mutual information of two labellings, in 0..1; None without the first.
+    """Normalised mutual information of two labellings (N,), in 0..1; None without the first.
 
-    Normalised by the arithmetic mean of the entropies.
+    I(X; Y) divided by the mean of H(X) and H(Y), as scikit-learn's default; 1 when both are
+    constant.
     """
     if first is None:
         return None
-    from sklearn.metrics import normalized_mutual_info_score
+    _, x = np.unique(first, return_inverse=True)
+    _, y = np.unique(second, return_inverse=True)
+    pairs = np.unique(x * (int(y.max()) + 1) + y, return_counts=True)[1]
+    joint, separate = _entropy(pairs), _entropy(np.bincount(x)) + _entropy(np.bincount(y))
+    # I = H(X) + H(Y) - H(X, Y); rounding must not make it negative.
+    return max(0.0, 2 * (separate - joint) / separate) if separate else 1.0
 
-    return float(normalized_mutual_info_score(first, second))
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    """Shannon entropy in nats of a distribution given by positive counts."""
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum()) + 0.0

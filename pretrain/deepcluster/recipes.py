@@ -83,8 +83,8 @@ DIGITS = Recipe(
     train=ImageTransform(crop=32, resize=36, random_crop=36),
     extract=ImageTransform(crop=32, resize=32),
     epochs=15,
-    batch_size=64,
-    learning_rate=0.05,
+    batch_size=128,
+    learning_rate=0.1,
     clusters=100,
     pca=64,
 )
