@@ -6,7 +6,9 @@ with four stages and no separate stem has `feature2`..`feature5`, and one of equ
 has five blocks at even distances.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import timm
@@ -114,7 +116,8 @@ def build_backbone(arch: str, *, sobel: bool, seed: int = 0) -> Backbone:
     return backbone
 
 
-def weight_shapes(arch: str, *, sobel: bool) -> dict[str, torch.Size]:
+@cache
+def weight_shapes(arch: str, *, sobel: bool) -> Mapping[str, torch.Size]:
     """Names and shapes of the tensors that make up a trunk; nothing is allocated."""
     check_architecture(arch)
     with torch.device("meta"):
@@ -122,6 +125,7 @@ def weight_shapes(arch: str, *, sobel: bool) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in trunk.state_dict().items()}
 
 
+@cache
 def network_names(arch: str) -> frozenset[str]:
     """Names of all tensors of timm's whole network, its head included; none for `OWN`."""
     if arch in OWN:

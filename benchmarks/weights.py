@@ -28,8 +28,8 @@ def fitted(
     shapes = weight_shapes(arch, sobel=sobel)
     tensors = {name.removeprefix("trunk."): tensor for name, tensor in state_dict.items()}
     for name, shape in shapes.items():
-        if name.endswith(COUNTER) and name not in tensors:
-            tensors[name] = torch.zeros(shape, dtype=torch.int64)
+        if name.endswith(COUNTER) and name.replace(COUNTER, "running_mean") in tensors:
+            tensors.setdefault(name, torch.zeros(shape, dtype=torch.int64))
     missing = [name for name in shapes if name not in tensors]
     unexpected = [name for name in tensors if name not in shapes]
     reshaped = [
