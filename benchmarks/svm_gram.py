@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks import svm_newton
+from benchmarks import svm_newton, svm_rules
 from benchmarks.feature_files import first_alike
 from benchmarks.svm_fits import Fits, Floats, no_tick
 from benchmarks.svm_kernel import CHUNK, Kernel, eigenspace, primal
@@ -79,7 +79,7 @@ class GramEngine:
         else:
             scores = values.cpu().numpy()[..., self.alike_train]
         state = {
-            "tolerance": svm_newton.TOLERANCE,
+            "tolerance": svm_rules.TOLERANCE,
             "newton_steps": int(report.newton.sum()),
             "gram_products": report.products,
         }

@@ -1,4 +1,4 @@
-"""The Gram matrix that all classes, folds and costs of a layer share, centred so that fp32 suffices.
+"""The Gram matrix that all classes, folds and costs of a layer share, centred so fp32 will do.
 
 With mu the mean training row and X~ = X - mu, the kernel of features and regularised bias is
 
@@ -56,6 +56,14 @@ class Kernel:
         """`vectors @ K` for (M, N) vectors, fp64; the N x N part in fp32."""
         vectors = vectors.float()
         return self.add_lift(vectors @ self.gram, vectors)
+
+    def multiply_exactly(self, vectors: Tensor) -> Tensor:
+        """As `multiply`, without rounding the vectors or the sums to fp32."""
+        product = torch.empty_like(vectors)
+        for start in range(0, len(self.gram), BLOCK):
+            stop = start + BLOCK
+            product[:, start:stop] = vectors @ self.gram[start:stop].T.double()
+        return self.add_lift(product, vectors)
 
     def block(self, rows: Tensor) -> Tensor:
         """K of (..., B) row indices with themselves, (..., B, B) fp64."""

@@ -19,11 +19,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.svm_kernel import Kernel
+from benchmarks.svm_compact import Parked, finish
 from benchmarks.svm_lanczos import solve_all_active
+from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
-TOLERANCE = 1e-6
 LANCZOS_STEPS = 16
 LANCZOS_COST = 0.3  # above this a problem has too many satisfied margins for the ridge start
+COMPACT_SHARE = 0.32  # of all rows: with fewer active ones a problem is solved on a block of them
+COMPACT_ROWS = 700  # or with fewer than this
 NEWTON_STEPS = 80  # per cost; then the problem is handed to the caller as unsolved
 CG_STEPS = 250  # per Newton step
 
@@ -66,6 +69,7 @@ class _State:
 
     index: Tensor  # which problem
     step: Tensor  # which of its costs
+    running: Tensor  # (m,) bool: not yet through its costs or parked
     labels: Tensor  # (m, N) fp64
     weights: Tensor  # (m, N) fp64
     ridge: Tensor  # (m, N) fp64: D, 0 outside training
@@ -123,6 +127,9 @@ class _Solver:
         self.solved, self.tick = solved, tick
         self.rest = (kernel.diagonal - factor.double().square().sum(1)).clamp(min=0)
         shape = problems.costs.shape
+        size = len(kernel.gram)
+        self.compact_rows = max(COMPACT_ROWS, int(COMPACT_SHARE * size))
+        self.parked: list[Parked] = []
         self.residual = torch.full(shape, torch.inf, dtype=torch.float64, device=kernel.device)
         self.newton = torch.zeros(shape, dtype=torch.int64, device=kernel.device)
         self.products = self.columns = 0
@@ -131,11 +138,14 @@ class _Solver:
     def run(self) -> Report:
         state = self._start()
         while len(state.index):
-            self._advance(state)
-            finished = state.step >= self.problems.costs.shape[1]
+            finished = ~state.running
+            if not finished.all():
+                self._advance(state)
+                finished = ~state.running
             gone = int(finished.sum())
             if gone and (gone == len(finished) or 8 * gone >= len(finished)):
                 state = state.take(torch.nonzero(~finished)[:, 0])
+        self._finish()
         return Report(self.residual.cpu(), self.newton.cpu(), self.products, self.columns)
 
     # Start: all small costs from one Krylov space.
@@ -156,6 +166,7 @@ class _Solver:
         state = _State(
             index=torch.arange(count, device=labels.device),
             step=step,
+            running=step < costs.shape[1],
             labels=labels,
             weights=weights,
             ridge=torch.zeros_like(labels),
@@ -180,11 +191,51 @@ class _Solver:
             limit=floats.clone(),
             steps=torch.zeros_like(step),
         )
-        rows = torch.nonzero(step < costs.shape[1])[:, 0]
-        if len(rows):
-            self._set_cost(state, rows)
-            self._next_newton(state, rows)
+        rows = self._park(state, torch.nonzero(state.running)[:, 0])
+        self._set_cost(state, rows)
+        self._next_newton(state, rows)
         return state
+
+    def _park(self, state: _State, rows: Tensor) -> Tensor:
+        """Take out the problems that have few active rows; returns the others."""
+        labels = state.labels[rows]
+        count = ((labels * state.value[rows] < 1) & (labels != 0)).sum(1)
+        few = count <= self.compact_rows
+        out = rows[few]
+        if len(out):
+            self.parked.append(
+                Parked(
+                    index=state.index[out],
+                    step=state.step[out],
+                    labels=state.labels[out],
+                    weights=state.weights[out],
+                    dual=state.dual[out],
+                    value=state.value[out],
+                )
+            )
+            state.running[out] = False
+            state.direction[out] = 0
+        return rows[~few]
+
+    def _finish(self) -> None:
+        """Solve what was parked."""
+        if not self.parked:
+            return
+        names = [f.name for f in fields(Parked)]
+        joined = {name: torch.cat([getattr(p, name) for p in self.parked]) for name in names}
+
+        def deliver(
+            index: Tensor,
+            step: Tensor,
+            dual: Tensor,
+            value: Tensor,
+            residual: Tensor,
+            newton: Tensor,
+        ) -> None:
+            self.newton[index, step] = newton
+            self._deliver(index, step, dual, value, residual)
+
+        self.products += finish(self.kernel, Parked(**joined), self.problems.costs, deliver)
 
     def _small_costs(self, step: Tensor) -> tuple[Tensor, Tensor]:
         """Deliver what the ridge solves exactly; the rest of each chain starts from the next."""
@@ -199,8 +250,8 @@ class _Solver:
         going = torch.ones_like(step, dtype=torch.bool)
         for at in range(width):
             dual, value = flat.dual[:, at], flat.value[:, at]
-            ridge = _ridge(problems.weights, costs[:, at])
-            residual = _residual(problems.labels, ridge, dual, value, _tau(costs[:, at]))
+            ridge = ridge_of(problems.weights, costs[:, at])
+            residual = residual_of(problems.labels, ridge, dual, value, tau_of(costs[:, at]))
             rows = torch.nonzero(going & (residual <= TOLERANCE))[:, 0]
             going &= residual <= TOLERANCE
             if len(rows):
@@ -227,7 +278,7 @@ class _Solver:
         total = vectors.sum(1, dtype=torch.float64)
         level = (vectors @ self.lift32).double() + self.kernel.constant * total
         image = product + total.float()[:, None] * self.lift32 + level.float()[:, None]
-        running = state.step < self.problems.costs.shape[1]
+        running = state.running
         self._gradient_step(state, image, running & ~state.fresh)
         fresh = torch.nonzero(running & state.fresh)[:, 0]
         if len(fresh):
@@ -267,8 +318,8 @@ class _Solver:
 
     def _set_cost(self, state: _State, rows: Tensor) -> None:
         cost = self.problems.costs[state.index[rows], state.step[rows]]
-        state.ridge[rows] = _ridge(state.weights[rows], cost)
-        state.tau[rows] = _tau(cost)
+        state.ridge[rows] = ridge_of(state.weights[rows], cost)
+        state.tau[rows] = tau_of(cost)
         state.newton[rows] = 0
         state.built[rows] = False
         state.active[rows] = False
@@ -279,7 +330,7 @@ class _Solver:
         target_value = state.base_value[rows] + state.move_value[rows]
         dual, value = state.dual[rows], state.value[rows]
         shift, shift_value = target - dual, target_value - value
-        length = _line_search(
+        length = line_search(
             state.labels[rows], state.ridge[rows], dual, value, shift, shift_value
         )[:, None]
         full = length == 1
@@ -291,7 +342,7 @@ class _Solver:
     def _next_newton(self, state: _State, rows: Tensor) -> None:
         """Deliver what is solved and move it to its next cost; start the next Newton steps."""
         while len(rows):
-            residual = _residual(
+            residual = residual_of(
                 state.labels[rows],
                 state.ridge[rows],
                 state.dual[rows],
@@ -309,7 +360,8 @@ class _Solver:
             state.step[rows] += 1
             more = state.step[rows] < self.problems.costs.shape[1]
             state.direction[rows[~more]] = 0
-            rows = rows[more]
+            state.running[rows[~more]] = False
+            rows = self._park(state, rows[more])
             self._set_cost(state, rows)
 
     def _begin_newton(self, state: _State, rows: Tensor, residual: Tensor) -> None:
@@ -321,7 +373,7 @@ class _Solver:
         state.active[rows] = active
         state.ridge32[rows] = torch.where(active, state.ridge[rows], 0.0).float()
         train = labels != 0
-        spread = _spread(value, train)
+        spread = spread_of(value, train)
         share = changed / train.sum(1)
         eta = torch.full_like(spread, 1e-2)
         eta[share < 0.03] = 3e-3
@@ -374,62 +426,3 @@ class _Solver:
             state.core[row] = torch.linalg.inv(core).float()
         state.anchored[anew] = state.inverse[anew]
         state.built[anew] = True
-
-
-def _ridge(weights: Tensor, cost: Tensor) -> Tensor:
-    """D = 1 / (2 C w) on the training rows, 0 elsewhere; (m, N) fp64."""
-    return torch.where(weights > 0, 1 / (2 * cost[:, None] * weights.clamp(min=1e-300)), 0.0)
-
-
-def _tau(cost: Tensor) -> Tensor:
-    return 1 + 1 / (200 * cost)
-
-
-def _spread(value: Tensor, train: Tensor) -> Tensor:
-    mean = torch.where(train, value, 0.0).sum(1) / train.sum(1)
-    return torch.linalg.vector_norm(torch.where(train, value - mean[:, None], 0.0), dim=1)
-
-
-def _residual(labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, tau: Tensor) -> Tensor:
-    """||D b - y max(0, 1 - y f)|| / (tau ||f - mean f||), (m,) fp64; a solution has at most eps."""
-    slack = (1 - labels * value).clamp(min=0)
-    rest = torch.linalg.vector_norm(ridge * dual - labels * slack, dim=1)
-    # b may be nonzero off the training rows only by mistake; it would not be seen above.
-    scale = tau * _spread(value, labels != 0)
-    return torch.where(rest == 0, 0.0, rest / scale.clamp(min=1e-300))
-
-
-def _line_search(
-    labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, shift: Tensor, shift_value: Tensor
-) -> Tensor:
-    """Exact minimiser t > 0 of the objective along b + t shift, (m,) fp64; 1 when that is close.
-
-    The objective is piecewise quadratic in t with an increasing derivative: safeguarded Newton.
-    """
-    gain = torch.where(ridge > 0, 1 / ridge.clamp(min=1e-300), 0.0)  # 2 C_i
-    linear = (dual * shift_value).sum(1)
-    square = (shift * shift_value).sum(1)
-    along = labels * shift_value
-    margin = 1 - labels * value
-
-    def slope(length: Tensor) -> tuple[Tensor, Tensor]:
-        slack = margin - length[:, None] * along
-        pushed = torch.where(slack > 0, gain * along, 0.0)
-        first = linear + length * square - (pushed * slack).sum(1)
-        return first, square + (pushed * along).sum(1)
-
-    length = torch.ones_like(linear)
-    low, high = torch.zeros_like(length), torch.full_like(length, torch.inf)
-    at_zero = slope(low)[0].abs()
-    for _ in range(30):
-        first, second = slope(length)
-        close = first.abs() <= 1e-2 * at_zero
-        if close.all():
-            break
-        low = torch.where(first < 0, length, low)
-        high = torch.where(first > 0, length, high)
-        guess = length - first / second.clamp(min=1e-300)
-        inside = (guess > low) & (guess < high)
-        middle = torch.where(high.isinf(), 2 * low, (low + high) / 2)
-        length = torch.where(close, length, torch.where(inside, guess, middle))
-    return length
