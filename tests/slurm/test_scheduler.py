@@ -1,0 +1,113 @@
+"""What SLURM's commands print, read back; the texts are from SLURM 22.05."""
+
+from pathlib import Path
+
+import pytest
+
+from slurm.errors import UserError
+from slurm.scheduler import Scheduler, SchedulerDown, TaskId, gpus_in, is_down, minutes_in
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is the whole PATH, for commands that print what a test wants."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def command(folder: Path, name: str, out: str = "", error: str = "", code: int = 0) -> None:
+    path = folder / name
+    path.write_text(
+        f"#!/bin/sh\n/bin/cat <<'E'\n{out}\nE\n/bin/cat >&2 <<'E'\n{error}\nE\nexit {code}\n"
+    )
+    path.chmod(0o755)
+
+
+def test_live_tasks_are_those_of_the_run(commands: Path) -> None:
+    command(
+        commands,
+        "squeue",
+        "r1.0-a|3|RUNNING|7_3|None\nr1.0-a|4|PENDING|7_4|JobArrayTaskLimit\n"
+        "r1.1-b|N/A|PENDING|8|Dependency\nr2.0-a|1|RUNNING|9_1|None\nother|N/A|RUNNING|1|None",
+    )
+    live = Scheduler().live("r1.")
+    assert set(live) == {TaskId("r1.0-a", 3), TaskId("r1.0-a", 4), TaskId("r1.1-b", 0)}
+    assert live[TaskId("r1.0-a", 4)].reason == "JobArrayTaskLimit"
+    assert live[TaskId("r1.1-b", 0)].job == "8"
+
+
+def test_an_error_of_squeue_is_not_an_empty_queue(commands: Path) -> None:
+    command(commands, "squeue", error="slurm_load_jobs error: Unable to contact slurm", code=1)
+    with pytest.raises(SchedulerDown, match="Unable to contact"):
+        Scheduler().live("r1.")
+
+
+def test_the_accounting_of_another_job_with_our_number_is_ignored(commands: Path) -> None:
+    command(
+        commands,
+        "sacct",
+        "7_0|r1.0-a|COMPLETED|0:0\n7_1|r1.0-a|CANCELLED by 0|0:15\n8_0|old.0-c|FAILED|1:0\n"
+        "9|r1.1-b|TIMEOUT|0:0\n7_[2-5]|r1.0-a|PENDING|0:0",
+    )
+    ended = Scheduler().ended({"7": "r1.0-a", "8": "r1.0-x", "9": "r1.1-b"})
+    assert {task: state.state for task, state in ended.items()} == {
+        TaskId("r1.0-a", 0): "COMPLETED",
+        TaskId("r1.0-a", 1): "CANCELLED",
+        TaskId("r1.1-b", 0): "TIMEOUT",
+    }
+
+
+def test_a_cluster_without_accounting_knows_nothing(commands: Path) -> None:
+    assert Scheduler().ended({"7": "r1.0-a"}) == {}
+    command(commands, "sacct", error="Slurm accounting storage is disabled", code=1)
+    assert Scheduler().ended({"7": "r1.0-a"}) == {}
+
+
+def test_partitions(commands: Path) -> None:
+    command(
+        commands,
+        "sinfo",
+        "gpu|gpu:a100:8(S:0-1)|2-00:00:00\ngpu|gpu:2|2-00:00:00\ncpu|(null)|infinite",
+    )
+    partitions = Scheduler().partitions()
+    assert (partitions["gpu"].gpus, partitions["gpu"].minutes) == (8, 2880)
+    assert (partitions["cpu"].gpus, partitions["cpu"].minutes) == (0, None)
+
+
+def test_no_sbatch_is_the_users_to_mend(commands: Path) -> None:
+    with pytest.raises(UserError, match=r"no sbatch on the PATH.*--cluster local"):
+        Scheduler().check_installed()
+
+
+def test_a_refusal_is_one_line(commands: Path) -> None:
+    command(
+        commands,
+        "sbatch",
+        error="sbatch: error: invalid partition specified: x\nallocation failure: Invalid",
+        code=1,
+    )
+    refusal = Scheduler().refusal(["--partition=x"])
+    assert refusal == "invalid partition specified: x; allocation failure: Invalid"
+
+
+@pytest.mark.parametrize(
+    ("gres", "count"),
+    [("gpu:2", 2), ("gpu:a100:8(S:0-1)", 8), ("(null)", 0), ("nvme:1,gpu:a:2,gpu:b:4", 6)],
+)
+def test_gpus_of_a_node(gres: str, count: int) -> None:
+    assert gpus_in(gres) == count
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [("infinite", None), ("30:00", 30), ("12:00:00", 720), ("1-02:30:00", 1590)],
+)
+def test_time_limits(limit: str, minutes: int | None) -> None:
+    assert minutes_in(limit) == minutes
+
+
+def test_what_can_be_tried_again() -> None:
+    assert is_down("sbatch: error: Batch job submission failed: Socket timed out on send/recv")
+    assert not is_down("Batch job submission failed: Invalid account or account/partition")

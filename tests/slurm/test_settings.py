@@ -1,0 +1,97 @@
+"""Cluster settings: flags, TOML files, and what a stage asks for in the end."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from slurm.cli import Parser, add_common_flags
+from slurm.errors import UserError
+from slurm.settings import (
+    ClusterSettings,
+    for_stage,
+    read_settings,
+    request_for,
+    settings_from,
+)
+from slurm.sweep import Resources
+
+CPU, GPU = Resources(), Resources(gpus=1)
+DISTRIBUTED = Resources(gpus=1, distributed=True)
+
+
+def parse(*flags: str) -> argparse.Namespace:
+    parser = Parser(prog="x", description="")
+    add_common_flags(parser)
+    return parser.parse_args(flags)
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "cluster.toml"
+    path.write_text(text)
+    return path
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    path = toml(
+        tmp_path,
+        'partition = "gpu"\ntime = 60\nmem_gb = 8\n[sbatch]\nconstraint = "a100"\nnice = 1\n'
+        '[stages.svm]\npartition = "cpu"\ntime = 9\n',
+    )
+    flags = ("--time", "30", "--sbatch", "nice=7", "--sbatch", "exclude=n1")
+    settings = settings_from(parse("--cluster-config", str(path), *flags))
+    assert (settings.partition, settings.time, settings.mem_gb) == ("gpu", 30, 8)
+    assert settings.sbatch == {"constraint": "a100", "nice": "7", "exclude": "n1"}
+    svm = for_stage(settings, "svm")
+    assert (svm.partition, svm.time, svm.mem_gb) == ("cpu", 30, 8)
+    assert settings.array_parallelism == ClusterSettings().array_parallelism
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("partition = 3", "Expected `str"),
+        ("partion = 'x'", "unknown setting 'partion'; known: partition"),
+        ("time = ", "is not TOML"),
+        ("time = 0", "time = 0 is not a whole number from 1"),
+        ("[stages.svm]\nmem_gb = -1", "mem_gb = -1"),
+        ("[stages.svm]\nfoo = 1", r"\[stages.svm\]: unknown setting 'foo'"),
+        ("[sbatch]\njob_name = 'x'", "'job_name' is set by the launcher"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    path = toml(tmp_path, text)
+    with pytest.raises(UserError, match=message):
+        settings_from(parse("--cluster-config", str(path)))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read --cluster-config .*nowhere.toml: No such"):
+        read_settings(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "most", "expected"),
+    [
+        (CPU, None, 8, (1, 1, 0)),
+        (CPU, 8, 8, (1, 1, 0)),
+        (GPU, None, 8, (1, 1, 1)),
+        (GPU, None, 0, (1, 1, 0)),  # a cluster without GPUs runs it on the CPU
+        (GPU, 8, 8, (1, 1, 1)),  # one process uses one GPU
+        (DISTRIBUTED, 8, 8, (1, 8, 8)),
+        (DISTRIBUTED, None, 8, (1, 1, 1)),
+        (DISTRIBUTED, 0, 8, (1, 1, 0)),
+        (DISTRIBUTED, 9, 8, (1, 9, 9)),  # refused by whoever compares it with the cluster
+    ],
+)
+def test_gpus_and_processes(
+    wanted: Resources, given: int | None, most: int, expected: tuple[int, int, int]
+) -> None:
+    request = request_for(ClusterSettings(gpus_per_node=given), "probe", wanted, most)
+    assert (request.nodes, request.tasks_per_node, request.gpus_per_node) == expected
+
+
+def test_only_distributed_items_take_several_nodes() -> None:
+    settings = ClusterSettings(nodes=4)
+    assert request_for(settings, "svm", GPU, 1).nodes == 1
+    assert request_for(settings, "probe", DISTRIBUTED, 1).nodes == 4

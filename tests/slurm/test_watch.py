@@ -1,0 +1,399 @@
+"""The launcher's decisions, against a scheduler of our own that loses jobs in every way."""
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from slurm.errors import UserError
+from slurm.failures import Failure, failure_of, write_failure
+from slurm.runs import Place, Run, create_run
+from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
+from slurm.settings import ClusterSettings, Request, request_for
+from slurm.submission import Refused
+from slurm.submitter import Submitter
+from slurm.sweep import Item, MissingInput, missing_stages, run_item
+from slurm.watch import STARTS, Watch
+from tests.slurm.items import Broken, Number
+
+
+@dataclass
+class Clock:
+    """Time that passes when a test says so."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+
+@dataclass
+class FakeSlurm(Scheduler):
+    """A scheduler whose tasks run when a test says so."""
+
+    array_size: int = 1000
+    tasks: dict[TaskId, TaskState] = field(default_factory=dict)  # waiting and running
+    past: dict[TaskId, TaskState] = field(default_factory=dict)  # what the accounting says
+    work: dict[TaskId, tuple[Run, Place, str, int]] = field(default_factory=dict)
+    after: dict[TaskId, list[str]] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    down: bool = False
+    jobs: int = 0
+
+    def live(self, run: str) -> dict[TaskId, TaskState]:
+        if self.down:
+            raise SchedulerDown("nobody there")
+        return {task: state for task, state in self.tasks.items() if task.job_name.startswith(run)}
+
+    def ended(self, jobs: dict[str, str]) -> dict[TaskId, TaskState]:
+        names = set(jobs.values())
+        return {task: state for task, state in self.past.items() if task.job_name in names}
+
+    def max_array_size(self) -> int:
+        return self.array_size
+
+    def cancel(self, jobs: list[str]) -> None:
+        for task, state in list(self.tasks.items()):
+            if state.job in jobs or state.job.partition("_")[0] in jobs:
+                self.end(task, "CANCELLED")
+
+    def submit_array(
+        self,
+        run: Path,
+        label: str,
+        job_name: str,
+        request: Request,
+        places: Sequence[tuple[int, int]],
+        after: Sequence[str],
+        threads: int | None,
+    ) -> str:
+        if self.refusals:
+            raise Refused(self.refusals.pop(0))
+        self.jobs += 1
+        self.sizes.append(len(places))
+        for index, place in enumerate(places):
+            task = TaskId(job_name, index)
+            self.tasks[task] = TaskState("PENDING", "", f"{self.jobs}_{index}")
+            self.work[task] = (Run(run), Place(*place), label, index)
+            self.after[task] = list(after)
+        return str(self.jobs)
+
+    def ready(self) -> list[TaskId]:
+        """The tasks that may start: the jobs before them are over."""
+        busy = {state.job.partition("_")[0] for state in self.tasks.values()}
+        return [task for task in self.tasks if not busy.intersection(self.after[task])]
+
+    def run(self, task: TaskId) -> None:
+        """What `slurm.task` does."""
+        run, place, label, index = self.work[task]
+        item = run.load_item(place)
+        try:
+            run_item(item)
+            self.end(task, "COMPLETED")
+        except Exception as error:
+            failure = failure_of(item.key, error)
+            waiting = isinstance(error, MissingInput)
+            failure = msgspec.structs.replace(failure, waiting=waiting)
+            write_failure(run.failure_file(label, index), failure)
+            self.end(task, "FAILED")
+
+    def end(self, task: TaskId, state: str) -> None:
+        del self.tasks[task]
+        self.past[task] = TaskState(state)
+
+    def vanish(self, task: TaskId) -> None:
+        del self.tasks[task]
+
+
+@dataclass
+class Lab:
+    """A run, a scheduler that it is submitted to, and a clock."""
+
+    slurm: FakeSlurm
+    clock: Clock
+    runs: Path
+    watch: Watch = field(init=False)
+    submitter: Submitter = field(init=False)
+    said: list[str] = field(default_factory=list)
+
+    def start(self, goals: list[Item]) -> None:
+        stages = missing_stages(goals)
+        requests = [request_for(ClusterSettings(), s.name, s.resources, 0) for s in stages]
+        self.resume(create_run(self.runs, stages, requests, goals="", threads=None))
+
+    def resume(self, run: Run) -> None:
+        self.watch = Watch(run, self.slurm, run.manifest.requests, tell=self.said.append)
+        self.submitter = Submitter(self.watch)
+
+    def step(self, seconds: float = 1.0) -> None:
+        self.clock.now += seconds
+        if self.watch.look():
+            self.watch.judge_absent(resubmit=True)
+            self.submitter.submit()
+
+    def run_all(self) -> None:
+        """Let everything run, without mishaps."""
+        for _ in range(50):
+            self.step()
+            if not self.watch.open:
+                return
+            for task in self.slurm.ready():
+                self.slurm.run(task)
+        raise AssertionError(f"no end: {self.watch.open}")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    slurm, clock = FakeSlurm(), Clock()
+    monkeypatch.setattr("slurm.submitter.submit_array", slurm.submit_array)
+    for module in ("watch", "submitter"):
+        monkeypatch.setattr(f"slurm.{module}.time", clock)
+    monkeypatch.setattr("slurm.submitter.say", lambda line: None)
+    return Lab(slurm, clock, tmp_path / "runs")
+
+
+def chain(folder: Path, width: int = 3) -> list[Item]:
+    features = [Number(folder, f"features{i}", stage="extract") for i in range(width)]
+    fits = [Number(folder, f"fit{i}", (features[i],), stage="fit") for i in range(width)]
+    return [Number(folder, "table", tuple(fits), stage="table")]
+
+
+def test_every_stage_is_submitted_at_once_and_waits_for_the_one_before(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.start(chain(tmp_path / "a"))
+    lab.step()
+    assert lab.slurm.sizes == [3, 3, 1]
+    assert lab.submitter.complete()
+    waits = [lab.slurm.after[task] for task in lab.slurm.tasks]
+    assert waits == [[], [], [], ["1"], ["1"], ["1"], ["2"]]
+    lab.run_all()
+    assert lab.slurm.sizes == [3, 3, 1]
+    assert (tmp_path / "a" / "table.txt").exists()
+
+
+def test_arrays_are_split(lab: Lab, tmp_path: Path) -> None:
+    lab.slurm.array_size = 4
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(10)])
+    lab.run_all()
+    assert lab.slurm.sizes == [4, 4, 2]
+
+
+def test_only_what_was_lost_is_submitted_again(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(5)])
+    lab.step()
+    victim = list(lab.slurm.tasks)[3]
+    lab.slurm.end(victim, "NODE_FAIL")
+    lab.step()
+    assert lab.slurm.sizes == [5]  # a requeued copy would be listed again soon
+    lab.step(10)
+    assert lab.slurm.sizes == [5, 1]
+    lab.run_all()
+
+
+def test_an_item_that_is_always_lost_is_given_up(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    for _ in range(STARTS):
+        lab.step()
+        (task,) = lab.slurm.tasks
+        lab.slurm.vanish(task)
+        lab.step()
+        lab.step(40)
+    assert not lab.watch.open
+    assert "no longer known to SLURM" in lab.watch.failures["a/n"].reason
+    assert len(lab.slurm.sizes) == STARTS
+
+
+def test_a_result_without_a_job_is_done(lab: Lab, tmp_path: Path) -> None:
+    """A copy of a task that SLURM gave up may still have finished."""
+    item = Number(tmp_path / "a", "n")
+    lab.start([item])
+    lab.step()
+    (task,) = lab.slurm.tasks
+    lab.slurm.end(task, "NODE_FAIL")
+    item.run()
+    lab.step()
+    assert not lab.watch.open
+    assert not lab.watch.failures
+
+
+def test_a_failure_blocks_what_needs_it_and_nothing_else(lab: Lab, tmp_path: Path) -> None:
+    broken = Broken(tmp_path / "a", "broken", stage="extract")
+    middle = Number(tmp_path / "a", "middle", (broken,), stage="fit")
+    last = Number(tmp_path / "a", "last", (middle,), stage="table")
+    lab.start([last, *chain(tmp_path / "a")])
+    lab.run_all()
+    assert (tmp_path / "a" / "table.txt").exists()
+    reasons = {key: failure.reason for key, failure in lab.watch.failures.items()}
+    assert reasons["a/broken"].startswith("ValueError")
+    assert reasons["a/middle"] == "needs a/broken, which failed"
+    assert reasons["a/last"] == "needs a/middle, which failed"
+
+
+def test_tasks_that_came_too_early_wait_for_the_second_try_of_what_they_need(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.start(chain(tmp_path / "a", width=1))
+    lab.step()
+    features, fit, table = lab.slurm.tasks
+    lab.slurm.end(features, "NODE_FAIL")
+    lab.slurm.run(fit)
+    lab.slurm.run(table)
+    for _ in range(4):
+        lab.step(10)
+    assert lab.slurm.sizes == [1, 1, 1, 1, 1, 1]
+    lab.run_all()
+    assert not lab.watch.failures
+    assert (tmp_path / "a" / "table.txt").exists()
+
+
+def test_a_silent_scheduler_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+    lab.start(chain(tmp_path / "a"))
+    lab.step()
+    lab.slurm.down = True
+    for task in list(lab.slurm.tasks)[:3]:
+        lab.slurm.run(task)
+    for _ in range(5):
+        lab.step(1000)
+    assert lab.slurm.sizes == [3, 3, 1]
+    assert len(lab.watch.open) == 4  # the results were seen all the same
+    lab.slurm.down = False
+    lab.run_all()
+    assert lab.slurm.sizes == [3, 3, 1]
+
+
+def test_a_full_queue_is_tried_again_with_smaller_arrays(lab: Lab, tmp_path: Path) -> None:
+    lab.slurm.refusals = ["sbatch: error: QOSMaxSubmitJobPerUserLimit"] * 2
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(8)])
+    lab.step()
+    lab.step(1)
+    assert len(lab.slurm.refusals) == 1  # not before the pause is over
+    lab.step(10)
+    lab.step(10)
+    assert lab.slurm.sizes == [2, 2, 2, 2]
+    lab.run_all()
+
+
+def test_a_refusal_for_good_is_the_users_to_mend(lab: Lab, tmp_path: Path) -> None:
+    lab.slurm.refusals = ["sbatch: error: Invalid account"]
+    lab.start(chain(tmp_path / "a", width=1))
+    lab.step()
+    lab.step()
+    failures = lab.watch.failures
+    assert failures["a/features0"].mendable
+    assert "Invalid account" in failures["a/features0"].reason
+    assert failures["a/table"].blocked
+
+
+def test_jobs_of_a_cut_submission_are_cancelled(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    orphan = TaskId(f"{lab.watch.run.name}.0-0-dead", 0)
+    lab.slurm.tasks[orphan] = TaskState("PENDING", "", "99_0")
+    lab.slurm.after[orphan] = []
+    lab.step()
+    assert lab.slurm.past[orphan].state == "CANCELLED"
+    lab.run_all()
+
+
+def test_stuck_tasks_are_cancelled_and_submitted_again(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    lab.step()
+    (task,) = lab.slurm.tasks
+    lab.slurm.tasks[task] = TaskState("PENDING", "launch failed requeued held", "1_0")
+    lab.step()
+    assert lab.slurm.past[task].state == "CANCELLED"
+    assert lab.slurm.sizes == [1, 1]
+    lab.run_all()
+    assert not lab.watch.failures
+
+
+def test_another_process_takes_up_where_the_first_was(lab: Lab, tmp_path: Path) -> None:
+    lab.start(chain(tmp_path / "a"))
+    lab.step()
+    for task in list(lab.slurm.tasks)[:2]:
+        lab.slurm.run(task)
+    lab.resume(Run(lab.watch.run.folder))
+    lab.run_all()
+    assert lab.slurm.sizes == [3, 3, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_lost_whatever_happens(lab: Lab, tmp_path: Path, seed: int) -> None:
+    """Tasks die, vanish, run twice or out of order; the launcher is replaced; SLURM is away."""
+    chance = random.Random(seed)
+    goals = [*chain(tmp_path / "a", width=4), *chain(tmp_path / "b", width=2)]
+    lab.start(goals)
+    slurm = lab.slurm
+    mishaps = 12
+    for _ in range(600):
+        lab.step(chance.choice([1, 5, 40]))
+        if not lab.watch.open:
+            break
+        for task in chance.sample(sorted(slurm.tasks), k=min(2, len(slurm.tasks))):
+            kind = chance.random()
+            if kind < 0.4 and mishaps:
+                mishaps -= 1
+                if kind < 0.1:
+                    slurm.end(task, chance.choice(["FAILED", "NODE_FAIL", "PREEMPTED"]))
+                elif kind < 0.2:
+                    slurm.vanish(task)
+                elif kind < 0.25:
+                    slurm.refusals.append("Unable to contact slurm controller")
+                elif kind < 0.3:
+                    lab.resume(Run(lab.watch.run.folder))
+                elif kind < 0.35:
+                    slurm.down = not slurm.down
+                else:
+                    slurm.run(task)  # though what it needs may not be there
+            elif task in slurm.ready():
+                slurm.run(task)
+        slurm.down = slurm.down and chance.random() < 0.7
+    assert not lab.watch.open
+    for key in lab.watch.failures:  # given up only after that many submissions
+        assert "submissions" in lab.watch.failures[key].reason or lab.watch.failures[key].blocked
+    if not lab.watch.failures:
+        assert all(goal.done() for goal in goals)
+
+
+def test_one_launcher_at_a_time(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert run.other_launcher("me") is None
+    run.renew_launcher("other")
+    found = run.other_launcher("me")
+    assert found is not None
+    assert found.pid == os.getpid()
+    assert run.other_launcher("other") is None
+    run.release_launcher("me")
+    assert run.other_launcher("me") is not None
+    run.release_launcher("other")
+    assert run.other_launcher("me") is None
+
+
+def test_items_of_another_user_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path)
+    run.write_items(0, [Number(tmp_path, "a"), Number(tmp_path, "b")])
+    assert run.load_item(Place(0, 1)) == Number(tmp_path, "b")
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(UserError, match="belongs to another user"):
+        run.load_item(Place(0, 1))
+
+
+def test_a_failure_names_its_log(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "x"), Broken(tmp_path / "a", "y")])
+    lab.step()
+    for task in list(lab.slurm.tasks):
+        lab.slurm.run(task)
+    (array,) = lab.watch.arrays.values()
+    failure = lab.watch.run.failure(array, 1)
+    assert isinstance(failure, Failure)
+    assert failure.log.endswith(f"arrays/{array.label}/1_1_0_log.out")
