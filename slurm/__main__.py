@@ -12,7 +12,7 @@ the cluster.
 import os
 from pathlib import Path
 
-from slurm.cli import Parser, add_zoo_flag, choose
+from slurm.cli import Parser, add_zoo_flag, choose, run_command
 from slurm.errors import SweepError, UserError
 from slurm.runs import Run, find_runs
 

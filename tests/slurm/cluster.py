@@ -6,6 +6,7 @@ Needs the Debian packages of tests/slurm/install.sh and root. Every daemon is st
 its files in the folder and ports of our own, and stopped by its own pid.
 """
 
+import ctypes
 import os
 import secrets
 import shutil
@@ -23,6 +24,7 @@ PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld",
 NODES = 3
 SLOTS = 2  # CPUs and fake GPUs of a node
 READY_SECONDS = 90
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 SLURM_CONF = """
 ClusterName=tc
@@ -286,6 +288,7 @@ class Cluster:
                 stderr=output,
                 env=self.environment,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
 
     def _succeeds(self, *command: str) -> bool:
@@ -314,6 +317,11 @@ class Cluster:
             inside = any(variable.startswith(b"SLURM_JOB_ID=") for variable in variables)
             if mark in variables and inside:
                 _kill(int(path.parent.name))
+
+
+def _die_with_parent() -> None:
+    """In a new process: be killed when the one that started us ends, however it does."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _kill(pid: int) -> None:

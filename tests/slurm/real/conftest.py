@@ -14,6 +14,7 @@ import pytest
 
 from slurm.executor import Launch, run_sweep
 from tests.slurm.cluster import Cluster, missing_programs
+from tests.slurm.items import note_start
 from tests.slurm.real.program import suite
 
 ROOT = Path(__file__).parents[3]
@@ -95,7 +96,12 @@ class Lab:
     def check(self, name: str) -> None:
         """All results are there, and their bytes are those of an inline run."""
         folder = self.root / "inline"
-        run_sweep(suite(name, folder), Launch("inline"))
+        goals = suite(name, folder, pace=0.0)
+        for goal in goals:
+            # Those that kill themselves in their first starts must not do so in this process.
+            for _ in range(9):
+                note_start(folder / f"{goal.key.rpartition('/')[2]}.txt")
+        run_sweep(goals, Launch("inline"))
         assert texts(self.results) == texts(folder)
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:

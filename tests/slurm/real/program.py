@@ -51,21 +51,22 @@ def steps(folder: Path, number: int, count: int, pause: float, minutes: int = 5)
     ]
 
 
-def suite(name: str, folder: Path) -> list[Item]:
-    """The goals named `name`."""
+def suite(name: str, folder: Path, pace: float = 1.0) -> list[Item]:
+    """The goals named `name`; `pace` scales how long they sleep, not what they leave."""
     gpu = Resources(gpus=1, minutes=5, distributed=True)
     broken = Broken(folder, "broken", stage="extract")
     suites: dict[str, list[Item]] = {
         "chain": chain(folder),
-        "slow-chain": chain(folder, 3.0),
+        "slow-chain": chain(folder, 3.0 * pace),
+        "noop": [Number(folder, f"n{i}") for i in range(200)],
         "many": [Number(folder, f"n{i}") for i in range(45)],
         "killed": [Killed(folder, "killed"), Number(folder, "other")],
         "doomed": [Killed(folder, "doomed", times=99)],
         "broken": [Number(folder, "blocked", (broken,)), *chain(folder)],
         "misused": [Misused(folder, f"misused{i}") for i in range(2)],
-        "steps": steps(folder, 2, count=150, pause=0.1),
-        "full": steps(folder, 6, count=200, pause=0.1),
-        "limited": steps(folder, 1, count=100, pause=1.0, minutes=1),
+        "steps": steps(folder, 2, count=150, pause=0.1 * pace),
+        "full": steps(folder, 6, count=200, pause=0.1 * pace),
+        "limited": steps(folder, 1, count=100, pause=1.0 * pace, minutes=1),
         "endless": [Number(folder, "endless", seconds=600, resources=Resources(minutes=1))],
         "shows": [Shows(folder, "shows", resources=gpu)],
         "together": [Together(folder, "together", resources=gpu)],
