@@ -30,7 +30,7 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
         return
     check_writable(args.zoo)
     run_sweep(goals, launch_from(args))
-    if not speaks:
+    if not speaks or args.detach:
         return
     records = [goal.result for goal in goals]
     if args.json:
