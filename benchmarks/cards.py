@@ -46,9 +46,24 @@ def read_card(zoo: Path, name: str) -> Card:
     path = card_path(zoo, name)
     if not path.exists():
         raise UserError(f"no checkpoint {name!r} is registered in {zoo}")
-    return results.read(path, Card)
+    card = results.read(path, Card)
+    if card.schema != SCHEMA:
+        raise UserError(
+            f"{path} has schema {card.schema}, this version reads {SCHEMA}: register it again"
+        )
+    if card.name != name:
+        raise UserError(
+            f"{path} is the card of {card.name!r}: register its weights under the name {name!r} "
+            "instead of renaming the folder"
+        )
+    return card
 
 
 def list_cards(zoo: Path) -> list[Card]:
     """All cards of a zoo, by name."""
-    return [results.read(path, Card) for path in sorted(zoo.glob("checkpoints/*/card.json"))]
+    return [read_card(zoo, name) for name in registered_names(zoo)]
+
+
+def registered_names(zoo: Path) -> list[str]:
+    """Names of the registered checkpoints, sorted."""
+    return sorted(path.parent.name for path in zoo.glob("checkpoints/*/card.json"))

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.architectures import check_architecture
-from benchmarks.cards import IMAGENET_MEAN, IMAGENET_STD, Card, card_path, read_card, weights_path
+from benchmarks.cards import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Card,
+    card_path,
+    read_card,
+    registered_names,
+    weights_path,
+)
 from slurm.cli import run_command
 from slurm.errors import UserError
 
@@ -140,11 +148,6 @@ def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]
     return backbone.eval().requires_grad_(False), card
 
 
-def registered_names(zoo: Path) -> list[str]:
-    """Names of the registered checkpoints, sorted."""
-    return sorted(path.parent.name for path in zoo.glob("checkpoints/*/card.json"))
-
-
 def _random_card(ckpt: str, seed: int) -> Card:
     label = ckpt.removeprefix(RANDOM)
     sobel = label.startswith("sobel_")
@@ -167,7 +170,7 @@ def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
 
     found = read_checkpoint(path)
     weights = fingerprint(found.tensors)
-    name = safe_name(path)
+    name = safe_name(path.absolute())
     if name in registered_names(zoo) and read_card(zoo, name).weights != weights:
         name = f"{name[:100]}-{weights[:8]}"
     card = Card(
@@ -185,7 +188,11 @@ def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
 
 
 def safe_name(path: Path) -> str:
-    """The file's stem (without .pth.tar and the like), fit to be a checkpoint name."""
+    """The file's stem (without .pth.tar and the like), fit to be a checkpoint name.
+
+    The weights of a zoo are called after their folder.
+    """
+    path = path.parent if path.name == "weights.safetensors" else path
     stem = re.sub(r"(\.(pth|pt|tar|torch|ckpt|bin|safetensors))+$", "", path.name)
     name = re.sub(r"[^A-Za-z0-9._+-]+", "_", stem).strip("._+-")[:128] or "checkpoint"
     return f"file-{name}"[:128] if name.startswith("random-") else name

@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import registry, results
-from benchmarks.cards import Card, card_path, list_cards, read_card, weights_path
-from slurm.cli import Parser, add_zoo_flag
+from benchmarks.cards import (
+    Card,
+    card_path,
+    list_cards,
+    read_card,
+    registered_names,
+    weights_path,
+)
+from slurm.cli import Parser, add_zoo_flag, choose
 from slurm.errors import UserError
 from slurm.files import check_writable, write_bytes
 
@@ -116,11 +123,7 @@ def _list(args: argparse.Namespace) -> None:
 
 def _show(args: argparse.Namespace) -> None:
     """Show the card of a registered checkpoint."""
-    names = registry.registered_names(args.zoo)
-    if args.name not in names:
-        from slurm.cli import choose
-
-        choose(args.name, names, f"checkpoint in {args.zoo}")
+    choose(args.name, registered_names(args.zoo), f"checkpoint in {args.zoo}")
     card = read_card(args.zoo, args.name)
     path = weights_path(args.zoo, args.name)
     size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"
