@@ -119,7 +119,7 @@ class Watch:
             if verdict.kind == "failed":
                 self.fail(place, verdict.reason, failure is not None and failure.mendable)
             elif verdict.kind == "again" and resubmit:
-                early = not verdict.counts and not self._has_inputs(place)
+                early = not verdict.counts and self._reopen_inputs(place)
                 self._lose(place, verdict.reason, early=early)
 
     def fail(self, place: Place, reason: str, mendable: bool = False) -> None:
@@ -168,8 +168,19 @@ class Watch:
             if (full or gone or self.is_running(place)) and self.items[place].done():
                 self._close(place)
 
-    def _has_inputs(self, place: Place) -> bool:
-        return all(self.places.get(need.key) not in self.open for need in self.items[place].needs)
+    def _reopen_inputs(self, place: Place) -> bool:
+        """Whether inputs of an item are open; those whose results were damaged since are now."""
+        missing = False
+        for need in self.items[place].needs:
+            before = self.places.get(need.key)
+            if before is None or need.key in self.failures:
+                continue
+            if before not in self.open and not need.done():
+                self.tell(f"{need.key} is no longer whole; computing it again")
+                self.open.add(before)
+                self.attempts.pop(before, None)
+            missing = missing or before in self.open
+        return missing
 
     def _lose(self, place: Place, reason: str, *, early: bool) -> None:
         """Forget the latest attempt, so that the item is submitted again if it still may be.

@@ -255,6 +255,21 @@ def test_tasks_that_came_too_early_wait_for_the_second_try_of_what_they_need(
     assert (tmp_path / "a" / "table.txt").exists()
 
 
+def test_a_result_that_is_damaged_while_the_run_goes_on_is_computed_again(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.start(chain(tmp_path / "a", width=1))
+    lab.step()
+    for _ in range(2):
+        lab.slurm.run(next(iter(lab.slurm.tasks)))
+        lab.step()
+    (tmp_path / "a" / "features0.txt").write_text("")
+    (tmp_path / "a" / "fit0.txt").write_text("")
+    lab.run_all()
+    assert not lab.watch.failures
+    assert (tmp_path / "a" / "table.txt").exists()
+
+
 def test_a_silent_scheduler_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     lab.start(chain(tmp_path / "a"))
     lab.step()

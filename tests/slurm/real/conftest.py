@@ -42,6 +42,8 @@ def cluster(started: Cluster) -> Iterator[Cluster]:
     """The cluster, idle and without jobs, whatever the test before did to it."""
     yield started
     started.call("scancel", "-u", "root", check=False)
+    while started.call("squeue", "-h", check=False).strip():
+        time.sleep(0.2)
     started.wait_for_idle()
 
 
@@ -55,6 +57,10 @@ class Lab:
     @property
     def results(self) -> Path:
         return self.root / "results"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
 
     @property
     def zoo(self) -> Path:

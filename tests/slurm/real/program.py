@@ -66,7 +66,7 @@ def suite(name: str, folder: Path, pace: float = 1.0) -> list[Item]:
         "misused": [Misused(folder, f"misused{i}") for i in range(2)],
         "steps": steps(folder, 2, count=150, pause=0.1 * pace),
         "full": steps(folder, 6, count=200, pause=0.1 * pace),
-        "limited": steps(folder, 1, count=100, pause=1.0 * pace, minutes=1),
+        "limited": steps(folder, 1, count=45, pause=1.0 * pace, minutes=1),
         "endless": [Number(folder, "endless", seconds=600, resources=Resources(minutes=1))],
         "shows": [Shows(folder, "shows", resources=gpu)],
         "together": [Together(folder, "together", resources=gpu)],

@@ -126,7 +126,7 @@ def test_the_same_command_takes_up_a_killed_launcher(lab: Lab) -> None:
 
 def test_a_launcher_killed_while_it_submits(lab: Lab) -> None:
     launcher = lab.start("slow-chain")
-    lab.wait(lambda: bool(lab.jobs("all")), "a job")
+    lab.wait(lambda: bool(list(lab.zoo.glob("runs/*/arrays/*"))), "the first array")
     launcher.kill()
     launcher.communicate()
     lab.manage("resume", lab.run_name())
@@ -145,7 +145,7 @@ def test_a_second_launcher_only_watches(lab: Lab) -> None:
 
 def test_the_second_launcher_goes_on_when_the_first_dies(lab: Lab) -> None:
     first = lab.start("killed")
-    lab.wait(lambda: bool(lab.jobs("all")), "a job")
+    lab.wait(lambda: bool(list(lab.zoo.glob("runs/*/arrays/*.json"))), "the first array")
     second = lab.start_manage("resume", lab.run_name())
     first.kill()
     first.communicate()
@@ -169,8 +169,7 @@ def test_a_result_truncated_while_the_run_goes_on(lab: Lab) -> None:
     lab.wait(lambda: (lab.results / "fit00.txt").exists(), "a fit")
     (lab.results / "features0.txt").write_text("")
     (lab.results / "fit00.txt").write_text("")
-    launcher.communicate(timeout=240)
-    lab.run("slow-chain")
+    lab.end(launcher)
     lab.check("slow-chain")
 
 
