@@ -1,8 +1,8 @@
 """One problem on the few rows that can be active: a working set, small enough for a cache.
 
 At large costs (and in small draws) few rows violate their margins. The problem restricted to them
-is solved by Newton's method on a gathered block of the Gram matrix, with conjugate gradients that
-a Cholesky factor of a recent active set preconditions; the caller then looks at all rows.
+is solved by Newton's method on a gathered block of the Gram matrix; the caller then looks at all
+rows. Conjugate gradients find the direction in fp32, everything that is measured is fp64.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,41 +17,29 @@ from benchmarks.svm_kernel import Kernel
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
 NEWTON_STEPS = 80
-CG_STEPS = 200
+CG_STEPS = 150  # then the active block is factored instead
 NEAR = 0.05  # rows that satisfy their margin by less are kept at hand
 INNER = 0.3 * TOLERANCE  # so that the caller's residual over all rows stays below TOLERANCE
 
 
 @dataclass
 class Block:
-    """The part of K that belongs to some rows, kept in its fp32 and fp64 terms."""
+    """The part of K that belongs to some rows, and of the factor F of its leading part."""
 
-    gram: Tensor  # (n, n) fp32
-    lift: Tensor  # (n,) fp64
-    constant: float
+    exact: Tensor  # (n, n) fp64
+    single: Tensor  # (n, n) fp32: the same, for directions
+    factor: Tensor  # (n, r) fp32
 
     @classmethod
-    def gather(cls, kernel: Kernel, rows: Tensor) -> "Block":
+    def gather(cls, kernel: Kernel, factor: Tensor, rows: Tensor) -> "Block":
         """The block of `rows` (n,) int64."""
-        gram = kernel.gram.index_select(0, rows).index_select(1, rows)
-        return cls(gram, kernel.lift[rows], kernel.constant)
+        exact = kernel.block(rows)
+        return cls(exact, exact.float(), factor[rows])
 
     def part(self, rows: Tensor) -> "Block":
         """The block of some of these rows."""
-        gram = self.gram.index_select(0, rows).index_select(1, rows)
-        return Block(gram, self.lift[rows], self.constant)
-
-    def multiply(self, vector: Tensor) -> Tensor:
-        """K v of the block, (n,) fp64."""
-        total = vector.sum()
-        level = self.lift @ vector + self.constant * total
-        return (self.gram @ vector.float()).double() + self.lift * total + level
-
-    def multiply_exactly(self, vector: Tensor) -> Tensor:
-        """K v without rounding v or the sums to fp32, (n,) fp64."""
-        total = vector.sum()
-        level = self.lift @ vector + self.constant * total
-        return self.gram.double() @ vector + self.lift * total + level
+        exact = self.exact.index_select(0, rows).index_select(1, rows)
+        return Block(exact, exact.float(), self.factor[rows])
 
 
 @dataclass
@@ -89,9 +77,8 @@ class _Compact:
         self.size = len(labels)
         self.rows = torch.arange(self.size, device=labels.device)
         self.dual = dual
-        self.value = block.multiply_exactly(dual)
-        self.factor: Tensor | None = None
-        self.factored = torch.zeros_like(labels, dtype=torch.bool)
+        self.value = block.exact @ dual
+        self.built: Tensor | None = None  # the active set that the preconditioner fits
 
     def run(self) -> Solution:
         step = 0
@@ -102,97 +89,94 @@ class _Compact:
             residual = torch.linalg.vector_norm(rest).item() / self.scale
             if residual <= INNER or step == NEWTON_STEPS:
                 break
-            active = self.labels * self.value < 1
+            active = slack > 0
             changed = int((active != (self.dual != 0)).sum())
-            share = changed / max(1, int(active.sum()))
-            self._prepare(active, share)
-            stop = INNER if self.factor is not None else max(INNER, min(1e-2, 0.1 * residual))
-            self._newton_step(active, stop * self.scale)
+            share = changed / max(1, len(active))
+            eta = 1e-2 if share > 0.03 else 1e-3 if changed > 8 else INNER
+            self._newton_step(active, max(INNER, min(eta, 0.1 * residual)) * self.scale)
             self._shrink()
         full = torch.zeros(self.size, dtype=torch.float64, device=self.labels.device)
         full[self.rows] = self.dual
         return Solution(full, step)
 
-    def _prepare(self, active: Tensor, share: float) -> None:
-        """Factor the active block once it moves little, or at once when it is small."""
-        count = len(self.labels)
-        if self.factor is not None:
-            stale = int((active != self.factored).sum())
-            if stale <= max(8, count // 50):
-                return
-        self.factor = None
-        if share > 0.1 and count > 400:
-            return
-        block = self.block
-        inner = active[:, None] & active[None]
-        lift = block.lift.float()
-        matrix = torch.where(inner, block.gram + (lift[:, None] + lift + block.constant), 0.0)
-        own = block.gram.diagonal() + 2 * lift + block.constant
-        matrix.diagonal().copy_(own + self.ridge.float())
-        factor, failed = torch.linalg.cholesky_ex(matrix)
-        if not failed.item():
-            self.factor, self.factored = factor, active
-
     def _shrink(self) -> None:
         """Leave out rows far from their margins when that makes the block a good deal smaller."""
         near = self.labels * self.value < 1 + NEAR
-        if int(near.sum()) > 0.75 * len(near) or len(near) < 300:
+        if len(near) < 300 or int(near.sum()) > 0.75 * len(near):
             return
         keep = torch.nonzero(near)[:, 0]
         lost = bool((self.dual[~near] != 0).any())
         self.block, self.rows = self.block.part(keep), self.rows[keep]
         self.labels, self.ridge = self.labels[keep], self.ridge[keep]
         self.dual, self.value = self.dual[keep], self.value[keep]
-        self.factor = None
+        self.built = None
         if lost:
-            self.value = self.block.multiply_exactly(self.dual)
+            self.value = self.block.exact @ self.dual
 
-    def _condition(self, remainder: Tensor, active: Tensor) -> Tensor:
-        if self.factor is None:
-            own = self.block.gram.diagonal().double() + 2 * self.block.lift + self.block.constant
-            return remainder / (own + self.ridge)
-        solved = torch.cholesky_solve(remainder.float()[:, None], self.factor)[:, 0].double()
-        return torch.where(active, solved, 0.0)
+    def _build(self, active: Tensor) -> None:
+        """The low-rank preconditioner of `svm_newton`, kept while few rows change."""
+        factor = self.block.factor
+        own = self.block.single.diagonal() - factor.square().sum(1)
+        every = 1 / (self.ridge.float() + own.clamp(min=0))
+        self.inverse = torch.where(active, every, 0.0)
+        if self.built is not None and int((self.built != active).sum()) <= len(active) // 50:
+            return
+        self.built, self.anchored = active, factor * self.inverse[:, None]
+        core = (self.anchored.T @ factor).double()
+        core.diagonal().add_(1)
+        self.core = torch.linalg.inv(core).float()
 
     def _newton_step(self, active: Tensor, limit: float) -> None:
         base = torch.where(active, self.dual, 0.0)
-        value = self.block.multiply_exactly(base)
-        target, target_value = base, value
+        value = self.block.exact @ base
         ridge = torch.where(active, self.ridge, 0.0)
         remainder = torch.where(active, self.labels - value - ridge * base, 0.0)
-        direction = torch.zeros_like(base)
-        old = 1.0
-        for step in range(CG_STEPS):
-            if torch.linalg.vector_norm(remainder).item() <= limit:
-                break
-            conditioned = self._condition(remainder, active)
-            rz = (remainder @ conditioned).item()
-            direction = conditioned if step == 0 else conditioned + (rz / old) * direction
-            old = rz
-            image = self.block.multiply(direction)
-            curved = torch.where(active, image, 0.0) + ridge * direction
-            curvature = (direction @ curved).item()
-            if not curvature > 0:
-                break
-            length = rz / curvature
-            target = target + length * direction
-            target_value = target_value + length * image
-            remainder = remainder - length * curved
-        shift, shift_value = target - self.dual, target_value - self.value
-        length_tensor = line_search(
+        self._build(active)
+        move = self._gradients(active, ridge.float(), remainder.float(), limit)
+        if move is None:
+            move = self._factored(active, remainder)
+        target = base + move
+        target_value = self.block.exact @ target
+        length = line_search(
             self.labels[None],
             self.ridge[None],
             self.dual[None],
             self.value[None],
-            shift[None],
-            shift_value[None],
-        )
-        length = length_tensor.item()
-        if length == 1:
-            self.dual, self.value = target, target_value
-        else:
-            self.dual = self.dual + length * shift
-            self.value = self.value + length * shift_value
+            (target - self.dual)[None],
+            (target_value - self.value)[None],
+        ).item()
+        if length != 1:
+            target = self.dual + length * (target - self.dual)
+            target_value = self.value + length * (target_value - self.value)
+        self.dual, self.value = target, target_value
+
+    def _gradients(
+        self, active: Tensor, ridge: Tensor, remainder: Tensor, limit: float
+    ) -> Tensor | None:
+        """Preconditioned conjugate gradients; None when they take too long."""
+        keep = active.float()
+        move = torch.zeros_like(remainder)
+        direction, old = move, torch.ones((), device=move.device)
+        for step in range(CG_STEPS):
+            if torch.linalg.vector_norm(remainder).item() <= limit:
+                return move.double()
+            low = self.anchored @ (self.core @ (self.anchored.T @ remainder))
+            conditioned = self.inverse * remainder - keep * low
+            rz = remainder @ conditioned
+            direction = conditioned if step == 0 else conditioned + (rz / old) * direction
+            old = rz
+            curved = torch.addcmul(keep * (self.block.single @ direction), ridge, direction)
+            length = rz / (direction @ curved)
+            move = move + length * direction
+            remainder = remainder - length * curved
+        return None
+
+    def _factored(self, active: Tensor, remainder: Tensor) -> Tensor:
+        rows = torch.nonzero(active)[:, 0]
+        matrix = self.block.exact.index_select(0, rows).index_select(1, rows)
+        matrix.diagonal().add_(self.ridge[rows])
+        solved = torch.linalg.solve(matrix, remainder[rows])
+        return torch.zeros_like(remainder).index_copy(0, rows, solved)
 
 
 Deliver = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], None]
@@ -211,7 +195,9 @@ class Parked:
     value: Tensor  # (m, N) fp64
 
 
-def finish(kernel: Kernel, parked: Parked, costs: Tensor, deliver: Deliver) -> int:
+def finish(
+    kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, deliver: Deliver
+) -> int:
     """Solve parked problems at all costs that are left, cost after cost; returns the products.
 
     `costs` is (M, L). `deliver(problem, cost, dual, value, residual, newton)` receives every
@@ -226,7 +212,7 @@ def finish(kernel: Kernel, parked: Parked, costs: Tensor, deliver: Deliver) -> i
             prices = costs[parked.index[todo], step]
             with _workers(kernel.device) as run:
                 jobs = [(row, price, kept) for row, price in zip(todo.tolist(), prices.tolist())]
-                found = run(lambda job: _restricted(kernel, parked, *job), jobs)
+                found = run(lambda job: _restricted(kernel, factor, parked, *job), jobs)
                 for row, (dual, steps) in zip(todo.tolist(), found):
                     parked.dual[row] = dual
                     newton[row] += steps
@@ -250,7 +236,12 @@ def finish(kernel: Kernel, parked: Parked, costs: Tensor, deliver: Deliver) -> i
 
 
 def _restricted(
-    kernel: Kernel, parked: Parked, row: int, price: float, kept: dict[int, Tensor]
+    kernel: Kernel,
+    factor: Tensor,
+    parked: Parked,
+    row: int,
+    price: float,
+    kept: dict[int, Tensor],
 ) -> tuple[Tensor, int]:
     """Solve one parked problem on the rows near or beyond their margins, and those of before."""
     labels, value = parked.labels[row], parked.value[row]
@@ -258,7 +249,7 @@ def _restricted(
     if row in kept:
         near[kept[row]] = True
     rows = kept[row] = torch.nonzero(near)[:, 0]
-    block = Block.gather(kernel, rows)
+    block = Block.gather(kernel, factor, rows)
     start = parked.dual[row, rows]
     spread = spread_of(value[None], (labels != 0)[None]).item()
     solution = solve_block(block, labels[rows], parked.weights[row, rows], price, start, spread)

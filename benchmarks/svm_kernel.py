@@ -66,10 +66,10 @@ class Kernel:
         return self.add_lift(product, vectors)
 
     def block(self, rows: Tensor) -> Tensor:
-        """K of (..., B) row indices with themselves, (..., B, B) fp64."""
+        """K of (n,) row indices with themselves, (n, n) fp64."""
         lift = self.lift[rows]
-        block = self.gram[rows[..., :, None], rows[..., None, :]].double()
-        return block + lift[..., :, None] + lift[..., None, :] + self.constant
+        block = self.gram.index_select(0, rows).index_select(1, rows).double()
+        return block.add_(lift[:, None]).add_(lift + self.constant)
 
 
 def primal(kernel: Kernel, dual: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ LANCZOS_STEPS = 16
 LANCZOS_COST = 0.3  # above this a problem has too many satisfied margins for the ridge start
 COMPACT_SHARE = 0.32  # of all rows: with fewer active ones a problem is solved on a block of them
 COMPACT_ROWS = 700  # or with fewer than this
+COMPACT_COST = 2.0  # above this too: ill-conditioned, it needs sums in fp64
 NEWTON_STEPS = 80  # per cost; then the problem is handed to the caller as unsolved
 CG_STEPS = 250  # per Newton step
 
@@ -197,10 +198,11 @@ class _Solver:
         return state
 
     def _park(self, state: _State, rows: Tensor) -> Tensor:
-        """Take out the problems that have few active rows; returns the others."""
+        """Take out the problems that a block suits better; returns the others."""
         labels = state.labels[rows]
         count = ((labels * state.value[rows] < 1) & (labels != 0)).sum(1)
-        few = count <= self.compact_rows
+        cost = self.problems.costs[state.index[rows], state.step[rows]]
+        few = (count <= self.compact_rows) | (cost > COMPACT_COST)
         out = rows[few]
         if len(out):
             self.parked.append(
@@ -235,7 +237,9 @@ class _Solver:
             self.newton[index, step] = newton
             self._deliver(index, step, dual, value, residual)
 
-        self.products += finish(self.kernel, Parked(**joined), self.problems.costs, deliver)
+        self.products += finish(
+            self.kernel, self.factor, Parked(**joined), self.problems.costs, deliver
+        )
 
     def _small_costs(self, step: Tensor) -> tuple[Tensor, Tensor]:
         """Deliver what the ridge solves exactly; the rest of each chain starts from the next."""
