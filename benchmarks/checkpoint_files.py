@@ -34,6 +34,8 @@ _BESIDE_WEIGHTS = re.compile(
     r"builtins\.(object|type|dict|list|tuple|frozenset|int|float|str|bool|bytes|slice|range)|"
     r"copyreg\._reconstructor"
 )
+# Those among them that are filled item by item, which torch.load does to a plain dict alone.
+_DICTIONARIES = re.compile(r"collections\.defaultdict|.+\.(AttributeDict|AttrDict)")
 
 
 class Placeholder:
@@ -46,6 +48,14 @@ class Placeholder:
     def __init__(self, *_: object, **__: object) -> None: ...
 
     def __setstate__(self, _: object) -> None: ...
+
+
+class DictionaryPlaceholder:
+    """Stands for a subclass of dict: a plain one is made in its stead."""
+
+    def __new__(cls, *_: object) -> dict[object, object]:  # type: ignore[misc]
+        """Ignore the arguments."""
+        return {}
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -82,7 +92,9 @@ def _load(path: Path) -> Any:
         content, names = _modernised(path.read_bytes())
         source = io.BytesIO(content)
     inert: list[Any] = [
-        (Placeholder, name) for name in sorted(names) if _BESIDE_WEIGHTS.fullmatch(name)
+        (DictionaryPlaceholder if _DICTIONARIES.fullmatch(name) else Placeholder, name)
+        for name in sorted(names)
+        if _BESIDE_WEIGHTS.fullmatch(name)
     ]
     with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
         warnings.simplefilter("ignore")  # of old storage classes and pickle protocols

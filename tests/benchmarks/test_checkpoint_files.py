@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import types
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -155,6 +155,22 @@ def test_settings_of_frameworks_become_placeholders(
     assert isinstance(found["args"], Placeholder)
     assert isinstance(found["message_hub"]["loss"], Placeholder)
     assert set(torch.serialization.get_safe_globals()) == allowed
+
+
+def test_dictionaries_of_frameworks_become_plain_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Parameters(dict[str, object]):
+        pass
+
+    name = "lightning.fabric.utilities.data.AttributeDict"
+    parameters = install(monkeypatch, name, Parameters)(lr=0.1, state=state())
+    path = tmp_path / "x.ckpt"
+    torch.save({"hyper_parameters": parameters, "d": defaultdict(list, {"a": [1]})}, path)
+    monkeypatch.undo()
+    found = read_file(path)
+    assert_state(found["hyper_parameters"].pop("state"))
+    assert found == {"hyper_parameters": {"lr": 0.1}, "d": {"a": [1]}}
 
 
 class Bomb:
