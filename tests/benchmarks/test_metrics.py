@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+
+from benchmarks.metrics import (
+    envelope_average_precision,
+    step_average_precision,
+    topk_correct,
+)
+
+cases = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=60).filter(
+    lambda rows: any(positive for _, positive in rows)
+)
+
+
+def envelope_by_loops(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """The definition: precision at every rank, made monotone from the right, integrated."""
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    recalls, precisions, found = [0.0], [0.0], 0
+    for rank, i in enumerate(order, 1):
+        found += bool(positive[i])
+        recalls.append(found / positive.sum())
+        precisions.append(found / rank)
+    for i in range(len(precisions) - 2, -1, -1):
+        precisions[i] = max(precisions[i], precisions[i + 1])
+    area = 0.0
+    for i in range(1, len(recalls)):
+        area += (recalls[i] - recalls[i - 1]) * precisions[i]
+    return area
+
+
+@given(cases)
+def test_step_ap_is_scikit_learns_also_with_ties(rows: list[tuple[int, bool]]) -> None:
+    scores = np.array([float(score) for score, _ in rows])
+    positive = np.array([label for _, label in rows])
+    expected = average_precision_score(positive, scores)
+    assert step_average_precision(scores, positive) == pytest.approx(expected, abs=1e-12)
+
+
+@given(cases)
+def test_envelope_ap_is_the_definition_also_with_ties(rows: list[tuple[int, bool]]) -> None:
+    scores = np.array([float(score) for score, _ in rows])
+    positive = np.array([label for _, label in rows])
+    expected = envelope_by_loops(scores, positive)
+    assert envelope_average_precision(scores, positive) == pytest.approx(expected, abs=1e-12)
+
+
+@given(cases, st.randoms(use_true_random=False))
+def test_step_ap_ignores_the_order_of_rows(rows: list[tuple[int, bool]], random) -> None:  # noqa: ANN001
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    values = [
+        step_average_precision(np.array([float(s) for s, _ in r]), np.array([p for _, p in r]))
+        for r in (rows, shuffled)
+    ]
+    assert values[0] == values[1]
+
+
+def test_hand_worked() -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    positive = np.array([False, True, True, False, True])
+    # precisions at the positives 1/2, 2/3, 3/5; the envelope lifts the first to 2/3
+    assert step_average_precision(scores, positive) == pytest.approx((1 / 2 + 2 / 3 + 3 / 5) / 3)
+    assert envelope_average_precision(scores, positive) == pytest.approx(
+        (2 / 3 + 2 / 3 + 3 / 5) / 3
+    )
+
+
+def test_many_columns_are_each_scored_alone() -> None:
+    rng = np.random.default_rng(0)
+    scores, positive = rng.standard_normal((3, 4, 200)), rng.random(200) < 0.1
+    for score in (step_average_precision, envelope_average_precision):
+        together = score(scores, positive)
+        assert together.shape == (3, 4)
+        assert together[2, 1] == score(scores[2, 1], positive)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        step_average_precision(np.array([bad, 1.0]), np.array([True, False]))
+
+
+def test_no_positive_is_refused() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        envelope_average_precision(np.zeros(3), np.zeros(3, dtype=bool))
+
+
+def test_topk_counts_the_labels_among_the_highest() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [2.0, 3.0, 1.0]])
+    labels = torch.tensor([0, 0, 0])
+    assert topk_correct(logits, labels, (1, 2, 5)).tolist() == [1, 2, 3]
