@@ -162,8 +162,11 @@ def _explain(path: Path, error: Exception) -> str:
             f"{path} is a TorchScript archive; save its weights alone: "
             "torch.save(torch.jit.load(PATH).state_dict(), 'weights.pth')"
         )
-    reason = text.splitlines()[0] if text else type(error).__name__
+    reason = text.partition("WeightsUnpickler error: ")[2] or text or type(error).__name__
+    if "Placeholder" in reason:
+        reason = "settings of its framework stand beside the weights"
     return (
-        f"{path} is not a checkpoint that can be read ({reason[:160]}): is it truncated, or does "
-        "it hold more than tensors? Save its weights alone: torch.save(model.state_dict(), PATH)"
+        f"{path} is not a checkpoint that can be read ({reason.splitlines()[0][:120]}): if it is "
+        "not truncated, save its weights alone where it was made: torch.save("
+        "model.state_dict(), 'weights.pth')"
     )
