@@ -6,6 +6,7 @@ workers, on the order, on where a run was resumed, nor on any global generator.
 """
 
 import errno
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from torchvision.transforms import v2
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError
+from slurm.stop import SIGNALS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -147,6 +149,7 @@ def load_batches(
                 sampler=batches,
                 num_workers=min(workers, len(batches)),
                 collate_fn=_unchanged,
+                worker_init_fn=_outlive_signals,
                 generator=torch.Generator(),  # else the loader draws from the global one
             )
         )
@@ -191,6 +194,12 @@ class _Batches(Dataset[Tensor | _Failure]):
         entropy = np.random.SeedSequence([self.seed, self.epoch, index])
         torch.default_generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
         return self.transform(image)
+
+
+def _outlive_signals(worker: int) -> None:
+    """A scheduler signals all processes; the one that saves still needs this one's images."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _unchanged(batch: Any) -> Any:

@@ -24,6 +24,7 @@ from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR, ImageTransfo
 from benchmarks.registry import load_backbone
 from benchmarks.results import Checkpoint
 from benchmarks.trunks import Trunk
+from slurm.cli import STOPPED
 from slurm.errors import UserError
 from slurm.stop import Stopped
 
@@ -258,6 +259,31 @@ def test_a_killed_process_continues_bit_for_bit(tmp_path: Path, tiny_imagenet: P
         for zoo in (whole, parts)
     ]
     assert heads[0] == heads[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_to_all_processes_saves_and_stops(
+    tmp_path: Path, tiny_imagenet: Path, number: signal.Signals
+) -> None:
+    """A scheduler signals the workers that decode images too; they must not die first."""
+    flags = ["--ckpt", "random:resnet18", "--protocol", "digits_linear-10e_in1k"]
+    flags += ["--data", str(tiny_imagenet), "--device", "cpu", "--workers", "1", "--threads", "1"]
+    command = [sys.executable, "-m", "benchmarks.linear_probe", *flags, "--zoo", str(tmp_path)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("state/*/*.pt")) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=120)
+    if process.returncode == 0:  # it was in its last steps
+        assert list(tmp_path.glob("results/*/*/*.json"))
+    else:
+        assert process.returncode == STOPPED
+        assert "saved at epoch" in errors
+        assert "Traceback" not in errors
 
 
 def test_the_learning_rate_falls_at_the_milestones() -> None:
