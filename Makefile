@@ -15,7 +15,8 @@ demo: $(STAMP)
 	$(PY) -m pretrain deepcluster --recipe digits_sobel_resnet18-15e --data $(DEMO)/data/imagenet \
 	  --name $(DEMO_NAME) --resume --zoo $(DEMO_ZOO)
 	$(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data --zoo $(DEMO_ZOO)
-	$(PY) -m reports --zoo $(DEMO_ZOO) --readme $(DEMO_ZOO)/README.md
+	$(PY) -m reports --zoo $(DEMO_ZOO) --readme $(DEMO_ZOO)/README.md \
+	  --plots $(DEMO_ZOO)/pictures --html $(DEMO_ZOO)/index.html
 
 install: $(STAMP)
 
@@ -27,13 +28,17 @@ $(STAMP): pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# One thread per process, since as many processes run as there are cores.
 test: $(STAMP)
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+perf-svm: $(STAMP)
+	$(PY) tests/perf/svm.py
 
 clean:
 	rm -rf .venv build *.egg-info
