@@ -121,7 +121,8 @@ def look_after(
 
 def _follow(watch: Watch, token: str, *, detach: bool) -> None:
     """Look, decide and submit until every item is closed, or with `detach` has its task."""
-    run, submitter, view = watch.run, Submitter(watch), View(watch)
+    run, view = watch.run, View(watch)
+    submitter = Submitter(watch, alive=lambda: run.renew_launcher(token))
     began, told = time.monotonic(), False
     with view:
         while True:

@@ -5,6 +5,7 @@ long item calls `stop_requested()` after each step, saves its state when the ans
 raises `Stopped`; whoever started it runs it again later, and it continues from what it saved.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
 
 _received: list[int] = []
 _depth = 0
+_owner = 0  # the process that asked; forked children inherit the handlers
 
 
 class Stopped(Exception):
@@ -37,12 +39,13 @@ def polite_stop() -> Iterator[None]:
 
     Blocks nest: a request that reaches an outer block stands in the inner one too.
     """
-    global _depth
+    global _depth, _owner
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     if _depth == 0:
         _received.clear()
+        _owner = os.getpid()
     before = {number: signal.signal(number, _request) for number in SIGNALS}
     _depth += 1
     try:
@@ -54,4 +57,7 @@ def polite_stop() -> Iterator[None]:
 
 
 def _request(number: int, frame: FrameType | None) -> None:
-    _received.append(number)
+    if os.getpid() == _owner:
+        _received.append(number)
+    elif number == signal.SIGTERM:
+        os._exit(128 + number)  # a forked child, such as a data loader, just ends

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from slurm.failures import blocked_by
 from slurm.progress import say
@@ -17,8 +17,9 @@ MAX_TASKS = 10_000  # of one array, also where the cluster takes more
 class Submitter:
     """Submits the open items of `watch` that no task stands for, with back-off."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, alive: Callable[[], None] = lambda: None) -> None:
         self.watch = watch
+        self.alive = alive  # called before each array: a large one takes a while
         self.size = 0  # most tasks of an array; 0: the cluster was not asked yet
         self.busy_since: float | None = None  # SLURM has had no room since then
         self._pause, self._until = 2.0, 0.0
@@ -80,6 +81,7 @@ class Submitter:
     ) -> bool:
         """Submit one array; False when SLURM has no room for it now."""
         watch, run = self.watch, self.watch.run
+        self.alive()
         label = f"{stage}-{len(watch.arrays)}-{secrets.token_hex(3)}"
         job_name, submitted = f"{run.name}.{label}", time.time()
         try:

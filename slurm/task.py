@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -30,6 +31,8 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
     run, first = Run(Path(folder)), os.environ.get("SLURM_PROCID", "0") == "0"
     failure_file = run.failure_file(label, task)
     _set_master_address()
+    if first:
+        failure_file.unlink(missing_ok=True)  # of an earlier start of this task
     key = f"item {number} of stage {stage}"
     try:
         with polite_stop():
@@ -41,16 +44,24 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
                 item.run()
     except Stopped as stopped:
         say(str(stopped))
-        if first and signal.SIGUSR2 in received():
-            _requeue()
-        sys.exit(STOPPED)
+        _stop(first)
     except Exception as error:
+        traceback.print_exc()
+        if received():
+            # SLURM signals every process of a task: data loaders die of it before we can save.
+            _stop(first)
         if first:
             failure = failure_of(key, error)
             waiting = isinstance(error, MissingInput)
             write_failure(failure_file, msgspec.structs.replace(failure, waiting=waiting))
-        traceback.print_exc()
         sys.exit(1)
+
+
+def _stop(first: bool) -> NoReturn:
+    """End a task that was asked to; before a time limit also ask SLURM to start it again."""
+    if first and signal.SIGUSR2 in received():
+        _requeue()
+    sys.exit(STOPPED)
 
 
 def _requeue() -> None:

@@ -1,0 +1,133 @@
+"""What a task does with signals and failures: in a process of its own, with a fake scontrol."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from slurm.cli import STOPPED
+from slurm.failures import read_failure
+from slurm.runs import Run
+from slurm.sweep import Item
+from tests.slurm.items import Broken, Number, Steps
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Disturbed(Number):
+    """Fails, as it does when a signal to the whole job kills its data loaders."""
+
+    def act(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("a data loader was killed")
+
+
+class Job:
+    """A process that runs one item as SLURM's task 7_3 would."""
+
+    def __init__(self, folder: Path, item: Item, rank: int = 0) -> None:
+        self.run, self.requeued = Run(folder / "run"), folder / "requeued"
+        self.run.write_items(0, [item])
+        scontrol = folder / "bin" / "scontrol"
+        scontrol.parent.mkdir()
+        scontrol.write_text(f'#!/bin/sh\necho "$@" >>{self.requeued}\n')
+        scontrol.chmod(0o755)
+        variables = {
+            "PATH": f"{scontrol.parent}:{os.environ['PATH']}",
+            "SLURM_ARRAY_JOB_ID": "7",
+            "SLURM_ARRAY_TASK_ID": "3",
+            "SLURM_JOB_ID": "10",
+            "SLURM_PROCID": str(rank),
+        }
+        code = f"from slurm.task import run_task; run_task({str(self.run.folder)!r}, 'a', 3, 0, 0)"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, env=os.environ | variables
+        )
+
+    def end(self) -> int:
+        return self.process.wait(timeout=60)
+
+    @property
+    def failure_file(self) -> Path:
+        return self.run.failure_file("a", 3)
+
+
+def steps(folder: Path) -> Steps:
+    return Steps(folder / "a", "steps", count=400, pause=0.02)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.02)
+
+
+def test_a_warning_of_the_time_limit_saves_and_queues_again(tmp_path: Path) -> None:
+    item = steps(tmp_path)
+    job = Job(tmp_path, item)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGUSR2)
+    assert job.end() == STOPPED
+    assert job.requeued.read_text() == "requeue 7_3\n"
+    assert int(item.state.read_text().split()[0]) >= 10
+    assert not job.failure_file.exists()
+
+
+def test_preemption_saves_and_leaves_the_queue_to_slurm(tmp_path: Path) -> None:
+    item = steps(tmp_path)
+    job = Job(tmp_path, item)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGTERM)
+    assert job.end() == STOPPED
+    assert not job.requeued.exists()
+
+
+def test_only_the_first_process_queues_again(tmp_path: Path) -> None:
+    item = steps(tmp_path)
+    job = Job(tmp_path, item, rank=1)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGUSR2)
+    assert job.end() == STOPPED
+    assert not job.requeued.exists()
+
+
+def test_a_failure_is_noted(tmp_path: Path) -> None:
+    job = Job(tmp_path, Broken(tmp_path / "a", "broken"))
+    assert job.end() == 1
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert (failure.key, failure.waiting) == ("a/broken", False)
+    assert failure.reason == "ValueError: this item is broken in two lines"
+
+
+def test_a_missing_input_is_no_failure(tmp_path: Path) -> None:
+    need = Number(tmp_path / "a", "need")
+    job = Job(tmp_path, Number(tmp_path / "a", "item", (need,)))
+    assert job.end() == 1
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert failure.waiting
+
+
+def test_an_exception_on_the_way_out_is_no_failure(tmp_path: Path) -> None:
+    job = Job(tmp_path, Disturbed(tmp_path / "a", "item"))
+    assert job.end() == STOPPED
+    assert not job.failure_file.exists()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_later_start_takes_back_what_an_earlier_one_noted(tmp_path: Path, first: bool) -> None:
+    item = Number(tmp_path / "a", "item")
+    note = Run(tmp_path / "run").failure_file("a", 3)
+    note.parent.mkdir(parents=True)
+    note.write_text("{}")
+    assert Job(tmp_path, item, rank=0 if first else 1).end() == 0
+    assert item.done()
+    assert note.exists() is not first
