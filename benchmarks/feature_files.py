@@ -18,7 +18,30 @@ from slurm.errors import UserError
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
 SPLITS = ("trainval", "test")
-VOC_CLASSES = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"]
+VOC_CLASSES = tuple(
+    [
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ]
+)
 CHUNK = 512  # rows checked at a time
 
 Labels = NDArray[np.int8]
@@ -78,7 +101,7 @@ def read_classes(folder: Path, count: int) -> tuple[str, ...]:
             return tuple(names)
         raise UserError(f"{path} must be a JSON list of {count} class names")
     if count == len(VOC_CLASSES):
-        return tuple(VOC_CLASSES)
+        return VOC_CLASSES
     return tuple(f"class{number}" for number in range(1, count + 1))
 
 
@@ -166,7 +189,8 @@ def _open(path: Path) -> NDArray[Any]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, EOFError, SyntaxError) as error:
-        reason = "pickled objects are not read" if "allow_pickle" in str(error) else str(error)
+        pickled = "allow_pickle" in str(error) or "Python objects" in str(error)
+        reason = "pickled objects are not read" if pickled else str(error)
         raise UserError(f"{path} is not a whole .npy array: {reason}") from error
     if not isinstance(array, np.ndarray):
         array.close()

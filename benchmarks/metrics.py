@@ -51,7 +51,7 @@ def envelope_average_precision(scores: NDArray[Any], positive: NDArray[np.bool_]
     return found.reshape(shape)
 
 
-def _negatives_above(row: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _negatives_above(row: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[Any]:
     """For each positive by rank, how many negatives rank before it; ties by position."""
     hits = np.sort(row[positive])
     misses = np.sort(row[~positive])
@@ -60,7 +60,8 @@ def _negatives_above(row: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[
     if np.array_equal(higher, as_high):
         return higher[::-1]
     ranked = positive[np.argsort(-row, kind="stable")]
-    return np.cumsum(~ranked)[ranked]
+    above: NDArray[np.int64] = np.cumsum(~ranked)
+    return above[ranked]
 
 
 def _rows(

@@ -9,7 +9,7 @@ implementations; in low-shot training and in every test they are dropped.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from benchmarks.metrics import envelope_average_precision, step_average_precisio
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
 from benchmarks.svm_fits import Engine, Fits, Floats, no_tick
+from benchmarks.svm_source import Solver
 from slurm.errors import UserError
-
-Solver = Literal["gram", "liblinear"]
-SOLVERS: tuple[Solver, ...] = ("gram", "liblinear")
 
 
 @dataclass
@@ -150,11 +148,6 @@ def stratified_folds(positive: NDArray[np.bool_], folds: int) -> NDArray[np.int6
         sizes = [int((dealt[fold::folds] == label).sum()) for fold in range(folds)]
         held[encoded == label] = np.arange(folds).repeat(sizes)
     return held
-
-
-def full_problems(machine: Machine, protocol: SvmProtocol) -> int:
-    """How many problems `evaluate_full` solves, for progress."""
-    return len(machine.data.classes) * (protocol.folds * len(protocol.costs) + 1)
 
 
 def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:

@@ -195,9 +195,7 @@ class Parked:
     value: Tensor  # (m, N) fp64
 
 
-def finish(
-    kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, deliver: Deliver
-) -> int:
+def finish(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, deliver: Deliver) -> int:
     """Solve parked problems at all costs that are left, cost after cost; returns the products.
 
     `costs` is (M, L). `deliver(problem, cost, dual, value, residual, newton)` receives every

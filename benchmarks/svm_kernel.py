@@ -1,4 +1,4 @@
-"""The Gram matrix that all classes, folds and costs of a layer share, centred so fp32 will do.
+"""The centred Gram matrix that all classes, folds and costs of a layer share, in fp32.
 
 With mu the mean training row and X~ = X - mu, the kernel of features and regularised bias is
 
@@ -50,7 +50,8 @@ class Kernel:
         """Complete `vectors @ gram` (M, N) to `vectors @ K`, in fp64."""
         total = vectors.sum(1, dtype=torch.float64)
         level = vectors.double() @ self.lift + self.constant * total
-        return torch.addcmul(level[:, None], total[:, None], self.lift[None]) + product
+        lifted = total[:, None] * self.lift[None] + level[:, None]
+        return lifted + product
 
     def multiply(self, vectors: Tensor) -> Tensor:
         """`vectors @ K` for (M, N) vectors, fp64; the N x N part in fp32."""
@@ -69,21 +70,14 @@ class Kernel:
         """K of (n,) row indices with themselves, (n, n) fp64."""
         lift = self.lift[rows]
         block = self.gram.index_select(0, rows).index_select(1, rows).double()
-        return block.add_(lift[:, None]).add_(lift + self.constant)
+        block += lift[:, None]
+        block += lift + self.constant
+        return block
 
 
 def primal(kernel: Kernel, dual: Tensor) -> tuple[Tensor, Tensor]:
     """Weights on centred rows, (M, D) fp64 sums of fp32 products, and 1'b (M,), of (M, N) b."""
     return (dual.float() @ kernel.rows).double(), dual.sum(1, dtype=torch.float64)
-
-
-def scores_of(kernel: Kernel, dual: Tensor, rows: Tensor, lift: Tensor) -> Tensor:
-    """What ranks other rows, (M, rows) fp64: the decision values less a constant per problem.
-
-    `rows` and `lift` are what `Kernel.centre` returned for them.
-    """
-    weights, total = primal(kernel, dual)
-    return (weights.float() @ rows.T).double() + total[:, None] * lift[None]
 
 
 def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Tensor:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from benchmarks.svm_kernel import Kernel
 from benchmarks.svm_compact import Parked, finish
+from benchmarks.svm_kernel import Kernel
 from benchmarks.svm_lanczos import solve_all_active
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
@@ -252,10 +252,10 @@ class _Solver:
         self.products += LANCZOS_STEPS
         self.columns += LANCZOS_STEPS * len(scale)
         going = torch.ones_like(step, dtype=torch.bool)
-        for at in range(width):
-            dual, value = flat.dual[:, at], flat.value[:, at]
-            ridge = ridge_of(problems.weights, costs[:, at])
-            residual = residual_of(problems.labels, ridge, dual, value, tau_of(costs[:, at]))
+        for column in range(width):
+            dual, value = flat.dual[:, column], flat.value[:, column]
+            ridge = ridge_of(problems.weights, costs[:, column])
+            residual = residual_of(problems.labels, ridge, dual, value, tau_of(costs[:, column]))
             rows = torch.nonzero(going & (residual <= TOLERANCE))[:, 0]
             going &= residual <= TOLERANCE
             if len(rows):

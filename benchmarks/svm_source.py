@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.features import extract_item
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from benchmarks.feature_files import LayerData
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
-SOLVERS = ("gram", "liblinear")
+Solver = Literal["gram", "liblinear"]
+SOLVERS: tuple[Solver, ...] = ("gram", "liblinear")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Source:
     needs: tuple[Item, ...] = ()
     seed: int = 0
     device: str = "auto"
-    solver: str = "gram"
+    solver: Solver = "gram"
 
     @property
     def folder(self) -> Path:
@@ -59,7 +60,7 @@ def trunk_source(
     data: Path,
     protocol: SvmProtocol | LowShotProtocol,
     layers: tuple[str, ...] = LAYERS,
-    solver: str = "gram",
+    solver: Solver = "gram",
 ) -> Source:
     """Features that one extraction leaves, shared by both benchmarks and all layers."""
     extract = extract_item(trunk, data, protocol)
@@ -88,7 +89,7 @@ def file_source(
     name: str | None = None,
     seed: int = 0,
     device: str = "auto",
-    solver: str = "gram",
+    solver: Solver = "gram",
 ) -> Source:
     """Features that are on disk already, fingerprinted by content; `layers` None takes all."""
     from benchmarks import feature_files as files

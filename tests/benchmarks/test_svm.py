@@ -28,13 +28,14 @@ from benchmarks.protocols import (
 from benchmarks.results import SvmLayer
 from benchmarks.svm import Machine, evaluate_full, evaluate_low_shot, stratified_folds
 from benchmarks.svm_liblinear import LiblinearEngine, normalise
+from benchmarks.svm_source import SOLVERS, Solver
 from slurm.errors import UserError
 from tests.benchmarks.svm_data import Recipe, layer_data, make
 
 FEW_COSTS = replace(VOC07_SVM, costs=(0.5**19, 0.5**10, 0.5**5, 1.0, 10.0, 100.0))
 
 
-def machine(data: LayerData, solver: svm.Solver = "gram") -> Machine:
+def machine(data: LayerData, solver: Solver = "gram") -> Machine:
     return Machine(data, solver, 1e-5, 2.0, 0, "cpu")
 
 
@@ -139,7 +140,7 @@ def test_every_variant_is_solved_at_all_its_costs(protocol: SvmProtocol) -> None
 
 def test_the_default_solver_is_within_two_hundredths_of_the_public_one() -> None:
     data = make(Recipe(rows=200, dimensions=100))
-    ours, public = (evaluate_full(machine(data, name), FEW_COSTS) for name in svm.SOLVERS)
+    ours, public = (evaluate_full(machine(data, name), FEW_COSTS) for name in SOLVERS)
     assert ours.map == pytest.approx(public.map, abs=0.02)
 
 
