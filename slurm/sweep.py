@@ -134,7 +134,8 @@ def all_items(goals: Sequence[Item]) -> dict[str, Item]:
 def describe(goals: Sequence[Item]) -> str:
     """What `--dry-run` prints: each stage with its missing items, or that all is done."""
     stages = missing_stages(goals)
-    done = sum(goal.done() for goal in goals)
+    missing = {item.key for stage in stages for item in stage.items}
+    done = sum(goal.key not in missing for goal in goals)
     lines = [f"{done} of {len(goals)} results are done"]
     for stage in stages:
         lines.append(f"{stage.name}: {len(stage.items)} to run")
