@@ -96,6 +96,11 @@ def differences(found: str, wanted: str) -> str:
     )
 
 
-def _flatten(content: dict[str, Any]) -> dict[str, Any]:
-    recipe = {f"recipe.{name}": value for name, value in content.pop("recipe").items()}
-    return {**recipe, **content}
+def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

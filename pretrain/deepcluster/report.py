@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from benchmarks.registry import register
 from pretrain.deepcluster.item import Pretrain
 from slurm.files import write_bytes
 
@@ -59,8 +60,6 @@ def register_backbone(
 
     The card says nothing of time or place, so an interrupted run leaves the same card as another.
     """
-    from benchmarks.registry import register
-
     recipe = item.recipe
     old = item.card()
     register(

@@ -128,7 +128,10 @@ def refusal_after_progress(capsys: pytest.CaptureFixture[str], words: list[str])
 
 
 def test_state_is_taken_up_only_when_told_to(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     main(flags(data, tmp_path))
     item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
@@ -137,7 +140,11 @@ def test_state_is_taken_up_only_when_told_to(
     line = refusal(capsys, flags(data, tmp_path, "--epochs", "2"))
     assert "pass --resume to continue it, or --restart" in line
     line = refusal(capsys, flags(data, tmp_path, "--seed", "5", "--resume"))
-    assert "seed 0, not 5" in line
+    assert "(seed 0, not 5)" in line
+    monkeypatch.setitem(RECIPES, "tiny", replace(TINY, extract=replace(TINY.extract, resize=40)))
+    line = refusal(capsys, flags(data, tmp_path, "--resume"))
+    assert "(recipe.extract.resize 32, not 40)" in line
+    monkeypatch.setitem(RECIPES, "tiny", replace(TINY, epochs=1))
     card_path(tmp_path, "tiny").unlink()
     line = refusal(capsys, flags(data, tmp_path))
     assert "deepcluster.pt holds an earlier run" in line

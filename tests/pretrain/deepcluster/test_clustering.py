@@ -113,7 +113,7 @@ def test_sizes() -> None:
 labels_30 = st.lists(st.integers(0, 5), min_size=30, max_size=30).map(np.array)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(first=labels_30, second=labels_30)
 def test_nmi_is_scikit_learns(first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
     expected = normalized_mutual_info_score(first, second)

@@ -16,6 +16,7 @@ from benchmarks.cards import read_card
 from benchmarks.registry import load_backbone
 from pretrain.deepcluster import state, train
 from pretrain.deepcluster.model import DeepClusterNet, reset_head
+from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.sampling import draw_uniform
 from slurm.errors import UserError
 
@@ -199,6 +200,25 @@ def test_more_epochs_continue_a_finished_run(data: Path, tmp_path: Path) -> None
     assert not continued.done()
     continued.run()
     assert read_card(long.zoo, "tiny") == read_card(continued.zoo, "tiny")
+
+
+def test_dropout_is_drawn_alike_after_a_resume(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithDropout(DeepClusterNet):
+        def __init__(self, recipe: Recipe, *, seed: int) -> None:
+            super().__init__(recipe, seed=seed)
+            self.activation = torch.nn.Dropout(0.5)
+
+    monkeypatch.setattr(train, "DeepClusterNet", WithDropout)
+    two = replace(TINY, epochs=2)
+    whole = tiny_item(tmp_path / "whole", data, two)
+    whole.run()
+    tiny_item(tmp_path / "parts", data, replace(TINY, epochs=1)).run()
+    torch.manual_seed(1234)  # wherever torch's own generator stands in the new process
+    parts = tiny_item(tmp_path / "parts", data, two)
+    parts.run()
+    assert read_card(whole.zoo, "tiny") == read_card(parts.zoo, "tiny")
 
 
 def test_diverging_run_ends_in_one_line_and_keeps_the_last_good_state(

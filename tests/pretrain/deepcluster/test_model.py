@@ -1,0 +1,59 @@
+"""The network of the paper's recipe: what is clustered, and how it starts."""
+
+import pytest
+import torch
+
+from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, seed_of
+from pretrain.deepcluster.recipes import RECIPES
+from slurm.errors import UserError
+
+
+def test_alexnet_clusters_fc7_before_its_relu_and_classifies_after_it() -> None:
+    recipe = RECIPES["alexnet_sobel_b256-500e"]
+    net = DeepClusterNet(recipe, seed=0).eval()
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = net.features(images)
+        scores = net(images)
+        assert features.shape == (2, net.width) == (2, 4096)
+        assert scores.shape == (2, 10_000)
+        assert (features < 0).float().mean() > 0.2  # the ReLU has not been applied
+        assert torch.allclose(scores, net.head(features.relu()), atol=1e-6)
+        assert torch.equal(net.features(images), features)  # no dropout when extracting
+        assert not torch.equal(net.train().features(images), net.features(images))
+    trunk, head = parameter_groups(net, momentum=0.9)
+    assert (trunk["momentum"], head["momentum"]) == (0.9, 0.0)
+    assert {id(p) for p in head["params"]} == {id(p) for p in net.head.parameters()}  # type: ignore[attr-defined]
+    assert len(trunk["params"]) + 2 == len(list(net.parameters()))  # type: ignore[arg-type]
+
+
+def test_resnet_clusters_the_average_of_its_last_stage() -> None:
+    net = DeepClusterNet(RECIPES["digits_sobel_resnet18-15e"], seed=0).eval()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        maps = net.backbone(images)["feature5"]
+        assert maps.shape == (2, 512, 2, 2)
+        pooled = torch.nn.functional.adaptive_avg_pool2d(maps, 1).flatten(1)
+        assert torch.allclose(net.features(images), pooled, atol=1e-5)
+
+
+def test_seed_decides_all_weights() -> None:
+    recipe = RECIPES["digits_sobel_resnet18-15e"]
+    first, again, other = (DeepClusterNet(recipe, seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+    name = "backbone.trunk.conv1.weight"
+    assert not torch.equal(first[name], other[name])
+
+
+def test_seeds_of_neighbouring_keys_differ() -> None:
+    keys = [(a, b, c) for a in range(5) for b in range(5) for c in range(5)]
+    assert len({seed_of(*key) for key in keys}) == len(keys)
+
+
+def test_fc7_of_another_architecture_is_refused() -> None:
+    from dataclasses import replace
+
+    recipe = replace(RECIPES["digits_sobel_resnet18-15e"], neck="fc7")
+    with pytest.raises(UserError, match="belongs to alexnet"):
+        DeepClusterNet(recipe, seed=0)
