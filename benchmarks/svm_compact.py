@@ -17,8 +17,10 @@ from benchmarks.svm_kernel import Kernel
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
 NEWTON_STEPS = 80
+WHOLE_ROWS = 700  # a problem with at most so many training rows leaves none out
 CG_STEPS = 150  # then the active block is factored instead
-NEAR = 0.05  # rows that satisfy their margin by less are kept at hand
+DIRECT_ROWS = 200  # with fewer active ones, factoring is cheaper than the calls of an iteration
+NEAR = 0.1  # rows that satisfy their margin by less are kept at hand
 INNER = 0.3 * TOLERANCE  # so that the caller's residual over all rows stays below TOLERANCE
 
 
@@ -29,85 +31,80 @@ class Block:
     exact: Tensor  # (n, n) fp64
     single: Tensor  # (n, n) fp32: the same, for directions
     factor: Tensor  # (n, r) fp32
+    rest: Tensor  # (n,) fp32: the diagonal of K - F F'
 
     @classmethod
     def gather(cls, kernel: Kernel, factor: Tensor, rows: Tensor) -> "Block":
         """The block of `rows` (n,) int64."""
         exact = kernel.block(rows)
-        return cls(exact, exact.float(), factor[rows])
+        part = factor[rows]
+        single = exact.float()
+        rest = (single.diagonal() - part.square().sum(1)).clamp(min=0)
+        return cls(exact, single, part, rest)
 
     def part(self, rows: Tensor) -> "Block":
         """The block of some of these rows."""
         exact = self.exact.index_select(0, rows).index_select(1, rows)
-        return Block(exact, exact.float(), self.factor[rows])
+        return Block(exact, exact.float(), self.factor[rows], self.rest[rows])
 
 
-@dataclass
-class Solution:
-    """b of the rows, and how it was found."""
+class BlockSolver:
+    """One problem on the rows of a block, at one cost after another.
 
-    dual: Tensor  # (n,) fp64
-    newton: int
-
-
-def solve_block(
-    block: Block, labels: Tensor, weights: Tensor, cost: float, dual: Tensor, spread: float
-) -> Solution:
-    """Solve one problem at one cost on the rows of a block, from `dual`.
-
-    `labels` (1, -1), `weights` and `dual` are (n,) fp64; `spread` is that of f over all rows.
+    `labels` (1, -1), `weights` and `dual` are (n,) fp64. With `shrink` the rows that fall far
+    behind their margins are left out as costs grow: they, too, are the caller's to check.
     """
-    return _Compact(block, labels, weights, cost, dual, spread).run()
 
-
-class _Compact:
     def __init__(
-        self,
-        block: Block,
-        labels: Tensor,
-        weights: Tensor,
-        cost: float,
-        dual: Tensor,
-        spread: float,
+        self, block: Block, labels: Tensor, weights: Tensor, dual: Tensor, shrink: bool
     ) -> None:
-        self.block, self.labels = block, labels
-        price = torch.tensor([cost], dtype=torch.float64, device=labels.device)
-        self.ridge = ridge_of(weights[None], price)[0]
-        self.scale = tau_of(price).item() * spread
-        self.size = len(labels)
+        self.block, self.labels, self.weights = block, labels, weights
+        self.size, self.shrink = len(labels), shrink
         self.rows = torch.arange(self.size, device=labels.device)
         self.dual = dual
         self.value = block.exact @ dual
         self.built: Tensor | None = None  # the active set that the preconditioner fits
 
-    def run(self) -> Solution:
-        step = 0
+    def solve(self, cost: float, spread: float | None) -> tuple[Tensor, int, float]:
+        """b (n,) fp64, Newton steps and residual at this cost, from where the last one ended.
+
+        `spread` is that of f over all training rows; None takes it from the block's rows.
+        """
+        price = torch.tensor([cost], dtype=torch.float64, device=self.labels.device)
+        self.ridge = ridge_of(self.weights[None], price)[0]
+        self.built = None
+        tau = tau_of(price).item()
+        residual, step = 0.0, 0
         for step in range(NEWTON_STEPS + 1):
-            # Rows that were left out have no part in the residual; the caller checks them.
             slack = (1 - self.labels * self.value).clamp(min=0)
-            rest = self.ridge * self.dual - self.labels * slack
-            residual = torch.linalg.vector_norm(rest).item() / self.scale
+            rest = torch.linalg.vector_norm(self.ridge * self.dual - self.labels * slack).item()
+            scale = tau * (self._spread() if spread is None else spread)
+            residual = rest / max(scale, 1e-300) if rest else 0.0
             if residual <= INNER or step == NEWTON_STEPS:
                 break
             active = slack > 0
             changed = int((active != (self.dual != 0)).sum())
-            share = changed / max(1, len(active))
-            eta = 1e-2 if share > 0.03 else 1e-3 if changed > 8 else INNER
-            self._newton_step(active, max(INNER, min(eta, 0.1 * residual)) * self.scale)
-            self._shrink()
+            eta = 1e-2 if changed > 0.03 * len(active) else 1e-3 if changed > 8 else INNER
+            self._newton_step(active, max(INNER, min(eta, 0.1 * residual)) * scale)
+            if self.shrink:
+                self._shrink()
         full = torch.zeros(self.size, dtype=torch.float64, device=self.labels.device)
         full[self.rows] = self.dual
-        return Solution(full, step)
+        return full, step, residual
+
+    def _spread(self) -> float:
+        return float(torch.linalg.vector_norm(self.value - self.value.mean()).item())
 
     def _shrink(self) -> None:
         """Leave out rows far from their margins when that makes the block a good deal smaller."""
         near = self.labels * self.value < 1 + NEAR
-        if len(near) < 300 or int(near.sum()) > 0.75 * len(near):
+        if int(near.sum()) > 0.75 * len(near):
             return
         keep = torch.nonzero(near)[:, 0]
         lost = bool((self.dual[~near] != 0).any())
         self.block, self.rows = self.block.part(keep), self.rows[keep]
         self.labels, self.ridge = self.labels[keep], self.ridge[keep]
+        self.weights = self.weights[keep]
         self.dual, self.value = self.dual[keep], self.value[keep]
         self.built = None
         if lost:
@@ -116,8 +113,7 @@ class _Compact:
     def _build(self, active: Tensor) -> None:
         """The low-rank preconditioner of `svm_newton`, kept while few rows change."""
         factor = self.block.factor
-        own = self.block.single.diagonal() - factor.square().sum(1)
-        every = 1 / (self.ridge.float() + own.clamp(min=0))
+        every = 1 / (self.ridge.float() + self.block.rest)
         self.inverse = torch.where(active, every, 0.0)
         if self.built is not None and int((self.built != active).sum()) <= len(active) // 50:
             return
@@ -131,8 +127,10 @@ class _Compact:
         value = self.block.exact @ base
         ridge = torch.where(active, self.ridge, 0.0)
         remainder = torch.where(active, self.labels - value - ridge * base, 0.0)
-        self._build(active)
-        move = self._gradients(active, ridge.float(), remainder.float(), limit)
+        move = None
+        if int(active.sum()) > DIRECT_ROWS:
+            self._build(active)
+            move = self._gradients(active, ridge.float(), remainder.float(), limit)
         if move is None:
             move = self._factored(active, remainder)
         target = base + move
@@ -175,17 +173,22 @@ class _Compact:
         rows = torch.nonzero(active)[:, 0]
         matrix = self.block.exact.index_select(0, rows).index_select(1, rows)
         matrix.diagonal().add_(self.ridge[rows])
-        solved = torch.linalg.solve(matrix, remainder[rows])
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if failed.item():  # not positive definite in rounding; an LU still solves it
+            solved = torch.linalg.solve(matrix, remainder[rows])
+        else:
+            solved = torch.cholesky_solve(remainder[rows, None], factor)[:, 0]
         return torch.zeros_like(remainder).index_copy(0, rows, solved)
 
 
 Deliver = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], None]
 ROUNDS = 12
+TOGETHER = 256  # solutions checked against all rows at once
 
 
 @dataclass
 class Parked:
-    """Problems that have few active rows, and the cost that each is to be solved at next."""
+    """Problems for blocks, and the cost that each is to be solved at next."""
 
     index: Tensor  # (m,) which problem
     step: Tensor  # (m,) which of its costs
@@ -195,69 +198,156 @@ class Parked:
     value: Tensor  # (m, N) fp64
 
 
-def finish(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, deliver: Deliver) -> int:
-    """Solve parked problems at all costs that are left, cost after cost; returns the products.
+@dataclass(frozen=True)
+class Found:
+    """Solutions of one problem at consecutive costs, on some rows."""
 
-    `costs` is (M, L). `deliver(problem, cost, dual, value, residual, newton)` receives every
-    solution once, also one that is not solved; its residual tells.
-    """
-    products = 0
-    for step in range(int(parked.step.min()), costs.shape[1]):
-        todo = torch.nonzero(parked.step <= step)[:, 0]
-        kept: dict[int, Tensor] = {}
-        newton = torch.zeros_like(parked.step)
-        for attempt in range(ROUNDS):
-            prices = costs[parked.index[todo], step]
-            with _workers(kernel.device) as run:
-                jobs = [(row, price, kept) for row, price in zip(todo.tolist(), prices.tolist())]
-                found = run(lambda job: _restricted(kernel, factor, parked, *job), jobs)
-                for row, (dual, steps) in zip(todo.tolist(), found):
-                    parked.dual[row] = dual
-                    newton[row] += steps
-            parked.value[todo] = kernel.multiply_exactly(parked.dual[todo])
-            products += 1
-            labels = parked.labels[todo]
-            ridge = ridge_of(parked.weights[todo], prices)
-            dual, value = parked.dual[todo], parked.value[todo]
-            residual = residual_of(labels, ridge, dual, value, tau_of(prices))
-            over = residual <= TOLERANCE
-            if attempt == ROUNDS - 1:
-                over[:] = True
-            rows = todo[over]
-            if len(rows):
-                index, at = parked.index[rows], torch.full_like(rows, step)
-                deliver(index, at, dual[over], value[over], residual[over], newton[rows])
-            todo = todo[~over]
-            if not len(todo):
-                break
-    return products
+    rows: Tensor  # (n,) int64
+    duals: list[Tensor]  # (n,) fp64 each
+    newton: list[int]
+    residuals: list[float]  # over `rows`
+    whole: bool  # `rows` are all its training rows
 
 
-def _restricted(
+def finish(
     kernel: Kernel,
     factor: Tensor,
     parked: Parked,
+    costs: Tensor,
+    deliver: Deliver,
+    need_values: bool,
+) -> int:
+    """Solve parked problems at all costs that are left; returns the products with all of K.
+
+    `costs` is (M, L). `deliver(problem, cost, dual, value, residual, newton)` receives every
+    solution once, also one that is not solved; its residual tells. With `need_values=False` the
+    values of problems that left no row out are not computed, and are delivered as zero.
+    """
+    products = 0
+    todo = list(range(len(parked.index)))
+    near: dict[int, Tensor] = {}
+    for attempt in range(ROUNDS):
+        with _workers(kernel.device) as run:
+            found = run(lambda row: _chain(kernel, factor, parked, costs, near, row), todo)
+            again = []
+            batch: list[tuple[int, Found]] = []
+            last = attempt == ROUNDS - 1
+            for at, one in enumerate(zip(todo, found)):
+                batch.append(one)
+                if len(batch) * costs.shape[1] >= TOGETHER or at == len(todo) - 1:
+                    check = _Check(kernel, parked, costs, deliver, need_values)
+                    again += check.run(batch, near, last)
+                    products += check.products
+                    batch = []
+        todo = again
+        if not todo:
+            break
+    return products
+
+
+def _chain(
+    kernel: Kernel,
+    factor: Tensor,
+    parked: Parked,
+    costs: Tensor,
+    near: dict[int, Tensor],
     row: int,
-    price: float,
-    kept: dict[int, Tensor],
-) -> tuple[Tensor, int]:
-    """Solve one parked problem on the rows near or beyond their margins, and those of before."""
+) -> Found:
+    """Solve a parked problem at its remaining costs on the rows near or beyond their margins."""
     labels, value = parked.labels[row], parked.value[row]
-    near = (labels * value < 1 + NEAR) & (labels != 0)
-    if row in kept:
-        near[kept[row]] = True
-    rows = kept[row] = torch.nonzero(near)[:, 0]
+    train = labels != 0
+    count = int(train.sum())
+    whole = count <= WHOLE_ROWS
+    chosen = train if whole else (labels * value < 1 + NEAR) & train
+    if row in near and not whole:
+        chosen = chosen | near[row]
+    near[row] = chosen
+    rows = torch.nonzero(chosen)[:, 0]
+    spread = None if whole else spread_of(value[None], train[None]).item()
     block = Block.gather(kernel, factor, rows)
-    start = parked.dual[row, rows]
-    spread = spread_of(value[None], (labels != 0)[None]).item()
-    solution = solve_block(block, labels[rows], parked.weights[row, rows], price, start, spread)
-    dual = torch.zeros_like(labels)
-    dual[rows] = solution.dual
-    return dual, solution.newton
+    prices = costs[parked.index[row], int(parked.step[row]) :].tolist()
+    weights, dual = parked.weights[row, rows], parked.dual[row, rows]
+    if not dual.any():
+        dual = 2 * prices[0] * weights * labels[rows]  # the limit of small costs
+    solver = BlockSolver(block, labels[rows], weights, dual, not whole)
+    solved = [solver.solve(price, spread) for price in prices]
+    duals, newton, residuals = map(list, zip(*solved))
+    return Found(rows, duals, newton, residuals, whole)
+
+
+class _Check:
+    """Looks at all rows of solutions that were found on some."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        parked: Parked,
+        costs: Tensor,
+        deliver: Deliver,
+        need_values: bool,
+    ) -> None:
+        self.kernel, self.parked, self.costs = kernel, parked, costs
+        self.deliver, self.need_values = deliver, need_values
+        self.products = 0
+
+    def run(self, batch: list[tuple[int, Found]], near: dict[int, Tensor], last: bool) -> list[int]:
+        """Deliver what holds on all rows; returns the problems that must go on, set up for it."""
+        parked = self.parked
+        owner = torch.tensor([row for row, found in batch for _ in found.duals])
+        owner = owner.to(parked.step.device)
+        dual = torch.zeros(
+            (len(owner), parked.labels.shape[1]), dtype=torch.float64, device=owner.device
+        )
+        at = 0
+        for _, found in batch:
+            for one in found.duals:
+                dual[at, found.rows] = one
+                at += 1
+        steps = torch.cat(
+            [int(parked.step[row]) + torch.arange(len(found.duals)) for row, found in batch]
+        ).to(owner.device)
+        newton = torch.tensor([n for _, found in batch for n in found.newton]).to(owner.device)
+        if all(found.whole for _, found in batch) and not self.need_values:
+            value = torch.zeros_like(dual)
+            residual = dual.new_tensor([r for _, found in batch for r in found.residuals])
+        else:
+            value = self.kernel.multiply_exactly(dual)
+            self.products += 1
+            price = self.costs[parked.index[owner], steps]
+            labels = parked.labels[owner]
+            ridge = ridge_of(parked.weights[owner], price)
+            residual = residual_of(labels, ridge, dual, value, tau_of(price))
+        good, again = (residual <= TOLERANCE).tolist(), []
+        at = 0
+        keep: list[int] = []
+        for row, found in batch:
+            count = len(found.duals)
+            held = next((i for i in range(count) if not good[at + i]), count)
+            if held < count and not last:
+                again.append(row)
+                parked.dual[row], parked.value[row] = dual[at + held], value[at + held]
+            keep += range(at, at + (count if last else held))
+            at += count
+        for row in again:
+            mine = [i for i in keep if int(owner[i]) == row]
+            parked.step[row] += len(mine)
+        if keep:
+            rows = torch.tensor(keep, device=owner.device)
+            self.deliver(
+                parked.index[owner[rows]],
+                steps[rows],
+                dual[rows],
+                value[rows],
+                residual[rows],
+                newton[rows],
+            )
+        return again
 
 
 @contextmanager
-def _workers(device: torch.device) -> Iterator[Callable[..., Iterator[tuple[Tensor, int]]]]:
+def _workers(
+    device: torch.device,
+) -> Iterator[Callable[[Callable[[int], Found], list[int]], Iterator[Found]]]:
     """A map over problems: on a CPU, one thread each, since their matrices are small."""
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:

@@ -72,10 +72,10 @@ class GramEngine:
             if values is not None:
                 values[problem, cost] = value
 
-        report = svm_newton.solve(self.kernel, self.factor, problems, solved, tick)
+        report = svm_newton.solve(self.kernel, self.factor, problems, solved, tick, not score_test)
         if values is None:
-            scores = self._score_test(self.dual.reshape(-1, labels.shape[1]))
-            scores = scores.reshape(*costs.shape, -1)[..., self.alike_test]
+            scores = self._score_test(self.dual, largest=int((labels != 0).sum(1).max()))
+            scores = scores[..., self.alike_test]
         else:
             scores = values.cpu().numpy()[..., self.alike_train]
         state = {
@@ -88,19 +88,27 @@ class GramEngine:
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.asarray(array, dtype=np.float64)).to(self.kernel.device)
 
-    def _score_test(self, dual: Tensor) -> Floats:
-        """What ranks the test rows, (M, T), for (M, N) b."""
-        if len(dual) < MANY and self._test_gram is None:
-            return self._score_rows(dual)
+    def _score_test(self, dual: Tensor, largest: int) -> Floats:
+        """What ranks the test rows, (P, L, T), for (P, L, N) b with at most `largest` rows each."""
+        count, costs, size = dual.shape
+        if count * costs < MANY and self._test_gram is None:
+            return self._score_rows(dual.reshape(-1, size)).reshape(count, costs, -1)
         if self._test_gram is None:
             self._test_gram = self._make_test_gram()
         gram, lift = self._test_gram
-        scores = np.empty((len(dual), len(self.test)))
-        for begin in range(0, len(dual), BATCH):
-            part = dual[begin : begin + BATCH]
+        scores = np.empty((count, costs, len(self.test)))
+        few = largest < size // 8
+        step = 1 if few else max(1, BATCH // costs)
+        for begin in range(0, count, step):
+            part = dual[begin : begin + step].reshape(-1, size)
             total = part.sum(1, dtype=torch.float64)
-            found = (part @ gram).double() + total[:, None] * lift
-            scores[begin : begin + BATCH] = found.cpu().numpy()
+            if few:
+                rows = torch.nonzero((part != 0).any(0))[:, 0]
+                found = part[:, rows] @ gram[rows]
+            else:
+                found = part @ gram
+            lifted = found.double() + total[:, None] * lift
+            scores[begin : begin + step] = lifted.cpu().numpy().reshape(-1, *scores.shape[1:])
         return scores
 
     def _score_rows(self, dual: Tensor) -> Floats:

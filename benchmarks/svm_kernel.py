@@ -96,7 +96,8 @@ def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Ten
     values, vectors = torch.linalg.eigh(basis @ image.T)
     keep = slice(max(0, len(values) - rank), None)
     factor = (vectors[:, keep] * values[keep].clamp(min=0).sqrt()).T @ basis
-    return factor.T.float().contiguous()
+    result: Tensor = factor.T.float().contiguous()
+    return result
 
 
 def _symmetric_product(rows: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from benchmarks.svm_compact import Parked, finish
+from benchmarks.svm_compact import WHOLE_ROWS, Parked, finish
 from benchmarks.svm_kernel import Kernel
 from benchmarks.svm_lanczos import solve_all_active
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
@@ -26,7 +26,6 @@ from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, 
 LANCZOS_STEPS = 16
 LANCZOS_COST = 0.3  # above this a problem has too many satisfied margins for the ridge start
 COMPACT_SHARE = 0.32  # of all rows: with fewer active ones a problem is solved on a block of them
-COMPACT_ROWS = 700  # or with fewer than this
 COMPACT_COST = 2.0  # above this too: ill-conditioned, it needs sums in fp64
 NEWTON_STEPS = 80  # per cost; then the problem is handed to the caller as unsolved
 CG_STEPS = 250  # per Newton step
@@ -105,14 +104,15 @@ def solve(
     problems: Problems,
     solved: Solved,
     tick: Callable[[int], None] = lambda count: None,
+    need_values: bool = True,
 ) -> Report:
     """Solve all problems; `solved(problem, cost, dual, value)` receives each solution once.
 
     `factor` is F of `svm_kernel.eigenspace`. `solved` gets (k,) indices and (k, N) fp64 tensors;
     `tick` gets the number of solutions at once. Unsolved ones are delivered as they are and marked
-    in the report.
+    in the report. With `need_values=False` values may be delivered as zero.
     """
-    return _Solver(kernel, factor, problems, solved, tick).run()
+    return _Solver(kernel, factor, problems, solved, tick, need_values).run()
 
 
 class _Solver:
@@ -123,13 +123,14 @@ class _Solver:
         problems: Problems,
         solved: Solved,
         tick: Callable[[int], None],
+        need_values: bool,
     ) -> None:
         self.kernel, self.factor, self.problems = kernel, factor, problems
-        self.solved, self.tick = solved, tick
+        self.solved, self.tick, self.need_values = solved, tick, need_values
         self.rest = (kernel.diagonal - factor.double().square().sum(1)).clamp(min=0)
         shape = problems.costs.shape
         size = len(kernel.gram)
-        self.compact_rows = max(COMPACT_ROWS, int(COMPACT_SHARE * size))
+        self.compact_rows = int(COMPACT_SHARE * size)
         self.parked: list[Parked] = []
         self.residual = torch.full(shape, torch.inf, dtype=torch.float64, device=kernel.device)
         self.newton = torch.zeros(shape, dtype=torch.int64, device=kernel.device)
@@ -154,7 +155,12 @@ class _Solver:
     def _start(self) -> _State:
         labels, weights, costs = self.problems.labels, self.problems.weights, self.problems.costs
         step = torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
-        if self.problems.start is None:
+        if (labels != 0).sum(1).max() <= WHOLE_ROWS:
+            # Small enough for blocks at every cost.
+            dual = value = torch.zeros_like(labels)
+            if self.problems.start is not None:
+                dual = self.problems.start
+        elif self.problems.start is None:
             dual, value = self._small_costs(step)
         else:
             dual = self.problems.start.float().double()
@@ -202,7 +208,8 @@ class _Solver:
         labels = state.labels[rows]
         count = ((labels * state.value[rows] < 1) & (labels != 0)).sum(1)
         cost = self.problems.costs[state.index[rows], state.step[rows]]
-        few = (count <= self.compact_rows) | (cost > COMPACT_COST)
+        small = (labels != 0).sum(1) <= WHOLE_ROWS
+        few = small | (count <= self.compact_rows) | (cost > COMPACT_COST)
         out = rows[few]
         if len(out):
             self.parked.append(
@@ -238,7 +245,12 @@ class _Solver:
             self._deliver(index, step, dual, value, residual)
 
         self.products += finish(
-            self.kernel, self.factor, Parked(**joined), self.problems.costs, deliver
+            self.kernel,
+            self.factor,
+            Parked(**joined),
+            self.problems.costs,
+            deliver,
+            self.need_values,
         )
 
     def _small_costs(self, step: Tensor) -> tuple[Tensor, Tensor]:

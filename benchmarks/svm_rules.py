@@ -22,7 +22,9 @@ def tau_of(cost: Tensor) -> Tensor:
 def spread_of(value: Tensor, train: Tensor) -> Tensor:
     """||f - mean f|| over the training rows, (m,)."""
     mean = torch.where(train, value, 0.0).sum(1) / train.sum(1)
-    return torch.where(train, value - mean[:, None], 0.0).norm(dim=1)
+    centred = torch.where(train, value - mean[:, None], 0.0)
+    spread: Tensor = torch.linalg.vector_norm(centred, dim=1)
+    return spread
 
 
 def residual_of(labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, tau: Tensor) -> Tensor:

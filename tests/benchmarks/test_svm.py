@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 
-from benchmarks import svm, svm_newton
+from benchmarks import svm, svm_compact, svm_newton
 from benchmarks.feature_files import LayerData
 from benchmarks.low_shot_draws import draw
 from benchmarks.metrics import envelope_average_precision
@@ -245,17 +245,19 @@ def test_equal_images_tie_exactly() -> None:
 def test_the_result_does_not_depend_on_how_problems_are_spread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All in the batched solver or all on blocks: the same optimum."""
+    """All in the batched solver, partly on blocks of near rows, or all on blocks."""
     data = make(Recipe(rows=150, dimensions=60, classes=3))
     found = []
-    for rows in (0, 10**6):
+    for rows, share in ((0, 0.0), (0, 0.5), (10**6, 0.0)):
         svm._engine.cache_clear()
-        monkeypatch.setattr(svm_newton, "COMPACT_ROWS", rows)
-        monkeypatch.setattr(svm_newton, "COMPACT_SHARE", 0.0)
+        monkeypatch.setattr(svm_newton, "WHOLE_ROWS", rows)
+        monkeypatch.setattr(svm_compact, "WHOLE_ROWS", rows)
+        monkeypatch.setattr(svm_newton, "COMPACT_SHARE", share)
         monkeypatch.setattr(svm_newton, "COMPACT_COST", 1e9)
         found.append(evaluate_full(machine(data), FEW_COSTS))
-    np.testing.assert_allclose(found[0].cv_ap, found[1].cv_ap, atol=1e-3)
-    assert found[0].cost == found[1].cost
+    for other in found[1:]:
+        np.testing.assert_allclose(other.cv_ap, found[0].cv_ap, atol=1e-3)
+        assert other.cost == found[0].cost
 
 
 # Honesty.

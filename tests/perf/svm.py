@@ -118,7 +118,7 @@ def _timed(folder: Path, work: Callable[[Any], None], tasks: list[Any]) -> float
     return time.perf_counter() - start
 
 
-def _machine(cost: float) -> Any:  # noqa: ANN401
+def _machine(cost: float) -> Any:
     from sklearn.svm import LinearSVC
 
     warnings.simplefilter("ignore")
