@@ -119,7 +119,9 @@ def resume(run: Run, *, detach: bool) -> None:
 
     scheduler = Scheduler()
     scheduler.check_installed()
-    run.set_cancelled(False)
+    if run.cancelled:
+        run.forget_arrays()
+        run.set_cancelled(False)
     look_after(run, scheduler, run.manifest.requests, detach=detach)
     if not detach:
         print(f"{run.name}: everything is done")

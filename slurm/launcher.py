@@ -123,7 +123,7 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
     """Look, decide and submit until every item is closed, or with `detach` has its task."""
     run, view = watch.run, View(watch)
     submitter = Submitter(watch, alive=lambda: run.renew_launcher(token))
-    began, told = time.monotonic(), False
+    began, told, first = time.monotonic(), False, True
     with view:
         while True:
             if run.cancelled:
@@ -135,6 +135,9 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
             if other is None:
                 run.renew_launcher(token)
             if watch.look():
+                if first and other is None:
+                    watch.forget_ended()
+                first = False
                 watch.judge_absent(resubmit=other is None)
                 if other is None:
                     submitter.submit()

@@ -157,6 +157,11 @@ class Run:
                     found.append(msgspec.json.decode(path.read_bytes(), type=ArrayRecord))
         return sorted(found, key=lambda array: (array.submitted, array.label))
 
+    def forget_arrays(self) -> None:
+        """Take no array for one of the run's any more; what is left of their jobs is cancelled."""
+        for path in (self.folder / "arrays").glob("*.json"):
+            path.unlink(missing_ok=True)
+
     def array_folder(self, label: str) -> Path:
         """submitit's folder of an array: fresh, since it trusts what it finds there."""
         return self.folder / "arrays" / label

@@ -84,6 +84,13 @@ class Watch:
         for index, number in enumerate(array.numbers):
             self.attempts[Place(array.stage, number)] = Attempt(array, index)
 
+    def forget_ended(self) -> None:
+        """Give open items whose tasks SLURM does not list a new start, also those that failed."""
+        for place in self.open:
+            attempt = self.attempts.get(place)
+            if attempt is not None and attempt.task not in self.live:
+                del self.attempts[place]
+
     def judge_absent(self, *, resubmit: bool) -> None:
         """Decide about open items whose latest task SLURM does not list (or will never start).
 

@@ -340,6 +340,17 @@ def test_another_process_takes_up_where_the_first_was(lab: Lab, tmp_path: Path) 
     assert lab.slurm.sizes == [3, 3, 1]
 
 
+def test_a_new_launcher_gives_failed_items_another_start(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Broken(tmp_path / "a", "broken"), Number(tmp_path / "a", "other")])
+    lab.run_all()
+    assert list(lab.watch.failures) == ["a/broken"]
+    lab.resume(Run(lab.watch.run.folder))
+    lab.watch.look()
+    lab.watch.forget_ended()
+    lab.step()
+    assert lab.slurm.sizes == [2, 1]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_is_lost_whatever_happens(lab: Lab, tmp_path: Path, seed: int) -> None:
     """Tasks die, vanish, run twice or out of order; the launcher is replaced; SLURM is away."""

@@ -118,10 +118,13 @@ class Lab:
                 raise AssertionError(f"waited in vain for {what}\n{queue}")
             time.sleep(0.1)
 
-    def jobs(self, state: str = "RUNNING") -> list[str]:
-        """The ids of this run's tasks in `state`."""
-        lines = self.cluster.call("squeue", "-h", "-r", "-t", state, "-o", "%i").split()
-        return [line for line in lines if line]
+    def running(self) -> list[str]:
+        """The ids of the tasks that run."""
+        return self.cluster.call("squeue", "-h", "-r", "-t", "RUNNING", "-o", "%i").split()
+
+    def queued(self) -> list[str]:
+        """The ids of the tasks that wait, run or are about to end."""
+        return self.cluster.call("squeue", "-h", "-r", "-o", "%i").split()
 
     def _start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(

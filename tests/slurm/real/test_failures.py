@@ -106,7 +106,7 @@ def test_the_controller_forgets_jobs_just_submitted(lab: Lab) -> None:
 
 def test_a_killed_launcher_is_resumed(lab: Lab) -> None:
     launcher = lab.start("slow-chain")
-    lab.wait(lambda: bool(lab.jobs()), "a running task")
+    lab.wait(lambda: bool(lab.running()), "a running task")
     launcher.kill()
     launcher.communicate()
     lab.manage("resume", lab.run_name())
@@ -116,7 +116,7 @@ def test_a_killed_launcher_is_resumed(lab: Lab) -> None:
 
 def test_the_same_command_takes_up_a_killed_launcher(lab: Lab) -> None:
     launcher = lab.start("slow-chain")
-    lab.wait(lambda: bool(lab.jobs()), "a running task")
+    lab.wait(lambda: bool(lab.running()), "a running task")
     launcher.kill()
     launcher.communicate()
     assert "is under way as run" in lab.run("slow-chain")
@@ -135,7 +135,7 @@ def test_a_launcher_killed_while_it_submits(lab: Lab) -> None:
 
 def test_a_second_launcher_only_watches(lab: Lab) -> None:
     first = lab.start("slow-chain")
-    lab.wait(lambda: bool(lab.jobs()), "a running task")
+    lab.wait(lambda: bool(lab.running()), "a running task")
     second = lab.start_manage("resume", lab.run_name())
     assert "only watching" in lab.end(second)[1]
     lab.end(first)
