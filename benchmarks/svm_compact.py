@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.svm_kernel import Kernel
+from benchmarks.svm_lanczos import LANCZOS_COST, LANCZOS_STEPS, solve_all_active
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
 NEWTON_STEPS = 80
@@ -37,7 +38,8 @@ class Block:
     def gather(cls, kernel: Kernel, factor: Tensor, rows: Tensor) -> "Block":
         """The block of `rows` (n,) int64."""
         exact = kernel.block(rows)
-        part = factor[rows]
+        # The leading directions come last; a small block needs fewer of them.
+        part = factor[rows, -max(16, len(rows) // 10) :]
         single = exact.float()
         rest = (single.diagonal() - part.square().sum(1)).clamp(min=0)
         return cls(exact, single, part, rest)
@@ -92,6 +94,24 @@ class BlockSolver:
         full[self.rows] = self.dual
         return full, step, residual
 
+    def solve_small(self, costs: Tensor) -> tuple[list[Tensor], list[float]]:
+        """b and residual at the leading ascending costs (L,) that one Krylov space solves.
+
+        `dual` and `value` are left where the next cost starts best.
+        """
+        labels, weights = self.labels[None], self.weights[None]
+        scale, exact = (2 * weights).sqrt(), self.block.exact
+        low = costs[costs <= LANCZOS_COST]
+        if not len(low):
+            return [], []
+        flat = solve_all_active(lambda v: v @ exact, labels, scale, low[None], LANCZOS_STEPS)
+        dual, value = flat.dual[0], flat.value[0]
+        ridge = ridge_of(weights, torch.ones_like(low[:1])) / low[:, None]
+        residual = residual_of(labels, ridge, dual, value, tau_of(low)).tolist()
+        held = next((i for i, found in enumerate(residual) if found > INNER), len(low))
+        self.dual, self.value = dual[min(held, len(low) - 1)], value[min(held, len(low) - 1)]
+        return list(dual[:held]), residual[:held]
+
     def _spread(self) -> float:
         return float(torch.linalg.vector_norm(self.value - self.value.mean()).item())
 
@@ -135,6 +155,9 @@ class BlockSolver:
             move = self._factored(active, remainder)
         target = base + move
         target_value = self.block.exact @ target
+        if torch.equal(self.labels * target_value < 1, active):
+            self.dual, self.value = target, target_value  # the optimum, as far as it was solved
+            return
         length = line_search(
             self.labels[None],
             self.ridge[None],
@@ -267,12 +290,22 @@ def _chain(
     block = Block.gather(kernel, factor, rows)
     prices = costs[parked.index[row], int(parked.step[row]) :].tolist()
     weights, dual = parked.weights[row, rows], parked.dual[row, rows]
-    if not dual.any():
+    cold = not dual.any()
+    if cold:
         dual = 2 * prices[0] * weights * labels[rows]  # the limit of small costs
     solver = BlockSolver(block, labels[rows], weights, dual, not whole)
-    solved = [solver.solve(price, spread) for price in prices]
-    duals, newton, residuals = map(list, zip(*solved))
-    return Found(rows, duals, newton, residuals, whole)
+    found = Found(rows, [], [], [], whole)
+    if cold and whole:
+        duals, residuals = solver.solve_small(costs[parked.index[row]])
+        found.duals.extend(duals)
+        found.residuals.extend(residuals)
+        found.newton.extend([0] * len(duals))
+    for price in prices[len(found.duals) :]:
+        dual, newton, residual = solver.solve(price, spread)
+        found.duals.append(dual)
+        found.newton.append(newton)
+        found.residuals.append(residual)
+    return found
 
 
 class _Check:

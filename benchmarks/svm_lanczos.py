@@ -8,12 +8,14 @@ S = sqrt(2 w) on the training rows (w the class weight) and b = S z,
 so the costs are shifts of one matrix with one right-hand side and share one Lanczos basis.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from benchmarks.svm_kernel import Kernel
+LANCZOS_STEPS = 16
+LANCZOS_COST = 0.3  # above this a problem has too many satisfied margins for the ridge start
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,27 @@ class Flat:
 
 
 def solve_all_active(
-    kernel: Kernel, labels: Tensor, scale: Tensor, costs: Tensor, steps: int
+    multiply: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    scale: Tensor,
+    costs: Tensor,
+    steps: int,
 ) -> Flat:
-    """Solve M problems for each of L costs.
+    """Solve M problems for each of L costs; `multiply` takes (M, N) to its product with K.
 
     `labels` is (M, N) with 1, -1, and 0 outside training; `scale` is S, (M, N) fp64; `costs` is
     (M, L) fp64. The caller checks activity and residuals: nothing here is trusted.
     """
     count, size = labels.shape
-    basis = torch.zeros((count, steps, size), dtype=torch.float64, device=kernel.device)
+    basis = torch.zeros((count, steps, size), dtype=torch.float64, device=labels.device)
     images = torch.zeros_like(basis)
-    tridiagonal = torch.zeros((count, steps, steps), dtype=torch.float64, device=kernel.device)
+    tridiagonal = torch.zeros((count, steps, steps), dtype=torch.float64, device=labels.device)
     vector = scale * labels
     length = torch.linalg.vector_norm(vector, dim=1)
     vector = vector / length[:, None]
     for step in range(steps):
         basis[:, step] = vector
-        images[:, step] = kernel.multiply(scale * vector)
+        images[:, step] = multiply(scale * vector)
         image = scale * images[:, step]
         known = basis[:, : step + 1]
         weights = torch.bmm(known, image[:, :, None])
@@ -59,7 +65,7 @@ def solve_all_active(
         if step + 1 < steps:
             tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = norm
     shifts = torch.diag_embed((1 / costs)[:, :, None].expand(-1, -1, steps))
-    first = torch.zeros((*costs.shape, steps), dtype=torch.float64, device=kernel.device)
+    first = torch.zeros((*costs.shape, steps), dtype=torch.float64, device=labels.device)
     first[:, :, 0] = length[:, None]
     weights = torch.linalg.solve(tridiagonal[:, None] + shifts, first)
     return Flat(torch.bmm(weights, basis) * scale[:, None], torch.bmm(weights, images))

@@ -20,11 +20,9 @@ from torch import Tensor
 
 from benchmarks.svm_compact import WHOLE_ROWS, Parked, finish
 from benchmarks.svm_kernel import Kernel
-from benchmarks.svm_lanczos import solve_all_active
+from benchmarks.svm_lanczos import LANCZOS_COST, LANCZOS_STEPS, solve_all_active
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
-LANCZOS_STEPS = 16
-LANCZOS_COST = 0.3  # above this a problem has too many satisfied margins for the ridge start
 COMPACT_SHARE = 0.32  # of all rows: with fewer active ones a problem is solved on a block of them
 COMPACT_COST = 2.0  # above this too: ill-conditioned, it needs sums in fp64
 NEWTON_STEPS = 80  # per cost; then the problem is handed to the caller as unsolved
@@ -260,7 +258,9 @@ class _Solver:
         width = int((problems.costs <= LANCZOS_COST).any(0).sum())
         width = max(1, width)
         costs = problems.costs[:, :width]
-        flat = solve_all_active(self.kernel, problems.labels, scale, costs, LANCZOS_STEPS)
+        flat = solve_all_active(
+            self.kernel.multiply, problems.labels, scale, costs, LANCZOS_STEPS
+        )
         self.products += LANCZOS_STEPS
         self.columns += LANCZOS_STEPS * len(scale)
         going = torch.ones_like(step, dtype=torch.bool)
