@@ -6,9 +6,9 @@ STAMP := .venv/.installed
 DEMO := demo
 DEMO_ZOO := $(DEMO)/zoo
 DEMO_NAME := deepcluster-digits
-DEMO_CKPTS := $(DEMO_NAME),random:sobel_resnet18
+DEMO_CKPTS := $(DEMO_NAME),random:resnet18
 
-.PHONY: demo test lint install clean perf-svm perf-slurm slurm-test
+.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm slurm-test
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
@@ -17,6 +17,17 @@ demo: $(STAMP)
 	$(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data --zoo $(DEMO_ZOO)
 	$(PY) -m reports --zoo $(DEMO_ZOO) --readme $(DEMO_ZOO)/README.md \
 	  --plots $(DEMO_ZOO)/pictures --html $(DEMO_ZOO)/index.html
+
+# The records of a demo, and from them the tables and pictures of README.md.
+REPORT_README := $(PY) -m reports --zoo docs/demo --readme README.md --plots docs/demo/pictures
+
+docs: demo
+	rm -rf docs/demo && mkdir -p docs/demo
+	cd $(DEMO_ZOO) && cp --parents results/*/*/*.json checkpoints/*/card.json $(CURDIR)/docs/demo
+	$(REPORT_README)
+
+check-docs: $(STAMP)
+	$(REPORT_README) --check
 
 install: $(STAMP)
 

@@ -101,8 +101,8 @@ _RRC_JITTER = replace(_RRC, jitter=(0.4, 0.4, 0.4, 0.0), lighting=0.1)
 _CENTRE = ImageTransform(crop=224, resize=256)
 _RANDOM_CROP = ImageTransform(crop=224, resize=256, random_crop=256, flip=True)
 _SQUASH = ImageTransform(crop=224, resize=256, squash=True)
-_DIGIT = ImageTransform(crop=32, resize=32)
-_DIGIT_SHIFT = ImageTransform(crop=32, resize=36, random_crop=36)
+_DIGIT = ImageTransform(crop=32, resize=40)
+_DIGIT_SHIFT = ImageTransform(crop=32, resize=40, random_crop=40)
 _SCENE = ImageTransform(crop=64, resize=64, squash=True)
 
 IMAGENET_LINEAR = LinearProtocol(

@@ -15,7 +15,9 @@ from PIL import Image
 Draw = Callable[[NDArray[np.float64], np.random.Generator], Image.Image]
 Colour = tuple[int, int, int]  # RGB, 0..255
 
-SIDE = 32  # of a picture of one digit, pixels
+SIDE = 40  # of a picture of one digit, pixels; what is cut from it has 32
+_DIGIT_SIDE = 24
+_OFF_CENTRE = 4  # a digit is moved by up to this much, so that it stays within the central 32
 SCENE_SIDE = 64
 _SMALL = 13  # a digit in a box narrower than this is difficult
 _CUT = 0.7  # and so is one of which less than this part is inside the picture
@@ -67,23 +69,30 @@ def load_splits() -> tuple[Digits, Digits]:
 
 
 def plain(pixels: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
-    """A white digit on black, in the middle: the ImageNet of the digits."""
-    del rng  # nothing is random here
-    return _write_on(Image.new("RGB", (SIDE, SIDE)), _ink(pixels, SIDE - 8), (255, 255, 255))
+    """A white digit somewhere near the middle of a black picture: the ImageNet of the digits.
+
+    Were it always at the same place, random filters would tell the digits apart almost as well as
+    trained ones.
+    """
+    x, y = (SIDE - _DIGIT_SIDE) // 2 + rng.integers(-_OFF_CENTRE, _OFF_CENTRE + 1, 2)
+    picture = Image.new("RGB", (SIDE, SIDE))
+    picture.paste((255, 255, 255), (int(x), int(y)), _ink(pixels, _DIGIT_SIDE))
+    return picture
 
 
 def on_paper(pixels: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
     """A dark digit on light paper that is tinted and unevenly lit: the Places205 of the digits."""
     tint = rng.integers(195, 240, 3)
     paper = _enlarge(tint + rng.integers(-25, 16, (2, 2, 1)), SIDE)
-    return _write_on(paper, _ink(pixels, SIDE - 8), _colour(rng, 10, 70))
+    return _write_on(paper, _ink(pixels, _DIGIT_SIDE), _colour(rng, 10, 70))
 
 
 def in_the_wild(pixels: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
     """A coloured digit, turned by up to 25 degrees, on clutter: the iNaturalist of the digits."""
     clutter = _enlarge(rng.integers(30, 110, (8, 8, 3)), SIDE)
     ink = Image.new("L", (SIDE, SIDE))
-    ink.paste(_ink(pixels, SIDE - 8), (4, 4))
+    corner = (SIDE - _DIGIT_SIDE) // 2
+    ink.paste(_ink(pixels, _DIGIT_SIDE), (corner, corner))
     turned = ink.rotate(float(rng.uniform(-25, 25)), Image.Resampling.BICUBIC)
     return _write_on(clutter, turned, _colour(rng, 170, 256))
 

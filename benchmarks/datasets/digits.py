@@ -35,7 +35,7 @@ from benchmarks.datasets.places205 import IMAGES as PLACES_IMAGES
 from slurm.cli import Parser, run_command
 from slurm.errors import UserError
 
-VERSION = "1"  # changes with every change of what is written
+VERSION = "2"  # changes with every change of what is written
 CLASSES = tuple(f"digit{label}" for label in range(10))
 TRAINVAL_SCENES, TEST_SCENES = 2200, 600
 

@@ -80,8 +80,8 @@ SOBEL_ALEXNET = Recipe(
 DIGITS = Recipe(
     name="digits_sobel_resnet18-15e",
     arch="resnet18",
-    train=ImageTransform(crop=32, resize=36, random_crop=36),
-    extract=ImageTransform(crop=32, resize=32),
+    train=ImageTransform(crop=32, resize=40, random_crop=40),
+    extract=ImageTransform(crop=32, resize=40),
     epochs=15,
     batch_size=128,
     learning_rate=0.1,
