@@ -71,6 +71,7 @@ class _Sweep:
     def __init__(self, items: list[Item], jobs: int, threads: int, folder: Path) -> None:
         self.waiting = {item.key: item for item in items}  # in an order that respects needs
         self.total, self.jobs, self.threads, self.folder = len(items), jobs, threads, folder
+        self.unfinished = set(self.waiting)
         self.running: list[_Attempt] = []
         self.starts: dict[str, int] = {}
         self.failures: dict[str, Failure] = {}
@@ -109,12 +110,11 @@ class _Sweep:
                 self._fail(blocked_by(key, blocking))
 
     def _start_ready(self) -> None:
-        busy = {attempt.item.key for attempt in self.running}
         for key, item in list(self.waiting.items()):
             if len(self.running) >= self.jobs:
                 return
             wanted = min(item.resources.gpus, self.gpu_count)
-            unmet = any(need.key in self.waiting or need.key in busy for need in item.needs)
+            unmet = any(need.key in self.unfinished for need in item.needs)
             if not unmet and wanted <= len(self.gpus):
                 del self.waiting[key]
                 taken, self.gpus = self.gpus[:wanted], self.gpus[wanted:]
@@ -156,6 +156,7 @@ class _Sweep:
         failure = read_failure(log.with_suffix(".json"))
         if item.done():
             self.finished += 1
+            self.unfinished.discard(item.key)
             seconds = time.monotonic() - attempt.began
             count = f"{self.finished + len(self.failures)}/{self.total}"
             say(f"[{count}] {item.key} done in {seconds:.1f} s")

@@ -63,11 +63,11 @@ class Number:
 
     def run(self) -> None:
         note_start(self.result)
-        self.act()
         digest = sha256(self.name.encode())
         for need in self.needs:
             assert isinstance(need, Number)
             digest.update(need.result.read_bytes())
+        self.act()
         write_text(self.result, digest.hexdigest())
 
     def act(self) -> None:

@@ -61,6 +61,13 @@ def test_local_leaves_the_bytes_that_inline_leaves(tmp_path: Path) -> None:
     assert texts(tmp_path / "local") == expected
 
 
+def test_an_item_waits_for_what_it_needs_though_a_slot_is_free(tmp_path: Path) -> None:
+    need = Number(tmp_path / "a", "need", seconds=1.0)
+    goal = Number(tmp_path / "a", "goal", (need,), stage="later")
+    run_local([goal], tmp_path, jobs=4)
+    assert starts(need.result) == starts(goal.result) == 1
+
+
 def test_a_second_run_starts_nothing(tmp_path: Path) -> None:
     run_local(chain(tmp_path / "a"), tmp_path)
     before = {path: starts(path) for path in (tmp_path / "a").glob("*.txt")}
