@@ -13,8 +13,9 @@ DEMO_CKPTS := $(DEMO_NAME),random:resnet18
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
 	$(PY) -m pretrain deepcluster --recipe digits_sobel_resnet18-15e --data $(DEMO)/data/imagenet \
-	  --name $(DEMO_NAME) --resume --zoo $(DEMO_ZOO)
-	$(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data --zoo $(DEMO_ZOO)
+	  --name $(DEMO_NAME) --resume --zoo $(DEMO_ZOO) --workers 0
+	$(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data \
+	  --zoo $(DEMO_ZOO) --workers 0
 	$(PY) -m reports --zoo $(DEMO_ZOO) --readme $(DEMO_ZOO)/README.md \
 	  --plots $(DEMO_ZOO)/pictures --html $(DEMO_ZOO)/index.html
 
