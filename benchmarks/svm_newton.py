@@ -20,10 +20,10 @@ from torch import Tensor
 
 from benchmarks.svm_compact import WHOLE_ROWS, Parked, finish
 from benchmarks.svm_kernel import Kernel
-from benchmarks.svm_lanczos import LANCZOS_COST, LANCZOS_STEPS, solve_all_active
+from benchmarks.svm_lanczos import LANCZOS_COST, LANCZOS_STEPS, Flat, solve_all_active
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
-COMPACT_SHARE = 0.32  # of all rows: with fewer active ones a problem is solved on a block of them
+COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them
 COMPACT_COST = 2.0  # above this too: ill-conditioned, it needs sums in fp64
 NEWTON_STEPS = 80  # per cost; then the problem is handed to the caller as unsolved
 CG_STEPS = 250  # per Newton step
@@ -130,6 +130,7 @@ class _Solver:
         size = len(kernel.gram)
         self.compact_rows = int(COMPACT_SHARE * size)
         self.parked: list[Parked] = []
+        self.flat: Flat | None = None
         self.residual = torch.full(shape, torch.inf, dtype=torch.float64, device=kernel.device)
         self.newton = torch.zeros(shape, dtype=torch.int64, device=kernel.device)
         self.products = self.columns = 0
@@ -258,9 +259,7 @@ class _Solver:
         width = int((problems.costs <= LANCZOS_COST).any(0).sum())
         width = max(1, width)
         costs = problems.costs[:, :width]
-        flat = solve_all_active(
-            self.kernel.multiply, problems.labels, scale, costs, LANCZOS_STEPS
-        )
+        flat = solve_all_active(self.kernel.multiply, problems.labels, scale, costs, LANCZOS_STEPS)
         self.products += LANCZOS_STEPS
         self.columns += LANCZOS_STEPS * len(scale)
         going = torch.ones_like(step, dtype=torch.bool)
@@ -275,6 +274,7 @@ class _Solver:
                 step[rows] += 1
         at = step.clamp(max=width - 1)
         every = torch.arange(len(step), device=step.device)
+        self.flat = flat
         return flat.dual[every, at], flat.value[every, at]
 
     def _deliver(
@@ -339,6 +339,20 @@ class _Solver:
         state.newton[rows] = 0
         state.built[rows] = False
         state.active[rows] = False
+        self._start_flat(state, rows)
+
+    def _start_flat(self, state: _State, rows: Tensor) -> None:
+        """Start from the ridge solution of the same cost where that is nearer than the last."""
+        if self.flat is None:
+            return
+        rows = rows[state.step[rows] < self.flat.dual.shape[1]]
+        index, step = state.index[rows], state.step[rows]
+        labels, ridge, tau = state.labels[rows], state.ridge[rows], state.tau[rows]
+        dual, value = self.flat.dual[index, step], self.flat.value[index, step]
+        last = residual_of(labels, ridge, state.dual[rows], state.value[rows], tau)
+        better = residual_of(labels, ridge, dual, value, tau) < last
+        state.dual[rows[better]] = dual[better]
+        state.value[rows[better]] = value[better]
 
     def _newton_step(self, state: _State, rows: Tensor) -> None:
         """Move to the Newton point, or as far towards it as lowers the objective."""
