@@ -94,6 +94,7 @@ Protocol = LinearProtocol | SvmProtocol | LowShotProtocol
 _POWERS_OF_TWO = tuple(0.5**power for power in range(4, 20))
 COSTS_MMSELFSUP = tuple(sorted((*_POWERS_OF_TWO, 1.0, 10.0, 100.0)))
 COSTS_FAIR = tuple(sorted((*_POWERS_OF_TWO, *(10.0**power for power in range(-7, 3)))))
+COSTS_DIGITS = tuple(0.5**power for power in (18, 14, 10, 6, 2))
 COSTS_VISSL = (0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0)
 
 _RRC = ImageTransform(crop=224, random_resized_crop=True, flip=True)
@@ -230,9 +231,9 @@ DIGITS_IMAGENET_AVGPOOL = replace(
     learning_rate=1.0,
     batch_size=64,
 )
-DIGITS_VOC07_SVM = SvmProtocol("digits_voc07_svm", "digits", COSTS_MMSELFSUP, _SCENE, 1024)
+DIGITS_VOC07_SVM = SvmProtocol("digits_voc07_svm", "digits", COSTS_DIGITS, _SCENE, 1024)
 DIGITS_VOC07_LOW_SHOT = LowShotProtocol(
-    "digits_voc07_low_shot_svm", "digits", COSTS_MMSELFSUP, _SCENE, pooled_size=1024
+    "digits_voc07_low_shot_svm", "digits", COSTS_DIGITS, _SCENE, samples=3, pooled_size=1024
 )
 
 PROTOCOLS: dict[str, Protocol] = {
