@@ -228,7 +228,7 @@ DIGITS_IMAGENET_AVGPOOL = replace(
     test=_DIGIT,
     epochs=10,
     milestones=(6, 8),
-    learning_rate=1.0,
+    learning_rate=0.1,
     batch_size=64,
 )
 DIGITS_VOC07_SVM = SvmProtocol("digits_voc07_svm", "digits", COSTS_DIGITS, _SCENE, 1024)
