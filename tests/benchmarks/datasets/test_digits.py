@@ -42,8 +42,10 @@ def test_the_picture_of_a_digit_shows_that_digit(digits: Path) -> None:
     _, val = load_splits()
     for row in range(0, len(split.paths), 40):
         picture = np.asarray(open_image(split.root / split.paths[row]).convert("L"), dtype=float)
-        small = picture[4:28, 4:28].reshape(8, 3, 8, 3).mean((1, 3))
-        assert np.corrcoef(small.ravel(), val.pixels[row].ravel())[0, 1] > 0.98
+        # It is 24 pixels wide and up to 4 off the centre of the 40.
+        windows = [picture[y : y + 24, x : x + 24] for y in range(4, 13) for x in range(4, 13)]
+        small = [window.reshape(8, 3, 8, 3).mean((1, 3)).ravel() for window in windows]
+        assert max(np.corrcoef(s, val.pixels[row].ravel())[0, 1] for s in small) > 0.98
 
 
 @pytest.mark.parametrize("name", ["imagenet", "places205", "inaturalist18"])
@@ -54,7 +56,8 @@ def test_each_variant_can_be_learned_from_pixels(digits: Path, name: str) -> Non
         features[key] = np.stack([np.asarray(picture).ravel() / 255 - 0.5 for picture in pictures])
         labels[key] = split.labels
     model = RidgeClassifier(alpha=30).fit(features["train"], labels["train"])
-    assert model.score(features["val"], labels["val"]) > 0.5  # chance is 0.1
+    floor = 0.4 if name == "imagenet" else 0.5  # chance is 0.1; there, digits are off the centre
+    assert model.score(features["val"], labels["val"]) > floor
 
 
 def test_low_shot_draws_exist_up_to_96(digits: Path) -> None:
