@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
@@ -33,6 +33,7 @@ def envelope_by_loops(scores: NDArray[np.float64], positive: NDArray[np.bool_]) 
     return area
 
 
+@settings(deadline=None)
 @given(cases)
 def test_step_ap_is_scikit_learns_also_with_ties(rows: list[tuple[int, bool]]) -> None:
     scores = np.array([float(score) for score, _ in rows])
@@ -41,6 +42,7 @@ def test_step_ap_is_scikit_learns_also_with_ties(rows: list[tuple[int, bool]]) -
     assert step_average_precision(scores, positive) == pytest.approx(expected, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(cases)
 def test_envelope_ap_is_the_definition_also_with_ties(rows: list[tuple[int, bool]]) -> None:
     scores = np.array([float(score) for score, _ in rows])
@@ -49,6 +51,7 @@ def test_envelope_ap_is_the_definition_also_with_ties(rows: list[tuple[int, bool
     assert envelope_average_precision(scores, positive) == pytest.approx(expected, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(cases, st.randoms(use_true_random=False))
 def test_step_ap_ignores_the_order_of_rows(rows: list[tuple[int, bool]], random) -> None:  # noqa: ANN001
     shuffled = list(rows)

@@ -175,6 +175,7 @@ def test_low_shot_agrees_with_linear_svc_and_keeps_every_cost() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.integers(3, 60), st.integers(0, 2**32 - 1))
 def test_folds_are_scikit_learns(rows: int, seed: int) -> None:
     positive = np.random.default_rng(seed).random(rows) < 0.3
