@@ -72,6 +72,7 @@ def check_requests(
 ) -> list[Request]:
     """What each stage asks of the cluster; `UserError` for what the cluster would refuse."""
     partitions, default = scheduler.partitions(), scheduler.default_partition()
+    anywhere = max((partition.gpus for partition in partitions.values()), default=0)
     requests = []
     for stage in stages:
         named = request_for(settings, stage.name, stage.resources, 0).settings.partition
@@ -82,11 +83,11 @@ def check_requests(
         chosen = [partitions[name] for name in names] or list(partitions.values())
         most = max((partition.gpus for partition in chosen), default=0)
         request = request_for(settings, stage.name, stage.resources, most)
-        if request.gpus_per_node > most:
+        given = (request.settings.gpus_per_node or 0) if stage.resources.gpus else 0
+        if request.gpus_per_node > most or given > anywhere:
             raise UserError(
-                f"stage {stage.name} asks for {request.gpus_per_node} GPUs per node, but no node "
-                f"of {named or default or 'the cluster'} has more than {most}; "
-                "lower --gpus-per-node"
+                f"stage {stage.name} asks for {given} GPUs per node, but no node of "
+                f"{named or default or 'the cluster'} has more than {most}; lower --gpus-per-node"
             )
         limits = [part.minutes for part in chosen if part.minutes is not None]
         if request.settings.time is None and limits and len(limits) == len(chosen):

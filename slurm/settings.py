@@ -108,15 +108,15 @@ def for_stage(settings: ClusterSettings, stage: str) -> ClusterSettings:
 def request_for(settings: ClusterSettings, stage: str, wanted: Resources, most: int) -> Request:
     """What a task of `stage` asks for, where no node has more than `most` GPUs.
 
-    An item that would use a GPU runs without on a cluster that has none; only an explicit
-    `gpus_per_node` above what there is stays, and is refused by the cluster.
+    An item that would use a GPU runs without on nodes that have none. Only the `gpus_per_node`
+    of a distributed item is asked for as it is, and refused where there are not as many.
     """
     own = for_stage(settings, stage)
+    given = own.gpus_per_node
     gpus = min(wanted.gpus, most)
+    if given is not None and wanted.gpus:
+        gpus = given if wanted.distributed else min(given, gpus)
     nodes, tasks = wanted.nodes, wanted.tasks_per_node
-    if own.gpus_per_node is not None:
-        gpus = own.gpus_per_node if wanted.distributed else min(own.gpus_per_node, wanted.gpus)
-        gpus = gpus if wanted.gpus else 0
     if wanted.distributed:
         nodes = own.nodes or nodes
         tasks = max(tasks, gpus)

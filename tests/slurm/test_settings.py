@@ -77,6 +77,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (CPU, 8, 8, (1, 1, 0)),
         (GPU, None, 8, (1, 1, 1)),
         (GPU, None, 0, (1, 1, 0)),  # a cluster without GPUs runs it on the CPU
+        (GPU, 8, 0, (1, 1, 0)),  # a stage on nodes without GPUs, in a sweep that has some
+        (GPU, 0, 8, (1, 1, 0)),
         (GPU, 8, 8, (1, 1, 1)),  # one process uses one GPU
         (DISTRIBUTED, 8, 8, (1, 8, 8)),
         (DISTRIBUTED, None, 8, (1, 1, 1)),
