@@ -4,6 +4,7 @@ Caron, Bojanowski, Joulin, Douze: "Deep Clustering for Unsupervised Learning of 
 ECCV 2018. Labels, if the images have any, serve for the reported NMI only.
 """
 
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +27,7 @@ from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.progress import progress, say
-from slurm.stop import Stopped, polite_stop, stop_requested
+from slurm.stop import Stopped, polite_stop, received, stop_requested
 
 VOTE_STEPS = 10  # how often several processes agree on a save or a stop
 
@@ -220,8 +221,12 @@ class Run:
             raise self._stopped()
 
     def _stopped(self) -> Stopped:
+        names = ", ".join(signal.Signals(number).name for number in received())
         where = f"epoch {self.epoch + 1}, step {self.step}"
-        return Stopped(f"{self.item.key}: stopped at {where} and saved; --resume continues there")
+        return Stopped(
+            f"{self.item.key}: stopped by {names or 'another process'} and saved at {where}; "
+            "--resume continues there"
+        )
 
     def _check_loss(self, loss: float) -> None:
         if not np.isfinite(loss):

@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
 
 def run(data: Path, zoo: Path, *more: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command(data, zoo, *more), capture_output=True, text=True, timeout=300, env=environment()
+        command(data, zoo, *more), capture_output=True, text=True, timeout=600, env=environment()
     )
 
 
@@ -51,7 +51,7 @@ def position(zoo: Path) -> tuple[int, int]:
 
 def signal_at(process: "subprocess.Popen[bytes]", zoo: Path, epoch: int, number: int) -> None:
     """Send `number` once the state stands inside `epoch` (from 0) or a later one."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
         reached, step = position(zoo)
         if reached >= epoch and step >= 1:
@@ -81,22 +81,22 @@ def test_killed_and_stopped_again_and_again_ends_in_the_same_bits(
 ) -> None:
     process = start(data, tmp_path, "--save-every", "0")
     signal_at(process, tmp_path, 0, signal.SIGKILL)
-    assert process.wait(60) == -signal.SIGKILL
+    assert process.wait(300) == -signal.SIGKILL
     assert position(tmp_path)[1] > 0  # killed between the steps of an epoch
 
     for epoch, number in ((1, signal.SIGUSR2), (2, signal.SIGTERM)):
         process = start(data, tmp_path, "--resume", "--save-every", "0")
         signal_at(process, tmp_path, epoch, number)
-        _, message = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=300)
         assert process.returncode == 75, message.decode()
         assert b"continues at epoch" in message
-        assert b"--resume continues there" in message.splitlines()[-1]
+        assert f"stopped by {number.name} and saved" in message.decode().splitlines()[-1]
 
     # Once more, at a random moment: during start-up, extraction, a step, a save or registering.
     process = start(data, tmp_path, "--resume")
     time.sleep(random.Random(time.time()).uniform(0, 8))
     process.kill()
-    process.wait(60)
+    process.wait(300)
 
     done = run(data, tmp_path, "--resume")
     assert done.returncode == 0, done.stderr
@@ -114,7 +114,7 @@ def test_two_processes_agree_with_one(data: Path, tmp_path: Path, uninterrupted:
         [sys.executable, "-m", *launcher, str(TINY), *flags],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         env=environment(),
     )
     assert done.returncode == 0, done.stderr
