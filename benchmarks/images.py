@@ -6,6 +6,7 @@ workers, on the order, on where a run was resumed, nor on any global generator.
 """
 
 import errno
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from torchvision.transforms import v2
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError
-from slurm.stop import SIGNALS
+from slurm.stop import stop_requested
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -142,17 +143,16 @@ def load_batches(
     if workers == 0 or len(batches) < 2:
         loaded: Iterator[Tensor | _Failure] = map(source.load, batches)
     else:
-        loaded = iter(
-            DataLoader(
-                source,
-                batch_size=None,
-                sampler=batches,
-                num_workers=min(workers, len(batches)),
-                collate_fn=_unchanged,
-                worker_init_fn=_outlive_signals,
-                generator=torch.Generator(),  # else the loader draws from the global one
-            )
+        loader = DataLoader(
+            source,
+            batch_size=None,
+            sampler=batches,
+            num_workers=min(workers, len(batches)),
+            collate_fn=_unchanged,
+            worker_init_fn=_leave_quietly,
+            generator=torch.Generator(),  # else the loader draws from the global one
         )
+        loaded = _until_stopped(loader, source, batches)
     for batch, images in zip(batches, loaded):
         if isinstance(images, _Failure):
             raise UserError(images.message)
@@ -196,10 +196,29 @@ class _Batches(Dataset[Tensor | _Failure]):
         return self.transform(image)
 
 
-def _outlive_signals(worker: int) -> None:
-    """A scheduler signals all processes; the one that saves still needs this one's images."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def _leave_quietly(worker: int) -> None:
+    """End without an error on SIGTERM, which a scheduler sends to all processes of a job.
+
+    The main process saves then; killed workers would raise in the middle of its step.
+    """
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+
+
+def _until_stopped(
+    loader: DataLoader[Any], source: _Batches, batches: Sequence[NDArray[np.int64]]
+) -> Iterator[Tensor | _Failure]:
+    """The loader's batches; those that its workers leave undone when told to stop, from here."""
+    loaded = iter(loader)
+    for number in range(len(batches)):
+        try:
+            images = next(loaded)
+        except RuntimeError:
+            if not stop_requested():
+                raise
+            yield from map(source.load, batches[number:])
+            return
+        yield images
 
 
 def _unchanged(batch: Any) -> Any:

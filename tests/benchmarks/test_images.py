@@ -117,7 +117,7 @@ FIXED = {
     ),
     "digit": (
         protocols.DIGITS_IMAGENET_LINEAR.test,
-        [reference.Resize(32), reference.CenterCrop(32)],
+        [reference.Resize(40), reference.CenterCrop(32)],
     ),
 }
 
