@@ -21,14 +21,17 @@ demo: $(STAMP)
 
 # The records of a demo, and from them the tables and pictures of README.md.
 REPORT_README := $(PY) -m reports --zoo docs/demo --readme README.md --plots docs/demo/pictures
+REPORT_PUBLISHED := $(PY) -m reports --zoo docs/demo --readme docs/published.md
 
 docs: demo
 	rm -rf docs/demo && mkdir -p docs/demo
 	cd $(DEMO_ZOO) && cp --parents results/*/*/*.json checkpoints/*/card.json $(CURDIR)/docs/demo
 	$(REPORT_README)
+	$(REPORT_PUBLISHED)
 
 check-docs: $(STAMP)
 	$(REPORT_README) --check
+	$(REPORT_PUBLISHED) --check
 
 install: $(STAMP)
 
