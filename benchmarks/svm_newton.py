@@ -25,8 +25,8 @@ from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, 
 
 COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them
 COMPACT_COST = 2.0  # above this too: ill-conditioned, it needs sums in fp64
-NEWTON_STEPS = 80  # per cost; then the problem is handed to the caller as unsolved
-CG_STEPS = 250  # per Newton step
+NEWTON_STEPS = 20  # per cost; then the problem goes on on a block, where sums are fp64
+CG_STEPS = 80  # per Newton step; then likewise
 
 Solved = Callable[[Tensor, Tensor, Tensor, Tensor], None]
 
@@ -209,21 +209,16 @@ class _Solver:
         cost = self.problems.costs[state.index[rows], state.step[rows]]
         small = (labels != 0).sum(1) <= WHOLE_ROWS
         few = small | (count <= self.compact_rows) | (cost > COMPACT_COST)
-        out = rows[few]
-        if len(out):
-            self.parked.append(
-                Parked(
-                    index=state.index[out],
-                    step=state.step[out],
-                    labels=state.labels[out],
-                    weights=state.weights[out],
-                    dual=state.dual[out],
-                    value=state.value[out],
-                )
-            )
-            state.running[out] = False
-            state.direction[out] = 0
+        self._take_out(state, rows[few])
         return rows[~few]
+
+    def _take_out(self, state: _State, rows: Tensor) -> None:
+        if not len(rows):
+            return
+        names = [f.name for f in fields(Parked)]
+        self.parked.append(Parked(**{name: getattr(state, name)[rows] for name in names}))
+        state.running[rows] = False
+        state.direction[rows] = 0
 
     def _finish(self) -> None:
         """Solve what was parked."""
@@ -302,9 +297,11 @@ class _Solver:
             value = self.kernel.add_lift(product[fresh], start)
             self._begin_gradients(state, fresh, value)
         norm = torch.linalg.vector_norm(state.remainder, dim=1).double()
-        ready = torch.nonzero(running & ((norm <= state.limit) | (state.steps >= CG_STEPS)))[:, 0]
-        if len(ready):
-            self._newton_step(state, ready)
+        ready = norm <= state.limit
+        rows = torch.nonzero(running & ready)[:, 0]
+        if len(rows):
+            self._newton_step(state, rows)
+        self._take_out(state, torch.nonzero(running & ~ready & (state.steps >= CG_STEPS))[:, 0])
 
     def _gradient_step(self, state: _State, image: Tensor, going: Tensor) -> None:
         direction = state.direction
@@ -379,8 +376,11 @@ class _Solver:
                 state.value[rows],
                 state.tau[rows],
             )
-            over = (residual <= TOLERANCE) | (state.newton[rows] >= NEWTON_STEPS)
-            self._begin_newton(state, rows[~over], residual[~over])
+            over = residual <= TOLERANCE
+            stuck = ~over & (state.newton[rows] >= NEWTON_STEPS)
+            self._take_out(state, rows[stuck])
+            more = ~over & ~stuck
+            self._begin_newton(state, rows[more], residual[more])
             rows, residual = rows[over], residual[over]
             if not len(rows):
                 return
