@@ -236,12 +236,12 @@ def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:
 
 
 def _average_dual(engine: Engine, best: NDArray[np.int64], folds: int) -> NDArray[Any] | None:
-    """Start the refit from the folds' solutions: each row was trained on in all folds but one."""
+    """Start the refit from the mean of the folds' solutions, whose values are nearly right."""
     dual = getattr(engine, "dual", None)
     if dual is None or folds < 2:
         return None
     shaped = dual.reshape(len(best), folds, *dual.shape[1:])
-    chosen = [shaped[column, :, cost].sum(0) / (folds - 1) for column, cost in enumerate(best)]
+    chosen = [shaped[column, :, cost].mean(0) for column, cost in enumerate(best)]
     return np.stack([row.cpu().numpy() for row in chosen])
 
 

@@ -20,7 +20,7 @@ from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, 
 NEWTON_STEPS = 80
 WHOLE_ROWS = 700  # a problem with at most so many training rows leaves none out
 CG_STEPS = 100  # then the active block is factored instead
-DIRECT_ROWS = 200  # with fewer active ones, factoring is cheaper than the calls of an iteration
+DIRECT_ROWS = 400  # with fewer active ones, factoring is cheaper than the calls of an iteration
 NEAR = 0.1  # rows that satisfy their margin by less are kept at hand
 INNER = 0.3 * TOLERANCE  # so that the caller's residual over all rows stays below TOLERANCE
 

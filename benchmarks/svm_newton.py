@@ -24,7 +24,8 @@ from benchmarks.svm_lanczos import LANCZOS_COST, LANCZOS_STEPS, Flat, solve_all_
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
 COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them
-COMPACT_COST = 2.0  # above this too: ill-conditioned, it needs sums in fp64
+COMPACT_COST = 2.0  # above this an ill-conditioned problem needs sums in fp64 and goes to a block
+LOOSE = 1e-2  # once its residual is this small
 NEWTON_STEPS = 20  # per cost; then the problem goes on on a block, where sums are fp64
 CG_STEPS = 80  # per Newton step; then likewise
 
@@ -206,9 +207,7 @@ class _Solver:
         """Take out the problems that a block suits better; returns the others."""
         labels = state.labels[rows]
         count = ((labels * state.value[rows] < 1) & (labels != 0)).sum(1)
-        cost = self.problems.costs[state.index[rows], state.step[rows]]
-        small = (labels != 0).sum(1) <= WHOLE_ROWS
-        few = small | (count <= self.compact_rows) | (cost > COMPACT_COST)
+        few = (count <= self.compact_rows) | ((labels != 0).sum(1) <= WHOLE_ROWS)
         self._take_out(state, rows[few])
         return rows[~few]
 
@@ -377,7 +376,9 @@ class _Solver:
                 state.tau[rows],
             )
             over = residual <= TOLERANCE
+            costly = self.problems.costs[state.index[rows], state.step[rows]] > COMPACT_COST
             stuck = ~over & (state.newton[rows] >= NEWTON_STEPS)
+            stuck |= ~over & costly & (residual <= LOOSE)
             self._take_out(state, rows[stuck])
             more = ~over & ~stuck
             self._begin_newton(state, rows[more], residual[more])
