@@ -146,7 +146,7 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
             if not watch.open or (detach and (told or submitter.complete())):
                 return
             _check_deadlines(watch, submitter)
-            time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 20)))
+            time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 40)))
 
 
 def _check_deadlines(watch: Watch, submitter: Submitter) -> None:

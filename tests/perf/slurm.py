@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-TASKS, ROUNDS, AT_ONCE = 200, 2, 6
+TASKS, ROUNDS, AT_ONCE = 200, 3, 6
 PLAIN = """#!/bin/bash
 #SBATCH --array=0-{last}%{at_once}
 #SBATCH --output={folder}/%a.log

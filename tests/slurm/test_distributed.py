@@ -118,7 +118,8 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split("\n"))[-2:] == ["agreed 0", "agreed 1"]
+    # The two may write at once, one into the line of the other.
+    assert [done.stdout.count(f"agreed {rank}") for rank in range(2)] == [1, 1]
 
 
 def test_without_a_group_every_collective_is_the_identity() -> None:
