@@ -64,6 +64,14 @@ def list_cards(zoo: Path) -> list[Card]:
     return [read_card(zoo, name) for name in registered_names(zoo)]
 
 
+def is_registered(zoo: Path, name: str) -> bool:
+    """Whether `name` could be a checkpoint's and is one of the zoo's."""
+    try:
+        return card_path(zoo, name).exists()
+    except UserError:
+        return False
+
+
 def registered_names(zoo: Path) -> list[str]:
     """Names of the registered checkpoints, sorted."""
     return sorted(path.parent.name for path in zoo.glob("checkpoints/*/card.json"))

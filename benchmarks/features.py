@@ -37,8 +37,9 @@ def load_dataset(name: str, folder: Path) -> "Dataset":
     return DATASETS[name](folder)
 
 
+@lru_cache(maxsize=16)
 def fingerprints(name: str, folder: Path) -> dict[str, Split]:
-    """The fingerprint of each split of a dataset."""
+    """The fingerprint of each split of a dataset, computed once per process."""
     splits = load_dataset(name, folder).splits
     return {split: images.fingerprint() for split, images in splits.items()}
 

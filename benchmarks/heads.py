@@ -2,6 +2,7 @@
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.protocols import LinearProtocol
@@ -29,13 +30,20 @@ class FrozenInputNorm(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise each channel by the batch when training, else by the running statistics."""
         mean, variance = self.running_mean, self.running_var
-        if self.training:
-            mean, variance, count = _batch_statistics(inputs)
-            unbiased = variance * (count / max(count - 1, 1))
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
-        scale = (variance + self.epsilon).rsqrt()
-        return (inputs - mean[:, None]) * scale[:, None]
+        if not self.training or not dist.is_initialized():
+            return F.batch_norm(
+                inputs,
+                mean,
+                variance,
+                training=self.training,
+                momentum=self.momentum,
+                eps=self.epsilon,
+            )
+        mean, variance, count = _batch_statistics(inputs)
+        unbiased = variance * (count / max(count - 1, 1))
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(unbiased, self.momentum)
+        return (inputs - mean[:, None]) * (variance + self.epsilon).rsqrt()[:, None]
 
 
 def _batch_statistics(inputs: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -43,12 +51,10 @@ def _batch_statistics(inputs: Tensor) -> tuple[Tensor, Tensor, int]:
     values = inputs.double()
     count = torch.tensor([inputs.shape[0] * inputs.shape[2]], device=inputs.device).double()
     sums = torch.cat([values.sum((0, 2)), count])
-    if dist.is_initialized():
-        dist.all_reduce(sums)
+    dist.all_reduce(sums)
     mean = sums[:-1] / sums[-1]
     squares = (values - mean[:, None]).square().sum((0, 2))
-    if dist.is_initialized():
-        dist.all_reduce(squares)
+    dist.all_reduce(squares)
     return mean.float(), (squares / sums[-1]).float(), int(sums[-1])
 
 

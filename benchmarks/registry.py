@@ -17,6 +17,7 @@ from benchmarks.cards import (
     IMAGENET_STD,
     Card,
     card_path,
+    is_registered,
     read_card,
     registered_names,
     weights_path,
@@ -112,11 +113,11 @@ def resolve(zoo: Path, ckpt: str, seed: int = 0) -> Card:
     """
     if ckpt.startswith(RANDOM):
         return _random_card(ckpt, seed)
-    names = registered_names(zoo)
-    if ckpt in names:
+    if is_registered(zoo, ckpt):
         return read_card(zoo, ckpt)
     if Path(ckpt).is_file():
         return _file_card(zoo, Path(ckpt))[0]
+    names = registered_names(zoo)
     known = f"registered: {', '.join(names[:20])}" if names else "nothing is registered"
     raise UserError(
         f"no checkpoint {ckpt!r} in {zoo} ({known}), and no such file; add one with "
@@ -132,7 +133,7 @@ def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]
     from benchmarks.backbones import build_backbone
     from benchmarks.weights import fingerprint, read_weights
 
-    if ckpt not in registered_names(zoo) and not ckpt.startswith(RANDOM) and Path(ckpt).is_file():
+    if not is_registered(zoo, ckpt) and not ckpt.startswith(RANDOM) and Path(ckpt).is_file():
         card, tensors = _file_card(zoo, Path(ckpt))
     else:
         card = resolve(zoo, ckpt, seed)
@@ -171,7 +172,7 @@ def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
     found = read_checkpoint(path)
     weights = fingerprint(found.tensors)
     name = safe_name(path.absolute())
-    if name in registered_names(zoo) and read_card(zoo, name).weights != weights:
+    if is_registered(zoo, name) and read_card(zoo, name).weights != weights:
         name = f"{name[:100]}-{weights[:8]}"
     card = Card(
         name=name,

@@ -1,24 +1,29 @@
 """What the launcher costs: against plain sbatch arrays, and to plan a large suite.
 
-    python tests/perf/slurm.py             both, on a cluster of its own (needs `make slurm-test`)
-    python tests/perf/slurm.py planning    only planning, anywhere
+    python tests/perf/slurm.py                    both, on a cluster of its own
+    python tests/perf/slurm.py --only planning    anywhere
 
 Overhead: 200 no-op items, submitted and collected by our command, from its start to its exit,
 against an sbatch array of 200 tasks that start the same Python, import the same modules and
 write the same files, from the call of sbatch until the last file is there. The two alternate;
-the least of each counts. Planning: 1,000 checkpoints x 60 items, all but 1 % of them done.
+the least of each counts. Planning: `--suite model-zoo --dry-run` for 1,000 checkpoints, whose SVM
+parts are all there but for 1 %, and half of whose records are.
 """
 
+import argparse
+import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 TASKS, ROUNDS, AT_ONCE = 200, 3, 6
+CHECKPOINTS = 1000
 PLAIN = """#!/bin/bash
 #SBATCH --array=0-{last}%{at_once}
 #SBATCH --output={folder}/%a.log
@@ -30,8 +35,8 @@ items.Number(Path('{folder}'), 'n$SLURM_ARRAY_TASK_ID').run()"
 """
 
 
-def measure_overhead() -> None:
-    """Print the times of both ways and their ratio."""
+def measure_overhead() -> dict[str, Any]:
+    """The times of both ways and their ratio."""
     from tests.slurm.cluster import Cluster, missing_programs
 
     missing = missing_programs()
@@ -50,7 +55,9 @@ def measure_overhead() -> None:
                 print(f"plain sbatch {plain[-1]:.1f} s, launcher {ours[-1]:.1f} s", flush=True)
         finally:
             cluster.stop()
-    print(f"overhead: {min(ours) / min(plain):.3f} (at most 1.15)")
+    overhead = min(ours) / min(plain)
+    print(f"overhead: {overhead:.3f} (at most 1.15)")
+    return {"tasks": TASKS, "plain_s": min(plain), "ours_s": min(ours), "overhead": overhead}
 
 
 def time_plain(environment: dict[str, str], folder: Path) -> float:
@@ -84,28 +91,83 @@ def time_ours(environment: dict[str, str], folder: Path) -> float:
     return seconds
 
 
-def measure_planning() -> None:
-    """Print the time of a dry run of 60,000 items."""
-    from slurm.sweep import Item, describe
-    from tests.slurm.items import Number
-
+def measure_planning() -> dict[str, Any]:
+    """The seconds of a dry run of the whole suite for many checkpoints."""
     with tempfile.TemporaryDirectory(prefix="slurm-perf-") as text:
-        goals: list[Item] = []
-        for checkpoint in range(1000):
-            folder = Path(text) / f"checkpoint{checkpoint}"
-            features = [Number(folder, f"features{n}", stage="extract") for n in range(10)]
-            goals += [Number(folder, f"fit{n}", (features[n % 10],)) for n in range(60)]
-            folder.mkdir()
-            if checkpoint % 100:
-                for goal in goals[-60:]:
-                    assert isinstance(goal, Number)
-                    goal.result.write_text("x" * 64)
+        zoo, data = Path(text) / "zoo", Path(text) / "data"
+        items = fill_zoo(zoo, data)
+        command = [sys.executable, "-m", "benchmarks", "--ckpt", "ckpt*", "--suite", "model-zoo"]
+        command += ["--data", str(data), "--zoo", str(zoo), "--dry-run"]
         began = time.perf_counter()
-        first = describe(goals).splitlines()[0]
-        print(f"{first}: planned in {time.perf_counter() - began:.2f} s (at most 5)")
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        seconds = time.perf_counter() - began
+    print(f"{items} items, {done.stdout.splitlines()[0]}: planned in {seconds:.2f} s (at most 5)")
+    return {
+        "planning_checkpoints": CHECKPOINTS,
+        "planning_items": items,
+        "planning_s": seconds,
+    }
+
+
+def fill_zoo(zoo: Path, data: Path) -> int:
+    """A zoo of many checkpoints in the middle of a run; the number of items of the suite."""
+    from benchmarks import results, suite
+    from benchmarks.cards import IMAGENET_MEAN, IMAGENET_STD, Card, card_path
+    from benchmarks.datasets.digits import write_digits
+    from benchmarks.features import ExtractVoc
+    from benchmarks.results import Checkpoint
+    from benchmarks.trunks import Trunk
+    from slurm.sweep import all_items
+
+    write_digits(data)
+    trunks = []
+    for number in range(CHECKPOINTS):
+        card = Card(
+            name=f"ckpt{number}",
+            arch="resnet50",
+            sobel=False,
+            weights=f"{number:064x}",
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        )
+        results.write(card_path(zoo, card.name), card)
+        trunks.append(
+            Trunk(
+                zoo=zoo,
+                ckpt=card.name,
+                checkpoint=Checkpoint(card.name, card.arch, card.weights, card.sobel, card.config),
+                mean=card.mean,
+                std=card.std,
+            )
+        )
+    goals = suite.goals(trunks, data, suite.SUITES["model-zoo"])
+    items = all_items(goals)
+    half = {goal.key for goal in goals[: len(goals) // 2]}
+    for number, (key, item) in enumerate(items.items()):
+        is_part = item.stage not in ("collect", "probe")
+        if key in half or (is_part and number % 100):
+            is_folder = isinstance(item, ExtractVoc)
+            result = item.directory / "complete.json" if is_folder else item.result
+            result.parent.mkdir(parents=True, exist_ok=True)
+            result.write_text('{\n "a": 1\n}\n')
+    return len(items)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("planning", "overhead"))
+    parser.add_argument("--json", type=Path, help="merge the figures into this file")
+    args = parser.parse_args()
+    found: dict[str, Any] = {}
+    if args.json and args.json.exists():
+        found = json.loads(args.json.read_text())
+    if args.only != "overhead":
+        found |= measure_planning()
+    if args.only != "planning":
+        found |= measure_overhead()
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
-    measure_planning()
-    if sys.argv[1:] != ["planning"]:
-        measure_overhead()
+    main()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
 from tests.slurm.real.conftest import ROOT, Lab
 
 CHECKPOINTS = "random:resnet18,random:resnet10t,random:sobel_resnet10t"
@@ -40,9 +41,13 @@ def run(lab: Lab, module: str, zoo: Path, *flags: str) -> None:
 
 
 def write_data(data: Path) -> None:
-    """The demo's data sets with shorter lists."""
+    """The demo's data sets."""
     command = [sys.executable, "-m", "benchmarks.datasets.digits", str(data)]
     subprocess.run(command, cwd=ROOT, check=True)
+
+
+def shorten_lists(data: Path) -> None:
+    """Leave every sixth image in the lists."""
     for pattern in LISTS:
         for path in data.glob(pattern):
             lines = path.read_text().splitlines(keepends=True)
@@ -62,6 +67,7 @@ def records(zoo: Path) -> dict[str, Any]:
 
 def test_the_demo_suite_for_three_checkpoints(lab: Lab) -> None:
     write_data(lab.data)
+    shorten_lists(lab.data)
     suite = ("--ckpt", CHECKPOINTS, "--suite", "digits", "--only", BENCHMARKS)
     common = (*suite, "--data", str(lab.data), "--workers", "0")
     run(lab, "benchmarks", lab.root / "inline", *common)
@@ -69,6 +75,43 @@ def test_the_demo_suite_for_three_checkpoints(lab: Lab) -> None:
     expected = records(lab.root / "inline")
     assert sum("/parts/" not in name for name in expected) == 3 * 5
     assert records(lab.zoo) == expected
+
+
+def test_a_probe_that_is_requeued_twice_ends_in_the_same_bits(lab: Lab) -> None:
+    """Requeued by us at any step, then again by a job of a higher partition."""
+    write_data(lab.data)
+    protocol = ("--ckpt", "random:resnet18", "--protocol", DIGITS_IMAGENET_LINEAR.name)
+    data = ("--data", str(lab.data / "imagenet"), "--workers", "0")
+    run(lab, "benchmarks.linear_probe", lab.root / "inline", *protocol, *data)
+    command = [sys.executable, "-m", "benchmarks.linear_probe", *protocol, *data, *SAME_BITS]
+    slurm = ("--zoo", str(lab.zoo), "--cluster", "slurm", "--cpus-per-task", "1")
+    launcher = subprocess.Popen(
+        [*command, *slurm],
+        cwd=ROOT,
+        env=lab.cluster.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lab.wait(lambda: bool(states(lab.zoo)), "a saved epoch")
+    (job,) = lab.running()
+    lab.cluster.call("scontrol", "requeue", job)
+    lab.wait(lambda: job not in lab.running(), "the end of the first start")
+    lab.wait(lambda: job in lab.running(), "the second start")
+    before = max(path.stat().st_mtime for path in states(lab.zoo))
+    lab.wait(lambda: any(path.stat().st_mtime > before for path in states(lab.zoo)), "an epoch")
+    lab.cluster.call(
+        "sbatch", "-p", "hi", "-N3", "--exclusive", "-o", "/dev/null", "--wrap=sleep 2"
+    )
+    lab.end(launcher)
+    logs = "".join(path.read_text() for path in (lab.zoo / "runs").rglob("*_log.*"))
+    assert logs.count("continues at epoch") == 2
+    assert records(lab.zoo) == records(lab.root / "inline")
+
+
+def states(zoo: Path) -> list[Path]:
+    """What an interrupted probe continues from."""
+    return list(zoo.glob("state/**/*.pt"))
 
 
 def test_low_shot_on_feature_files(lab: Lab) -> None:
