@@ -30,7 +30,8 @@ class FrozenInputNorm(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise each channel by the batch when training, else by the running statistics."""
         mean, variance = self.running_mean, self.running_var
-        if not self.training or not dist.is_initialized():
+        alone = inputs.shape[0] * inputs.shape[2] == 1  # which torch's own refuses
+        if not self.training or not (alone or dist.is_initialized()):
             return F.batch_norm(
                 inputs,
                 mean,
@@ -51,10 +52,12 @@ def _batch_statistics(inputs: Tensor) -> tuple[Tensor, Tensor, int]:
     values = inputs.double()
     count = torch.tensor([inputs.shape[0] * inputs.shape[2]], device=inputs.device).double()
     sums = torch.cat([values.sum((0, 2)), count])
-    dist.all_reduce(sums)
+    if dist.is_initialized():
+        dist.all_reduce(sums)
     mean = sums[:-1] / sums[-1]
     squares = (values - mean[:, None]).square().sum((0, 2))
-    dist.all_reduce(squares)
+    if dist.is_initialized():
+        dist.all_reduce(squares)
     return mean.float(), (squares / sums[-1]).float(), int(sums[-1])
 
 

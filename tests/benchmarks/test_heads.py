@@ -31,6 +31,12 @@ def test_norm_equals_torch_batch_norm_in_training_and_evaluation() -> None:
     torch.testing.assert_close(ours(inputs), reference(inputs))
 
 
+def test_a_last_batch_of_one_image_with_one_cell_can_be_trained_on() -> None:
+    norm = FrozenInputNorm(3)
+    assert not norm(torch.tensor([[[1.0], [2.0], [3.0]]])).any()
+    torch.testing.assert_close(norm.running_mean, torch.tensor([0.1, 0.2, 0.3]))
+
+
 def test_a_head_equals_batch_norm_on_the_map_then_a_linear_layer() -> None:
     """The multi-head probe normalises the pooled map per channel, then flattens it."""
     head = Head(4, 9, 10, IMAGENET_LINEAR, torch.Generator().manual_seed(0))
