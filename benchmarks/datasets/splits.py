@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from benchmarks.results import Split
 
+SAMPLED = 64  # files of a split whose sizes are looked up; few, since planning waits for them
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSplit:
@@ -23,10 +25,27 @@ class ImageSplit:
     classes: tuple[str, ...]
 
     def fingerprint(self) -> Split:
-        """Number of images and classes, and the hash of the list of paths and labels."""
+        """Number of images and classes, the hash of the list of paths and labels, and of sizes."""
         digest = hashlib.sha256("\n".join(self.paths).encode())
         digest.update(np.ascontiguousarray(self.labels).astype("<i8").tobytes())
-        return Split(len(self.paths), len(self.classes), digest.hexdigest())
+        return Split(len(self.paths), len(self.classes), digest.hexdigest(), self._sizes())
+
+    def _sizes(self) -> str:
+        """Hash of the bytes of `SAMPLED` files spread over the list; a missing file counts -1.
+
+        A corrupted or resized copy of a dataset has the same list, and nearly no file of the same
+        size.
+        """
+        rows = np.unique(np.linspace(0, len(self.paths) - 1, SAMPLED).astype(np.int64))
+        sizes = [_size(self.root / self.paths[row]) for row in rows.tolist()]
+        return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class Pretrain:
             "recipe": fields,
             "seed": self.seed,
             "images": self.images.sha256,
+            "sizes": self.images.sizes,
             "amp": self.amp,
         }
         return msgspec.json.encode(content, order="deterministic").decode()

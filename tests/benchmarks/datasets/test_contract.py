@@ -1,9 +1,11 @@
 """What every dataset promises, asked of the embedded data in each layout."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.datasets.catalog import DATASETS, FOLDERS
 from benchmarks.datasets.splits import Dataset
@@ -78,6 +80,23 @@ def test_fingerprint_is_the_same_on_a_second_read_and_elsewhere(
     prints = {key: split.fingerprint() for key, split in dataset.splits.items()}
     assert prints == {key: split.fingerprint() for key, split in again.splits.items()}
     assert len({split.sha256 for split in prints.values()}) == 2
+
+
+def test_other_images_of_the_same_names_have_another_fingerprint(
+    name: str, dataset: Dataset, digits: Path, tmp_path: Path
+) -> None:
+    """As in ImageNet-C: the lists are equal, the images are not."""
+    copy = tmp_path / "corrupted"
+    shutil.copytree(digits / FOLDERS[name], copy)
+    splits = DATASETS[name](copy).splits
+    for split in splits.values():
+        for path in split.paths:
+            image = Image.open(split.root / path).convert("L")
+            image.save(split.root / path, quality=50)
+    for key, split in splits.items():
+        before, after = dataset.splits[key].fingerprint(), split.fingerprint()
+        assert before.sha256 == after.sha256
+        assert before.sizes != after.sizes
 
 
 def test_a_missing_folder_is_one_clear_line(name: str, tmp_path: Path) -> None:
