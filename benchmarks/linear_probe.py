@@ -56,8 +56,8 @@ class Probe:
 
     @property
     def key(self) -> str:
-        """Name of the item."""
-        return f"{self.trunk.checkpoint.name}/{self.protocol.benchmark}/{self.protocol.name}"
+        """Name of the item; with its hash, since two checkpoint files can have one name."""
+        return f"{self.trunk.checkpoint.name}/{self.protocol.benchmark}/{self._file_stem}"
 
     @property
     def resources(self) -> Resources:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from benchmarks import probes, results
@@ -21,12 +23,13 @@ from benchmarks.images import IMAGENET_MEAN, IMAGENET_STD, build_transform, open
 from benchmarks.linear_probe import Probe, probe_item
 from benchmarks.pooling import pool
 from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR, ImageTransform, LinearProtocol
-from benchmarks.registry import load_backbone
+from benchmarks.registry import load_backbone, resolve
 from benchmarks.results import Checkpoint
 from benchmarks.trunks import Trunk
 from slurm.cli import STOPPED
 from slurm.errors import UserError
 from slurm.stop import Stopped
+from slurm.sweep import all_items, describe
 
 PLAIN = ImageTransform(crop=32, resize=32)
 SHIFT = ImageTransform(crop=32, resize=36, random_crop=36, flip=True)
@@ -199,8 +202,6 @@ def test_a_batch_that_processes_cannot_share_is_one_clear_line(
 def test_a_truncated_image_stops_the_run_and_leaves_no_record(
     tmp_path: Path, tiny_imagenet: Path
 ) -> None:
-    import shutil
-
     data = tmp_path / "data"
     shutil.copytree(tiny_imagenet, data)
     broken = data / "train" / "n02" / "3.jpg"
@@ -294,3 +295,32 @@ def test_the_learning_rate_falls_at_the_milestones() -> None:
         found.append(optimizer.param_groups[0]["lr"])
     rates = [0.01] * 30 + [0.001] * 30 + [0.0001] * 30
     assert all(math.isclose(a, b) for a, b in zip(found, rates))
+
+
+def test_two_checkpoint_files_of_one_name_are_two_items(
+    tmp_path: Path, tiny_imagenet: Path
+) -> None:
+    items = []
+    for seed in (1, 2):
+        file = tmp_path / str(seed) / "latest.pth"
+        file.parent.mkdir()
+        torch.save(load_backbone(tmp_path, "random:resnet18", seed)[0].trunk.state_dict(), file)
+        card = resolve(tmp_path, str(file))
+        checkpoint = Checkpoint(card.name, card.arch, card.weights)
+        items.append(probe_item(Trunk(tmp_path, str(file), checkpoint), tiny_imagenet, PROTOCOL))
+    assert items[0].trunk.checkpoint.name == items[1].trunk.checkpoint.name == "latest"
+    assert len(all_items(items)) == 2
+    assert "0 of 2 results are done\nprobe: 2 to run" in describe(items)
+
+
+def test_results_of_other_images_of_the_same_names_are_not_taken(
+    tmp_path: Path, tiny_imagenet: Path
+) -> None:
+    blurred = tmp_path / "blurred"
+    shutil.copytree(tiny_imagenet, blurred)
+    for path in blurred.rglob("*.jpg"):
+        Image.open(path).convert("L").save(path)
+    clean, other = make_item(tmp_path, tiny_imagenet), make_item(tmp_path, blurred)
+    assert clean.splits[0].sha256 == other.splits[0].sha256
+    assert clean.result != other.result
+    assert clean.state != other.state
