@@ -2,7 +2,7 @@
 
     manifest.json         what was asked for; written once
     items/STAGE.bin       the items, pickled by us for our own workers
-    arrays/LABEL.json     one submitted array: its job, and which items its tasks run
+    arrays/LABEL.json     one array: which items its tasks run, and its job once SLURM took it
     arrays/LABEL/         submitit's folder of it, with a log per task
     failures/             why tasks failed, written by the tasks
     launcher.json         who looks after the run, renewed now and then
@@ -68,18 +68,24 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class ArrayRecord(msgspec.Struct, frozen=True):
-    """One array that SLURM took."""
+    """One array: written before it is submitted, and again when SLURM took it."""
 
     label: str
     job_name: str
     stage: int
     numbers: list[int]  # task t runs item numbers[t] of the stage
     submitted: float  # seconds since 1970
-    job: str  # SLURM's number of it
+    job: str = ""  # SLURM's number of it; empty while it is being submitted
+    host: str = ""  # where it is submitted,
+    pid: int = 0  # and by which process
 
     def task(self, index: int) -> TaskId:
         """The name under which SLURM knows task `index`."""
         return TaskId(self.job_name, index)
+
+    def submitter_is_dead(self) -> bool:
+        """Whether the process that submits it is known to be gone; False on other machines."""
+        return self.host == socket.gethostname() and not _is_alive(self.pid)
 
 
 class Launcher(msgspec.Struct, frozen=True):
@@ -157,8 +163,12 @@ class Run:
                     found.append(msgspec.json.decode(path.read_bytes(), type=ArrayRecord))
         return sorted(found, key=lambda array: (array.submitted, array.label))
 
+    def drop_array(self, label: str) -> None:
+        """Forget an array that SLURM did not take."""
+        (self.folder / "arrays" / f"{label}.json").unlink(missing_ok=True)
+
     def forget_arrays(self) -> None:
-        """Take no array for one of the run's any more; what is left of their jobs is cancelled."""
+        """Take no array for one of the run's any more."""
         for path in (self.folder / "arrays").glob("*.json"):
             path.unlink(missing_ok=True)
 

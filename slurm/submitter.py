@@ -1,8 +1,12 @@
 """Submit what a run misses: arrays of a stage's items, as large and as soon as SLURM takes them."""
 
+import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 from slurm.failures import blocked_by
 from slurm.progress import say
@@ -32,13 +36,7 @@ class Submitter:
         if time.monotonic() < self._until or not self._know_size():
             return
         watch = self.watch
-        orphans = {
-            state.job.partition("_")[0]
-            for task, state in watch.live.items()
-            if task.job_name not in {array.job_name for array in watch.arrays.values()}
-        }
-        # Jobs of a submission that was cut short: submitit did not give them their work.
-        watch.scheduler.cancel(sorted(orphans))
+        watch.scheduler.cancel(watch.orphans())
         fresh: set[str] = set()  # jobs that SLURM took since it was last asked
         for stage in range(len(watch.run.manifest.stages)):
             ready: list[Place] = []
@@ -69,7 +67,7 @@ class Submitter:
             if before is None or before not in watch.open:
                 continue
             attempt = watch.attempts.get(before)
-            if attempt is None:
+            if attempt is None or not attempt.array.job:
                 return None
             if attempt.task not in watch.live and attempt.array.job not in fresh:
                 return None
@@ -83,18 +81,29 @@ class Submitter:
         watch, run = self.watch, self.watch.run
         self.alive()
         label = f"{stage}-{len(watch.arrays)}-{secrets.token_hex(3)}"
-        job_name, submitted = f"{run.name}.{label}", time.time()
+        numbers = [place.number for place in places]
+        array = ArrayRecord(
+            label,
+            f"{run.name}.{label}",
+            stage,
+            numbers,
+            submitted=time.time(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+        run.write_array(array)  # so that no other launcher takes its jobs for orphans
         try:
             job = submit_array(
                 run.folder.absolute(),
                 label,
-                job_name,
+                array.job_name,
                 watch.requests[stage],
                 [(place.stage, place.number) for place in places],
                 after,
                 run.manifest.threads,
             )
         except Refused as refused:
+            run.drop_array(label)
             if not refused.busy:
                 for place in places:
                     watch.fail(place, f"SLURM refuses stage {self._name(stage)}: {refused}", True)
@@ -102,8 +111,7 @@ class Submitter:
             self._wait(refused, len(places))
             return False
         self.busy_since, self._pause = None, 2.0
-        numbers = [place.number for place in places]
-        array = ArrayRecord(label, job_name, stage, numbers, submitted, job)
+        array = msgspec.structs.replace(array, job=job)
         run.write_array(array)
         watch.note(array)
         fresh.add(job)

@@ -13,6 +13,9 @@ from slurm.verdicts import is_stuck, judge
 
 STARTS = 4  # submissions of one item by one launcher
 FULL_CHECK_SECONDS = 60.0  # between looks at the results of items that still wait
+# Another launcher may be at it that long: sbatch has five minutes, and the files of an array's
+# tasks are put into place after it.
+SUBMISSION_SECONDS = 900.0
 
 
 @dataclass
@@ -56,11 +59,13 @@ class Watch:
         self.open = {place for place, item in self.items.items() if not item.done()}
         self.failures: dict[str, Failure] = {}
         self.arrays: dict[str, ArrayRecord] = {}  # by label
+        self.cut: dict[str, ArrayRecord] = {}  # by label: their submission never ended
         self.attempts: dict[Place, Attempt] = {}
         self.starts: dict[Place, int] = {}  # by this process
         self.live: dict[TaskId, TaskState] = {}
         self.absent: dict[Place, float] = {}  # since when SLURM does not list its task
         self.answered = self.changed = self._checked = time.monotonic()
+        self._unsettled: dict[str, float] = {}  # names of jobs without a whole record, since when
 
     def look(self) -> bool:
         """Ask SLURM, then read arrays and results; False when SLURM did not answer."""
@@ -73,22 +78,36 @@ class Watch:
             known = False
             if time.monotonic() - self.answered > 60:
                 self.tell(f"SLURM does not answer ({down}); still trying")
-        for array in self.run.arrays(self.arrays):
-            self.note(array)
+        self._look_at_arrays()
         self._look_at_results()
         return known
 
     def note(self, array: ArrayRecord) -> None:
-        """Take an array into account: its tasks are the latest attempts at their items."""
+        """Take an array into account: its tasks are attempts at their items."""
         self.arrays[array.label] = array
         for index, number in enumerate(array.numbers):
-            self.attempts[Place(array.stage, number)] = Attempt(array, index)
+            place = Place(array.stage, number)
+            attempt = self.attempts.get(place)
+            # The record of another launcher may be seen late, after we submitted the item again.
+            if attempt is None or attempt.array.submitted <= array.submitted:
+                self.attempts[place] = Attempt(array, index)
+
+    def orphans(self) -> list[str]:
+        """The jobs of submissions that never ended: submitit did not give them their work."""
+        recorded = {array.job_name for array in self.arrays.values()}
+        cut = {array.job_name for array in self.cut.values()}
+        found = set()
+        for task, state in self.live.items():
+            name = task.job_name
+            if name in cut or (name not in recorded and self._is_overdue(name)):
+                found.add(state.job.partition("_")[0])
+        return sorted(found)
 
     def forget_ended(self) -> None:
         """Give open items whose tasks SLURM does not list a new start, also those that failed."""
         for place in self.open:
             attempt = self.attempts.get(place)
-            if attempt is not None and attempt.task not in self.live:
+            if attempt and attempt.array.job and attempt.task not in self.live:
                 del self.attempts[place]
 
     def judge_absent(self, *, resubmit: bool) -> None:
@@ -104,8 +123,9 @@ class Watch:
             if attempt is None:
                 continue
             if state is None:
-                gone[place] = attempt
-                self.absent.setdefault(place, now)
+                if attempt.array.job:
+                    gone[place] = attempt
+                    self.absent.setdefault(place, now)
                 continue
             self.absent.pop(place, None)
             if resubmit and is_stuck(state):
@@ -163,6 +183,27 @@ class Watch:
         attempt = self.attempts.get(place)
         state = self.live.get(attempt.task) if attempt else None
         return state is not None and state.state != "PENDING"
+
+    def _look_at_arrays(self) -> None:
+        """Read the records that are new or were not whole; drop those that never will be."""
+        whole = {label for label, array in self.arrays.items() if array.job}
+        found = {array.label: array for array in self.run.arrays(whole | self.cut.keys())}
+        for array in found.values():
+            if array.job or not (array.submitter_is_dead() or self._is_overdue(array.job_name)):
+                self.note(array)
+            else:
+                self.cut[array.label] = array
+        for label in list(self.arrays):
+            if label not in whole and (label in self.cut or label not in found):
+                del self.arrays[label]
+                for place, attempt in list(self.attempts.items()):
+                    if attempt.array.label == label:
+                        del self.attempts[place]
+
+    def _is_overdue(self, job_name: str) -> bool:
+        """Whether a job has been without a whole record for long, by our own clock."""
+        now = time.monotonic()
+        return now - self._unsettled.setdefault(job_name, now) > SUBMISSION_SECONDS
 
     def _look_at_results(self) -> None:
         """Close what is done. Items that still wait in the queue are looked at now and then."""

@@ -2,22 +2,25 @@
 
 import os
 import random
+import socket
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from slurm.errors import UserError
 from slurm.failures import Failure, failure_of, write_failure
-from slurm.runs import Place, Run, create_run
+from slurm.runs import ArrayRecord, Place, Run, create_run
 from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.settings import ClusterSettings, Request, request_for
 from slurm.submission import Refused
 from slurm.submitter import Submitter
 from slurm.sweep import Item, MissingInput, missing_stages, run_item
-from slurm.watch import STARTS, Watch
+from slurm.watch import STARTS, SUBMISSION_SECONDS, Watch
 from tests.slurm.items import Broken, Number
 
 
@@ -308,14 +311,88 @@ def test_a_refusal_for_good_is_the_users_to_mend(lab: Lab, tmp_path: Path) -> No
     assert failures["a/table"].blocked
 
 
-def test_jobs_of_a_cut_submission_are_cancelled(lab: Lab, tmp_path: Path) -> None:
+def test_jobs_without_a_record_are_cancelled_when_it_does_not_come(
+    lab: Lab, tmp_path: Path
+) -> None:
     lab.start([Number(tmp_path / "a", "n")])
     orphan = TaskId(f"{lab.watch.run.name}.0-0-dead", 0)
     lab.slurm.tasks[orphan] = TaskState("PENDING", "", "99_0")
     lab.slurm.after[orphan] = []
     lab.step()
+    lab.step(SUBMISSION_SECONDS - 1)
+    assert orphan in lab.slurm.tasks
+    lab.step(2)
     assert lab.slurm.past[orphan].state == "CANCELLED"
     lab.run_all()
+
+
+def test_a_second_launcher_leaves_a_submission_under_way_alone(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long sbatch takes: whoever is late sees jobs, but not yet their number."""
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(3)])
+    second = Lab(lab.slurm, lab.clock, lab.runs)
+    second.resume(Run(lab.watch.run.folder))
+
+    def slow(*arguments: Any) -> str:
+        job = lab.slurm.submit_array(*arguments)
+        for _ in range(3):
+            second.step(200)
+        return job
+
+    monkeypatch.setattr("slurm.submitter.submit_array", slow)
+    lab.step()
+    assert lab.slurm.sizes == [3]
+    assert not lab.slurm.past
+    second.run_all()
+    assert lab.slurm.sizes == [3]
+
+
+def dead_submission(run: Run) -> ArrayRecord:
+    """The record that a process left which died while it submitted the first item."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    label = "0-0-dead"
+    array = ArrayRecord(
+        label, f"{run.name}.{label}", 0, [0], 1.0, host=socket.gethostname(), pid=ended.pid
+    )
+    run.write_array(array)
+    return array
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_the_submission_of_a_dead_launcher_is_made_again(
+    lab: Lab, tmp_path: Path, taken: bool
+) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    task = dead_submission(lab.watch.run).task(0)
+    if taken:
+        lab.slurm.tasks[task] = TaskState("PENDING", "", "99_0")
+        lab.slurm.after[task] = []
+    lab.step()
+    assert (task in lab.slurm.past) is taken
+    assert lab.slurm.sizes == [1]
+    lab.run_all()
+
+
+def test_a_refused_array_leaves_no_record(lab: Lab, tmp_path: Path) -> None:
+    lab.slurm.refusals = ["Unable to contact slurm controller"]
+    lab.start([Number(tmp_path / "a", "n")])
+    lab.step()
+    assert lab.watch.run.arrays() == []
+
+
+def test_an_older_submission_that_is_seen_late_is_not_the_latest(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    lab.step()
+    latest = lab.watch.attempts[Place(0, 0)]
+    run = lab.watch.run
+    run.write_array(ArrayRecord("0-0-late", f"{run.name}.0-0-late", 0, [0], 1.0, "99"))
+    lab.slurm.past[TaskId(f"{run.name}.0-0-late", 0)] = TaskState("CANCELLED")
+    for _ in range(3):
+        lab.step(60)
+    assert lab.watch.attempts[Place(0, 0)] == latest
+    assert not lab.watch.failures
 
 
 def test_stuck_tasks_are_cancelled_and_submitted_again(lab: Lab, tmp_path: Path) -> None:
