@@ -94,6 +94,7 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
     script.write_text(
         textwrap.dedent(
             """
+            import sys
             import torch
             import torch.distributed as dist
             from slurm.distributed import (
@@ -111,7 +112,7 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
                 assert mean(torch.tensor([float(world.rank)])).tolist() == [0.5]
                 assert world.first == (dist.get_rank() == 0)
             assert not dist.is_initialized()
-            print("agreed", world.rank)
+            sys.stdout.write(f"agreed {world.rank}.")  # in one piece
             """
         )
     )
@@ -119,7 +120,7 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
     done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     # The two may write at once, one into the line of the other.
-    assert [done.stdout.count(f"agreed {rank}") for rank in range(2)] == [1, 1]
+    assert [done.stdout.count(f"agreed {rank}.") for rank in range(2)] == [1, 1]
 
 
 def test_without_a_group_every_collective_is_the_identity() -> None:
