@@ -101,14 +101,19 @@ class Scheduler:
         return found
 
     def ended(self, jobs: dict[str, str]) -> dict[TaskId, TaskState]:
-        """What the accounting knows of the jobs `{number: name}`; empty where there is none."""
+        """What the accounting knows of the jobs `{number: name}`; empty where there is none.
+
+        Raises `SchedulerDown` where there is one and it does not answer.
+        """
         if not jobs or shutil.which("sacct") is None:
             return {}
         command = ["sacct", "-n", "-X", "-P", "-o", "JobID,JobName,State,ExitCode"]
         try:
             text = _ask(*command, "-j", ",".join(jobs))
-        except SchedulerDown:  # a cluster without accounting says so by an error
-            return {}
+        except SchedulerDown as down:
+            if "disabled" in str(down):  # a cluster without accounting says so by an error
+                return {}
+            raise
         found = {}
         for line in text.splitlines():
             job, name, state, code = line.split("|")

@@ -98,8 +98,9 @@ def _parameters(
         "stderr_to_stdout": True,
         "use_srun": True,
         "wckey": None,
-        # When one process of a distributed task has ended, the others have a minute to follow.
-        "srun_args": ["--open-mode=append", "--kill-on-bad-exit=1", "--wait=60", *srun],
+        # When one process of a distributed task has ended well, the others have time to follow:
+        # rank 0 may have to save.
+        "srun_args": ["--open-mode=append", "--kill-on-bad-exit=1", "--wait=600", *srun],
         "setup": [f"export {name}={count}" for name in VARIABLES] + ["export PYTHONUNBUFFERED=1"],
         "additional_parameters": options | {"requeue": True},
     }

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,8 @@ from slurm.stop import Stopped, polite_stop, received
 from slurm.sweep import MissingInput, run_item
 
 MAX_RESTARTS = 200  # of one job by itself, each with some progress saved
+REQUEUE_TRIES = 8  # a busy controller has this many chances,
+REQUEUE_PAUSE = 5.0  # seconds apart: all of them before the time limit
 
 
 def run_task(folder: str, label: str, task: int, stage: int, number: int) -> None:
@@ -58,8 +61,14 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
 
 
 def _stop(first: bool) -> NoReturn:
-    """End a task that was asked to; before a time limit also ask SLURM to start it again."""
-    if first and signal.SIGUSR2 in received():
+    """End a task that was asked to; before a time limit also ask SLURM to start it again.
+
+    srun kills the whole task at the first exit code that is not 0, and rank 0 may still be saving
+    when the others have stopped. So only rank 0's exit code says how it ended.
+    """
+    if not first:
+        sys.exit(0)
+    if signal.SIGUSR2 in received():
         _requeue()
     sys.exit(STOPPED)
 
@@ -73,7 +82,22 @@ def _requeue() -> None:
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
     say(f"queueing {job} again (start {restarts + 2})")
-    subprocess.run(["scontrol", "requeue", job], timeout=60, check=False)
+    for _ in range(REQUEUE_TRIES):
+        if _ask_to_requeue(job):
+            return
+        time.sleep(REQUEUE_PAUSE)
+
+
+def _ask_to_requeue(job: str) -> bool:
+    """Whether SLURM took it; in a session of its own, since SLURM then kills this process."""
+    command = ["scontrol", "requeue", job]
+    try:
+        return not subprocess.run(
+            command, timeout=30, check=False, start_new_session=True
+        ).returncode
+    except subprocess.TimeoutExpired:
+        say(f"{' '.join(command)} gave no answer")
+        return False
 
 
 def _set_master_address() -> None:

@@ -14,6 +14,8 @@ from slurm.settings import Request
 COMPLETED_SECONDS = 60.0
 # The accounting learns of an end some seconds later, and of some jobs never.
 UNKNOWN_SECONDS = 30.0
+# An accounting that does not answer is asked again until then.
+SILENT_SECONDS = 300.0
 ENDED_SECONDS = 5.0
 
 ENDED_BADLY = ("FAILED", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "DEADLINE", "REVOKED")

@@ -9,7 +9,7 @@ from slurm.progress import say
 from slurm.runs import ArrayRecord, Place, Run
 from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.settings import Request
-from slurm.verdicts import is_stuck, judge
+from slurm.verdicts import SILENT_SECONDS, is_stuck, judge
 
 STARTS = 4  # submissions of one item by one launcher
 FULL_CHECK_SECONDS = 60.0  # between looks at the results of items that still wait
@@ -133,8 +133,13 @@ class Watch:
                 self._lose(place, f"would wait for ever ({state.reason})", early=False)
         failures = {p: self.run.failure(a.array, a.index) for p, a in gone.items()}
         silent = {a.array.job: a.array.job_name for p, a in gone.items() if failures[p] is None}
-        ended = self.scheduler.ended(silent)
+        try:
+            ended, known = self.scheduler.ended(silent), True
+        except SchedulerDown:
+            ended, known = {}, False
         for place, attempt in gone.items():
+            if not known and failures[place] is None and now - self.absent[place] < SILENT_SECONDS:
+                continue
             failure, resources = failures[place], self.items[place].resources
             verdict = judge(
                 failure,

@@ -65,6 +65,12 @@ def test_a_cluster_without_accounting_knows_nothing(commands: Path) -> None:
     assert Scheduler().ended({"7": "r1.0-a"}) == {}
 
 
+def test_an_accounting_that_is_away_is_not_an_empty_one(commands: Path) -> None:
+    command(commands, "sacct", error="sacct: error: Problem talking to the database", code=1)
+    with pytest.raises(SchedulerDown, match="talking to the database"):
+        Scheduler().ended({"7": "r1.0-a"})
+
+
 def test_partitions(commands: Path) -> None:
     command(
         commands,

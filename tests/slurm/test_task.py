@@ -31,12 +31,15 @@ class Disturbed(Number):
 class Job:
     """A process that runs one item as SLURM's task 7_3 would."""
 
-    def __init__(self, folder: Path, item: Item, rank: int = 0) -> None:
+    def __init__(self, folder: Path, item: Item, rank: int = 0, refusals: int = 0) -> None:
         self.run, self.requeued = Run(folder / "run"), folder / "requeued"
         self.run.write_items(0, [item])
         scontrol = folder / "bin" / "scontrol"
         scontrol.parent.mkdir()
-        scontrol.write_text(f'#!/bin/sh\necho "$@" >>{self.requeued}\n')
+        scontrol.write_text(
+            f'#!/bin/sh\necho "$@" >>{self.requeued}\n'
+            f"test $(wc -l <{self.requeued}) -gt {refusals}\n"
+        )
         scontrol.chmod(0o755)
         variables = {
             "PATH": f"{scontrol.parent}:{os.environ['PATH']}",
@@ -45,7 +48,10 @@ class Job:
             "SLURM_JOB_ID": "10",
             "SLURM_PROCID": str(rank),
         }
-        code = f"from slurm.task import run_task; run_task({str(self.run.folder)!r}, 'a', 3, 0, 0)"
+        code = (
+            "from slurm import task; task.REQUEUE_PAUSE = 0.1; "
+            f"task.run_task({str(self.run.folder)!r}, 'a', 3, 0, 0)"
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], cwd=ROOT, env=os.environ | variables
         )
@@ -89,13 +95,23 @@ def test_preemption_saves_and_leaves_the_queue_to_slurm(tmp_path: Path) -> None:
     assert not job.requeued.exists()
 
 
-def test_only_the_first_process_queues_again(tmp_path: Path) -> None:
+def test_only_the_first_process_queues_again_and_the_others_end_well(tmp_path: Path) -> None:
+    """An exit code other than 0 would make srun kill the first one, which may still be saving."""
     item = steps(tmp_path)
     job = Job(tmp_path, item, rank=1)
     wait_for(item.state)
     job.process.send_signal(signal.SIGUSR2)
-    assert job.end() == STOPPED
+    assert job.end() == 0
     assert not job.requeued.exists()
+
+
+def test_a_busy_controller_is_asked_again(tmp_path: Path) -> None:
+    item = steps(tmp_path)
+    job = Job(tmp_path, item, refusals=2)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGUSR2)
+    assert job.end() == STOPPED
+    assert job.requeued.read_text() == "requeue 7_3\n" * 3
 
 
 def test_a_failure_is_noted(tmp_path: Path) -> None:

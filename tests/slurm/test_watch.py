@@ -49,6 +49,7 @@ class FakeSlurm(Scheduler):
     sizes: list[int] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     down: bool = False
+    accounting_down: bool = False
     jobs: int = 0
 
     def live(self, run: str) -> dict[TaskId, TaskState]:
@@ -57,6 +58,8 @@ class FakeSlurm(Scheduler):
         return {task: state for task, state in self.tasks.items() if task.job_name.startswith(run)}
 
     def ended(self, jobs: dict[str, str]) -> dict[TaskId, TaskState]:
+        if self.accounting_down:
+            raise SchedulerDown("no database")
         names = set(jobs.values())
         return {task: state for task, state in self.past.items() if task.job_name in names}
 
@@ -286,6 +289,31 @@ def test_a_silent_scheduler_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     lab.slurm.down = False
     lab.run_all()
     assert lab.slurm.sizes == [3, 3, 1]
+
+
+def test_an_accounting_that_is_away_for_a_while_decides_nothing(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    lab.step()
+    (task,) = lab.slurm.tasks
+    lab.slurm.end(task, "OUT_OF_MEMORY")
+    lab.slurm.accounting_down = True
+    for _ in range(4):
+        lab.step(60)
+    assert lab.slurm.sizes == [1]
+    lab.slurm.accounting_down = False
+    lab.step()
+    assert "ran out of memory" in lab.watch.failures["a/n"].reason
+
+
+def test_an_accounting_that_stays_away_is_not_waited_for(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    lab.step()
+    lab.slurm.end(next(iter(lab.slurm.tasks)), "FAILED")
+    lab.slurm.accounting_down = True
+    for _ in range(7):
+        lab.step(60)
+    assert lab.slurm.sizes == [1, 1]
+    lab.run_all()
 
 
 def test_a_full_queue_is_tried_again_with_smaller_arrays(lab: Lab, tmp_path: Path) -> None:
