@@ -51,5 +51,8 @@ def _pool_map(features: Tensor, pooled_size: int) -> Tensor:
     side = pooled_side(features.shape[1], pooled_size)
     window = SPECIFIED.get((height, side)) if height == width else None
     if window is None:
-        return functional.adaptive_avg_pool2d(features, (min(side, height), min(side, width)))
+        target = (min(side, height), min(side, width))
+        if target == (height, width):
+            return features
+        return functional.adaptive_avg_pool2d(features, target)
     return functional.avg_pool2d(features, window.kernel, window.stride, window.padding)

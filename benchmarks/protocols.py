@@ -94,7 +94,7 @@ Protocol = LinearProtocol | SvmProtocol | LowShotProtocol
 _POWERS_OF_TWO = tuple(0.5**power for power in range(4, 20))
 COSTS_MMSELFSUP = tuple(sorted((*_POWERS_OF_TWO, 1.0, 10.0, 100.0)))
 COSTS_FAIR = tuple(sorted((*_POWERS_OF_TWO, *(10.0**power for power in range(-7, 3)))))
-COSTS_DIGITS = tuple(0.5**power for power in (18, 14, 10, 6, 2))
+COSTS_DIGITS = tuple(0.5**power for power in (12, 8, 4, 0))
 COSTS_VISSL = (0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0)
 
 _RRC = ImageTransform(crop=224, random_resized_crop=True, flip=True)
@@ -200,36 +200,36 @@ FAIR_VOC07_LOW_SHOT = LowShotProtocol("fair_voc07_low_shot_svm", "fair", COSTS_F
 # The embedded digits: the same procedures on 32-pixel images, in seconds.
 DIGITS_IMAGENET_LINEAR = replace(
     IMAGENET_LINEAR,
-    name="digits_mhead_linear-8e_in1k",
+    name="digits_mhead_linear-4e_in1k",
     variant="digits",
     train=_DIGIT_SHIFT,
     test=_DIGIT,
-    epochs=8,
-    milestones=(4, 6),
-    batch_size=64,
+    epochs=4,
+    milestones=(2, 3),
+    batch_size=32,
 )
 DIGITS_PLACES205_LINEAR = replace(
     DIGITS_IMAGENET_LINEAR,
-    name="digits_mhead_linear-8e_places205",
+    name="digits_mhead_linear-4e_places205",
     benchmark="places205_linear",
     dataset="places205",
 )
 DIGITS_INATURALIST18_LINEAR = replace(
     DIGITS_IMAGENET_LINEAR,
-    name="digits_mhead_linear-8e_inat18",
+    name="digits_mhead_linear-4e_inat18",
     benchmark="inaturalist18_linear",
     dataset="inaturalist18",
 )
 DIGITS_IMAGENET_AVGPOOL = replace(
     IMAGENET_AVGPOOL,
-    name="digits_linear-10e_in1k",
+    name="digits_linear-6e_in1k",
     variant="digits",
     train=_DIGIT_SHIFT,
     test=_DIGIT,
-    epochs=10,
-    milestones=(6, 8),
+    epochs=6,
+    milestones=(3, 5),
     learning_rate=0.1,
-    batch_size=64,
+    batch_size=32,
 )
 DIGITS_VOC07_SVM = SvmProtocol("digits_voc07_svm", "digits", COSTS_DIGITS, _SCENE, 1024)
 DIGITS_VOC07_LOW_SHOT = LowShotProtocol(
