@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # How long one process may compute while the others wait, as k-means on millions of images does;
 # torch's default is 10 minutes on GPUs. A process that dies is noticed at once by the launcher.
 _PATIENCE = datetime.timedelta(hours=24)
-_FIRST_PORT, _PORTS = 20_000, 20_000  # below the ephemeral ports of Linux (32768) for most jobs
+_FIRST_PORT, _PORTS = 20_000, 12_000  # all below the ephemeral ports of Linux, from 32768
 
 
 @dataclass(frozen=True)

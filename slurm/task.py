@@ -14,7 +14,7 @@ from typing import NoReturn
 import msgspec
 
 from slurm.cli import STOPPED
-from slurm.failures import failure_of, write_failure
+from slurm.failures import failure_of, read_failure, write_failure
 from slurm.progress import say
 from slurm.runs import Place, Run
 from slurm.stop import Stopped, polite_stop, received
@@ -28,14 +28,14 @@ REQUEUE_PAUSE = 5.0  # seconds apart: all of them before the time limit
 def run_task(folder: str, label: str, task: int, stage: int, number: int) -> None:
     """Run item `number` of `stage` of the run in `folder`; a failure is noted, then raised.
 
-    In a job of several processes rank 0 decides whether the item is run and notes what went
-    wrong; the others follow it into `run`, where they meet.
+    In a job of several processes rank 0 decides whether the item is run; the others follow it
+    into `run`, where they meet.
     """
     run, first = Run(Path(folder)), os.environ.get("SLURM_PROCID", "0") == "0"
     failure_file = run.failure_file(label, task)
     _set_master_address()
     if first:
-        failure_file.unlink(missing_ok=True)  # of an earlier start of this task
+        _forget_earlier_start(failure_file)
     key = f"item {number} of stage {stage}"
     try:
         with polite_stop():
@@ -53,11 +53,45 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
         if received():
             # SLURM signals every process of a task: data loaders die of it before we can save.
             _stop(first)
-        if first:
-            failure = failure_of(key, error)
-            waiting = isinstance(error, MissingInput)
-            write_failure(failure_file, msgspec.structs.replace(failure, waiting=waiting))
+        _note(failure_file, key, error)
         sys.exit(1)
+
+
+def _forget_earlier_start(path: Path) -> None:
+    """Remove what an earlier start of this task noted; another process may have begun on this."""
+    noted = read_failure(path)
+    if noted is None or noted.start != _restarts():
+        path.unlink(missing_ok=True)
+
+
+def _note(path: Path, key: str, error: Exception) -> None:
+    """Write why this process failed, unless a process of this task said something better.
+
+    The death of one process is an error in all others, often "connection closed by peer". So of
+    several processes only a mistake of the user, whoever meets it, is the end of the item; with
+    any other error it is started again.
+    """
+    failure = failure_of(key, error)
+    waiting = isinstance(error, MissingInput)
+    lost = _processes() > 1 and not (waiting or failure.mendable)
+    failure = msgspec.structs.replace(failure, waiting=waiting, lost=lost, start=_restarts())
+    noted = read_failure(path)
+    if (
+        noted is None
+        or noted.start != failure.start
+        or (failure.waiting, failure.mendable) > (noted.waiting, noted.mendable)
+    ):
+        write_failure(path, failure)
+
+
+def _processes() -> int:
+    """How many processes run this task."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
+
+
+def _restarts() -> int:
+    """How often SLURM started this task before."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
 
 def _stop(first: bool) -> NoReturn:
@@ -75,7 +109,7 @@ def _stop(first: bool) -> NoReturn:
 
 def _requeue() -> None:
     """Put this job back into the queue; SLURM then ends all that is left of it."""
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    restarts = _restarts()
     if restarts >= MAX_RESTARTS:
         say(f"not queued again: started {restarts + 1} times already")
         return

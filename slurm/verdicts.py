@@ -45,6 +45,8 @@ def judge(
     """
     if failure is not None and failure.waiting:
         return Verdict("again", failure.reason, counts=False)
+    if failure is not None and failure.lost:
+        return Verdict("again", failure.reason)
     if failure is not None:
         return Verdict("failed", failure.reason)
     name = state.state if state else "unknown"

@@ -14,7 +14,7 @@ from slurm.cli import STOPPED
 from slurm.failures import read_failure
 from slurm.runs import Run
 from slurm.sweep import Item
-from tests.slurm.items import Broken, Number, Steps
+from tests.slurm.items import Broken, Misused, Number, Steps
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,17 +31,19 @@ class Disturbed(Number):
 class Job:
     """A process that runs one item as SLURM's task 7_3 would."""
 
-    def __init__(self, folder: Path, item: Item, rank: int = 0, refusals: int = 0) -> None:
+    def __init__(
+        self, folder: Path, item: Item, rank: int = 0, refusals: int = 0, **variables: str
+    ) -> None:
         self.run, self.requeued = Run(folder / "run"), folder / "requeued"
         self.run.write_items(0, [item])
         scontrol = folder / "bin" / "scontrol"
-        scontrol.parent.mkdir()
+        scontrol.parent.mkdir(exist_ok=True)
         scontrol.write_text(
             f'#!/bin/sh\necho "$@" >>{self.requeued}\n'
             f"test $(wc -l <{self.requeued}) -gt {refusals}\n"
         )
         scontrol.chmod(0o755)
-        variables = {
+        variables |= {
             "PATH": f"{scontrol.parent}:{os.environ['PATH']}",
             "SLURM_ARRAY_JOB_ID": "7",
             "SLURM_ARRAY_TASK_ID": "3",
@@ -135,6 +137,41 @@ def test_a_missing_input_is_no_failure(tmp_path: Path) -> None:
 def test_an_exception_on_the_way_out_is_no_failure(tmp_path: Path) -> None:
     job = Job(tmp_path, Disturbed(tmp_path / "a", "item"))
     assert job.end() == STOPPED
+    assert not job.failure_file.exists()
+
+
+def test_of_several_processes_an_error_is_no_failure_of_the_item(tmp_path: Path) -> None:
+    """It may only say that another process died."""
+    job = Job(tmp_path, Broken(tmp_path / "a", "broken"), SLURM_STEP_NUM_TASKS="2")
+    assert job.end() == 1
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert failure.lost
+    assert failure.reason == "ValueError: this item is broken in two lines"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_mistake_that_only_one_process_meets_is_what_is_noted(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    items = {0: Broken(tmp_path / "a", "x"), 1: Misused(tmp_path / "a", "x")}
+    for rank in order:
+        job = Job(tmp_path, items[rank], rank=rank, SLURM_STEP_NUM_TASKS="2")
+        assert job.end() == 1
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert (failure.mendable, failure.lost) == (True, False)
+    assert failure.reason == "the data folder is empty; fill it"
+
+
+def test_a_late_first_process_leaves_what_this_start_noted(tmp_path: Path) -> None:
+    misused, steps = Misused(tmp_path / "a", "x"), Number(tmp_path / "a", "x")
+    start = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_RESTART_COUNT": "3"}
+    assert Job(tmp_path, misused, rank=1, **start).end() == 1
+    job = Job(tmp_path, steps, rank=0, **start)
+    assert job.end() == 0
+    assert job.failure_file.exists()
+    assert Job(tmp_path, steps, rank=0, **start | {"SLURM_RESTART_COUNT": "4"}).end() == 0
     assert not job.failure_file.exists()
 
 

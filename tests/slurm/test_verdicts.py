@@ -46,6 +46,13 @@ def test_a_task_that_came_too_early_is_no_failed_attempt() -> None:
     assert (verdict.kind, verdict.counts) == ("again", False)
 
 
+def test_what_one_of_several_processes_met_is_a_lost_start() -> None:
+    lost = Failure("x", "RuntimeError: connection closed by peer", lost=True)
+    verdict = judge(lost, TaskState("FAILED"), 0.0, REQUEST, True)
+    assert (verdict.kind, verdict.counts) == ("again", True)
+    assert "closed by peer" in verdict.reason
+
+
 def test_stuck_tasks() -> None:
     assert is_stuck(TaskState("PENDING", "DependencyNeverSatisfied"))
     assert is_stuck(TaskState("PENDING", "launch failed requeued held"))
