@@ -15,14 +15,13 @@ import msgspec
 
 from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
 from benchmarks.results import Split, key_of
-from benchmarks.trunks import Trunk
+from benchmarks.trunks import Trunk, load_trunk
 from slurm.files import atomic_path, write_bytes
 from slurm.progress import progress
 from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
     from benchmarks.backbones import Backbone
-    from benchmarks.cards import Card
     from benchmarks.datasets.splits import Dataset, ImageSplit
 
 LABEL_FILES = {"trainval": "train_labels.npy", "test": "test_labels.npy"}
@@ -82,10 +81,10 @@ class ExtractVoc:
         """Write the label files, then one feature file per split and tap, then the marker."""
         import numpy as np
 
-        from benchmarks.registry import load_backbone
-
         dataset = load_dataset("voc07", self.data)
-        backbone, card = load_backbone(self.trunk.zoo, self.trunk.ckpt, self.trunk.seed)
+        for split, planned in zip(("trainval", "test"), self.splits):
+            dataset.splits[split].require(planned)
+        backbone = load_trunk(self.trunk)
         for split, images in dataset.splits.items():
             labels = self.directory / LABEL_FILES[split]
             with atomic_path(labels) as temporary, temporary.open("wb") as file:
@@ -94,14 +93,12 @@ class ExtractVoc:
                 tap.name: feature_file(self.directory, split, tap.name) for tap in backbone.taps
             }
             if not all(file.exists() for file in files.values()):
-                self._extract(backbone, card, images, files)
+                self._extract(backbone, images, files)
         classes = dataset.splits["trainval"].classes
         write_bytes(self.directory / "classes.json", msgspec.json.encode(classes) + b"\n")
         write_bytes(self.directory / "complete.json", b"{}\n")
 
-    def _extract(
-        self, backbone: "Backbone", card: "Card", images: "ImageSplit", files: dict[str, Path]
-    ) -> None:
+    def _extract(self, backbone: "Backbone", images: "ImageSplit", files: dict[str, Path]) -> None:
         """Stream `images` through the trunk; memory holds one batch whatever the number of taps.
 
         Plain writes rather than a memory map, since a full disk kills a mapped process.
@@ -117,7 +114,7 @@ class ExtractVoc:
         backbone = backbone.to(device)
         batches = load_batches(
             images,
-            build_transform(self.image, card.mean, card.std),
+            build_transform(self.image, self.trunk.mean, self.trunk.std),
             np.arange(len(images.paths)),
             batch_size=BATCH,
             seed=self.trunk.seed,

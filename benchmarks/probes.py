@@ -28,7 +28,7 @@ from benchmarks.linear_probe import Probe
 from benchmarks.metrics import topk_correct
 from benchmarks.pooling import pool
 from benchmarks.protocols import LinearProtocol
-from benchmarks.registry import load_backbone
+from benchmarks.trunks import load_trunk
 from slurm import distributed
 from slurm.distributed import World, find_world, process_group
 from slurm.errors import UserError
@@ -71,11 +71,12 @@ class ProbeRun:
             )
         torch.use_deterministic_algorithms(True, warn_only=True)
         self.dataset = load_dataset(self.protocol.dataset, item.data)
+        for split, planned in zip(("train", "val"), item.splits):
+            self.dataset.splits[split].require(planned)
         trunk = item.trunk
-        self.backbone, card = load_backbone(trunk.zoo, trunk.ckpt, trunk.seed)
-        self.backbone.to(self.device)
-        self.train_transform = build_transform(self.protocol.train, card.mean, card.std)
-        self.test_transform = build_transform(self.protocol.test, card.mean, card.std)
+        self.backbone = load_trunk(trunk).to(self.device)
+        self.train_transform = build_transform(self.protocol.train, trunk.mean, trunk.std)
+        self.test_transform = build_transform(self.protocol.test, trunk.mean, trunk.std)
         self.heads = self._new_heads()
         self.optimizer = torch.optim.SGD(
             parameter_groups(self.heads, self.protocol.weight_decay),

@@ -4,9 +4,14 @@ import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.results import Checkpoint
 from slurm.cli import natural
+from slurm.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmarks.backbones import Backbone
 
 
 @dataclass(frozen=True)
@@ -73,3 +78,21 @@ def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
         mean=card.mean,
         std=card.std,
     )
+
+
+def load_trunk(trunk: Trunk) -> "Backbone":
+    """The backbone, frozen, on the CPU; `UserError` unless it is the one that was planned.
+
+    What is written with it is named after the plan, and hours can lie between the two.
+    """
+    from benchmarks.registry import load_backbone
+
+    backbone, card = load_backbone(trunk.zoo, trunk.ckpt, trunk.seed)
+    planned = trunk.checkpoint
+    found = (card.weights, card.arch, card.sobel, card.mean, card.std)
+    if found != (planned.weights, planned.arch, planned.sobel, trunk.mean, trunk.std):
+        raise UserError(
+            f"the checkpoint {trunk.ckpt} was replaced after this run was planned (weights "
+            f"{planned.weights[:12]} then, {card.weights[:12]} now): run the command again"
+        )
+    return backbone

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import Split
+from slurm.errors import UserError
 
 SAMPLED = 64  # files of a split whose sizes are looked up; few, since planning waits for them
 
@@ -29,6 +30,17 @@ class ImageSplit:
         digest = hashlib.sha256("\n".join(self.paths).encode())
         digest.update(np.ascontiguousarray(self.labels).astype("<i8").tobytes())
         return Split(len(self.paths), len(self.classes), digest.hexdigest(), self._sizes())
+
+    def require(self, planned: Split) -> None:
+        """Raise `UserError` unless these are the images that were planned with.
+
+        What is written of them is named after the plan, and hours can lie between the two.
+        """
+        if self.fingerprint() != planned:
+            raise UserError(
+                f"the images below {self.root} or their list were changed after this run was "
+                "planned: run the command again"
+            )
 
     def _sizes(self) -> str:
         """Hash of the bytes of `SAMPLED` files spread over the list; a missing file counts -1.

@@ -71,6 +71,7 @@ class Run:
         recipe = item.recipe
         self.item, self.recipe, self.world, self.device = item, recipe, world, device
         self.images = read_images(item.data)
+        self.images.require(item.images)
         self.train_transform = build_transform(recipe.train, recipe.mean, recipe.std)
         self.extract_transform = build_transform(recipe.extract, recipe.mean, recipe.std)
         self.net = DeepClusterNet(recipe, seed=item.seed).to(device)
@@ -120,8 +121,7 @@ class Run:
         self.labels = distributed.broadcast(torch.from_numpy(labels).to(self.device)).cpu().numpy()
         self.clustered_at = self.epoch
         reset_head(self.net.head, seed=item.seed, epoch=self.epoch)
-        if time.monotonic() - self.saved > self.item.save_seconds:
-            self.save()
+        self.save()  # a clustering of millions of images takes longer than some interruptions
 
     def _figures(self, found: clustering.Clustering) -> dict[str, Any]:
         """What the history says of a clustering; plain numbers, None where there is nothing."""

@@ -23,13 +23,13 @@ from benchmarks.images import IMAGENET_MEAN, IMAGENET_STD, build_transform, open
 from benchmarks.linear_probe import Probe, probe_item
 from benchmarks.pooling import pool
 from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR, ImageTransform, LinearProtocol
-from benchmarks.registry import load_backbone, resolve
-from benchmarks.results import Checkpoint
-from benchmarks.trunks import Trunk
+from benchmarks.registry import load_backbone
+from benchmarks.trunks import Trunk, load_trunk
 from slurm.cli import STOPPED
 from slurm.errors import UserError
 from slurm.stop import Stopped
 from slurm.sweep import all_items, describe
+from tests.benchmarks.voc_data import make_trunk
 
 PLAIN = ImageTransform(crop=32, resize=32)
 SHIFT = ImageTransform(crop=32, resize=36, random_crop=36, flip=True)
@@ -48,9 +48,7 @@ PROTOCOL = replace(
 def make_item(
     zoo: Path, data: Path, protocol: LinearProtocol = PROTOCOL, workers: int = 0
 ) -> Probe:
-    checkpoint = Checkpoint("random-resnet18", "resnet18", "random")
-    trunk = Trunk(zoo, "random:resnet18", checkpoint, seed=3, device="cpu", workers=workers)
-    return probe_item(trunk, data, protocol)
+    return probe_item(make_trunk(zoo, "random:resnet18", seed=3, workers=workers), data, protocol)
 
 
 def read(item: Probe) -> results.ProbeRecord:
@@ -139,14 +137,14 @@ def test_trunk_and_its_statistics_stay_untouched(
 ) -> None:
     loaded = []
 
-    def remember(*args: object) -> object:
-        loaded.append(load_backbone(*args))  # type: ignore[arg-type]
+    def remember(trunk: Trunk) -> object:
+        loaded.append(load_trunk(trunk))
         return loaded[-1]
 
-    monkeypatch.setattr(probes, "load_backbone", remember)
+    monkeypatch.setattr(probes, "load_trunk", remember)
     make_item(tmp_path, tiny_imagenet).run()
     fresh, _ = load_backbone(tmp_path, "random:resnet18", 3)
-    trained = loaded[0][0].state_dict()
+    trained = loaded[0].state_dict()
     assert trained.keys() == fresh.state_dict().keys()
     for name, tensor in fresh.state_dict().items():
         assert torch.equal(tensor, trained[name]), name
@@ -305,9 +303,7 @@ def test_two_checkpoint_files_of_one_name_are_two_items(
         file = tmp_path / str(seed) / "latest.pth"
         file.parent.mkdir()
         torch.save(load_backbone(tmp_path, "random:resnet18", seed)[0].trunk.state_dict(), file)
-        card = resolve(tmp_path, str(file))
-        checkpoint = Checkpoint(card.name, card.arch, card.weights)
-        items.append(probe_item(Trunk(tmp_path, str(file), checkpoint), tiny_imagenet, PROTOCOL))
+        items.append(probe_item(make_trunk(tmp_path, str(file)), tiny_imagenet, PROTOCOL))
     assert items[0].trunk.checkpoint.name == items[1].trunk.checkpoint.name == "latest"
     assert len(all_items(items)) == 2
     assert "0 of 2 results are done\nprobe: 2 to run" in describe(items)
@@ -324,3 +320,22 @@ def test_results_of_other_images_of_the_same_names_are_not_taken(
     assert clean.splits[0].sha256 == other.splits[0].sha256
     assert clean.result != other.result
     assert clean.state != other.state
+
+
+@pytest.mark.parametrize("change", ["weights", "images"])
+def test_what_was_changed_after_planning_is_not_measured(
+    tmp_path: Path, tiny_imagenet: Path, change: str
+) -> None:
+    data, file = tmp_path / "data", tmp_path / "latest.pth"
+    shutil.copytree(tiny_imagenet, data)
+    torch.save(load_backbone(tmp_path, "random:resnet18", 1)[0].trunk.state_dict(), file)
+    item = probe_item(make_trunk(tmp_path, str(file)), data, PROTOCOL)
+    if change == "weights":
+        torch.save(load_backbone(tmp_path, "random:resnet18", 2)[0].trunk.state_dict(), file)
+    else:
+        for path in data.rglob("*.jpg"):
+            Image.open(path).convert("L").save(path)
+    with pytest.raises(UserError, match="after this run was planned"):
+        item.run()
+    assert not item.result.exists()
+    assert not item.state.exists()

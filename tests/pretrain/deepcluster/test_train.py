@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,3 +234,15 @@ def test_diverging_run_ends_in_one_line_and_keeps_the_last_good_state(
     with pytest.raises(UserError, match=r"loss is nan in epoch 2.*diverged"):
         item.run()
     assert item.state.read_bytes() == good
+
+
+def test_images_that_were_changed_after_planning_are_not_trained_on(
+    data: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(data, images)
+    item = tiny_item(tmp_path, images)
+    shutil.move(images / "train/class0/000.png", images / "train/class1/000.png")
+    with pytest.raises(UserError, match="were changed after this run was planned"):
+        item.run()
+    assert not item.state.exists()
