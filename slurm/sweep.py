@@ -19,7 +19,9 @@ class Resources:
     tasks_per_node: int = 1  # processes per node: one per GPU for distributed training
     minutes: int = 240
     distributed: bool = False  # can run as several processes: --gpus-per-node and --nodes scale it
-    resumable: bool = False  # saves on SIGUSR2 and now and then, and continues (see slurm.stop)
+    # Saves on SIGUSR2 and now and then, and continues (see slurm.stop). The item's `state: Path`,
+    # if it has one, is the file that it saves to: by it a launcher sees that there is progress.
+    resumable: bool = False
 
 
 class Item(Protocol):

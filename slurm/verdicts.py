@@ -18,7 +18,7 @@ UNKNOWN_SECONDS = 30.0
 SILENT_SECONDS = 300.0
 ENDED_SECONDS = 5.0
 
-ENDED_BADLY = ("FAILED", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "DEADLINE", "REVOKED")
+ENDED_BADLY = ("FAILED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED")
 # Reasons to wait that nothing but a new submission ends.
 STUCK = ("DependencyNeverSatisfied", "JobHeldAdmin", "JobHoldMaxRequeue", "launch failed")
 
@@ -29,7 +29,7 @@ class Verdict:
 
     kind: Literal["again", "failed", "wait"]
     reason: str = ""
-    counts: bool = True  # `again`: it was really started, so that it counts as an attempt
+    counts: bool = True  # `again`: the item may be at fault, so that it counts as an attempt
 
 
 def judge(
@@ -60,6 +60,10 @@ def judge(
         return Verdict("failed", f"ran into {limit}; raise --time")
     if name == "TIMEOUT":
         return Verdict("again", "ran into its time limit before it had saved")
+    if name == "PREEMPTED":
+        reason = "was preempted and not queued again"
+        long = absent >= ENDED_SECONDS
+        return Verdict("again", reason, counts=False) if long else Verdict("wait")
     if name in ENDED_BADLY:
         code = f" with exit code {state.reason}" if state and name == "FAILED" else ""
         reason = f"ended as {name}{code} without a word"

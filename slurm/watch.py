@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from slurm.failures import Failure
 from slurm.progress import say
@@ -11,7 +12,8 @@ from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.settings import Request
 from slurm.verdicts import SILENT_SECONDS, is_stuck, judge
 
-STARTS = 4  # submissions of one item by one launcher
+STARTS = 4  # submissions of one item by one launcher that ended without any progress
+MOST_STARTS = 200  # its submissions in all
 FULL_CHECK_SECONDS = 60.0  # between looks at the results of items that still wait
 # Another launcher may be at it that long: sbatch has five minutes, and the files of an array's
 # tasks are put into place after it.
@@ -62,9 +64,11 @@ class Watch:
         self.cut: dict[str, ArrayRecord] = {}  # by label: their submission never ended
         self.attempts: dict[Place, Attempt] = {}
         self.starts: dict[Place, int] = {}  # by this process
+        self.excused: dict[Place, int] = {}  # starts that were lost, but for no fault of the item
         self.live: dict[TaskId, TaskState] = {}
         self.absent: dict[Place, float] = {}  # since when SLURM does not list its task
         self.answered = self.changed = self._checked = time.monotonic()
+        self._marks: dict[Place, object] = {}  # what was saved when the latest attempt began
         self._unsettled: dict[str, float] = {}  # names of jobs without a whole record, since when
 
     def look(self) -> bool:
@@ -91,6 +95,7 @@ class Watch:
             # The record of another launcher may be seen late, after we submitted the item again.
             if attempt is None or attempt.array.submitted <= array.submitted:
                 self.attempts[place] = Attempt(array, index)
+                self._marks[place] = self._mark(place)
 
     def orphans(self) -> list[str]:
         """The jobs of submissions that never ended: submitit did not give them their work."""
@@ -130,7 +135,7 @@ class Watch:
             self.absent.pop(place, None)
             if resubmit and is_stuck(state):
                 self.scheduler.cancel([state.job])
-                self._lose(place, f"would wait for ever ({state.reason})", early=False)
+                self._lose(place, f"would wait for ever ({state.reason})")
         failures = {p: self.run.failure(a.array, a.index) for p, a in gone.items()}
         silent = {a.array.job: a.array.job_name for p, a in gone.items() if failures[p] is None}
         try:
@@ -151,8 +156,11 @@ class Watch:
             if verdict.kind == "failed":
                 self.fail(place, verdict.reason, failure is not None and failure.mendable)
             elif verdict.kind == "again" and resubmit:
-                early = not verdict.counts and self._reopen_inputs(place)
-                self._lose(place, verdict.reason, early=early)
+                if failure is not None and failure.waiting:
+                    early = self._reopen_inputs(place)
+                    self._lose(place, verdict.reason, counts=not early, quiet=early)
+                else:
+                    self._lose(place, verdict.reason, counts=verdict.counts)
 
     def fail(self, place: Place, reason: str, mendable: bool = False) -> None:
         """Close an item that will not be done."""
@@ -235,17 +243,30 @@ class Watch:
             missing = missing or before in self.open
         return missing
 
-    def _lose(self, place: Place, reason: str, *, early: bool) -> None:
+    def _mark(self, place: Place) -> object:
+        """What changes whenever a resumable item saves its progress; None if it has no `state`."""
+        item = self.items[place]
+        state: Path | None = getattr(item, "state", None) if item.resources.resumable else None
+        try:
+            found = state.stat() if state else None
+        except OSError:
+            found = None
+        return found and (found.st_mtime_ns, found.st_size, found.st_ino)
+
+    def _lose(self, place: Place, reason: str, *, counts: bool = True, quiet: bool = False) -> None:
         """Forget the latest attempt, so that the item is submitted again if it still may be.
 
-        An attempt that came too early, before its inputs, is no fault of the item.
+        One that `counts` brings the item nearer to its end, unless it saved some progress.
         """
-        if self.starts.get(place, 0) >= STARTS and not early:
-            self.fail(place, f"{reason} ({STARTS} submissions)")
+        if not counts or self._mark(place) != self._marks.get(place):
+            self.excused[place] = self.excused.get(place, 0) + 1
+        starts = self.starts.get(place, 0)
+        if starts >= MOST_STARTS or starts - self.excused.get(place, 0) >= STARTS:
+            self.fail(place, f"{reason} ({starts} submissions)")
             return
         attempt = self.attempts.pop(place)
         self.absent.pop(place, None)
-        if not early:
+        if not quiet:
             self.tell(
                 f"{self.items[place].key} {reason}; job {attempt.array.job}, submitting it again"
             )

@@ -35,6 +35,12 @@ def test_states(state: str | None, resumable: bool, absent: float, kind: str) ->
     assert judge(None, known, absent, REQUEST, resumable).kind == kind
 
 
+def test_preemption_is_no_fault_of_the_item() -> None:
+    verdict = judge(None, TaskState("PREEMPTED"), LONG, REQUEST, False)
+    assert (verdict.kind, verdict.counts) == ("again", False)
+    assert judge(None, TaskState("PREEMPTED"), 0.0, REQUEST, False).kind == "wait"
+
+
 def test_what_the_task_said_counts_more_than_its_state() -> None:
     verdict = judge(Failure("x", "boom"), TaskState("FAILED"), 0.0, REQUEST, True)
     assert (verdict.kind, verdict.reason) == ("failed", "boom")

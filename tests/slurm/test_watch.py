@@ -1,10 +1,11 @@
 """The launcher's decisions, against a scheduler of our own that loses jobs in every way."""
 
+import itertools
 import os
 import random
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ import pytest
 
 from slurm.errors import UserError
 from slurm.failures import Failure, failure_of, write_failure
+from slurm.files import write_text
 from slurm.runs import ArrayRecord, Place, Run, create_run
 from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.settings import ClusterSettings, Request, request_for
 from slurm.submission import Refused
 from slurm.submitter import Submitter
 from slurm.sweep import Item, MissingInput, missing_stages, run_item
-from slurm.watch import STARTS, SUBMISSION_SECONDS, Watch
-from tests.slurm.items import Broken, Number
+from slurm.watch import MOST_STARTS, STARTS, SUBMISSION_SECONDS, Watch
+from tests.slurm.items import Broken, Number, Steps
 
 
 @dataclass
@@ -216,6 +218,40 @@ def test_an_item_that_is_always_lost_is_given_up(lab: Lab, tmp_path: Path) -> No
     assert not lab.watch.open
     assert "no longer known to SLURM" in lab.watch.failures["a/n"].reason
     assert len(lab.slurm.sizes) == STARTS
+
+
+def lose_again_and_again(lab: Lab, state: str, times: int, before: Callable[[], None]) -> None:
+    """The latest task ends in `state`, `times` times, each time after `before`."""
+    for _ in range(times):
+        lab.step(10)
+        (task,) = lab.slurm.tasks
+        before()
+        lab.slurm.end(task, state)
+        lab.step()
+        lab.step(10)
+
+
+def test_interruptions_do_not_end_an_item_that_makes_progress(lab: Lab, tmp_path: Path) -> None:
+    item = Steps(tmp_path / "a", "steps", count=2, pause=0)
+    item.state.parent.mkdir()
+    lab.start([item])
+    saved = itertools.count()
+    lose_again_and_again(
+        lab, "NODE_FAIL", 3 * STARTS, lambda: write_text(item.state, f"0 {next(saved)}")
+    )
+    assert not lab.watch.failures
+    lose_again_and_again(lab, "NODE_FAIL", STARTS - 1, lambda: None)
+    assert not lab.watch.failures
+    lose_again_and_again(lab, "NODE_FAIL", 1, lambda: None)
+    assert f"({4 * STARTS} submissions)" in lab.watch.failures["a/steps"].reason
+
+
+def test_preemptions_do_not_end_an_item_but_there_is_a_bound(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    lose_again_and_again(lab, "PREEMPTED", MOST_STARTS - 1, lambda: None)
+    assert not lab.watch.failures
+    lose_again_and_again(lab, "PREEMPTED", 1, lambda: None)
+    assert "was preempted" in lab.watch.failures["a/n"].reason
 
 
 def test_a_result_without_a_job_is_done(lab: Lab, tmp_path: Path) -> None:
