@@ -21,14 +21,18 @@ _WIDTHS: dict[tuple[int, Shape], str] = {
 _VIT = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
 
 
-def guess_architecture(shapes: Shapes) -> str | None:
-    """The architecture, or None when these shapes are not those of a common one."""
+def guess_architecture(shapes: Shapes, *, moco: bool = False) -> str | None:
+    """The architecture, or None when these shapes are not those of a common one.
+
+    `moco` says that MoCo's code wrote them, since its ViT-S has the shapes of all others.
+    """
     if "conv1.weight" in shapes:
         return _resnet(shapes)
     if "features.0.weight" in shapes:
         return _plain_network(shapes)
     if "patch_embed.proj.weight" in shapes:
-        return _vision_transformer(shapes)
+        arch = _vision_transformer(shapes)
+        return f"{arch}_12heads" if moco and arch == "vit_small_patch16_224" else arch
     return None
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import alexnet, wide_resnet
-from benchmarks.architectures import OWN, check_architecture
+from benchmarks.architectures import OWN, VARIANTS, check_architecture
 from slurm.errors import UserError
 
 DEEPEST = 5  # number of the deepest tap
@@ -130,8 +130,9 @@ def network_names(arch: str) -> frozenset[str]:
     """Names of all tensors of timm's whole network, its head included; none for `OWN`."""
     if arch in OWN:
         return frozenset()
+    name, _ = VARIANTS.get(arch, (arch, {}))
     with torch.device("meta"):
-        return frozenset(timm.create_model(arch, pretrained=False).state_dict())
+        return frozenset(timm.create_model(name, pretrained=False).state_dict())
 
 
 def _start_at_one(norm: nn.Module) -> None:
@@ -143,12 +144,14 @@ def _start_at_one(norm: nn.Module) -> None:
 
 def _timm_trunk(arch: str, in_chans: int) -> tuple[nn.Module, list[tuple[int, int]]]:
     """A timm feature net and (channels, stride) of each of its maps."""
-    family = timm.models.model_entrypoint(arch).__module__.rpartition(".")[2]
+    name, arguments = VARIANTS.get(arch, (arch, {}))
+    family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
     options: dict[str, object] = {"dynamic_img_size": True} if family in _ANY_SIZE else {}
+    options.update(arguments)
 
     def create() -> Any:
         return timm.create_model(
-            arch, pretrained=False, features_only=True, in_chans=in_chans, **options
+            name, pretrained=False, features_only=True, in_chans=in_chans, **options
         )
 
     try:

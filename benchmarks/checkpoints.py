@@ -58,7 +58,10 @@ def read_checkpoint(
     card = _card_beside(path)
     known_arch = content.get("arch")
     arch = arch or (card.arch if card else None)
-    arch = arch or guess_architecture({name: tuple(t.shape) for name, t in inside.items()})
+    arch = arch or guess_architecture(
+        {name: tuple(t.shape) for name, t in inside.items()},
+        moco=layout.name == "moco" or known_arch == "vit_small",
+    )
     if arch is None and isinstance(known_arch, str) and known_arch in architectures():
         arch = known_arch
     if arch is None:

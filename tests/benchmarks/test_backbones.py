@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.architectures import OWN, architectures, check_architecture
+from benchmarks.architectures import OWN, VARIANTS, architectures, check_architecture
 from benchmarks.backbones import Backbone, SobelStem, Tap, build_backbone, weight_shapes
 from slurm.errors import UserError
 
@@ -175,7 +175,7 @@ def test_wide_resnets_are_swavs() -> None:
 
 
 def test_names_are_exactly_those_of_timm() -> None:
-    assert architectures() == {*timm.list_models(), *OWN}
+    assert architectures() == {*timm.list_models(), *VARIANTS, *OWN}
 
 
 def test_unknown_architecture_names_the_close_ones() -> None:

@@ -400,6 +400,29 @@ def test_vision_transformer_of_dino(tmp_path: Path, prefix: str) -> None:
     assert torch.allclose(backbone(images)["feature5"], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "content", "heads"),
+    [
+        ("module.base_encoder.", {"arch": "vit_small"}, 12),  # MoCo v3, pretraining
+        ("module.", {"arch": "vit_small"}, 12),  # MoCo v3, linear classification
+        ("module.", {}, 6),
+    ],
+)
+def test_small_vision_transformer_has_the_heads_of_who_wrote_it(
+    tmp_path: Path, prefix: str, content: dict[str, str], heads: int
+) -> None:
+    """The shapes are the same; MoCo v3's vits.py passes num_heads=12, timm's network has 6."""
+    model = timm.create_model("vit_small_patch16_224", num_heads=heads, num_classes=0).eval()
+    path = tmp_path / "vit-s-300ep.pth.tar"
+    torch.save({**content, "state_dict": under(prefix, model.state_dict())}, path)
+    found = read_checkpoint(path)
+    backbone = build_backbone(found.arch, sobel=False).eval()
+    backbone.trunk.load_state_dict(found.tensors)
+    images = noise(1, 3, 224, 224)
+    expected = model.forward_intermediates(images, indices=[11], intermediates_only=True)[0]
+    assert torch.allclose(backbone(images)["feature5"], expected, rtol=1e-4, atol=1e-5)
+
+
 def plain_network(*, convolutions: list[tuple[int, int, int, int] | None]) -> nn.Sequential:
     """Convolution, norm, ReLU for each (filters, kernel, stride, padding); None is a max-pool."""
     layers: list[nn.Module] = []
