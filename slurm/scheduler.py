@@ -73,9 +73,15 @@ class Scheduler:
         return next((name.rstrip("*") for name in names if name.endswith("*")), None)
 
     def max_array_size(self) -> int:
-        """Most tasks of one array."""
-        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.M)
-        return int(found.group(1)) if found else 1001
+        """Most tasks of one array; 1 where there are no arrays."""
+        config = _ask("scontrol", "show", "config")
+        limits = (
+            r"^MaxArraySize\s*=\s*(\d+)",
+            r"^MaxJobCount\s*=\s*(\d+)",
+            r"max_array_tasks=(\d+)",
+        )
+        found = [re.search(limit, config, re.M) for limit in limits]
+        return max(1, min((int(match.group(1)) for match in found if match), default=1001))
 
     def refusal(self, options: list[str]) -> str | None:
         """Why SLURM would refuse a job with these options of sbatch; None if it would not."""
@@ -128,19 +134,22 @@ class Scheduler:
             _run(["scancel", *jobs[first : first + 500]])
 
 
-def is_down(message: str) -> bool:
-    """Whether an error of a SLURM command says that the cluster could not be reached or is busy."""
+def is_unreachable(message: str) -> bool:
+    """Whether an error of a SLURM command says that the cluster could not be reached."""
     signs = (
         "unable to contact",
         "connection refused",
         "connection timed out",
         "socket timed out",
-        "temporarily",
         "communication",
-        "resource busy",
-        "try again",
     )
     return any(sign in message.lower() for sign in signs)
+
+
+def is_down(message: str) -> bool:
+    """Whether an error says that the cluster could not be reached or is busy."""
+    busy = ("temporarily", "resource busy", "try again")
+    return is_unreachable(message) or any(sign in message.lower() for sign in busy)
 
 
 def gpus_in(gres: str) -> int:

@@ -11,25 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slurm.errors import one_line
-from slurm.scheduler import is_down
+from slurm.scheduler import is_down, is_unreachable
 from slurm.settings import Request
 from slurm.task import run_task
 from slurm.threads import VARIABLES
 
 _NOTICE_SECONDS = 90  # between SIGUSR2 and the time limit, for limits that leave room for it
-_OWN_LIMIT = re.compile(r"submit.*limit|limit.*submit|MaxSubmit|MaxJobs", re.I)
+_LIMIT = re.compile(r"submit.*limit|limit.*submit|MaxSubmit|MaxJobs|Invalid job array", re.I)
 
 
 class Refused(Exception):
     """SLURM did not take the array.
 
-    `busy`: it may take it later. `too_many`: it may take fewer tasks at once.
+    `busy`: it says itself that it may take it later, or fewer tasks at once. `unreachable`: it
+    was not there, whatever the number of tasks.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
-        self.too_many = bool(_OWN_LIMIT.search(message))
-        self.busy = self.too_many or is_down(message)
+        self.busy = bool(_LIMIT.search(message)) or is_down(message)
+        self.unreachable = is_unreachable(message)
 
 
 def submit_array(

@@ -16,6 +16,9 @@ from slurm.submission import Refused, submit_array
 from slurm.watch import Watch, order
 
 MAX_TASKS = 10_000  # of one array, also where the cluster takes more
+# sbatch --test-only took the request, so an error that we do not know may pass.
+REFUSALS = 3  # of that kind, one after the other, that are the end of a stage
+REFUSAL_PAUSE = 20.0  # seconds at least, after one of them
 
 
 class Submitter:
@@ -24,7 +27,9 @@ class Submitter:
     def __init__(self, watch: Watch, alive: Callable[[], None] = lambda: None) -> None:
         self.watch = watch
         self.alive = alive  # called before each array: a large one takes a while
-        self.size = 0  # most tasks of an array; 0: the cluster was not asked yet
+        self.most = 0  # tasks of an array; 0: the cluster was not asked yet
+        self.size = 0  # the same, as far as SLURM has room now
+        self.refusals = 0  # of a kind that we do not know, since it took an array
         self.busy_since: float | None = None  # SLURM has had no room since then
         self._pause, self._until = 2.0, 0.0
 
@@ -48,8 +53,17 @@ class Submitter:
                         ready.append(place)
                         after |= jobs
             while ready:
-                chunk, ready = ready[: self.size], ready[self.size :]
-                if not self._submit(stage, chunk, sorted(after), fresh):
+                chunk = ready[: self.size]
+                refused = self._submit(stage, chunk, sorted(after), fresh)
+                if refused is None:
+                    ready = ready[len(chunk) :]
+                elif self._is_final(refused):
+                    for place in ready:
+                        reason = f"SLURM refuses stage {self._name(stage)}: {refused}"
+                        watch.fail(place, reason, True)
+                    break
+                else:
+                    self._wait(refused, len(chunk))
                     return
 
     def complete(self) -> bool:
@@ -76,8 +90,8 @@ class Submitter:
 
     def _submit(
         self, stage: int, places: Sequence[Place], after: Sequence[str], fresh: set[str]
-    ) -> bool:
-        """Submit one array; False when SLURM has no room for it now."""
+    ) -> Refused | None:
+        """Submit one array; None when SLURM took it."""
         watch, run = self.watch, self.watch.run
         self.alive()
         label = f"{stage}-{len(watch.arrays)}-{secrets.token_hex(3)}"
@@ -104,13 +118,9 @@ class Submitter:
             )
         except Refused as refused:
             run.drop_array(label)
-            if not refused.busy:
-                for place in places:
-                    watch.fail(place, f"SLURM refuses stage {self._name(stage)}: {refused}", True)
-                return True
-            self._wait(refused, len(places))
-            return False
-        self.busy_since, self._pause = None, 2.0
+            return refused
+        self.busy_since, self._pause, self.refusals = None, 2.0, 0
+        self.size = min(self.most, self.size * 2)
         array = msgspec.structs.replace(array, job=job)
         run.write_array(array)
         watch.note(array)
@@ -118,20 +128,30 @@ class Submitter:
         for place in places:
             watch.starts[place] = watch.starts.get(place, 0) + 1
         say(f"{self._name(stage)}: {len(places)} tasks submitted as job {job}")
-        return True
+        return None
+
+    def _is_final(self, refused: Refused) -> bool:
+        """Whether there is no point in trying again."""
+        self.refusals = 0 if refused.busy else self.refusals + 1
+        final = self.refusals >= REFUSALS
+        self.refusals = 0 if final else self.refusals
+        return final
 
     def _wait(self, refused: Refused, tasks: int) -> None:
         now = time.monotonic()
-        if refused.too_many:
+        if not refused.unreachable:
             self.size = max(1, tasks // 2)
+        if not refused.busy:
+            self._pause = max(self._pause, REFUSAL_PAUSE)
         self.busy_since = self.busy_since or now
-        say(f"SLURM has no room now ({refused}); trying again in {self._pause:.0f} s")
+        say(f"SLURM takes nothing now ({refused}); trying again in {self._pause:.0f} s")
         self._until, self._pause = now + self._pause, min(300.0, self._pause * 2)
 
     def _know_size(self) -> bool:
-        if not self.size:
+        if not self.most:
             try:
-                self.size = min(MAX_TASKS, self.watch.scheduler.max_array_size())
+                self.most = min(MAX_TASKS, self.watch.scheduler.max_array_size())
+                self.size = self.most
             except SchedulerDown:
                 return False
         return True

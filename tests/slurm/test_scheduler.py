@@ -71,6 +71,25 @@ def test_an_accounting_that_is_away_is_not_an_empty_one(commands: Path) -> None:
         Scheduler().ended({"7": "r1.0-a"})
 
 
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ("MaxArraySize            = 1001\nMaxJobCount             = 10000", 1001),
+        ("MaxArraySize            = 100001\nMaxJobCount             = 5000", 5000),
+        (
+            "MaxArraySize            = 1001\nMaxJobCount             = 10000\n"
+            "SchedulerParameters     = bf_interval=1,max_array_tasks=300,defer",
+            300,
+        ),
+        ("MaxArraySize            = 0\nMaxJobCount             = 10000", 1),
+        ("", 1001),
+    ],
+)
+def test_the_largest_array(commands: Path, config: str, size: int) -> None:
+    command(commands, "scontrol", config)
+    assert Scheduler().max_array_size() == size
+
+
 def test_partitions(commands: Path) -> None:
     command(
         commands,

@@ -20,7 +20,7 @@ from slurm.runs import ArrayRecord, Place, Run, create_run
 from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.settings import ClusterSettings, Request, request_for
 from slurm.submission import Refused
-from slurm.submitter import Submitter
+from slurm.submitter import REFUSALS, Submitter
 from slurm.sweep import Item, MissingInput, missing_stages, run_item
 from slurm.watch import MOST_STARTS, STARTS, SUBMISSION_SECONDS, Watch
 from tests.slurm.items import Broken, Number, Steps
@@ -360,15 +360,52 @@ def test_a_full_queue_is_tried_again_with_smaller_arrays(lab: Lab, tmp_path: Pat
     assert len(lab.slurm.refusals) == 1  # not before the pause is over
     lab.step(10)
     lab.step(10)
-    assert lab.slurm.sizes == [2, 2, 2, 2]
+    assert lab.slurm.sizes == [2, 4, 2]  # larger ones as soon as there is room
     lab.run_all()
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Batch job submission failed: Invalid job array specification",
+        "Batch job submission failed: Resource temporarily unavailable",
+    ],
+)
+def test_an_array_that_is_too_large_is_halved_until_it_fits(
+    lab: Lab, tmp_path: Path, message: str
+) -> None:
+    lab.slurm.refusals = [message] * 4
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(32)])
+    lab.step()
+    for _ in range(4):
+        lab.step(30)
+    assert lab.slurm.sizes[0] == 2
+    lab.run_all()
+    assert not lab.watch.failures
+
+
+def test_an_unreachable_cluster_is_no_reason_for_small_arrays(lab: Lab, tmp_path: Path) -> None:
+    lab.slurm.refusals = ["Unable to contact slurm controller (connect failure)"] * 3
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(8)])
+    for _ in range(4):
+        lab.step(30)
+    assert lab.slurm.sizes == [8]
+
+
+def test_an_error_that_is_not_known_may_pass(lab: Lab, tmp_path: Path) -> None:
+    lab.slurm.refusals = ["Batch job submission failed: Unspecified error"] * (REFUSALS - 1)
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(8)])
+    for _ in range(REFUSALS):
+        lab.step(100)
+    lab.run_all()
+    assert not lab.watch.failures
+
+
 def test_a_refusal_for_good_is_the_users_to_mend(lab: Lab, tmp_path: Path) -> None:
-    lab.slurm.refusals = ["sbatch: error: Invalid account"]
+    lab.slurm.refusals = ["sbatch: error: Invalid account"] * REFUSALS
     lab.start(chain(tmp_path / "a", width=1))
-    lab.step()
-    lab.step()
+    for _ in range(REFUSALS):
+        lab.step(100)
     failures = lab.watch.failures
     assert failures["a/features0"].mendable
     assert "Invalid account" in failures["a/features0"].reason
