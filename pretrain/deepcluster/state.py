@@ -60,3 +60,12 @@ def load(path: Path, identity: str) -> State | None:
     if found != identity:
         raise UserError(f"{path} is of another run ({differences(found, identity)}); {remedy}")
     return state
+
+
+def require_at_most(epochs: int, state: State, path: Path) -> None:
+    """Raise `UserError` if the run has gone past `epochs`: the weights of then are gone."""
+    if (state["epoch"], state["step"]) > (epochs, 0):
+        raise UserError(
+            f"{path} stands after {state['epoch']} epochs and {state['step']} steps, more than the "
+            f"{epochs} epochs asked for: choose more --epochs, or pass --restart to begin anew"
+        )

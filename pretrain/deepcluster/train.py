@@ -274,9 +274,13 @@ class Run:
         state.save(self.item.state, content)
 
     def resume(self) -> None:
-        """Continue from the state file, if there is one."""
+        """Continue from the state file, if there is one.
+
+        Raises `UserError` for a state that is damaged, of another run, or past the last epoch.
+        """
         saved = state.load(self.item.state, self.item.identity)
         if saved is not None:
+            state.require_at_most(self.recipe.epochs, saved, self.item.state)
             self.net.load_state_dict(saved["net"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scaler.load_state_dict(saved["scaler"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny import TINY, tiny_item
 from torch import Tensor
 
-from benchmarks.cards import read_card
+from benchmarks.cards import card_path, read_card
 from benchmarks.registry import load_backbone
 from pretrain.deepcluster import state, train
 from pretrain.deepcluster.model import DeepClusterNet, reset_head
@@ -252,3 +252,21 @@ def test_images_that_were_changed_after_planning_are_not_trained_on(
     with pytest.raises(UserError, match="were changed after this run was planned"):
         item.run()
     assert not item.state.exists()
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_fewer_epochs_than_were_trained_register_nothing(
+    data: Path, tmp_path: Path, step: int
+) -> None:
+    long = tiny_item(tmp_path, data, replace(TINY, epochs=2))
+    long.run()
+    saved = state.load(long.state, long.identity)
+    assert saved is not None
+    saved["epoch"], saved["step"] = (1, step) if step else (2, 0)
+    state.save(long.state, saved)
+    card_path(tmp_path, "tiny").unlink()
+    with pytest.raises(UserError, match=rf"epochs and {step} steps, more than the 1 epochs asked"):
+        tiny_item(tmp_path, data, replace(TINY, epochs=1)).run()
+    assert not card_path(tmp_path, "tiny").exists()
+    long.run()
+    assert long.done()
