@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from slurm.environment import RANKS
 from slurm.errors import one_line
 from slurm.failures import Failure, blocked_by, raise_failures, read_failure
 from slurm.files import check_writable
@@ -33,7 +34,6 @@ from slurm.threads import share_of, thread_variables
 from slurm.worker import packed
 
 STARTS = 3  # of an item whose process dies without a word: killed, out of memory, crashed
-_RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def run_local(goals: Sequence[Item], jobs: int, threads: int | None, logs: Path) -> None:
@@ -122,7 +122,7 @@ class _Sweep:
 
     def _start(self, item: Item, gpus: list[str]) -> _Attempt:
         log = self.folder / f"{file_stem(item.key)}.log"
-        environment = {k: v for k, v in os.environ.items() if k not in _RANKS}
+        environment = {k: v for k, v in os.environ.items() if k not in RANKS}
         environment |= thread_variables(self.threads) | {"PYTHONUNBUFFERED": "1"}
         if self.gpu_count:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

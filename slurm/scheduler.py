@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from slurm.environment import CLUSTERS, login_environment
 from slurm.errors import UserError, one_line
 
 ANSWER_SECONDS = 60.0
@@ -49,7 +50,13 @@ class Scheduler:
     """The SLURM that the commands on the PATH talk to."""
 
     def check_installed(self) -> None:
-        """`UserError` unless jobs can be submitted from this machine."""
+        """`UserError` unless jobs can be submitted from this machine to its own cluster."""
+        other = next((name for name in CLUSTERS if os.environ.get(name)), None)
+        if other:
+            raise UserError(
+                f"{other}={os.environ[other]} names other clusters: unset it, and start this on a "
+                "login node of the cluster that shall run it"
+            )
         for program in ("sbatch", "squeue", "srun", "scancel"):
             if shutil.which(program) is None:
                 raise UserError(
@@ -177,7 +184,12 @@ def _ask(*command: str) -> str:
 def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            check=False,
+            env=login_environment(os.environ) | {"SLURM_BITSTR_LEN": "0"},  # no task ids cut off
         )
     except subprocess.TimeoutExpired:
         raise SchedulerDown(f"{command[0]} gave no answer in {ANSWER_SECONDS:.0f} s") from None

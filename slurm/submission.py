@@ -4,18 +4,21 @@ submitit's own results, states and requeueing are not used; see `slurm.task` for
 a job and `slurm.launcher` for who decides what is done.
 """
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from slurm.environment import as_from_a_login
 from slurm.errors import one_line
 from slurm.scheduler import is_down, is_unreachable
 from slurm.settings import Request
 from slurm.task import run_task
 from slurm.threads import VARIABLES
 
+SBATCH_SECONDS = 300
+TIMED_OUT = 124  # exit code of timeout
 _NOTICE_SECONDS = 90  # between SIGUSR2 and the time limit, for limits that leave room for it
 _LIMIT = re.compile(r"submit.*limit|limit.*submit|MaxSubmit|MaxJobs|Invalid job array", re.I)
 
@@ -53,10 +56,14 @@ def submit_array(
     executor.update_parameters(**_parameters(request, job_name, after, threads))
     tasks = range(len(places))
     columns = zip(*((str(run), label, task, *places[task]) for task in tasks), strict=True)
-    with _environment_of_a_login():
+    with as_from_a_login(sbatch_options(request)), _deadline_for_sbatch():
         try:
             jobs = executor.map_array(run_task, *columns)
         except (FailedJobError, FailedSubmissionError) as error:
+            cause = error.__cause__
+            if isinstance(cause, subprocess.CalledProcessError) and cause.returncode == TIMED_OUT:
+                message = f"socket timed out: sbatch gave no answer in {SBATCH_SECONDS} s"
+                raise Refused(message) from error
             raise Refused(str(error)) from error
     return str(jobs[0].job_id).partition("_")[0]
 
@@ -108,14 +115,17 @@ def _parameters(
 
 
 @contextmanager
-def _environment_of_a_login() -> Iterator[None]:
-    """Hide the variables of a job in which we may be ourselves: sbatch would pass them on."""
-    hidden: Mapping[str, str] = {
-        name: os.environ.pop(name)
-        for name in list(os.environ)
-        if name.startswith(("SLURM_", "SRUN_", "PMI_", "PMIX_")) and name != "SLURM_CONF"
-    }
+def _deadline_for_sbatch() -> Iterator[None]:
+    """Let sbatch end: submitit waits for it for ever, and makes the executor of an array itself."""
+    from submitit import SlurmExecutor
+
+    original = SlurmExecutor._make_submission_command
+
+    def command(executor: SlurmExecutor, path: Path) -> list[str]:
+        return ["timeout", str(SBATCH_SECONDS), *original(executor, path)]
+
+    SlurmExecutor._make_submission_command = command
     try:
         yield
     finally:
-        os.environ.update(hidden)
+        SlurmExecutor._make_submission_command = original

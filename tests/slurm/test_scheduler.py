@@ -90,6 +90,31 @@ def test_the_largest_array(commands: Path, config: str, size: int) -> None:
     assert Scheduler().max_array_size() == size
 
 
+def test_questions_are_not_narrowed_by_the_users_variables(
+    commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (commands / "squeue").write_text(
+        "#!/bin/sh\n"
+        'test -z "$SQUEUE_PARTITION$SLURM_CLUSTERS" && echo "r1.0-a|0|RUNNING|7_0|None"\n'
+    )
+    (commands / "squeue").chmod(0o755)
+    monkeypatch.setenv("SQUEUE_PARTITION", "gpu")
+    monkeypatch.setenv("SLURM_CLUSTERS", "other")
+    assert len(Scheduler().live("r1.")) == 1
+
+
+@pytest.mark.parametrize("name", ["SLURM_CLUSTERS", "SBATCH_CLUSTERS"])
+def test_other_clusters_are_refused(
+    commands: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for program in ("sbatch", "squeue", "srun", "scancel"):
+        command(commands, program)
+    Scheduler().check_installed()
+    monkeypatch.setenv(name, "east,west")
+    with pytest.raises(UserError, match=f"{name}=east,west names other clusters: unset it"):
+        Scheduler().check_installed()
+
+
 def test_partitions(commands: Path) -> None:
     command(
         commands,
