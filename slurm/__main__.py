@@ -11,10 +11,14 @@ the cluster.
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slurm.cli import Parser, add_zoo_flag, choose, run_command
 from slurm.errors import SweepError, UserError
 from slurm.runs import Run, find_runs
+
+if TYPE_CHECKING:
+    from slurm.scheduler import Scheduler
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -99,17 +103,22 @@ def print_status(run: Run) -> None:
 
 def cancel(run: Run) -> None:
     """Cancel the jobs of a run and tell its launcher."""
-    from slurm.scheduler import Scheduler, SchedulerDown
+    from slurm.scheduler import Scheduler
 
     scheduler = Scheduler()
     scheduler.check_installed()
     run.set_cancelled(True)
+    print(f"{run.name}: {end_jobs(run, scheduler)} jobs cancelled")
+
+
+def end_jobs(run: Run, scheduler: "Scheduler") -> int:
+    """Cancel all jobs of a run; how many there were."""
+    from slurm.scheduler import SchedulerDown
+
     try:
-        jobs = {state.job.partition("_")[0] for state in scheduler.live(f"{run.name}.").values()}
-        scheduler.cancel(sorted(jobs))
+        return scheduler.cancel_all(f"{run.name}.")
     except SchedulerDown as down:
-        raise SweepError({run.name: f"SLURM does not answer ({down}); cancel it again"}) from None
-    print(f"{run.name}: {len(jobs)} jobs cancelled")
+        raise SweepError({run.name: f"not all is cancelled ({down}); cancel it again"}) from None
 
 
 def resume(run: Run, *, detach: bool) -> None:
@@ -120,6 +129,7 @@ def resume(run: Run, *, detach: bool) -> None:
     scheduler = Scheduler()
     scheduler.check_installed()
     if run.cancelled:
+        end_jobs(run, scheduler)
         run.forget_arrays()
         run.set_cancelled(False)
     look_after(run, scheduler, run.manifest.requests, detach=detach)

@@ -128,6 +128,7 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
     with view:
         while True:
             if run.cancelled:
+                _end_jobs(watch)
                 raise SweepError({run.name: "was cancelled; python -m slurm resume continues it"})
             other = run.other_launcher(token)
             if other is not None and not told:
@@ -147,6 +148,14 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
                 return
             _check_deadlines(watch, submitter)
             time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 40)))
+
+
+def _end_jobs(watch: Watch) -> None:
+    """Cancel what is left of a cancelled run: an array that was just being submitted."""
+    try:
+        watch.scheduler.cancel_all(f"{watch.run.name}.")
+    except SchedulerDown as down:
+        say(f"not all jobs are cancelled ({down}); python -m slurm cancel {watch.run.folder}")
 
 
 def _check_deadlines(watch: Watch, submitter: Submitter) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from slurm.environment import CLUSTERS, login_environment
 from slurm.errors import UserError, one_line
 
 ANSWER_SECONDS = 60.0
+CANCEL_SECONDS = 120.0  # until a cancelled job has left the queue
+CANCEL_PAUSE = 0.5
 
 
 class SchedulerDown(Exception):
@@ -130,15 +133,43 @@ class Scheduler:
         found = {}
         for line in text.splitlines():
             job, name, state, code = line.split("|")
-            number, _, index = job.partition("_")
-            if jobs.get(number) == name and (index.isdigit() or not index):
-                found[TaskId(name, int(index or 0))] = TaskState(state.split()[0], code, job)
+            number, _, indices = job.partition("_")
+            if jobs.get(number) == name:
+                for index in indices_in(indices):
+                    found[TaskId(name, index)] = TaskState(state.split()[0], code, job)
         return found
 
-    def cancel(self, jobs: list[str]) -> None:
-        """Cancel jobs or tasks by SLURM's numbers; those that ended already are no error."""
+    def cancel(self, jobs: list[str]) -> str:
+        """Cancel jobs or tasks by SLURM's numbers; why that did not work, or nothing.
+
+        That a job ended already is said too, so only the queue tells what is cancelled.
+        """
+        error = ""
         for first in range(0, len(jobs), 500):
-            _run(["scancel", *jobs[first : first + 500]])
+            try:
+                done = _run(["scancel", *jobs[first : first + 500]])
+            except SchedulerDown as down:
+                error = str(down)
+            else:
+                error = one_line(done.stderr) if done.returncode else error
+        return error
+
+    def cancel_all(self, run: str, seconds: float = CANCEL_SECONDS) -> int:
+        """Cancel the jobs whose names begin with `run` until none is left; how many there were.
+
+        Raises `SchedulerDown` when that takes more than `seconds`.
+        """
+        deadline, cancelled, error = time.monotonic() + seconds, set[str](), ""
+        while True:
+            live = [task for task in self.live(run).values() if task.state != "COMPLETING"]
+            jobs = {task.job.partition("_")[0] for task in live}
+            if not jobs:
+                return len(cancelled)
+            if time.monotonic() > deadline:
+                raise SchedulerDown(error or f"{len(jobs)} jobs are still there")
+            error = self.cancel(sorted(jobs)) or error
+            cancelled |= jobs
+            time.sleep(CANCEL_PAUSE)
 
 
 def is_unreachable(message: str) -> bool:
@@ -157,6 +188,18 @@ def is_down(message: str) -> bool:
     """Whether an error says that the cluster could not be reached or is busy."""
     busy = ("temporarily", "resource busy", "try again")
     return is_unreachable(message) or any(sign in message.lower() for sign in busy)
+
+
+def indices_in(text: str) -> list[int]:
+    """The tasks in a job's number: `3` -> 3; `[3-5,9%2]`, which never began -> 3, 4, 5, 9.
+
+    A job that is no array is its task 0.
+    """
+    found: list[int] = []
+    for part in text.strip("[]").partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first or 0), int(last or first or 0) + 1)
+    return found
 
 
 def gpus_in(gres: str) -> int:

@@ -53,6 +53,8 @@ class Submitter:
                         ready.append(place)
                         after |= jobs
             while ready:
+                if watch.run.cancelled:
+                    return  # whoever follows the run cancels what there is by now
                 chunk = ready[: self.size]
                 refused = self._submit(stage, chunk, sorted(after), fresh)
                 if refused is None:

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from slurm.errors import UserError
-from slurm.scheduler import Scheduler, SchedulerDown, TaskId, gpus_in, is_down, minutes_in
+from slurm.scheduler import (
+    Scheduler,
+    SchedulerDown,
+    TaskId,
+    gpus_in,
+    indices_in,
+    is_down,
+    minutes_in,
+)
 
 
 @pytest.fixture
@@ -49,12 +57,15 @@ def test_the_accounting_of_another_job_with_our_number_is_ignored(commands: Path
         commands,
         "sacct",
         "7_0|r1.0-a|COMPLETED|0:0\n7_1|r1.0-a|CANCELLED by 0|0:15\n8_0|old.0-c|FAILED|1:0\n"
-        "9|r1.1-b|TIMEOUT|0:0\n7_[2-5]|r1.0-a|PENDING|0:0",
+        "9|r1.1-b|TIMEOUT|0:0\n7_[3-4,6%2]|r1.0-a|CANCELLED by 0|0:0",
     )
     ended = Scheduler().ended({"7": "r1.0-a", "8": "r1.0-x", "9": "r1.1-b"})
     assert {task: state.state for task, state in ended.items()} == {
         TaskId("r1.0-a", 0): "COMPLETED",
         TaskId("r1.0-a", 1): "CANCELLED",
+        TaskId("r1.0-a", 3): "CANCELLED",
+        TaskId("r1.0-a", 4): "CANCELLED",
+        TaskId("r1.0-a", 6): "CANCELLED",
         TaskId("r1.1-b", 0): "TIMEOUT",
     }
 
@@ -156,6 +167,44 @@ def test_gpus_of_a_node(gres: str, count: int) -> None:
 )
 def test_time_limits(limit: str, minutes: int | None) -> None:
     assert minutes_in(limit) == minutes
+
+
+@pytest.mark.parametrize(
+    ("text", "indices"),
+    [("", [0]), ("3", [3]), ("[3-5]", [3, 4, 5]), ("[0,7-8%2]", [0, 7, 8])],
+)
+def test_the_tasks_of_an_array(text: str, indices: list[int]) -> None:
+    assert indices_in(text) == indices
+
+
+def test_cancelling_says_what_went_wrong(commands: Path) -> None:
+    assert "no scancel" in Scheduler().cancel(["7"])
+    command(commands, "scancel", error="scancel: error: Access denied", code=1)
+    assert Scheduler().cancel(["7"]) == "scancel: error: Access denied"
+    command(commands, "scancel")
+    assert Scheduler().cancel(["7"]) == ""
+
+
+def test_jobs_that_cannot_be_cancelled(commands: Path) -> None:
+    command(commands, "squeue", "r1.0-a|3|RUNNING|7_3|None")
+    command(commands, "scancel", error="scancel: error: Access denied", code=1)
+    with pytest.raises(SchedulerDown, match="Access denied"):
+        Scheduler().cancel_all("r1.", seconds=0.1)
+
+
+def test_what_is_submitted_while_we_cancel_is_cancelled_too(commands: Path) -> None:
+    """The queue shows job 7, after the first scancel job 8, then nothing but what is ending."""
+    queue, count = commands / "queue", commands / "count"
+    (commands / "squeue").write_text(f"#!/bin/sh\n/bin/cat {queue}.$(/usr/bin/wc -l <{count})\n")
+    (commands / "scancel").write_text(f'#!/bin/sh\necho "$@" >>{count}\n')
+    for name in ("squeue", "scancel"):
+        (commands / name).chmod(0o755)
+    count.touch()
+    Path(f"{queue}.0").write_text("r1.0-a|3|RUNNING|7_3|None\n")
+    Path(f"{queue}.1").write_text("r1.0-a|3|COMPLETING|7_3|None\nr1.1-a|3|PENDING|8_3|None\n")
+    Path(f"{queue}.2").write_text("r1.0-a|3|COMPLETING|7_3|None\n")
+    assert Scheduler().cancel_all("r1.") == 2
+    assert count.read_text() == "7\n8\n"
 
 
 def test_what_can_be_tried_again() -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from slurm.errors import UserError
+from slurm.errors import SweepError, UserError
 from slurm.failures import Failure, failure_of, write_failure
 from slurm.files import write_text
+from slurm.launcher import look_after
 from slurm.runs import ArrayRecord, Place, Run, create_run
 from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.settings import ClusterSettings, Request, request_for
@@ -68,10 +70,11 @@ class FakeSlurm(Scheduler):
     def max_array_size(self) -> int:
         return self.array_size
 
-    def cancel(self, jobs: list[str]) -> None:
+    def cancel(self, jobs: list[str]) -> str:
         for task, state in list(self.tasks.items()):
             if state.job in jobs or state.job.partition("_")[0] in jobs:
                 self.end(task, "CANCELLED")
+        return ""
 
     def submit_array(
         self,
@@ -494,6 +497,43 @@ def test_an_older_submission_that_is_seen_late_is_not_the_latest(lab: Lab, tmp_p
         lab.step(60)
     assert lab.watch.attempts[Place(0, 0)] == latest
     assert not lab.watch.failures
+
+
+def test_a_run_that_is_cancelled_while_it_is_submitted(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled before the first array is in the queue, so that nobody else could cancel that."""
+    lab.slurm.array_size = 2
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(10)])
+
+    def cancelled_meanwhile(*arguments: Any) -> str:
+        lab.watch.run.set_cancelled(True)
+        return lab.slurm.submit_array(*arguments)
+
+    monkeypatch.setattr("slurm.submitter.submit_array", cancelled_meanwhile)
+    monkeypatch.setattr("slurm.scheduler.CANCEL_PAUSE", 0.0)
+    lab.clock.now = time.monotonic()
+    with pytest.raises(SweepError, match="was cancelled"):
+        look_after(lab.watch.run, lab.slurm, lab.watch.run.manifest.requests)
+    assert lab.slurm.sizes == [2]
+    assert not lab.slurm.tasks
+
+
+def test_a_silent_scancel_is_no_end_of_the_launcher(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(command: list[str]) -> None:
+        raise SchedulerDown("no answer")
+
+    monkeypatch.setattr("slurm.scheduler._run", away)
+    monkeypatch.setattr(FakeSlurm, "cancel", Scheduler.cancel)
+    lab.start([Number(tmp_path / "a", "n")])
+    lab.step()
+    (task,) = lab.slurm.tasks
+    lab.slurm.tasks[task] = TaskState("PENDING", "launch failed requeued held", "1_0")
+    lab.step()
+    lab.step()
+    assert lab.slurm.tasks
 
 
 def test_stuck_tasks_are_cancelled_and_submitted_again(lab: Lab, tmp_path: Path) -> None:
