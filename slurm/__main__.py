@@ -86,6 +86,8 @@ def print_status(run: Run) -> None:
         watch.judge_absent(resubmit=False)
     print(f"run {run.name}" + (" (cancelled)" if run.cancelled else ""))
     print(table(watch.counts()))
+    if watch.waiting_for():
+        print(f"most of what waits in the queue waits for {watch.waiting_for()}")
     for failure in watch.failures.values():
         print(f"failed: {failure.key}: {failure.reason}")
         if failure.log:

@@ -46,7 +46,7 @@ def read_failure(path: Path) -> Failure | None:
     """The failure at `path`; None when there is no whole one."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Failure)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError):  # a network filesystem has errors of its own
         return None
 
 

@@ -19,10 +19,10 @@ from slurm.files import check_writable
 from slurm.progress import say
 from slurm.runs import Run, create_run, find_runs
 from slurm.scheduler import Scheduler, SchedulerDown
-from slurm.settings import ClusterSettings, Request, request_for
+from slurm.settings import STAGES, ClusterSettings, Request, request_for
 from slurm.submission import sbatch_options
 from slurm.submitter import Submitter
-from slurm.sweep import Item, Stage, missing_stages
+from slurm.sweep import Item, Stage, all_items, missing_stages
 from slurm.view import View
 from slurm.watch import Watch
 
@@ -48,6 +48,11 @@ def run_slurm(
         return
     scheduler = scheduler or Scheduler()
     scheduler.check_installed()
+    if "%" in str(runs.absolute()):
+        raise UserError(f"SLURM reads the % in {runs.absolute()} as a pattern; name another --zoo")
+    known = dict.fromkeys([*(item.stage for item in all_items(goals).values()), *STAGES])
+    for name in settings.stages:
+        choose(name, known, "stage in the cluster settings:")
     check_writable(runs)
     try:
         requests = check_requests(scheduler, settings, stages)
@@ -76,9 +81,8 @@ def check_requests(
     requests = []
     for stage in stages:
         named = request_for(settings, stage.name, stage.resources, 0).settings.partition
-        for name in (named or "").split(","):
-            if name:
-                choose(name, partitions, "partition")
+        for name in named.split(",") if named is not None else ():
+            choose(name, partitions, "partition")
         names = named.split(",") if named else [default] if default else []
         chosen = [partitions[name] for name in names] or list(partitions.values())
         most = max((partition.gpus for partition in chosen), default=0)
@@ -90,8 +94,8 @@ def check_requests(
                 f"{named or default or 'the cluster'} has more than {most}; lower --gpus-per-node"
             )
         limits = [part.minutes for part in chosen if part.minutes is not None]
-        if request.settings.time is None and limits and len(limits) == len(chosen):
-            request = _limited(request, max(limits))
+        if limits and len(limits) == len(chosen):
+            request = _limited(request, stage.name, max(limits), named or default or "the cluster")
         requests.append(request)
     for text in {tuple(_flags(request)): None for request in requests}:
         refusal = scheduler.refusal(list(text))
@@ -144,7 +148,8 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
                 if other is None:
                     submitter.submit()
             view.show()
-            if not watch.open or (detach and (told or submitter.complete())):
+            submitted = detach and (told or submitter.complete())
+            if not watch.open or (submitted and not run.cancelled):
                 return
             _check_deadlines(watch, submitter)
             time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 40)))
@@ -179,8 +184,13 @@ def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:
     return None
 
 
-def _limited(request: Request, minutes: int) -> Request:
-    """`request` within the longest limit of its partition; the user did not ask for another."""
+def _limited(request: Request, stage: str, minutes: int, where: str) -> Request:
+    """`request` within the longest limit of its partitions; `UserError` if more was asked for."""
+    if request.settings.time is not None and request.minutes > minutes:
+        raise UserError(
+            f"stage {stage} asks for {request.minutes} minutes, but {where} allows no more than "
+            f"{minutes}; lower --time"
+        )
     return replace(request, minutes=min(request.minutes, minutes))
 
 

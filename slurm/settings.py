@@ -6,7 +6,7 @@
     array_parallelism = 32
     [sbatch]                  # anything else that sbatch knows
     constraint = "a100"
-    [stages.svm]              # other settings for one stage of a sweep
+    [stages.voc_svm]          # other settings for one stage of a sweep
     partition = "cpu"
     cpus_per_task = 4
 
@@ -24,8 +24,21 @@ import msgspec
 from slurm.errors import UserError
 from slurm.sweep import Resources
 
-# Of sbatch's options, those that the launcher itself relies on.
-RESERVED = ("array", "comment", "dependency", "error", "job-name", "open-mode", "output", "signal")
+# The stages of this project's commands, so that one file can serve several of them.
+STAGES = ("extract", "voc_svm", "low_shot_svm", "probe", "collect", "pretrain")
+# Of sbatch's options, those that the launcher itself relies on, and those that have a flag here.
+RESERVED = (
+    *("array", "comment", "dependency", "error", "job-name", "open-mode", "output", "signal"),
+    *("chdir", "clusters", "export", "no-requeue", "ntasks", "ntasks-per-node", "wrap"),
+)
+FLAGS = {
+    "partition": "--partition",
+    "time": "--time",
+    "nodes": "--nodes",
+    "gpus-per-node": "--gpus-per-node",
+    "cpus-per-task": "--cpus-per-task",
+    "mem": "--mem-gb",
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,8 @@ def read_settings(path: Path) -> ClusterSettings:
 
 def check_settings(settings: ClusterSettings, where: str) -> ClusterSettings:
     """Return `settings` if nothing in them is out of range; else raise `UserError`."""
+    for name, table in settings.stages.items():
+        _convert(table, f"{where}: [stages.{name}]")
     for stage in (None, *settings.stages):
         resolved = for_stage(settings, stage) if stage else settings
         for name in ("nodes", "cpus_per_task", "mem_gb", "time", "array_parallelism"):
@@ -91,9 +106,14 @@ def check_settings(settings: ClusterSettings, where: str) -> ClusterSettings:
                 raise UserError(f"{where}: {name} = {value} is not a whole number from 1")
         if (resolved.gpus_per_node or 0) < 0:
             raise UserError(f"{where}: gpus_per_node is below 0")
-        taken = next((key for key in resolved.sbatch if key.replace("_", "-") in RESERVED), None)
-        if taken:
-            raise UserError(f"{where}: sbatch option {taken!r} is set by the launcher; remove it")
+        for key in resolved.sbatch:
+            option = key.replace("_", "-")
+            if option in FLAGS:
+                flag = FLAGS[option]
+                name = flag.lstrip("-").replace("-", "_")
+                raise UserError(f"{where}: sbatch option {key!r} is {flag}, or {name} in the file")
+            if option in RESERVED:
+                raise UserError(f"{where}: sbatch option {key!r} is set by the launcher; remove it")
     return settings
 
 

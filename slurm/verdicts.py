@@ -20,7 +20,12 @@ ENDED_SECONDS = 5.0
 
 ENDED_BADLY = ("FAILED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED")
 # Reasons to wait that nothing but a new submission ends.
-STUCK = ("DependencyNeverSatisfied", "JobHeldAdmin", "JobHoldMaxRequeue", "launch failed")
+STUCK = (
+    *("DependencyNeverSatisfied", "JobHeldAdmin", "JobHoldMaxRequeue", "launch failed"),
+    *("QOSMaxWallDurationPerJobLimit", "AssocMaxWall", "PartitionTimeLimit"),
+    *("BadConstraints", "InvalidAccount", "InvalidQOS"),
+)
+HELD = ("REQUEUE_HOLD", "SPECIAL_EXIT")
 
 
 @dataclass(frozen=True)
@@ -78,4 +83,5 @@ def judge(
 
 def is_stuck(state: TaskState) -> bool:
     """Whether a waiting task would wait for ever."""
-    return state.state == "PENDING" and any(sign in state.reason for sign in STUCK)
+    waits = state.state == "PENDING" and any(sign in state.reason for sign in STUCK)
+    return waits or state.state in HELD

@@ -32,12 +32,14 @@ class View:
 
     def show(self) -> None:
         """Show how the run stands now."""
-        counts = self.watch.counts()
+        counts, reason = self.watch.counts(), self.watch.waiting_for()
+        why = [f"waiting for {reason}"] if reason else []
         if self.live:
             self.bar.n = sum(count.done for count in counts)
-            self.bar.set_postfix_str(", ".join(map(brief, filter(is_under_way, counts))))
+            parts = [*map(brief, filter(is_under_way, counts)), *why]
+            self.bar.set_postfix_str(", ".join(parts))
             return
-        line = "; ".join(map(brief, counts))
+        line = "; ".join([*map(brief, counts), *why])
         ended = not self.watch.open
         if line != self.line and (ended or time.monotonic() - self.said > LINE_SECONDS):
             self.said, self.line = time.monotonic(), line

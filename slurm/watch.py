@@ -1,6 +1,7 @@
 """What is known of a run: which items are open, how SLURM last saw them, and what follows."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ class Watch:
             self.absent.pop(place, None)
             if resubmit and is_stuck(state):
                 self.scheduler.cancel([state.job])
-                self._lose(place, f"would wait for ever ({state.reason})")
+                self._lose(place, f"would wait for ever ({state.state}: {state.reason})")
         failures = {p: self.run.failure(a.array, a.index) for p, a in gone.items()}
         silent = {a.array.job: a.array.job_name for p, a in gone.items() if failures[p] is None}
         try:
@@ -196,6 +197,13 @@ class Watch:
         attempt = self.attempts.get(place)
         state = self.live.get(attempt.task) if attempt else None
         return state is not None and state.state != "PENDING"
+
+    def waiting_for(self) -> str:
+        """The commonest reason of SLURM for which open items wait; empty when none waits."""
+        states = (self.live.get(self.attempts[p].task) for p in self.open if p in self.attempts)
+        reasons = Counter(s.reason for s in states if s is not None and s.state == "PENDING")
+        del reasons["None"]  # SLURM has not looked at it yet
+        return reasons.most_common(1)[0][0] if reasons else ""
 
     def _look_at_arrays(self) -> None:
         """Read the records that are new or were not whole; drop those that never will be."""

@@ -70,6 +70,55 @@ def test_an_unknown_partition_of_one_stage(tmp_path: Path) -> None:
         check_requests(Described(), settings, missing_stages(goals(tmp_path)))
 
 
+@pytest.mark.parametrize("named", ["gpu,", ",", ""])
+def test_a_partition_without_a_name(tmp_path: Path, named: str) -> None:
+    with pytest.raises(UserError, match="unknown partition ''; known: gpu, cpu"):
+        check_requests(Described(), ClusterSettings(named), missing_stages(goals(tmp_path)))
+
+
+def test_a_time_that_no_partition_allows(tmp_path: Path) -> None:
+    stages = missing_stages(goals(tmp_path))
+    settings = ClusterSettings("gpu", time=2881)
+    with pytest.raises(UserError, match="asks for 2881 minutes, but gpu allows no more than 2880"):
+        check_requests(Described(), settings, stages)
+    for allowed in (ClusterSettings("gpu", time=2880), ClusterSettings("gpu,cpu", time=2881)):
+        assert check_requests(Described(), allowed, stages)[0].minutes == allowed.time
+
+
+def test_a_misspelt_stage(tmp_path: Path) -> None:
+    for name in ("number", "probe", "low_shot_svm"):  # of this sweep, and of other commands
+        with pytest.raises(SweepError, match="does not answer"):
+            run_slurm(
+                goals(tmp_path),
+                tmp_path / "runs",
+                ClusterSettings(stages={name: {}}),
+                scheduler=Away(),
+            )
+    with pytest.raises(UserError, match=r"unknown stage in .* 'prob'; did you mean probe"):
+        run_slurm(
+            goals(tmp_path),
+            tmp_path / "runs",
+            ClusterSettings(stages={"prob": {}}),
+            scheduler=Described(),
+        )
+
+
+def test_a_stage_that_is_done_already_is_no_misspelt_one(tmp_path: Path) -> None:
+    done = Number(tmp_path, "done", stage="first")
+    done.run()
+    goal = Number(tmp_path, "goal", (done,), stage="second")
+    settings = ClusterSettings(stages={"first": {}})
+    with pytest.raises(SweepError, match="does not answer"):
+        run_slurm([goal], tmp_path / "runs", settings, scheduler=Away())
+
+
+def test_a_zoo_that_slurm_would_read_as_a_pattern(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"50%/runs as a pattern; name another --zoo"):
+        run_slurm(
+            goals(tmp_path), tmp_path / "50%" / "runs", ClusterSettings(), scheduler=Described()
+        )
+
+
 def test_what_slurm_would_refuse_is_said_before(tmp_path: Path) -> None:
     scheduler = Described()
     scheduler.refused = "Invalid account"

@@ -8,6 +8,7 @@ import pytest
 from slurm.cli import Parser, add_common_flags
 from slurm.errors import UserError
 from slurm.settings import (
+    STAGES,
     ClusterSettings,
     for_stage,
     read_settings,
@@ -57,12 +58,31 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
         ("[stages.svm]\nmem_gb = -1", "mem_gb = -1"),
         ("[stages.svm]\nfoo = 1", r"\[stages.svm\]: unknown setting 'foo'"),
         ("[sbatch]\njob_name = 'x'", "'job_name' is set by the launcher"),
+        ("[sbatch]\nclusters = 'x'", "'clusters' is set by the launcher"),
+        ("[sbatch]\nexport = 'NONE'", "'export' is set by the launcher"),
+        ("[sbatch]\nntasks = 4", "'ntasks' is set by the launcher"),
+        ("[sbatch]\nmem = '4G'", "'mem' is --mem-gb, or mem_gb in the file"),
+        ("[sbatch]\ngpus_per_node = 4", "'gpus_per_node' is --gpus-per-node, or gpus_per_node"),
+        ("[stages.svm.sbatch]\ntime = 4", "'time' is --time, or time in the file"),
+        ("[stages.svm]\nsbatch = 'x'", r"cluster.toml: \[stages.svm\]: Expected `object`"),
+        ("[stages]\nsvm = 'x'", r"Expected `object`"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     path = toml(tmp_path, text)
     with pytest.raises(UserError, match=message):
         settings_from(parse("--cluster-config", str(path)))
+
+
+def test_the_known_stages_are_those_of_the_commands() -> None:
+    from benchmarks.features import ExtractVoc
+    from benchmarks.linear_probe import Probe
+    from benchmarks.low_shot_svm import LowShot, VocLowShot
+    from benchmarks.voc_svm import VocSvm, VocSvmLayer
+    from pretrain.deepcluster.item import Pretrain
+
+    items = (ExtractVoc, VocSvmLayer, VocSvm, LowShot, VocLowShot, Probe, Pretrain)
+    assert {item.stage for item in items} == set(STAGES)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -62,6 +62,12 @@ def test_what_one_of_several_processes_met_is_a_lost_start() -> None:
 def test_stuck_tasks() -> None:
     assert is_stuck(TaskState("PENDING", "DependencyNeverSatisfied"))
     assert is_stuck(TaskState("PENDING", "launch failed requeued held"))
+    assert is_stuck(TaskState("PENDING", "PartitionTimeLimit"))
+    assert is_stuck(TaskState("PENDING", "AssocMaxWallDurationPerJobLimit"))
+    assert is_stuck(TaskState("PENDING", "BadConstraints"))
+    assert is_stuck(TaskState("REQUEUE_HOLD", "JobHeldUser"))
+    assert is_stuck(TaskState("SPECIAL_EXIT"))
     assert not is_stuck(TaskState("PENDING", "Dependency"))
+    assert not is_stuck(TaskState("PENDING", "Priority"))
     assert not is_stuck(TaskState("PENDING", "JobHeldUser"))
     assert not is_stuck(TaskState("RUNNING", "launch failed"))
