@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -36,6 +37,7 @@ from slurm.sweep import Item, Resources, Stage
 
 STALE_SECONDS = 120.0  # of a launcher.json that nobody renewed
 _OFFSET = struct.Struct("<Q")
+_OFFSETS = struct.Struct("<QQ")  # where an item begins and ends
 
 
 class StageRecord(msgspec.Struct, frozen=True):
@@ -132,22 +134,22 @@ class Run:
 
     def load_item(self, place: Place) -> Item:
         """One item; `UserError` when another user wrote it, since a pickle is a program."""
-        with self._items_file(place.stage).open("rb") as file:
-            if os.fstat(file.fileno()).st_uid != os.getuid():
-                raise UserError(f"{self.folder} belongs to another user, who alone can continue it")
+        with self._open_items(place.stage) as file:
             file.seek(_OFFSET.size * place.number)
-            (first,) = _OFFSET.unpack(file.read(_OFFSET.size))
-            (last,) = _OFFSET.unpack(file.read(_OFFSET.size))
+            first, last = _OFFSETS.unpack(file.read(_OFFSETS.size))
             file.seek(first)
             return load_item(file.read(last - first))
 
     def load_items(self) -> dict[Place, Item]:
         """All items, stage by stage; the working directory must be the manifest's."""
-        return {
-            Place(stage, number): self.load_item(Place(stage, number))
-            for stage, record in enumerate(self.manifest.stages)
-            for number in range(len(record.keys))
-        }
+        items = {}
+        for stage, record in enumerate(self.manifest.stages):
+            with self._open_items(stage) as file:
+                content = file.read()
+            for number in range(len(record.keys)):
+                first, last = _OFFSETS.unpack_from(content, _OFFSET.size * number)
+                items[Place(stage, number)] = load_item(content[first:last])
+        return items
 
     def write_array(self, array: ArrayRecord) -> None:
         """Note an array."""
@@ -159,7 +161,7 @@ class Run:
         found = []
         for path in (self.folder / "arrays").glob("*.json"):
             if path.stem not in known:
-                with suppress(FileNotFoundError, msgspec.MsgspecError):
+                with suppress(OSError, msgspec.MsgspecError):
                     found.append(msgspec.json.decode(path.read_bytes(), type=ArrayRecord))
         return sorted(found, key=lambda array: (array.submitted, array.label))
 
@@ -209,7 +211,7 @@ class Run:
         try:
             content = (self.folder / "launcher.json").read_bytes()
             found = msgspec.json.decode(content, type=Launcher)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError):
             return None
         if found.token == token or time.time() - found.time > STALE_SECONDS:
             return None
@@ -224,10 +226,17 @@ class Run:
 
     def release_launcher(self, token: str) -> None:
         """Say that nobody does, if this process did."""
-        with suppress(FileNotFoundError, msgspec.MsgspecError):
+        with suppress(OSError, msgspec.MsgspecError):
             path = self.folder / "launcher.json"
             if msgspec.json.decode(path.read_bytes(), type=Launcher).token == token:
                 path.unlink()
+
+    def _open_items(self, stage: int) -> BinaryIO:
+        file = self._items_file(stage).open("rb")
+        if os.fstat(file.fileno()).st_uid != os.getuid():
+            file.close()
+            raise UserError(f"{self.folder} belongs to another user, who alone can continue it")
+        return file
 
     def _items_file(self, stage: int) -> Path:
         return self.folder / "items" / f"{stage}.bin"

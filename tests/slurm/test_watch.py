@@ -1,5 +1,6 @@
 """The launcher's decisions, against a scheduler of our own that loses jobs in every way."""
 
+import errno
 import itertools
 import os
 import random
@@ -24,6 +25,7 @@ from slurm.settings import ClusterSettings, Request, request_for
 from slurm.submission import Refused
 from slurm.submitter import REFUSALS, Submitter
 from slurm.sweep import Item, MissingInput, missing_stages, run_item
+from slurm.view import View
 from slurm.watch import MOST_STARTS, STARTS, SUBMISSION_SECONDS, Watch
 from tests.slurm.items import Broken, Number, Steps
 
@@ -630,6 +632,63 @@ def test_items_of_another_user_are_not_read(
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(UserError, match="belongs to another user"):
         run.load_item(Place(0, 1))
+
+
+def test_all_items_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = missing_stages(chain(tmp_path / "a", width=7))
+    requests = [request_for(ClusterSettings(), s.name, s.resources, 0) for s in stages]
+    run = create_run(tmp_path / "runs", stages, requests, goals="", threads=None)
+    opened: list[Path] = []
+    original = Path.open
+
+    def opening(path: Path, mode: str = "r") -> Any:
+        opened.append(path)
+        return original(path, mode)
+
+    monkeypatch.setattr(Path, "open", opening)
+    items = run.load_items()
+    assert [path.name for path in opened if path.suffix == ".bin"] == ["0.bin", "1.bin", "2.bin"]
+    assert list(items.values()) == [item for stage in stages for item in stage.items]
+    assert items == {place: run.load_item(place) for place in items}
+
+
+def test_files_that_a_network_filesystem_cannot_read_are_as_good_as_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path)
+    array = ArrayRecord("0-0-a", "x.0-0-a", 0, [0], 1.0, "7")
+    run.write_array(array)
+    run.renew_launcher("other")
+    write_failure(run.failure_file("0-0-a", 0), Failure("x", "boom"))
+
+    def stale(path: Path) -> bytes:
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    assert run.arrays() == []
+    assert run.failure(array, 0) is None
+    assert run.other_launcher("me") is None
+    run.release_launcher("other")
+
+
+def test_the_commonest_reason_to_wait_is_said(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(4)])
+    lab.step()
+    reasons = ("None", "Priority", "QOSMaxGRESPerUser", "QOSMaxGRESPerUser")
+    for task, reason in zip(list(lab.slurm.tasks), reasons, strict=True):
+        lab.slurm.tasks[task] = TaskState("PENDING", reason, lab.slurm.tasks[task].job)
+    lab.step()
+    assert lab.watch.waiting_for() == "QOSMaxGRESPerUser"
+    view = View(lab.watch)
+    view.said = -1e9
+    view.show()
+    assert "number 0/4 done; waiting for QOSMaxGRESPerUser" in capsys.readouterr().err
+    for task in list(lab.slurm.tasks):
+        lab.slurm.tasks[task] = TaskState("RUNNING", "None", lab.slurm.tasks[task].job)
+    lab.step()
+    assert lab.watch.waiting_for() == ""
 
 
 def test_a_failure_names_its_log(lab: Lab, tmp_path: Path) -> None:
