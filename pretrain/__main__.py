@@ -56,6 +56,8 @@ def _run(name: str, words: list[str]) -> None:
     else:
         check_writable(args.zoo)
         run_sweep([item], launch_from(args))
+    if args.detach and not item.done():
+        return
     if args.json == "-":
         sys.stdout.write(card.read_text(encoding="utf-8"))
     elif args.json:

@@ -50,6 +50,21 @@ def test_what_needs_no_torch_imports_none(words: list[str]) -> None:
     assert DEFAULT in done.stdout.replace("\n", "")
 
 
+@pytest.mark.parametrize("target", ["-", "card.json"])
+def test_a_detached_run_has_no_card_to_print_yet(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pretrain.__main__.run_sweep", lambda goals, launch: None)  # submitted
+    main(flags(data, tmp_path / "zoo", "--cluster", "slurm", "--detach", "--json", target))
+    assert capsys.readouterr().out == ""
+    assert not Path("card.json").exists()
+
+
 def test_list_names_methods_and_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     main(["list"])
     printed = capsys.readouterr().out
