@@ -20,12 +20,17 @@ for number in range(200):
 """
 
 
+def write_and_fail(path: Path, error: Exception) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "result.json"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError, match="half-way"):
+        write_and_fail(path, RuntimeError("half-way"))
     assert path.read_text() == "old"
     write_text(path, "new\r\n")
     assert path.read_bytes() == b"new\r\n"
@@ -48,9 +53,8 @@ def test_two_processes_that_write_at_once_leave_the_bytes_of_one(tmp_path: Path)
 
 def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "result"
-    with pytest.raises(OSError) as caught, atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_and_fail(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     error = user_error(caught.value)
     assert error is not None
     assert str(error) == f"no room left while writing {path}: free some space and run again"
