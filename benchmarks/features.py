@@ -16,6 +16,7 @@ import msgspec
 from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
 from benchmarks.results import Split, key_of
 from benchmarks.trunks import Trunk, load_trunk
+from benchmarks.whole_files import write_array
 from slurm.files import atomic_path, write_bytes
 from slurm.progress import progress
 from slurm.sweep import Item, Resources
@@ -79,16 +80,12 @@ class ExtractVoc:
 
     def run(self) -> None:
         """Write the label files, then one feature file per split and tap, then the marker."""
-        import numpy as np
-
         dataset = load_dataset("voc07", self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
             dataset.splits[split].require(planned)
         backbone = load_trunk(self.trunk)
         for split, images in dataset.splits.items():
-            labels = self.directory / LABEL_FILES[split]
-            with atomic_path(labels) as temporary, temporary.open("wb") as file:
-                np.save(file, images.labels)
+            write_array(self.directory / LABEL_FILES[split], images.labels)
             files = {
                 tap.name: feature_file(self.directory, split, tap.name) for tap in backbone.taps
             }

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.feature_files import read_targets
+from benchmarks.whole_files import write_array
 from slurm.errors import UserError
-from slurm.files import atomic_path
 
 Labels = NDArray[np.int8]
 
@@ -77,8 +77,7 @@ def read_or_draw(
         targets = draw(labels, classes, sample, k, negatives, seed)
         path = draws_path(store, sample, k)
         if not path.exists():
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.save(file, targets, allow_pickle=False)
+            write_array(path, targets)
         drawn.append(targets)
     return np.stack(drawn)
 

@@ -11,9 +11,9 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from benchmarks.whole_files import write_tensors
 from pretrain.deepcluster.item import differences
 from slurm.errors import UserError
-from slurm.files import atomic_path
 
 FORMAT = 1
 
@@ -38,8 +38,7 @@ class State(TypedDict):
 
 def save(path: Path, state: State) -> None:
     """Replace the state file."""
-    with atomic_path(path) as temporary:
-        torch.save(dict(state), temporary)
+    write_tensors(path, dict(state))
 
 
 def load(path: Path, identity: str) -> State | None:

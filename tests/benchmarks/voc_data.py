@@ -1,13 +1,16 @@
-"""A VOC2007 folder of a few small real images, and trunks as the commands make them."""
+"""A VOC2007 folder of a few small real images, trunks as the commands make them, a full disk."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from benchmarks.registry import resolve
 from benchmarks.results import Checkpoint
 from benchmarks.trunks import Trunk
+from slurm import files
 
 CLASSES = ("bird", "cat")
 COUNTS = {"trainval": 24, "test": 10}
@@ -46,3 +49,11 @@ def make_trunk(zoo: Path, ckpt: str, *, seed: int = 0, workers: int = 0) -> Trun
         mean=card.mean,
         std=card.std,
     )
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Make the kernel refuse every byte that is written to `path`, as a full disk does."""
+    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "0" * 2 * count)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{'0' * 8}.tmp"
+    temporary.symlink_to("/dev/full")

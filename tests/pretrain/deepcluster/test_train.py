@@ -19,7 +19,8 @@ from pretrain.deepcluster import state, train
 from pretrain.deepcluster.model import DeepClusterNet, reset_head
 from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.sampling import draw_uniform
-from slurm.errors import UserError
+from slurm.errors import UserError, user_error
+from tests.benchmarks.voc_data import fill_disk
 
 
 class Spy:
@@ -270,3 +271,17 @@ def test_fewer_epochs_than_were_trained_register_nothing(
     assert not card_path(tmp_path, "tiny").exists()
     long.run()
     assert long.done()
+
+
+def test_a_full_disk_while_saving_is_the_users_to_mend_and_keeps_the_last_state(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    item.run()
+    saved = state.load(item.state, item.identity)
+    assert saved is not None
+    fill_disk(monkeypatch, item.state)
+    with pytest.raises(OSError, match="No space left") as caught:
+        state.save(item.state, saved)
+    assert "no room left" in str(user_error(caught.value))
+    assert list(item.state.parent.iterdir()) == [item.state]
