@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -27,17 +26,17 @@ from benchmarks.images import build_transform, load_batches
 from benchmarks.linear_probe import Probe
 from benchmarks.metrics import topk_correct
 from benchmarks.pooling import pool
+from benchmarks.probe_record import Scores, probe_record
 from benchmarks.protocols import LinearProtocol
 from benchmarks.trunks import load_trunk
+from benchmarks.whole_files import write_tensors
 from slurm import distributed
 from slurm.distributed import World, find_world, process_group
 from slurm.errors import UserError
-from slurm.files import atomic_path
 from slurm.progress import progress, say
 from slurm.stop import Stopped, polite_stop, stop_requested
 
 SAVE_SECONDS = 600.0  # between two saves of the state within an epoch
-Scores = dict[str, tuple[float, float]]  # tap -> top-1, top-5 in percent
 
 
 def train_probe(item: Probe) -> None:
@@ -50,7 +49,15 @@ def train_probe(item: Probe) -> None:
         while run.epoch < item.protocol.epochs:
             run.train_epoch()
         if world.first:
-            results.write(item.result, run.record())
+            record = probe_record(
+                item,
+                run.history,
+                processes=world.size,
+                device=device,
+                started=run.clock.started,
+                seconds=run.seconds + run.clock.seconds(),
+            )
+            results.write(item.result, record)
             item.state.unlink(missing_ok=True)
         distributed.barrier()
 
@@ -87,6 +94,7 @@ class ProbeRun:
         self.trained = self._distributed(self.heads)
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the next epoch
+        self.loss = math.nan  # of the last step of this run, mean over the heads
         self.history: list[Scores] = []
         self.seconds = 0.0  # of the runs that this one continues
         self.saved = time.monotonic()
@@ -148,15 +156,15 @@ class ProbeRun:
         )
         labels = torch.from_numpy(split.labels.astype(np.int64))
         self.trained.train()
-        loss = 0.0
         for pixels, indices in self._bar(batches, steps):
-            loss = self._train_step(pixels, labels[indices])
+            self.loss = self._train_step(pixels, labels[indices])
             self.step += 1
-            self._pause_if_asked(last=self.step == steps)
+            self._pause_if_asked()
+        self._check_heads()
         self.history.append(self.evaluate())
         self.epoch += 1
         self.step = 0
-        self._report(loss)
+        self._report()
         self.save()
 
     def _bar(
@@ -182,16 +190,28 @@ class ProbeRun:
         self.optimizer.step()
         return loss.detach().item() / len(losses)
 
+    def _check_heads(self) -> None:
+        """Raise `UserError` for a head that diverged: once NaN, its weights stay NaN."""
+        for tap, head in self.heads.heads.items():
+            if not all(bool(torch.isfinite(values).all()) for values in head.state_dict().values()):
+                raise UserError(
+                    f"{self.item.key}: the head on {tap} diverged in epoch {self.epoch + 1} at the "
+                    f"protocol's learning rate {self.protocol.learning_rate}: its weights are no "
+                    "longer finite numbers; look at the checkpoint, and leave --amp out"
+                )
+
     def evaluate(self) -> Scores:
         """Top-1 and top-5 of every head on the whole val split, in percent."""
         split = self.dataset.splits["val"]
         mine = np.arange(len(split.paths))[self.rank :: self.processes]
+        size = max(1, 256 // self.processes)
+        common = math.ceil(len(split.paths) // self.processes / size)  # batches of every process
         labels = torch.from_numpy(split.labels.astype(np.int64))
         batches = load_batches(
             split,
             self.test_transform,
             mine,
-            batch_size=max(1, 256 // self.processes),
+            batch_size=size,
             seed=self.item.trunk.seed,
             epoch=0,
             workers=self.item.trunk.workers,
@@ -201,7 +221,9 @@ class ProbeRun:
             tap: torch.zeros(2, dtype=torch.int64, device=self.device) for tap in self.heads.heads
         }
         with torch.no_grad():
-            for pixels, indices in batches:
+            for number, (pixels, indices) in enumerate(batches):
+                if number < common:
+                    self._pause_if_asked()
                 truth = labels[indices].to(self.device)
                 for tap, logits in self.heads(self.features(pixels)).items():
                     correct[tap] += topk_correct(logits, truth, (1, 5))
@@ -211,16 +233,17 @@ class ProbeRun:
         percent = 100.0 * counts.double().cpu() / len(split.paths)
         return {tap: (row[0].item(), row[1].item()) for tap, row in zip(correct, percent)}
 
-    def _report(self, loss: float) -> None:
+    def _report(self) -> None:
         if self.rank == 0:
             cells = " ".join(f"{tap} {top1:.2f}" for tap, (top1, _) in self.history[-1].items())
             where = f"epoch {self.epoch}/{self.protocol.epochs}"
-            say(f"{self.item.key}: {where} loss {loss:.4f} {cells}")
+            say(f"{self.item.key}: {where} loss {self.loss:.4f} {cells}")
 
-    def _pause_if_asked(self, *, last: bool) -> None:
+    def _pause_if_asked(self) -> None:
         """Save now and then; save and stop when the scheduler asks, all processes together."""
-        if distributed.any_true(stop_requested(), self.device) and not last:
+        if distributed.any_true(stop_requested(), self.device):
             self.save()
+            distributed.barrier()  # the end of one process would end the first one's writing
             raise Stopped(f"{self.item.key}: saved at epoch {self.epoch}, step {self.step}")
         if time.monotonic() - self.saved > SAVE_SECONDS:
             self.save()
@@ -238,50 +261,20 @@ class ProbeRun:
             "heads": self.heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with atomic_path(self.item.state) as temporary:
-            torch.save(state, temporary)
+        write_tensors(self.item.state, state)
 
     def resume(self) -> None:
-        """Continue from the state file, if there is a readable one."""
+        """Continue from the state file, if there is a readable one, all processes from the same."""
         state = _read_state(self.item.state)
         if state is not None:
             self.heads.load_state_dict(state["heads"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.epoch, self.step = state["epoch"], state["step"]
             self.history, self.seconds = state["history"], state["seconds"]
-            say(f"{self.item.key}: continues at epoch {self.epoch}, step {self.step}")
-        distributed.barrier()
-
-    def record(self) -> results.ProbeRecord:
-        """The result: figures of the last epoch, the best epoch beside them."""
-        item, protocol = self.item, self.protocol
-        notes = [f"{self.processes} processes"] if self.processes > 1 else []
-        notes += ["half-precision forward"] if item.trunk.amp else []
-        return results.ProbeRecord(
-            benchmark=protocol.benchmark,
-            protocol=protocol.name,
-            protocol_version=protocol.version,
-            variant=protocol.variant,
-            settings=msgspec.to_builtins(protocol),
-            checkpoint=item.trunk.checkpoint,
-            data={"train": item.splits[0], "val": item.splits[1]},
-            seed=item.trunk.seed,
-            device=str(self.device),
-            threads=torch.get_num_threads(),
-            started=self.clock.started,
-            seconds=self.seconds + self.clock.seconds(),
-            notes=tuple(notes),
-            heads={tap: _head(tap, self.history) for tap in self.heads.heads},
-            epochs=protocol.epochs,
-            **results.environment(),
-        )
-
-
-def _head(tap: str, history: list[Scores]) -> results.Head:
-    top1 = [scores[tap][0] for scores in history]
-    best = int(np.argmax(top1))
-    last = history[-1][tap]
-    return results.Head(last[0], last[1], top1[best], best + 1, tuple(top1))
+            if self.rank == 0:
+                say(f"{self.item.key}: continues at epoch {self.epoch}, step {self.step}")
+        if distributed.broadcast_object((self.epoch, self.step)) != (self.epoch, self.step):
+            raise RuntimeError(f"the processes read different versions of {self.item.state}")
 
 
 def _set_learning_rate(
