@@ -10,7 +10,7 @@ kept as soon as it exists, so that a killed run continues.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,6 +32,12 @@ from slurm.sweep import Item, Resources
 LOW_SHOT_PROTOCOLS = {
     name: protocol for name, protocol in PROTOCOLS.items() if isinstance(protocol, LowShotProtocol)
 }
+
+
+@lru_cache(maxsize=64)
+def _one_shot(protocol: LowShotProtocol, k: int) -> LowShotProtocol:
+    """The protocol as one part of it sees it, so that a part does not depend on the others."""
+    return replace(protocol, shots=(k,))
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,7 @@ class LowShot:
         """The part file."""
         from benchmarks.svm_parts import part_path
 
-        protocol = replace(self.protocol, shots=(self.k,))
-        inputs = (protocol, self.draws, self.source.inputs(self.layer))
+        inputs = (_one_shot(self.protocol, self.k), self.draws, self.source.inputs(self.layer))
         name = f"{self.layer}-k{self.k}"
         return part_path(self.source, self.protocol.benchmark, name, *inputs)
 

@@ -100,4 +100,5 @@ def joined(parts: Sequence[Part]) -> dict[str, Any]:
 
 def part_path(source: Source, benchmark: str, name: str, *inputs: object) -> Path:
     """Where a part lies: beside the records of its benchmark, named by all it depends on."""
-    return source.folder / benchmark / "parts" / f"{name}-{results.key_of(*inputs)}.json"
+    # One path at once: plans ask for tens of thousands.
+    return Path(f"{source.folder}/{benchmark}/parts/{name}-{results.key_of(*inputs)}.json")
