@@ -19,6 +19,11 @@ VARIANTS: dict[str, tuple[str, dict[str, int]]] = {
 # timm registers an architecture by decorating a function of that name.
 _REGISTERED = re.compile(r"^@register_model\s*\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 
+# Families all of whose networks have five taps; others, such as ConvNeXt, have four or fewer.
+_FIVE_TAPS = re.compile(
+    r"alexnet|resnet|resnext|wide_resnet|vgg|vit_(tiny|small|base|large|huge)_patch|deit_|deit3_"
+)
+
 
 @cache
 def architectures() -> frozenset[str]:
@@ -39,3 +44,20 @@ def architectures() -> frozenset[str]:
 def check_architecture(arch: str) -> str:
     """Return `arch` if it is known; else raise `UserError` with the close matches."""
     return choose(arch, sorted(architectures()), "architecture")
+
+
+@cache
+def tap_names(arch: str) -> tuple[str, ...]:
+    """Names of the maps that a backbone of `arch` gives: feature1..feature5, or only the last.
+
+    Torch is imported for families outside `_FIVE_TAPS` alone. Raises `UserError` for an
+    architecture that gives no feature maps.
+    """
+    if _FIVE_TAPS.match(arch):
+        return tuple(f"feature{number}" for number in range(1, 6))
+    import torch
+
+    from benchmarks.backbones import Backbone
+
+    with torch.device("meta"):
+        return tuple(tap.name for tap in Backbone(check_architecture(arch), sobel=False).taps)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchmarks.architectures import tap_names
 from benchmarks.features import extract_item
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Checkpoint, Split, key_of
@@ -59,10 +60,20 @@ def trunk_source(
     trunk: Trunk,
     data: Path,
     protocol: SvmProtocol | LowShotProtocol,
-    layers: tuple[str, ...] = LAYERS,
+    layers: tuple[str, ...] | None = None,
     solver: Solver = "gram",
 ) -> Source:
-    """Features that one extraction leaves, shared by both benchmarks and all layers."""
+    """Features that one extraction leaves, shared by both benchmarks and all layers.
+
+    `layers` None takes all that the trunk has; `UserError` for one that it has not.
+    """
+    taps = tap_names(trunk.checkpoint.arch or "")
+    layers = layers or taps
+    for layer in layers:
+        if layer not in taps:
+            raise UserError(
+                f"{trunk.checkpoint.arch} has no {layer}: choose --layers from {','.join(taps)}"
+            )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
     return Source(
@@ -185,7 +196,7 @@ def find_source(args: argparse.Namespace, protocol: SvmProtocol | LowShotProtoco
         raise UserError("name what to measure: --ckpt and --data, or --features and --labels")
     if args.name:
         raise UserError("--name is for --features; a checkpoint has its own name")
-    return trunk_source(find_trunk(args), args.data, protocol, layers or LAYERS, args.solver)
+    return trunk_source(find_trunk(args), args.data, protocol, layers, args.solver)
 
 
 def _layers(text: str) -> tuple[str, ...]:
