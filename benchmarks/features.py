@@ -74,26 +74,41 @@ class ExtractVoc:
         """One GPU where there is one."""
         return Resources(gpus=int(self.trunk.device != "cpu"))
 
+    @property
+    def marker(self) -> Path:
+        """Written last: the size of every other file."""
+        return self.directory / "complete.json"
+
     def done(self) -> bool:
-        """The marker is written last."""
-        return (self.directory / "complete.json").exists()
+        """Whether the marker is there, and every file that it lists of the size that it had."""
+        try:
+            sizes = msgspec.json.decode(self.marker.read_bytes(), type=dict[str, int])
+            return bool(sizes) and all(
+                (self.directory / name).stat().st_size == size for name, size in sizes.items()
+            )
+        except (OSError, msgspec.MsgspecError):
+            return False
 
     def run(self) -> None:
-        """Write the label files, then one feature file per split and tap, then the marker."""
+        """Write the label files, then the feature files that are not whole, then the marker."""
         dataset = load_dataset("voc07", self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
             dataset.splits[split].require(planned)
         backbone = load_trunk(self.trunk)
+        written = [self.directory / "classes.json"]
+        classes = dataset.splits["trainval"].classes
+        write_bytes(written[0], msgspec.json.encode(classes) + b"\n")
         for split, images in dataset.splits.items():
-            write_array(self.directory / LABEL_FILES[split], images.labels)
+            labels = self.directory / LABEL_FILES[split]
+            write_array(labels, images.labels)
             files = {
                 tap.name: feature_file(self.directory, split, tap.name) for tap in backbone.taps
             }
-            if not all(file.exists() for file in files.values()):
+            if not all(_is_whole(file, len(images.paths)) for file in files.values()):
                 self._extract(backbone, images, files)
-        classes = dataset.splits["trainval"].classes
-        write_bytes(self.directory / "classes.json", msgspec.json.encode(classes) + b"\n")
-        write_bytes(self.directory / "complete.json", b"{}\n")
+            written += [labels, *files.values()]
+        sizes = {path.name: path.stat().st_size for path in written}
+        write_bytes(self.marker, msgspec.json.encode(sizes) + b"\n")
 
     def _extract(self, backbone: "Backbone", images: "ImageSplit", files: dict[str, Path]) -> None:
         """Stream `images` through the trunk; memory holds one batch whatever the number of taps.
@@ -150,6 +165,16 @@ def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtoc
     return ExtractVoc(
         trunk, data, protocol.image, protocol.pooled_size, (splits["trainval"], splits["test"])
     )
+
+
+def _is_whole(file: Path, rows: int) -> bool:
+    """Whether `file` is a .npy file of `rows` rows that is as long as its header says."""
+    import numpy as np
+
+    try:
+        return len(np.load(file, mmap_mode="r", allow_pickle=False)) == rows
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:

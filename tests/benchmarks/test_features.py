@@ -83,3 +83,32 @@ def test_data_that_were_changed_after_planning_are_not_measured(
     with pytest.raises(UserError, match="were changed after this run was planned"):
         item.run()
     assert not (tmp_path / "features").exists()
+
+
+@pytest.mark.parametrize("harm", ["delete", "truncate", "old marker"])
+@pytest.mark.parametrize("name", ["voc07_test_feat3.npy", "train_labels.npy", "classes.json"])
+def test_a_damaged_cache_is_repaired(tmp_path: Path, voc: Path, harm: str, name: str) -> None:
+    item = make_item(tmp_path, voc)
+    item.run()
+    before = {path.name: path.read_bytes() for path in item.directory.iterdir()}
+    victim = item.directory / name
+    if harm == "delete":
+        victim.unlink()
+    elif harm == "truncate":
+        victim.write_bytes(victim.read_bytes()[:-4])
+    else:
+        item.marker.write_bytes(b"{}\n")
+    assert not item.done()
+    item.run()
+    assert item.done()
+    assert {path.name: path.read_bytes() for path in item.directory.iterdir()} == before
+
+
+def test_only_the_damaged_split_is_extracted_again(tmp_path: Path, voc: Path) -> None:
+    item = make_item(tmp_path, voc)
+    item.run()
+    feature_file(item.directory, "test", "feature3").unlink()
+    kept = feature_file(item.directory, "trainval", "feature3").stat().st_mtime_ns
+    item.run()
+    assert feature_file(item.directory, "trainval", "feature3").stat().st_mtime_ns == kept
+    assert item.done()
