@@ -6,6 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,52 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert (decoded.mode, decoded.size) == ("RGB", (20, 10))
     with Image.open(tmp_path / "x") as expected:
         assert np.array_equal(np.asarray(decoded), np.asarray(expected.convert("RGB")))
+
+
+SIXTEEN = np.linspace(0, 65535, 20 * 10).round().astype(np.uint16).reshape(10, 20)
+
+
+def _write_png(path: Path) -> None:
+    Image.fromarray(SIXTEEN).save(path, format="png")
+    assert path.read_bytes()[24] == 16  # its bits per sample
+
+
+def _write_big_endian_tiff(path: Path) -> None:
+    image = Image.frombytes("I;16B", (20, 10), SIXTEEN.astype(">u2").tobytes())
+    image.save(path, format="tiff")
+    assert path.read_bytes()[:2] == b"MM"
+
+
+SIXTEEN_BITS: dict[str, Callable[[Path], object]] = {
+    "png": _write_png,
+    "little-endian tiff": lambda path: Image.fromarray(SIXTEEN).save(path, "tiff"),
+    "big-endian tiff": _write_big_endian_tiff,
+    "pgm": lambda path: path.write_bytes(b"P5 20 10 65535\n" + SIXTEEN.astype(">u2").tobytes()),
+    "32-bit tiff": lambda path: Image.fromarray(SIXTEEN.astype(np.int32)).save(path, "tiff"),
+}
+
+
+@pytest.mark.parametrize("kind", list(SIXTEEN_BITS))
+def test_grey_of_sixteen_bits_is_scaled_not_clipped(tmp_path: Path, kind: str) -> None:
+    SIXTEEN_BITS[kind](tmp_path / "deep")
+    decoded = np.asarray(images.open_image(tmp_path / "deep"))
+    assert decoded.shape == (10, 20, 3)
+    expected = np.round(SIXTEEN / 65535 * 255)
+    assert np.array_equal(decoded, np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_a_dark_png_of_sixteen_bits_is_dark(tmp_path: Path) -> None:
+    Image.fromarray(SIXTEEN // 400).save(tmp_path / "dark.png")  # no value above 163
+    assert np.asarray(images.open_image(tmp_path / "dark.png")).max() == 1
+
+
+def test_integers_of_eight_bits_stay_and_floats_are_refused(tmp_path: Path) -> None:
+    small = (SIXTEEN // 257).astype(np.int32)
+    Image.fromarray(small).save(tmp_path / "small.tif")
+    assert np.array_equal(np.asarray(images.open_image(tmp_path / "small.tif"))[..., 0], small)
+    Image.fromarray(SIXTEEN.astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(UserError, match=r"float\.tif has floating-point pixels"):
+        images.open_image(tmp_path / "float.tif")
 
 
 def test_a_png_named_jpeg_decodes(tmp_path: Path) -> None:
