@@ -12,7 +12,7 @@ DEMO_PROBES := imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_l
 DEMO_BENCHMARKS = $(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data \
   --zoo $(DEMO_ZOO) --workers 0
 
-.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm slurm-test
+.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm prove slurm-test
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
@@ -62,11 +62,25 @@ slurm-test: $(STAMP)
 	  if [ $$status = 3 ]; then exit 0; elif [ $$status != 0 ]; then exit $$status; fi; \
 	  OMP_NUM_THREADS=1 $(PY) -m pytest tests/slurm/real --durations=10
 
+# Ratios measured side by side; each run leaves its figures as data, for README.md.
+FIGURES := tests/perf/results
+
 perf-slurm: $(STAMP)
-	$(PY) tests/perf/slurm.py
+	@mkdir -p $(FIGURES)
+	$(PY) tests/perf/slurm.py --json $(FIGURES)/slurm.json
 
 perf-svm: $(STAMP)
-	$(PY) tests/perf/svm.py
+	@mkdir -p $(FIGURES)
+	$(PY) tests/perf/svm.py --spectrum slow --json $(FIGURES)/svm-slow.json
+	$(PY) tests/perf/svm.py --spectrum fast --json $(FIGURES)/svm-fast.json \
+	  --only full --only low-shot --only public-full --only public-low-shot
+
+# Longer proofs: that the SVMs are scikit-learn's, and that nothing is lost when a demo is killed.
+prove: $(STAMP)
+	@mkdir -p $(FIGURES)
+	$(PY) tests/proofs/svm_agreement.py --spectrum slow --json $(FIGURES)/agreement-slow.json
+	$(PY) tests/proofs/svm_agreement.py --spectrum fast --json $(FIGURES)/agreement-fast.json
+	$(PY) tests/proofs/killed_demo.py --json $(FIGURES)/demo-killed.json
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -51,7 +51,7 @@ def generate(folder: Path, decay: float, layers: tuple[int, ...] = (5,), seed: i
     ranks = np.arange(1, rank + 1)
     hidden = rng.standard_normal((count, rank), dtype=np.float32)
     labels = np.zeros((count, CLASSES), dtype=np.int8)
-    shares = np.append(np.geomspace(0.02, 0.1, CLASSES - 1), 0.4)
+    shares = np.append(np.geomspace(0.022, 0.1, CLASSES - 1), 0.4)
     for column, share in enumerate(shares):
         direction = rng.standard_normal(rank) * ranks**-0.8
         score = hidden @ (direction / np.linalg.norm(direction)).astype(np.float32)
