@@ -174,8 +174,10 @@ def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
     """For each row, the first row with the same bytes, (N,) int64: equal images must tie."""
     seen: dict[bytes, int] = {}
     found = np.empty(len(features), dtype=np.int64)
-    for row, values in enumerate(features):
-        found[row] = seen.setdefault(hashlib.blake2b(values, digest_size=16).digest(), row)
+    for start in range(0, len(features), CHUNK):
+        rows = np.ascontiguousarray(features[start : start + CHUNK])
+        for row, values in enumerate(rows, start):
+            found[row] = seen.setdefault(hashlib.blake2b(values, digest_size=16).digest(), row)
     return found
 
 

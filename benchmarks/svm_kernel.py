@@ -127,5 +127,7 @@ def _normalised(
     """Chunks of x / (||x|| + epsilon), fp64, with where they stand."""
     for start in range(0, len(features), CHUNK):
         where = slice(start, start + CHUNK)
-        chunk = torch.from_numpy(np.array(features[where])).to(device).double()
+        # Files may be of any byte order, width and memory order; torch's tensors may not.
+        rows = np.array(features[where], dtype=np.float64, order="C")
+        chunk = torch.from_numpy(rows).to(device)
         yield where, chunk / (torch.linalg.vector_norm(chunk, dim=1, keepdim=True) + epsilon)

@@ -1,10 +1,13 @@
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import feature_files as files
+from benchmarks import low_shot_svm
 from slurm.errors import UserError
 from tests.benchmarks.svm_data import Recipe, make, write
 
@@ -147,3 +150,30 @@ def test_the_fingerprint_follows_content_not_names(folder: Path, tmp_path: Path)
 def test_equal_rows_share_their_first() -> None:
     rows = np.array([[1, 2], [3, 4], [1, 2], [0, 0], [3, 4], [-0.0, 0]], dtype=np.float32)
     assert files.first_alike(rows)[:5].tolist() == [0, 1, 0, 3, 1]
+
+
+FORMS = {
+    "Fortran order": lambda array: np.asfortranarray(array),
+    "big-endian": lambda array: array.astype(">f4"),
+    "big-endian Fortran order": lambda array: np.asfortranarray(array.astype(">f4")),
+    "long double": lambda array: array.astype(np.longdouble),
+    "double": lambda array: array.astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("solver", ["gram", "liblinear"])
+def test_every_form_of_the_same_features_gives_the_same_figures(
+    tmp_path: Path, solver: str
+) -> None:
+    """As MATLAB, HDF5 converters and other machines leave them."""
+    data = make(Recipe(rows=90, test_rows=40, dimensions=12, classes=2))
+    found = {}
+    for name, form in {"float32": np.ascontiguousarray, **FORMS}.items():
+        changed = replace(data, train=form(data.train), test=form(data.test))
+        folder = write(tmp_path / name.replace(" ", "-"), changed)
+        flags = ["--features", str(folder), "--labels", str(folder), "--zoo", str(tmp_path / "zoo")]
+        output = tmp_path / "out.json"
+        few = ["--shots", "2", "--samples", "2", "--solver", solver, "--device", "cpu"]
+        low_shot_svm.main([*flags, *few, "--json", str(output)])
+        found[name] = json.loads(output.read_text())["layers"]["feature5"]["shots"]["2"]["by_cost"]
+    assert all(figures == found["float32"] for figures in found.values())
