@@ -3,11 +3,15 @@
 python -m tests.slurm.real.program SUITE FOLDER --zoo ZOO --cluster slurm ...
 """
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from slurm.cli import Parser, add_common_flags, run_command
 from slurm.executor import launch_from, run_sweep
+from slurm.files import write_text
+from slurm.stop import Stopped, polite_stop, stop_requested
 from slurm.sweep import Item, Resources, describe
 from tests.slurm.items import Broken, Killed, Misused, Number, Shows, Steps, note_start
 
@@ -29,6 +33,40 @@ class Together(Number):
             note_start(self.result)
             self.result.with_suffix(".world").write_text(f"{size} {total.item():.0f}")
             super().run()
+
+
+@dataclass(frozen=True)
+class TogetherSteps(Steps):
+    """Resumable steps that several processes take together; rank 0 needs long to save."""
+
+    saving: float = 8.0  # seconds: more than the KillWait of the cluster
+
+    def run(self) -> None:
+        import torch
+
+        from slurm.distributed import any_true, broadcast_object, find_world, process_group
+
+        world, cpu = find_world(), torch.device("cpu")
+        step, value = 0, self.name
+        if self.state.exists():
+            saved, value = self.state.read_text().split()
+            step = int(saved)
+        if world.first:
+            with self.result.with_suffix(".from").open("a") as file:
+                file.write(f"{step}\n")
+        with polite_stop(), process_group(world, cpu):
+            assert broadcast_object((step, value)) == (step, value)
+            while step < self.count:
+                time.sleep(self.pause)
+                step, value = step + 1, sha256(value.encode()).hexdigest()
+                stops = any_true(stop_requested(), cpu)
+                if world.first and (stops or step % 10 == 0):
+                    time.sleep(self.saving if stops else 0)
+                    write_text(self.state, f"{step} {value}")
+                if stops:
+                    raise Stopped(f"{self.key} saved after step {step}")
+        if world.first:
+            write_text(self.result, value)
 
 
 def chain(folder: Path, seconds: float = 0.0) -> list[Item]:
@@ -69,6 +107,15 @@ def suite(name: str, folder: Path, pace: float = 1.0) -> list[Item]:
         "limited": steps(folder, 1, count=45, pause=1.0 * pace, minutes=1),
         "endless": [Number(folder, "endless", seconds=600, resources=Resources(minutes=1))],
         "shows": [Shows(folder, "shows", resources=gpu)],
+        "together-steps": [
+            TogetherSteps(
+                folder,
+                "steps0",
+                count=100,
+                pause=0.1 * pace,
+                resources=replace(gpu, resumable=True),
+            )
+        ],
         "together": [Together(folder, "together", resources=gpu)],
     }
     return suites[name]

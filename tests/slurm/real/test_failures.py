@@ -3,6 +3,7 @@
 Each result is compared with an inline run, byte for byte.
 """
 
+import re
 import signal
 import time
 
@@ -47,6 +48,31 @@ def test_a_requeued_task_continues(lab: Lab) -> None:
     again = [name for name in ("steps0", "steps1") if len(beginnings(lab, name)) > 1]
     assert len(again) == 1
     assert beginnings(lab, again[0])[1] > 0
+
+
+def test_a_task_of_several_processes_saves_and_continues(lab: Lab) -> None:
+    """One process has stopped long before the first one has saved."""
+    launcher = lab.start("together-steps", "--gpus-per-node", "2")
+    lab.wait(lambda: progressed(lab), "some progress")
+    (job,) = lab.running()
+    lab.cluster.call("scancel", "--signal=USR2", job)
+    lab.end(launcher)
+    lab.check("together-steps")
+    (log,) = (lab.zoo / "runs").rglob("*_0_log.out")
+    saved = re.findall(r"saved after step (\d+)", log.read_text())
+    assert len(set(saved)) == 1
+    assert beginnings(lab) == [0, int(saved[0])]
+
+
+def test_a_requeued_task_of_several_processes_continues(lab: Lab) -> None:
+    launcher = lab.start("together-steps", "--gpus-per-node", "2")
+    lab.wait(lambda: progressed(lab), "some progress")
+    (job,) = lab.running()
+    lab.cluster.call("scontrol", "requeue", job)
+    lab.end(launcher)
+    lab.check("together-steps")
+    first, second = beginnings(lab)
+    assert first == 0 < second
 
 
 def test_preempted_tasks_continue(lab: Lab) -> None:
