@@ -538,6 +538,15 @@ def test_a_silent_scancel_is_no_end_of_the_launcher(
     assert lab.slurm.tasks
 
 
+def test_a_refusal_for_good_ends_the_whole_stage_at_once(lab: Lab, tmp_path: Path) -> None:
+    lab.slurm.refusals = ["sbatch: error: Invalid account"] * REFUSALS
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(8)])
+    for _ in range(REFUSALS):
+        lab.step(100)
+    assert len(lab.watch.failures) == 8  # not only the array, a smaller one each time
+    assert not lab.watch.open
+
+
 def test_stuck_tasks_are_cancelled_and_submitted_again(lab: Lab, tmp_path: Path) -> None:
     lab.start([Number(tmp_path / "a", "n")])
     lab.step()
