@@ -14,7 +14,7 @@ from benchmarks.cards import (
     registered_names,
     weights_path,
 )
-from slurm.cli import Parser, add_zoo_flag, choose
+from slurm.cli import Parser, add_zoo_flag, choose, json_path
 from slurm.errors import UserError
 from slurm.files import check_writable, write_bytes
 
@@ -70,7 +70,9 @@ def _parser() -> Parser:
     show.set_defaults(run=_show)
     for command in (add, listing, show):
         add_zoo_flag(command)
-        command.add_argument("--json", metavar="PATH", help="also write JSON here; - is stdout")
+        command.add_argument(
+            "--json", type=json_path, metavar="PATH", help="also write JSON here; - is stdout"
+        )
     return parser
 
 

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from slurm.errors import SweepError, UserError, one_line, user_error
 from slurm.stop import Stopped
@@ -18,13 +18,14 @@ STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
 class Parser(argparse.ArgumentParser):
     """argparse with one line (and exit code 2) for a wrong flag; no abbreviated flags."""
 
-    def __init__(self, *, prog: str, description: str, epilog: str | None = None) -> None:
+    def __init__(self, *, prog: str, description: str, **options: Any) -> None:
+        """`options` are argparse's: it passes some of its own to the parsers of subcommands."""
         super().__init__(
             prog=prog,
             description=description,
-            epilog=epilog,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
         )
 
     def error(self, message: str) -> NoReturn:
@@ -43,7 +44,10 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=natural, default=0, help="seed of every draw (default: 0)")
     group.add_argument(
-        "--json", metavar="PATH", help="also write the result here; - is standard output"
+        "--json",
+        type=json_path,
+        metavar="PATH",
+        help="also write the result here; - is standard output",
     )
     group.add_argument(
         "--dry-run", action="store_true", help="say what would run and what is done already"
@@ -116,6 +120,17 @@ def _add_slurm_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--detach", action="store_true", help="return when all is submitted; see python -m slurm"
     )
+
+
+def json_path(text: str) -> str:
+    """An argparse type: - or a file that can be written, which is better known before the work."""
+    path = Path(text).absolute()
+    folder = next(parent for parent in path.parents if parent.exists())
+    if text != "-" and path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
+    if text != "-" and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise argparse.ArgumentTypeError(f"{text}: {folder} is no folder that you can write in")
+    return text
 
 
 def positive(text: str) -> int:

@@ -1,10 +1,12 @@
 """The zoo on disk: registering, finding, verifying; and the command in a real process."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -376,3 +378,50 @@ def test_names_and_random_trunks_need_no_torch(tmp_path: Path, backbone: Backbon
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "resnet18 random-sobel_resnet50\n", done.stderr
+
+
+def test_subcommands_take_what_newer_versions_of_argparse_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python 3.14 gives every subparser a `color`; an older one can only pass what it knows."""
+    option: dict[str, Any] = {"color": False} if sys.version_info >= (3, 14) else {"add_help": True}
+    original = argparse._SubParsersAction.add_parser
+
+    def add_parser(action: Any, name: str, **words: Any) -> Any:
+        return original(action, name, **option, **words)
+
+    monkeypatch.setattr(argparse._SubParsersAction, "add_parser", add_parser)
+    main(["list", "--zoo", str(tmp_path)])
+    assert "nothing is registered" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "benchmarks.registry list",
+        "benchmarks.voc_svm --ckpt random:resnet18 --data nowhere",
+        "benchmarks.linear_probe --ckpt random:resnet18 --data nowhere --protocol x",
+        "pretrain deepcluster --data nowhere --name x",
+    ],
+)
+@pytest.mark.parametrize(
+    ("json_path", "says"),
+    [("folder", "folder is a folder; name a file in it"), ("file/x.json", "is no folder that you")],
+)
+def test_a_json_path_that_cannot_be_written_is_refused_before_anything_runs(
+    tmp_path: Path, command: str, json_path: str, says: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    words = [sys.executable, "-m", *command.split(), "--zoo", "zoo", "--json", json_path]
+    done = subprocess.run(
+        words,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert not (tmp_path / "zoo").exists()
