@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.cards import card_path
 from pretrain.methods import METHODS
 from slurm.cli import Parser, add_common_flags, choose, run_command
+from slurm.distributed import find_world
 from slurm.executor import launch_from, run_sweep
 from slurm.files import check_writable, write_bytes
 from slurm.progress import say
@@ -47,16 +48,18 @@ def _run(name: str, words: list[str]) -> None:
     add_common_flags(parser)
     args = parser.parse_args(words)
     item = method.make_item(args)
+    speaks = find_world().first
     if args.dry_run:
-        print(describe([item]))
+        if speaks:
+            print(describe([item]))
         return
     card = card_path(args.zoo, args.name)
-    if item.done():
-        say(f"{args.name} is registered already, trained to the end: {card}")
-    else:
+    if not item.done():
         check_writable(args.zoo)
         run_sweep([item], launch_from(args))
-    if args.detach and not item.done():
+    elif speaks:
+        say(f"{args.name} is registered already, trained to the end: {card}")
+    if not speaks or (args.detach and not item.done()):
         return
     if args.json == "-":
         sys.stdout.write(card.read_text(encoding="utf-8"))

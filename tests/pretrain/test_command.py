@@ -182,3 +182,19 @@ def test_dry_run_and_json(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == card
     main(flags(data, tmp_path, "--json", str(tmp_path / "copy.json")))
     assert (tmp_path / "copy.json").read_text() == card
+
+
+def test_only_the_first_of_many_processes_prints_the_card(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main(flags(data, tmp_path))
+    capsys.readouterr()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    card = card_path(tmp_path, "tiny").read_text()
+    for rank, printed in (("0", card), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        main(flags(data, tmp_path, "--json", "-"))
+        assert capsys.readouterr().out == printed
