@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -98,11 +99,13 @@ def _attempt(
 def launch_from(args: argparse.Namespace) -> Launch:
     """The launch that the flags of `slurm.cli.add_common_flags` describe.
 
-    With `--cluster inline` this process is the one that computes: its threads are set here, so
-    call this before torch is imported.
+    With `--cluster inline` this process is the one that computes: its threads are set here, also
+    when torch is there already, as it is once a checkpoint file was read.
     """
     if args.cluster == "inline" and args.threads is not None:
         os.environ.update(thread_variables(args.threads))
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(args.threads)
     return Launch(
         args.cluster,
         args.jobs,

@@ -1,14 +1,18 @@
 """The SVM benchmarks of a trunk: its images go in, a record of the layers it has comes out."""
 
+import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import results
 from benchmarks.architectures import tap_names
+from benchmarks.backbones import Backbone, build_backbone
 from benchmarks.low_shot_svm import low_shot_item
 from benchmarks.protocols import VOC07_LOW_SHOT, VOC07_SVM, ImageTransform
 from benchmarks.svm_source import trunk_source
@@ -62,10 +66,6 @@ FIVE_TAPS = (
 
 @pytest.mark.parametrize("arch", FIVE_TAPS)
 def test_taps_that_are_known_by_family_are_those_of_the_backbone(arch: str) -> None:
-    import torch
-
-    from benchmarks.backbones import Backbone
-
     with torch.device("meta"):
         assert tap_names(arch) == tuple(tap.name for tap in Backbone(arch, sobel=False).taps)
 
@@ -79,3 +79,20 @@ def test_planning_of_common_trunks_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_threads_are_those_asked_for_when_the_trunk_is_a_file(tmp_path: Path, voc: Path) -> None:
+    """Planning reads the file, and so imports torch, before the threads are set."""
+    backbone = build_backbone("resnet18", sobel=False)
+    torch.save(backbone.trunk.state_dict(), tmp_path / "trunk.pth")
+    words = ["--ckpt", str(tmp_path / "trunk.pth"), "--data", str(voc), "--layers", "feature5"]
+    words += ["--protocol", "digits_voc07_svm", "--device", "cpu", "--workers", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.voc_svm", *words, "--threads", "3", "--json", "-"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["threads"] == 3
