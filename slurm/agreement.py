@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from slurm.errors import UserError
-from slurm.failures import Failure
+from slurm.failures import Failure, failure_of
 from slurm.stop import Stopped
 from slurm.sweep import Item, all_items, items_to_run
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Attempt = Callable[[Item, dict[str, Failure], Callable[[bool], None]], Failure | None]
 
 _PATIENCE = timedelta(days=14)  # with rank 0 at work; when it dies, torchrun ends the others
+_GRACE = timedelta(seconds=60)  # for rank 0 to meet an error that ended another process's item
+_HEARSAY = timedelta(seconds=5)  # for the word of another process to reach rank 0
 _sweeps = 0  # so far in this process; the same number in every process
 
 
@@ -55,6 +57,8 @@ def _lead(goals: Sequence[Item], attempt: Attempt, store: "Store") -> dict[str, 
             store.set(f"{key} starts", str(starts))
 
         failure = attempt(item, failures, announce)
+        if failure is not None and not failure.mendable and item.resources.distributed:
+            failure = _mistake(store, item.key) or failure
         store.set(f"{item.key} ended", msgspec.json.encode(failure).decode())
         if failure is not None:
             failures[item.key] = failure
@@ -70,12 +74,38 @@ def _follow(goals: Sequence[Item], store: "Store") -> dict[str, Failure]:
                 items[key].run()
             except Stopped:
                 raise
-            except Exception:  # rank 0 meets it too, as an error of its own or of the collective
+            except Exception as error:
                 traceback.print_exc()
+                _tell(store, key, error)
+                if not _is_there(store, f"{key} ended", _GRACE):
+                    raise  # rank 0 waits for us in a collective: let torchrun end it
         failure = msgspec.json.decode(store.get(f"{key} ended"), type=Failure | None)
         if failure is not None:
             failures[key] = failure
     return failures
+
+
+def _tell(store: "Store", key: str, error: Exception) -> None:
+    """Say that the user can mend what ends the item here; rank 0 may see but a lost connection."""
+    failure = failure_of(key, error)
+    if failure.mendable:
+        store.set(f"{key} mistake", msgspec.json.encode(failure).decode())
+
+
+def _mistake(store: "Store", key: str) -> Failure | None:
+    """The user's mistake that another process met in this item, if one did."""
+    name = f"{key} mistake"
+    if not _is_there(store, name, _HEARSAY):
+        return None
+    return msgspec.json.decode(store.get(name), type=Failure)
+
+
+def _is_there(store: "Store", name: str, patience: timedelta) -> bool:
+    try:
+        store.wait([name], patience)
+    except RuntimeError:  # its time is up
+        return False
+    return True
 
 
 def _agent_store(prefix: str) -> "Store":
