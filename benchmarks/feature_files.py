@@ -171,13 +171,18 @@ def fingerprint(*paths: Path) -> str:
 
 
 def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
-    """For each row, the first row with the same bytes, (N,) int64: equal images must tie."""
-    seen: dict[bytes, int] = {}
-    found = np.empty(len(features), dtype=np.int64)
+    """For each row, the first row with the same values, (N,) int64: equal images must tie."""
+    seen: dict[bytes, list[int]] = {}
+    found = np.arange(len(features))
     for start in range(0, len(features), CHUNK):
-        rows = np.ascontiguousarray(features[start : start + CHUNK])
-        for row, values in enumerate(rows, start):
-            found[row] = seen.setdefault(hashlib.blake2b(values, digest_size=16).digest(), row)
+        rows = np.ascontiguousarray(features[start : start + CHUNK], dtype=np.float64)
+        # Equal rows have equal sums, so only rows of equal sum are compared.
+        for row, total in enumerate(rows.sum(1), start):
+            candidates = seen.setdefault(total.tobytes(), [])
+            alike = (one for one in candidates if np.array_equal(features[one], features[row]))
+            found[row] = next(alike, row)
+            if found[row] == row:
+                candidates.append(row)
     return found
 
 

@@ -8,6 +8,8 @@ import msgspec
 from slurm.errors import SweepError, UserError, one_line, user_error
 from slurm.files import write_bytes
 
+SHOWN = 3  # mistakes of the user in one line
+
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     """One failed item."""
@@ -53,13 +55,15 @@ def read_failure(path: Path) -> Failure | None:
 def raise_failures(failures: Iterable[Failure]) -> None:
     """Raise what the failures amount to; nothing when there are none.
 
-    One mistake of the user, however many items met it, is that `UserError`; all else is a
+    Mistakes of the user, however many items met them, are one `UserError`; all else is a
     `SweepError` that names the items which failed by themselves before those they blocked.
     """
     everything = sorted(failures, key=lambda failure: failure.blocked)
     roots = [failure for failure in everything if not failure.blocked]
-    if roots and all(root.mendable for root in roots) and len({r.reason for r in roots}) == 1:
-        raise UserError(roots[0].reason)
+    if roots and all(root.mendable for root in roots):
+        reasons = list(dict.fromkeys(root.reason for root in roots))
+        more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+        raise UserError("; ".join([*reasons[:SHOWN], *more]))
     if everything:
         raise SweepError(
             {f.key: f.reason + (f" (log: {f.log})" if f.log else "") for f in everything}

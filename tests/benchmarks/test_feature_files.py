@@ -177,3 +177,13 @@ def test_every_form_of_the_same_features_gives_the_same_figures(
         low_shot_svm.main([*flags, *few, "--json", str(output)])
         found[name] = json.loads(output.read_text())["layers"]["feature5"]["shots"]["2"]["by_cost"]
     assert all(figures == found["float32"] for figures in found.values())
+
+
+@pytest.mark.parametrize("width", [7, 8192, 9216, 20001])
+def test_alike_rows_are_found_wherever_they_stand(width: int) -> None:
+    draws = np.random.default_rng(width)
+    distinct = draws.standard_normal((40, width)).astype(np.float32)
+    order = draws.integers(0, 40, 300)
+    found = files.first_alike(distinct[order])
+    expected = [int(np.flatnonzero(order == image)[0]) for image in order]
+    assert found.tolist() == expected

@@ -12,6 +12,7 @@ import pytest
 
 from slurm.errors import SweepError, UserError
 from slurm.executor import Launch, run_sweep
+from slurm.failures import Failure, blocked_by, raise_failures
 from slurm.sweep import Item, Resources
 from tests.slurm.items import (
     Broken,
@@ -137,6 +138,12 @@ def test_a_mistake_of_the_user_travels_back_as_one(tmp_path: Path) -> None:
     goals = [Misused(tmp_path / "a", name) for name in ("one", "two")]
     with pytest.raises(UserError, match=r"^the data folder is empty; fill it$"):
         run_local(list(goals), tmp_path)
+
+
+def test_several_mistakes_of_the_user_are_one_line() -> None:
+    mistakes = [Failure(f"item{n}", f"class {n} is empty", mendable=True) for n in range(5)]
+    with pytest.raises(UserError, match="class 0 is empty; class 1 is empty; .*; and 2 more"):
+        raise_failures([*mistakes, blocked_by("table", "item0")])
 
 
 def test_a_mistake_beside_a_failure_is_a_failure(tmp_path: Path) -> None:
