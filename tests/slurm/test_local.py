@@ -142,7 +142,7 @@ def test_a_mistake_of_the_user_travels_back_as_one(tmp_path: Path) -> None:
 
 def test_several_mistakes_of_the_user_are_one_line() -> None:
     mistakes = [Failure(f"item{n}", f"class {n} is empty", mendable=True) for n in range(5)]
-    with pytest.raises(UserError, match="class 0 is empty; class 1 is empty; .*; and 2 more"):
+    with pytest.raises(UserError, match=r"class 0 is empty; class 1 is empty; .*; and 2 more"):
         raise_failures([*mistakes, blocked_by("table", "item0")])
 
 
