@@ -1,6 +1,7 @@
 """Cluster settings: flags, TOML files, and what a stage asks for in the end."""
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,11 @@ def test_only_distributed_items_take_several_nodes() -> None:
     settings = ClusterSettings(nodes=4)
     assert request_for(settings, "svm", GPU, 1).nodes == 1
     assert request_for(settings, "probe", DISTRIBUTED, 1).nodes == 4
+
+
+def test_the_settings_in_the_readme_are_read(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
+    settings = read_settings(toml(tmp_path, example))
+    assert settings.partition == "gpu"
+    assert for_stage(settings, "low_shot_svm").partition == "cpu"
