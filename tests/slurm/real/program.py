@@ -52,6 +52,7 @@ class TogetherSteps(Steps):
             saved, value = self.state.read_text().split()
             step = int(saved)
         if world.first:
+            note_start(self.result)
             with self.result.with_suffix(".from").open("a") as file:
                 file.write(f"{step}\n")
         with polite_stop(), process_group(world, cpu):

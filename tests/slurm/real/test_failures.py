@@ -53,7 +53,7 @@ def test_a_requeued_task_continues(lab: Lab) -> None:
 def test_a_task_of_several_processes_saves_and_continues(lab: Lab) -> None:
     """One process has stopped long before the first one has saved."""
     launcher = lab.start("together-steps", "--gpus-per-node", "2")
-    lab.wait(lambda: progressed(lab), "some progress")
+    lab.wait(lambda: progressed(lab) or launcher.poll() is not None, "some progress")
     (job,) = lab.running()
     lab.cluster.call("scancel", "--signal=USR2", job)
     lab.end(launcher)
@@ -66,7 +66,7 @@ def test_a_task_of_several_processes_saves_and_continues(lab: Lab) -> None:
 
 def test_a_requeued_task_of_several_processes_continues(lab: Lab) -> None:
     launcher = lab.start("together-steps", "--gpus-per-node", "2")
-    lab.wait(lambda: progressed(lab), "some progress")
+    lab.wait(lambda: progressed(lab) or launcher.poll() is not None, "some progress")
     (job,) = lab.running()
     lab.cluster.call("scontrol", "requeue", job)
     lab.end(launcher)
