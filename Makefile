@@ -17,7 +17,7 @@ DEMO_BENCHMARKS = $(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
-	$(PY) -m pretrain deepcluster --recipe digits_sobel_resnet18-15e --data $(DEMO)/data/imagenet \
+	$(PY) -m pretrain deepcluster --recipe digits_sobel_resnet18-12e --data $(DEMO)/data/imagenet \
 	  --name $(DEMO_NAME) --resume --zoo $(DEMO_ZOO) --workers 0 --threads 2
 	$(DEMO_BENCHMARKS) --only $(DEMO_PROBES) --cluster local --threads 1
 	$(DEMO_BENCHMARKS) --threads 2

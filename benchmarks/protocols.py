@@ -200,34 +200,34 @@ FAIR_VOC07_LOW_SHOT = LowShotProtocol("fair_voc07_low_shot_svm", "fair", COSTS_F
 # The embedded digits: the same procedures on 32-pixel images, in seconds.
 DIGITS_IMAGENET_LINEAR = replace(
     IMAGENET_LINEAR,
-    name="digits_mhead_linear-4e_in1k",
+    name="digits_mhead_linear-3e_in1k",
     variant="digits",
     train=_DIGIT_SHIFT,
     test=_DIGIT,
-    epochs=4,
-    milestones=(2, 3),
+    epochs=3,
+    milestones=(2,),
     batch_size=32,
 )
 DIGITS_PLACES205_LINEAR = replace(
     DIGITS_IMAGENET_LINEAR,
-    name="digits_mhead_linear-4e_places205",
+    name="digits_mhead_linear-3e_places205",
     benchmark="places205_linear",
     dataset="places205",
 )
 DIGITS_INATURALIST18_LINEAR = replace(
     DIGITS_IMAGENET_LINEAR,
-    name="digits_mhead_linear-4e_inat18",
+    name="digits_mhead_linear-3e_inat18",
     benchmark="inaturalist18_linear",
     dataset="inaturalist18",
 )
 DIGITS_IMAGENET_AVGPOOL = replace(
     IMAGENET_AVGPOOL,
-    name="digits_linear-6e_in1k",
+    name="digits_linear-4e_in1k",
     variant="digits",
     train=_DIGIT_SHIFT,
     test=_DIGIT,
-    epochs=6,
-    milestones=(3, 5),
+    epochs=4,
+    milestones=(3,),
     learning_rate=0.1,
     batch_size=32,
 )

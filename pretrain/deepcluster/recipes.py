@@ -78,11 +78,11 @@ SOBEL_ALEXNET = Recipe(
 
 # The embedded digits (1,440 images): about 100 s on two cores.
 DIGITS = Recipe(
-    name="digits_sobel_resnet18-15e",
+    name="digits_sobel_resnet18-12e",
     arch="resnet18",
     train=ImageTransform(crop=32, resize=40, random_crop=40),
     extract=ImageTransform(crop=32, resize=40),
-    epochs=15,
+    epochs=12,
     batch_size=128,
     learning_rate=0.1,
     clusters=100,

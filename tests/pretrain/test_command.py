@@ -103,7 +103,7 @@ def test_recipes_are_the_published_ones() -> None:
 def test_wrong_words(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean deepcluster" in refusal(capsys, ["deepclustr"])
     line = refusal(capsys, flags(data, tmp_path, "--recipe", "digits_sobel_resnet18-15"))
-    assert "did you mean digits_sobel_resnet18-15e" in line
+    assert "did you mean digits_sobel_resnet18-12e" in line
     line = refusal(capsys, flags(data, tmp_path, "--recipe", DEFAULT))
     assert "90 images, too few for the 10000 clusters" in line
     assert "is not usable as a file name" in refusal(
