@@ -66,7 +66,7 @@ class LowShot:
         name = f"{self.layer}-k{self.k}"
         return part_path(self.source, self.protocol.benchmark, name, *inputs)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name of the item."""
         name = self.source.checkpoint.name
@@ -125,7 +125,7 @@ class VocLowShot:
 
     @cached_property
     def _parts(self) -> tuple[LowShot, ...]:
-        draws = {k: _official(self.source, self.protocol, k) for k in self.protocol.shots}
+        draws = _official_draws(self.source.labels, self.protocol)
         return tuple(
             LowShot(self.source, self.protocol, layer, k, draws[k])
             for layer in self.source.layers
@@ -212,15 +212,16 @@ def _shots(text: str) -> tuple[int, ...]:
     return tuple(shots)
 
 
-def _official(source: Source, protocol: LowShotProtocol, k: int) -> str | None:
-    """The fingerprint of the official draws of one k, or None when the labels have none."""
+def _official_draws(labels: Path, protocol: LowShotProtocol) -> dict[int, str | None]:
+    """The fingerprint of the official draws of each k; None when the labels have none."""
     from benchmarks.feature_files import fingerprint
     from benchmarks.low_shot_draws import draws_path, official_folder
 
-    folder = official_folder(source.labels)
+    folder = official_folder(labels)
     if folder is None:
-        return None
-    return fingerprint(*(draws_path(folder, s, k) for s in range(1, protocol.samples + 1)))
+        return dict.fromkeys(protocol.shots)
+    samples = range(1, protocol.samples + 1)
+    return {k: fingerprint(*(draws_path(folder, s, k) for s in samples)) for k in protocol.shots}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,7 +40,7 @@ class Source:
     device: str = "auto"
     solver: Solver = "gram"
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Below which the results of this checkpoint lie."""
         return self.zoo / "results" / self.checkpoint.name
