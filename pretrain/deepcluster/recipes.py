@@ -76,7 +76,7 @@ SOBEL_ALEXNET = Recipe(
     neck="fc7",
 )
 
-# The embedded digits (1,440 images): about 100 s on two cores.
+# The embedded digits.
 DIGITS = Recipe(
     name="digits_sobel_resnet18-12e",
     arch="resnet18",
