@@ -175,9 +175,10 @@ def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
     seen: dict[bytes, list[int]] = {}
     found = np.arange(len(features))
     for start in range(0, len(features), CHUNK):
-        rows = np.ascontiguousarray(features[start : start + CHUNK], dtype=np.float64)
+        rows = features[start : start + CHUNK]
         # Equal rows have equal sums, so only rows of equal sum are compared.
-        for row, total in enumerate(rows.sum(1), start):
+        sums = rows.sum(1, dtype=np.promote_types(rows.dtype, np.float32))
+        for row, total in enumerate(sums, start):
             candidates = seen.setdefault(total.tobytes(), [])
             alike = (one for one in candidates if np.array_equal(features[one], features[row]))
             found[row] = next(alike, row)

@@ -8,7 +8,7 @@ implementations; in low-shot training and in every test they are dropped.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from benchmarks.feature_files import Labels, LayerData
 from benchmarks.metrics import envelope_average_precision, step_average_precision
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
-from benchmarks.svm_fits import Engine, Fits, Floats, no_tick
+from benchmarks.svm_fits import Engine, Fits, Floats, Grade, no_tick
 from benchmarks.svm_source import Solver
 from slurm.errors import UserError
 
@@ -40,13 +40,14 @@ class Machine:
         self,
         labels: NDArray[np.int8],
         costs: Floats,
+        grade: Grade,
         names: Sequence[str],
         *,
-        score_test: bool,
+        on_test: bool,
         start: NDArray[Any] | None = None,
     ) -> Fits:
         """Solve all problems; what gram leaves unsolved goes to liblinear, with a note."""
-        fits = self.engine.fit(labels, costs, score_test=score_test, start=start, tick=self.tick)
+        fits = self.engine.fit(labels, costs, grade, on_test=on_test, start=start, tick=self.tick)
         if not fits.unsolved.any():
             return fits
         where = [(names[p], float(costs[p, c])) for p, c in np.argwhere(fits.unsolved)]
@@ -64,13 +65,16 @@ class Machine:
         reference = _liblinear(self, tolerance=1e-8, max_iterations=100_000)
         for p, c in np.argwhere(fits.unsolved):
             one = reference.fit(
-                labels[p : p + 1], costs[p : p + 1, c : c + 1], score_test=score_test
+                labels[p : p + 1],
+                costs[p : p + 1, c : c + 1],
+                partial(_grade_as, grade, p),
+                on_test=on_test,
             )
             if one.unsolved.any():
                 raise RuntimeError(
                     f"neither solver converges on {names[p]} at cost {costs[p, c]:g}"
                 )
-            fits.scores[p, c] = one.scores[0, 0]
+            fits.grades[p, c] = one.grades[0, 0]
         return fits
 
     @property
@@ -167,21 +171,26 @@ def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:
     names = [name for name in data.classes for _ in range(protocol.folds)]
     count, rows = signs.shape
     flat = problems.reshape(-1, rows)
-    fits = machine.fit(flat, np.tile(costs, (len(flat), 1)), names, score_test=False)
-    scores = fits.scores.reshape(count, protocol.folds, len(costs), rows)
-    by_fold = np.empty((protocol.folds, count, len(costs)))
-    for fold in range(protocol.folds):
-        for column in range(count):
-            out = held[column] == fold
-            by_fold[fold, column] = step_average_precision(
-                scores[column, fold][:, out], positive[column, out]
-            )
+
+    def grade_fold(problem: int, scores: NDArray[Any]) -> Floats:
+        column, fold = divmod(problem, protocol.folds)
+        out = held[column] == fold
+        return step_average_precision(scores[:, out], positive[column, out])
+
+    tiled = np.tile(costs, (len(flat), 1))
+    fits = machine.fit(flat, tiled, grade_fold, names, on_test=False)
+    # Folds first, so that their sum has the order of cross_val_score's.
+    by_fold = fits.grades.reshape(count, protocol.folds, len(costs)).transpose(1, 0, 2).copy()
     cv_ap = by_fold.mean(0)
     best = cv_ap.argmax(1)  # the first maximum
     start = _average_dual(machine.engine, best, protocol.folds)
     chosen = costs[best]
-    final = machine.fit(signs, chosen[:, None], data.classes, score_test=True, start=start)
-    ap = np.array([_test_ap(data, c, final.scores[c]).item() for c in range(count)])
+
+    def grade_test(column: int, scores: NDArray[Any]) -> Floats:
+        return _test_ap(data, column, scores)
+
+    final = machine.fit(signs, chosen[:, None], grade_test, data.classes, on_test=True, start=start)
+    ap = final.grades[:, 0]
     effort = fits.effort.reshape(count, protocol.folds, len(costs)).max(1)
     convergence = {
         **_state(machine, fits),
@@ -208,11 +217,13 @@ def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labe
     drawn = np.select([targets == 1, targets == 0], [1, -1], 0).astype(np.int8)
     problems = drawn.transpose(0, 2, 1).reshape(-1, rows)
     names = [f"{name} of draw {sample + 1}" for sample in range(samples) for name in data.classes]
-    fits = machine.fit(problems, np.tile(costs, (len(problems), 1)), names, score_test=True)
-    scores = fits.scores.reshape(samples, count, len(costs), -1)
-    ap = np.empty((count, samples, len(costs)))
-    for column in range(count):
-        ap[column] = _test_ap(data, column, scores[:, column])
+
+    def grade(problem: int, scores: NDArray[Any]) -> Floats:
+        return _test_ap(data, problem % count, scores)
+
+    tiled = np.tile(costs, (len(problems), 1))
+    fits = machine.fit(problems, tiled, grade, names, on_test=True)
+    ap = fits.grades.reshape(samples, count, len(costs)).transpose(1, 0, 2).copy()
     by_draw = 100 * ap.mean(0).T  # (costs, samples)
     best = int(by_draw.mean(1).argmax())
     at = by_draw[best]
@@ -226,6 +237,11 @@ def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labe
         by_cost={repr(cost): tuple(row) for cost, row in zip(protocol.costs, by_draw.tolist())},
         convergence=convergence,
     )
+
+
+def _grade_as(grade: Grade, problem: int, _: int, scores: NDArray[Any]) -> Floats:
+    """The grade of a problem that is solved by itself."""
+    return grade(problem, scores)
 
 
 def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:

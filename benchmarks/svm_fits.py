@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# The grades (L,) of problem p from its scores (L, rows): decision values up to one constant a cost.
+Grade = Callable[[int, NDArray[Any]], Floats]
+
 
 def no_tick(count: int) -> None:
     """Progress that nobody watches."""
@@ -16,9 +19,9 @@ def no_tick(count: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Fits:
-    """Solutions of P problems at L costs each, as the scores they give."""
+    """Solutions of P problems at L costs each, as the grades of their scores."""
 
-    scores: Floats  # (P, L, rows): decision values, up to one constant per problem and cost
+    grades: Floats  # (P, L)
     unsolved: NDArray[np.bool_]  # (P, L): stopped before the engine's tolerance was reached
     effort: Floats  # (P, L): relative residual (gram) or iterations (liblinear)
     state: dict[str, Any]  # of the engine: tolerance, limits, amount of work
@@ -33,15 +36,16 @@ class Engine(Protocol):
         self,
         labels: NDArray[np.int8],
         costs: Floats,
+        grade: Grade,
         *,
-        score_test: bool,
+        on_test: bool,
         start: NDArray[Any] | None = None,
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
-        """Solve P problems and score rows.
+        """Solve P problems and grade their scores, perhaps in other processes.
 
         `labels` is (P, N): 1, -1, and 0 for training rows that the problem leaves out; `costs` is
-        (P, L), ascending. Scored are the test rows, or with `score_test=False` all N rows of
-        trainval, of which the caller reads those left out. `tick` is told how many
-        solutions have just been found.
+        (P, L), ascending. Scored are the test rows, or with `on_test=False` all N rows of
+        trainval, of which the grade reads those left out. `start` is (P, N): the dual to start
+        from, where the engine can. `tick` is told how many solutions have just been found.
         """

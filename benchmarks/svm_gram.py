@@ -5,6 +5,8 @@ together; see `svm_newton` for the equations.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,12 @@ from torch import Tensor
 
 from benchmarks import svm_newton, svm_rules
 from benchmarks.feature_files import first_alike
-from benchmarks.svm_fits import Fits, Floats, no_tick
-from benchmarks.svm_kernel import CHUNK, Kernel, eigenspace, primal
+from benchmarks.svm_fits import Fits, Floats, Grade, no_tick
+from benchmarks.svm_kernel import Kernel, eigenspace
 from benchmarks.svm_newton import Problems
+from benchmarks.svm_small import SMALL_ROWS, solve_small
 
-RANK = 128  # of the preconditioner
-MANY = 1000  # solutions from which a test Gram matrix pays
+RANK = 64  # of the preconditioner
 BATCH = 2048  # solutions scored at once
 
 
@@ -44,27 +46,57 @@ class GramEngine:
         self.factor = eigenspace(self.kernel, rank, seed)
         self.alike_train, self.alike_test = first_alike(train), first_alike(test)
         self.dual: Tensor | None = None  # (P, L, N) fp32, of the last fit
-        self._test_gram: tuple[Tensor, Tensor] | None = None
 
     def fit(
         self,
         labels: NDArray[np.int8],
         costs: Floats,
+        grade: Grade,
         *,
-        score_test: bool,
+        on_test: bool,
         start: NDArray[Any] | None = None,
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
-        """Solve and score; `start` is (P, N): b to start the first cost of each problem from."""
+        """Solve and grade; equal images get equal scores."""
         problems = Problems(
             self._tensor(labels),
             self._tensor(costs),
             self.positive_weight,
             None if start is None else self._tensor(start),
         )
-        shape = (*costs.shape, labels.shape[1])
+        alike = self.alike_test if on_test else self.alike_train
+
+        def grade_alike(problem: int, scores: NDArray[Any]) -> Floats:
+            return grade(problem, scores[:, alike])
+
+        if int((labels != 0).sum(1).max()) <= SMALL_ROWS:
+            return self._fit_small(problems, grade_alike, on_test, tick)
+        return self._fit_large(problems, grade_alike, on_test, tick)
+
+    def _fit_small(
+        self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
+    ) -> Fits:
+        self.dual = None
+        gram, lift = self.test_gram if on_test else self._train_gram
+
+        def score(rows: Tensor, dual: Tensor) -> NDArray[Any]:
+            found = (dual.to(gram.dtype) @ gram[rows]).double() + dual.sum(1)[:, None] * lift
+            scores: NDArray[Any] = found.cpu().numpy()
+            return scores
+
+        done = solve_small(self.kernel, self.factor, problems, score, grade, tick)
+        residual = np.stack([one.residual for one in done])
+        newton = sum(int(one.newton.sum()) for one in done)
+        grades = np.stack([one.grades for one in done])
+        return _fits(grades, residual, newton, 0)
+
+    def _fit_large(
+        self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
+    ) -> Fits:
+        count, size = problems.labels.shape
+        shape = (count, problems.costs.shape[1], size)
         self.dual = torch.zeros(shape, dtype=torch.float32, device=self.kernel.device)
-        values = None if score_test else torch.zeros_like(self.dual, dtype=torch.float64)
+        values = None if on_test else torch.zeros_like(self.dual, dtype=torch.float64)
 
         def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
             assert self.dual is not None
@@ -72,55 +104,68 @@ class GramEngine:
             if values is not None:
                 values[problem, cost] = value
 
-        report = svm_newton.solve(self.kernel, self.factor, problems, solved, tick, not score_test)
-        if values is None:
-            scores = self._score_test(self.dual, largest=int((labels != 0).sum(1).max()))
-            scores = scores[..., self.alike_test]
-        else:
-            scores = values.cpu().numpy()[..., self.alike_train]
-        state = {
-            "tolerance": svm_rules.TOLERANCE,
-            "newton_steps": int(report.newton.sum()),
-            "gram_products": report.products,
-        }
-        return Fits(scores, report.unsolved.numpy(), report.residual.numpy(), state)
+        report = svm_newton.solve(self.kernel, self.factor, problems, solved, tick, not on_test)
+        newton, residual = int(report.newton.sum()), report.residual
+        if on_test and shape[1] == 1 and self.kernel.exact is None:
+            scores, refined = self._refine(problems)
+            newton, residual = newton + int(refined.newton.sum()), refined.residual
+            grades = [grade(problem, one[None]) for problem, one in enumerate(scores)]
+            return _fits(np.stack(grades), residual.numpy(), newton, report.products)
+        grades = []
+        step = max(1, BATCH // shape[1])
+        for begin in range(0, count, step):
+            if values is None:
+                found = self._score_test(self.dual[begin : begin + step])
+            else:
+                found = values[begin : begin + step].cpu().numpy()
+            grades += [grade(begin + at, one) for at, one in enumerate(found)]
+        return _fits(np.stack(grades), residual.numpy(), newton, report.products)
+
+    def _refine(self, problems: Problems) -> tuple[Floats, svm_newton.Report]:
+        """Test scores (P, T) of problems with one cost each, free of the rounding of K."""
+        assert self.dual is not None
+        refined = self.dual[:, 0].double()
+
+        def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
+            refined[problem] = dual
+
+        start = replace(
+            problems, start=refined.clone(), start_value=self.kernel.exact_values(refined)
+        )
+        report = svm_newton.solve(self.kernel, self.factor, start, solved)
+        scores = self.kernel.exact_scores(self.kernel.exact_weights(refined), self.test)
+        return scores.cpu().numpy(), report
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.asarray(array, dtype=np.float64)).to(self.kernel.device)
 
-    def _score_test(self, dual: Tensor, largest: int) -> Floats:
-        """What ranks the test rows, (P, L, T), for (P, L, N) b with at most `largest` rows each."""
+    def _score_test(self, dual: Tensor) -> Floats:
+        """What ranks the test rows, (P, L, T), for (P, L, N) b."""
         count, costs, size = dual.shape
-        if count * costs < MANY and self._test_gram is None:
-            return self._score_rows(dual.reshape(-1, size)).reshape(count, costs, -1)
-        if self._test_gram is None:
-            self._test_gram = self._make_test_gram()
-        gram, lift = self._test_gram
-        scores = np.empty((count, costs, len(self.test)))
-        few = largest < size // 8
-        step = 1 if few else max(1, BATCH // costs)
-        for begin in range(0, count, step):
-            part = dual[begin : begin + step].reshape(-1, size)
-            total = part.sum(1, dtype=torch.float64)
-            if few:
-                rows = torch.nonzero((part != 0).any(0))[:, 0]
-                found = part[:, rows] @ gram[rows]
-            else:
-                found = part @ gram
-            lifted = found.double() + total[:, None] * lift
-            scores[begin : begin + step] = lifted.cpu().numpy().reshape(-1, *scores.shape[1:])
-        return scores
+        flat = dual.reshape(-1, size)
+        gram, lift = self.test_gram
+        total = flat.sum(1, dtype=torch.float64)[:, None]
+        found = (flat.to(gram.dtype) @ gram).double() + total * lift
+        scores: Floats = found.cpu().numpy()
+        return scores.reshape(count, costs, -1)
 
-    def _score_rows(self, dual: Tensor) -> Floats:
-        """Through the weights, one chunk of test rows after another."""
-        weights, total = primal(self.kernel, dual)
-        scores = np.empty((len(dual), len(self.test)))
-        for begin in range(0, len(self.test), CHUNK):
-            rows, lift = self.kernel.centre(self.test[begin : begin + CHUNK])
-            found = (weights.float() @ rows.T).double() + total[:, None] * lift
-            scores[:, begin : begin + CHUNK] = found.cpu().numpy()
-        return scores
+    @property
+    def _train_gram(self) -> tuple[Tensor, Tensor]:
+        """As `test_gram`, for the training rows themselves."""
+        kernel = self.kernel
+        return (kernel.gram.double() if kernel.exact is None else kernel.exact), kernel.lift
 
-    def _make_test_gram(self) -> tuple[Tensor, Tensor]:
+    @cached_property
+    def test_gram(self) -> tuple[Tensor, Tensor]:
+        """Centred training rows with test rows, (N, T), and the lift of the latter."""
         rows, lift = self.kernel.centre(self.test)
         return self.kernel.rows @ rows.T, lift
+
+
+def _fits(grades: Floats, residual: Floats, newton: int, products: int) -> Fits:
+    state = {
+        "tolerance": svm_rules.TOLERANCE,
+        "newton_steps": newton,
+        "gram_products": products,
+    }
+    return Fits(grades, ~(residual <= svm_rules.TOLERANCE), residual, state)

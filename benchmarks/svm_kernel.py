@@ -5,7 +5,9 @@ With mu the mean training row and X~ = X - mu, the kernel of features and regula
     K = X X' + 1 1' = X~ X~' + a 1' + 1 a' + c 1 1',    a = X~ mu,    c = mu'mu + 1.
 
 Uncentred, one constant eigenvalue (thousands) would drown in fp32 what ranks the images; so X~ X~'
-is kept in fp32, a and c in fp64, and no fp64 N x N matrix exists.
+is kept in fp32, a and c in fp64. At large costs the rounding of a matrix entry is amplified: few
+rows afford X~ X~' in fp64 as well; for many no such matrix exists, and what is published is
+refined on the features themselves (`exact_values`).
 """
 
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+EXACT_ROWS = 2500  # up to so many training rows the Gram matrix is kept in fp64, too
 CHUNK = 128  # rows normalised at a time: 8 MB of fp64 at 8192 dimensions
 BLOCK = 640  # rows of the Gram matrix made at a time
 
@@ -23,26 +26,29 @@ BLOCK = 640  # rows of the Gram matrix made at a time
 class Kernel:
     """Inner products of one layer's training rows, and of test rows with them.
 
-    `gram` is X~ X~' (N, N) fp32, `lift` is a (N,) fp64, `constant` is c. `multiply` is the product
-    with all of K. Everything lives on `device`; `rows` is X~ (N, D) fp32.
+    `gram` is X~ X~' (N, N) fp32, `exact` the same in fp64 or None, `lift` is a (N,) fp64,
+    `constant` is c. `multiply` is the product with all of K. Everything lives on `device`; `rows`
+    is X~ (N, D), fp64 where `exact` is there and else fp32.
     """
 
     def __init__(self, features: NDArray[Any], epsilon: float, device: torch.device) -> None:
-        self.device = device
-        self.epsilon = epsilon
+        self.device, self.features, self.epsilon = device, features, epsilon
+        self.dtype = torch.float64 if len(features) <= EXACT_ROWS else torch.float32
         self.mean = _mean(features, epsilon, device)
         self.constant = float(self.mean @ self.mean) + 1.0
         self.rows, self.lift = self.centre(features)
-        self.gram = _symmetric_product(self.rows)
-        self.diagonal = self.gram.diagonal().double() + 2 * self.lift + self.constant
+        gram = _symmetric_product(self.rows)
+        self.exact = gram if gram.dtype == torch.float64 else None
+        self.gram = gram.float()
+        self.diagonal = gram.diagonal().double() + 2 * self.lift + self.constant
 
     def centre(self, features: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        """Normalised rows minus the mean, (N, D) fp32, and their products with it, (N,) fp64."""
-        rows = torch.empty(features.shape, dtype=torch.float32, device=self.device)
+        """Normalised rows minus the mean, (N, D), and their products with it, (N,) fp64."""
+        rows = torch.empty(features.shape, dtype=self.dtype, device=self.device)
         lift = torch.empty(len(features), dtype=torch.float64, device=self.device)
         for where, chunk in _normalised(features, self.epsilon, self.device):
             chunk -= self.mean
-            rows[where] = chunk.float()
+            rows[where] = chunk
             lift[where] = chunk @ self.mean
         return rows, lift
 
@@ -60,6 +66,8 @@ class Kernel:
 
     def multiply_exactly(self, vectors: Tensor) -> Tensor:
         """As `multiply`, without rounding the vectors or the sums to fp32."""
+        if self.exact is not None:
+            return self.add_lift(vectors @ self.exact, vectors)
         product = torch.empty_like(vectors)
         for start in range(0, len(self.gram), BLOCK):
             stop = start + BLOCK
@@ -69,15 +77,32 @@ class Kernel:
     def block(self, rows: Tensor) -> Tensor:
         """K of (n,) row indices with themselves, (n, n) fp64."""
         lift = self.lift[rows]
-        block = self.gram.index_select(0, rows).index_select(1, rows).double()
+        gram = self.gram if self.exact is None else self.exact
+        block = gram.index_select(0, rows).index_select(1, rows).double()
         block += lift[:, None]
         block += lift + self.constant
         return block
 
+    def exact_weights(self, dual: Tensor) -> Tensor:
+        """w = X' b (M, D) of (M, N) b, on the normalised features, all in fp64."""
+        shape = (len(dual), self.features.shape[1])
+        weights = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        for where, chunk in _normalised(self.features, self.epsilon, self.device):
+            weights.addmm_(dual[:, where], chunk)
+        return weights
 
-def primal(kernel: Kernel, dual: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights on centred rows, (M, D) fp64 sums of fp32 products, and 1'b (M,), of (M, N) b."""
-    return (dual.float() @ kernel.rows).double(), dual.sum(1, dtype=torch.float64)
+    def exact_scores(self, weights: Tensor, features: NDArray[Any]) -> Tensor:
+        """X w (M, rows) of (M, D) w for any rows' features, all in fp64, without the bias."""
+        shape = (len(weights), len(features))
+        scores = torch.empty(shape, dtype=torch.float64, device=self.device)
+        for where, chunk in _normalised(features, self.epsilon, self.device):
+            scores[:, where] = weights @ chunk.T
+        return scores
+
+    def exact_values(self, dual: Tensor) -> Tensor:
+        """f = K b (M, N) of (M, N) b in fp64, from the features."""
+        scores = self.exact_scores(self.exact_weights(dual), self.features)
+        return scores + dual.sum(1)[:, None]
 
 
 def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Tensor:
@@ -103,7 +128,7 @@ def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Ten
 def _symmetric_product(rows: Tensor) -> Tensor:
     """X X' with each off-diagonal block made once: torch has no symmetric product."""
     size = len(rows)
-    gram = torch.empty((size, size), dtype=torch.float32, device=rows.device)
+    gram = torch.empty((size, size), dtype=rows.dtype, device=rows.device)
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         strip = rows[start:stop] @ rows[start:].T

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LANCZOS_STEPS = 16
+LANCZOS_STEPS = 10
 LANCZOS_COST = 0.3  # above this a problem has too many satisfied margins for the ridge start
 
 

@@ -5,39 +5,19 @@ weight 2 for positives, intercept scaling 1), with a seed where they pass none. 
 in parallel by forked processes that share one float64 matrix with their parent.
 """
 
-import multiprocessing
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.svm_fits import Fits, no_tick
+from benchmarks.svm_fits import Fits, Floats, Grade, no_tick
+from benchmarks.svm_workers import each
 
 TOLERANCE = 1e-4
 MAX_ITERATIONS = 2000
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a forked worker finds in the memory of its parent."""
-
-    train: Floats
-    test: Floats | None
-    labels: NDArray[np.int8]
-    costs: Floats
-    positive_weight: float
-    seed: int
-    tolerance: float
-    max_iterations: int
-
-
-_work: _Work | None = None  # set in the parent just before it forks, so that nothing is pickled
 
 
 def normalise(features: NDArray[Any], epsilon: float) -> Floats:
@@ -73,76 +53,51 @@ class LiblinearEngine:
         self,
         labels: NDArray[np.int8],
         costs: Floats,
+        grade: Grade,
         *,
-        score_test: bool,
+        on_test: bool,
         start: NDArray[Any] | None = None,
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
-        """Solve and score; `start` is not used."""
-        global _work
-        test = normalise(self.test, self.epsilon) if score_test else None
-        rows = len(self.test) if score_test else len(self.train)
-        scores = np.zeros((*costs.shape, rows))
-        iterations = np.zeros(costs.shape, dtype=np.int64)
-        _work = _Work(
-            self.train,
-            test,
-            labels,
-            costs,
-            self.positive_weight,
-            self.seed,
-            self.tolerance,
-            self.max_iterations,
-        )
-        try:
-            tasks = [(p, c) for p in range(costs.shape[0]) for c in range(costs.shape[1])]
-            for problem, cost, values, count in _map(tasks, self.processes):
-                scores[problem, cost] = values
-                iterations[problem, cost] = count
-                tick(1)
-        finally:
-            _work = None
+        """Solve and grade; `start` is not used."""
+        scored = normalise(self.test, self.epsilon) if on_test else self.train
+
+        def solve(task: tuple[int, int]) -> tuple[Floats, int]:
+            problem, cost = task
+            values, count = self._solve(labels[problem], float(costs[problem, cost]), scored)
+            return grade(problem, values[None]), count
+
+        tasks = [(p, c) for p in range(costs.shape[0]) for c in range(costs.shape[1])]
+        grades, iterations = [], []
+        for found, count in each(solve, tasks, self.processes):
+            grades.append(found[0])
+            iterations.append(count)
+            tick(1)
+        effort = np.array(iterations, dtype=np.float64).reshape(costs.shape)
+        graded = np.stack(grades)
+        graded = graded.reshape(*costs.shape, *graded.shape[1:])
         state = {"tolerance": self.tolerance, "max_iterations": self.max_iterations}
-        unsolved = iterations >= self.max_iterations
-        return Fits(scores, unsolved, iterations.astype(np.float64), state)
+        return Fits(graded, effort >= self.max_iterations, effort, state)
 
+    def _solve(self, labels: NDArray[np.int8], cost: float, scored: Floats) -> tuple[Floats, int]:
+        """Decision values of `scored` (S, D), and the iterations that were needed."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.svm import LinearSVC
 
-_Solution = tuple[int, int, Floats, int]
-
-
-def _map(tasks: list[tuple[int, int]], processes: int) -> Iterator[_Solution]:
-    """Solve the tasks, in forked processes when there are several; in any order."""
-    if processes == 1 or len(tasks) == 1:
-        yield from map(_solve, tasks)
-        return
-    # Forked, so that the workers read the parent's matrix where it lies.
-    with multiprocessing.get_context("fork").Pool(min(processes, len(tasks))) as pool:
-        yield from pool.imap_unordered(_solve, tasks)
-
-
-def _solve(task: tuple[int, int]) -> _Solution:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.svm import LinearSVC
-    from threadpoolctl import threadpool_limits
-
-    assert _work is not None
-    problem, cost = task
-    labels = _work.labels[problem]
-    rows = np.flatnonzero(labels)
-    machine = LinearSVC(
-        C=float(_work.costs[problem, cost]),
-        loss="squared_hinge",
-        penalty="l2",
-        dual=True,
-        tol=_work.tolerance,
-        max_iter=_work.max_iterations,
-        class_weight={1: _work.positive_weight, -1: 1.0},
-        intercept_scaling=1.0,
-        random_state=_work.seed,
-    )
-    with warnings.catch_warnings(), threadpool_limits(1):
-        # Reaching max_iter is reported in the record instead.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        machine.fit(_work.train[rows], labels[rows])
-        values = machine.decision_function(_work.train if _work.test is None else _work.test)
-    return problem, cost, values, int(machine.n_iter_)
+        rows = np.flatnonzero(labels)
+        machine = LinearSVC(
+            C=cost,
+            loss="squared_hinge",
+            penalty="l2",
+            dual=True,
+            tol=self.tolerance,
+            max_iter=self.max_iterations,
+            class_weight={1: self.positive_weight, -1: 1.0},
+            intercept_scaling=1.0,
+            random_state=self.seed,
+        )
+        with warnings.catch_warnings():
+            # Reaching max_iter is reported in the record instead.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            machine.fit(self.train[rows], labels[rows])
+            return machine.decision_function(scored), int(machine.n_iter_)

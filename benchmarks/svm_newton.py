@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from benchmarks.svm_compact import WHOLE_ROWS, Parked, finish
+from benchmarks.svm_compact import Parked, finish
 from benchmarks.svm_kernel import Kernel
 from benchmarks.svm_lanczos import LANCZOS_COST, LANCZOS_STEPS, Flat, solve_all_active
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
@@ -26,7 +26,10 @@ from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, 
 COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them
 COMPACT_COST = 2.0  # above this an ill-conditioned problem needs sums in fp64 and goes to a block
 LOOSE = 1e-2  # once its residual is this small
+REFINED = 1e-8
+REFINING_STEPS = 4  # Newton steps that are spent on it
 NEWTON_STEPS = 20  # per cost; then the problem goes on on a block, where sums are fp64
+ALONE = 4  # so few problems do not fill a product with the whole matrix
 CG_STEPS = 80  # per Newton step; then likewise
 
 Solved = Callable[[Tensor, Tensor, Tensor, Tensor], None]
@@ -40,11 +43,29 @@ class Problems:
     costs: Tensor  # (M, L) float64
     positive_weight: float
     start: Tensor | None = None  # (M, N) float64: b to start the first cost from
+    start_value: Tensor | None = None  # (M, N) float64: its f, more exact than K of fp32 gives it
+
+    @property
+    def refining(self) -> bool:
+        """Whether the solutions are there and only the rounding of K is to be mended."""
+        return self.start_value is not None
+
+    @property
+    def tolerance(self) -> float:
+        """The residual at which a problem is solved."""
+        return REFINED if self.refining else TOLERANCE
 
     @property
     def weights(self) -> Tensor:
         """Class weights (M, N) float64, 0 outside training."""
-        return torch.where(self.labels > 0, self.positive_weight, 1.0) * self.labels.abs()
+        return self._weights(self.labels)
+
+    def weights_of(self, problem: int) -> Tensor:
+        """Class weights of one problem, (N,) float64."""
+        return self._weights(self.labels[problem])
+
+    def _weights(self, labels: Tensor) -> Tensor:
+        return torch.where(labels > 0, self.positive_weight, 1.0) * labels.abs()
 
 
 @dataclass(frozen=True)
@@ -109,7 +130,7 @@ def solve(
 
     `factor` is F of `svm_kernel.eigenspace`. `solved` gets (k,) indices and (k, N) fp64 tensors;
     `tick` gets the number of solutions at once. Unsolved ones are delivered as they are and marked
-    in the report. With `need_values=False` values may be delivered as zero.
+    in the report. With `need_values=False` values may be of fp32 sums.
     """
     return _Solver(kernel, factor, problems, solved, tick, need_values).run()
 
@@ -155,13 +176,10 @@ class _Solver:
     def _start(self) -> _State:
         labels, weights, costs = self.problems.labels, self.problems.weights, self.problems.costs
         step = torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
-        if (labels != 0).sum(1).max() <= WHOLE_ROWS:
-            # Small enough for blocks at every cost.
-            dual = value = torch.zeros_like(labels)
-            if self.problems.start is not None:
-                dual = self.problems.start
-        elif self.problems.start is None:
+        if self.problems.start is None:
             dual, value = self._small_costs(step)
+        elif self.problems.start_value is not None:
+            dual, value = self.problems.start.clone(), self.problems.start_value.clone()
         else:
             dual = self.problems.start.float().double()
             value = self.kernel.multiply(dual)
@@ -205,11 +223,16 @@ class _Solver:
 
     def _park(self, state: _State, rows: Tensor) -> Tensor:
         """Take out the problems that a block suits better; returns the others."""
-        labels = state.labels[rows]
-        count = ((labels * state.value[rows] < 1) & (labels != 0)).sum(1)
-        few = (count <= self.compact_rows) | ((labels != 0).sum(1) <= WHOLE_ROWS)
+        if self.problems.refining:
+            return rows
+        few = self._active(state, rows).sum(1) <= self.compact_rows
         self._take_out(state, rows[few])
         return rows[~few]
+
+    def _active(self, state: _State, rows: Tensor) -> Tensor:
+        """Which training rows violate their margins, (m, N)."""
+        labels = state.labels[rows]
+        return (labels * state.value[rows] < 1) & (labels != 0)
 
     def _take_out(self, state: _State, rows: Tensor) -> None:
         if not len(rows):
@@ -292,15 +315,17 @@ class _Solver:
         self._gradient_step(state, image, running & ~state.fresh)
         fresh = torch.nonzero(running & state.fresh)[:, 0]
         if len(fresh):
-            start = state.direction[fresh].double()
-            value = self.kernel.add_lift(product[fresh], start)
+            step = state.direction[fresh].double()
+            value = state.value[fresh] + self.kernel.add_lift(product[fresh], step)
             self._begin_gradients(state, fresh, value)
         norm = torch.linalg.vector_norm(state.remainder, dim=1).double()
-        ready = norm <= state.limit
+        ready, late = norm <= state.limit, state.steps >= CG_STEPS
+        if self.problems.refining:
+            ready |= late
         rows = torch.nonzero(running & ready)[:, 0]
         if len(rows):
             self._newton_step(state, rows)
-        self._take_out(state, torch.nonzero(running & ~ready & (state.steps >= CG_STEPS))[:, 0])
+        self._take_out(state, torch.nonzero(running & ~ready & late)[:, 0])
 
     def _gradient_step(self, state: _State, image: Tensor, going: Tensor) -> None:
         direction = state.direction
@@ -354,15 +379,23 @@ class _Solver:
         """Move to the Newton point, or as far towards it as lowers the objective."""
         target = state.base_dual[rows] + state.move[rows]
         target_value = state.base_value[rows] + state.move_value[rows]
-        dual, value = state.dual[rows], state.value[rows]
-        shift, shift_value = target - dual, target_value - value
-        length = line_search(
-            state.labels[rows], state.ridge[rows], dual, value, shift, shift_value
-        )[:, None]
-        full = length == 1
-        state.dual[rows] = torch.where(full, target, dual + length * shift)
-        state.value[rows] = torch.where(full, target_value, value + length * shift_value)
         state.newton[rows] += 1
+        labels = state.labels[rows]
+        moved = (((labels * target_value < 1) & (labels != 0)) != state.active[rows]).any(1)
+        # Where the active set stands, the target is the optimum, and rounding may fool a search.
+        search = torch.nonzero(moved)[:, 0]
+        if len(search):
+            there = rows[search]
+            dual, value = state.dual[there], state.value[there]
+            shift, shift_value = target[search] - dual, target_value[search] - value
+            ridge = state.ridge[there]
+            length = line_search(labels[search], ridge, dual, value, shift, shift_value)[:, None]
+            full = length == 1
+            target[search] = torch.where(full, target[search], dual + length * shift)
+            target_value[search] = torch.where(
+                full, target_value[search], value + length * shift_value
+            )
+        state.dual[rows], state.value[rows] = target, target_value
         self._next_newton(state, rows)
 
     def _next_newton(self, state: _State, rows: Tensor) -> None:
@@ -375,10 +408,10 @@ class _Solver:
                 state.value[rows],
                 state.tau[rows],
             )
-            over = residual <= TOLERANCE
-            costly = self.problems.costs[state.index[rows], state.step[rows]] > COMPACT_COST
-            stuck = ~over & (state.newton[rows] >= NEWTON_STEPS)
-            stuck |= ~over & costly & (residual <= LOOSE)
+            over = residual <= self.problems.tolerance
+            if self.problems.refining:
+                over |= state.newton[rows] >= REFINING_STEPS
+            stuck = ~over & self._is_stuck(state, rows, residual)
             self._take_out(state, rows[stuck])
             more = ~over & ~stuck
             self._begin_newton(state, rows[more], residual[more])
@@ -395,11 +428,22 @@ class _Solver:
             rows = self._park(state, rows[more])
             self._set_cost(state, rows)
 
+    def _is_stuck(self, state: _State, rows: Tensor, residual: Tensor) -> Tensor:
+        """Which problems would go on better on a block, (m,) bool."""
+        if self.problems.refining:
+            return torch.zeros_like(rows, dtype=torch.bool)
+        newton = state.newton[rows]
+        few = self._active(state, rows).sum(1) <= self.compact_rows
+        costly = self.problems.costs[state.index[rows], state.step[rows]] > COMPACT_COST
+        alone = int(state.running.sum()) <= ALONE
+        ending = costly & ((residual <= LOOSE) | alone)
+        return (newton >= NEWTON_STEPS) | ending | (few & (newton > 0))
+
     def _begin_newton(self, state: _State, rows: Tensor, residual: Tensor) -> None:
         if not len(rows):
             return
         labels, value = state.labels[rows], state.value[rows]
-        active = (labels * value < 1) & (labels != 0)
+        active = self._active(state, rows)
         changed = (active != state.active[rows]).sum(1)
         state.active[rows] = active
         state.ridge32[rows] = torch.where(active, state.ridge[rows], 0.0).float()
@@ -410,21 +454,37 @@ class _Solver:
         eta[share < 0.03] = 3e-3
         eta[share < 0.003] = 3e-4
         eta[changed <= 8] = 1e-9
-        stop = torch.minimum(eta, 0.1 * residual).clamp(min=0.3 * TOLERANCE)
+        stop = torch.minimum(eta, 0.1 * residual).clamp(min=0.3 * self.problems.tolerance)
         state.limit[rows] = stop * state.tau[rows] * spread
         self._build_preconditioner(state, rows, share)
-        outside = ((state.dual[rows] != 0) & ~active).any(1)
-        # Only what fp32 holds exactly is multiplied, so that value = K dual stays true.
-        base = torch.where(active, state.dual[rows], 0.0)
-        base = torch.where(outside[:, None], base.float().double(), base)
-        state.base_dual[rows] = base
+        dual = state.dual[rows]
+        outside = ((dual != 0) & ~active).any(1)
+        state.base_dual[rows] = torch.where(active, dual, 0.0)
         state.steps[rows] = 0
         state.fresh[rows] = outside
-        state.direction[rows] = base.float()
-        state.remainder[rows] = torch.inf
+        self._guess(state, rows[outside])
         ready = rows[~outside]
         if len(ready):
             self._begin_gradients(state, ready, state.value[ready])
+
+    def _guess(self, state: _State, rows: Tensor) -> None:
+        """Where rows have left the active set, f must be multiplied anew: take a step with it.
+
+        What the rows that left did to f is estimated by the low-rank part of K, and one
+        preconditioned step is taken from there, so that the product is not spent on standing still.
+        """
+        if not len(rows):
+            return
+        base = state.base_dual[rows]
+        left = (state.dual[rows] - base).float()
+        lost = (left @ self.factor) @ self.factor.T
+        rest = state.labels[rows] - state.value[rows] + lost - state.ridge[rows] * base
+        state.remainder[rows] = torch.where(state.active[rows], rest, 0.0).float()
+        # Only what fp32 holds exactly is multiplied, so that value = K dual stays true.
+        step = self._precondition(state, rows)
+        state.base_dual[rows] = base + step.double()
+        state.direction[rows] = step - left
+        state.remainder[rows] = torch.inf
 
     def _begin_gradients(self, state: _State, rows: Tensor, value: Tensor) -> None:
         base = state.base_dual[rows]

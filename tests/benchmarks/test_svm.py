@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 
-from benchmarks import svm, svm_compact, svm_newton
+from benchmarks import svm, svm_gram, svm_newton
 from benchmarks.feature_files import LayerData
 from benchmarks.low_shot_draws import draw
 from benchmarks.metrics import envelope_average_precision
@@ -192,10 +192,15 @@ BASE = make(Recipe(rows=80, dimensions=24, classes=1))
 COSTS = np.array([[0.5**12, 0.5**4, 10.0]])
 
 
+def keep(problem: int, scores: NDArray[Any]) -> NDArray[Any]:
+    """A grade that is the scores themselves."""
+    return np.array(scores)
+
+
 def scores_of(train: NDArray[Any], test: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
     engine = machine(layer_data(train, test, labels[:, None], labels[:, None])).engine
     signs = np.where(labels == 1, 1, -1).astype(np.int8)[None]
-    scores = engine.fit(signs, COSTS, score_test=True).scores[0]
+    scores = engine.fit(signs, COSTS, keep, on_test=True).grades[0]
     return scores - scores.mean(1, keepdims=True)
 
 
@@ -238,23 +243,21 @@ def test_scale_and_zero_columns_change_nothing(scale: float, column: int) -> Non
 def test_equal_images_tie_exactly() -> None:
     data = with_duplicates(Recipe(dimensions=150, seed=3))
     fits = machine(data).engine.fit(
-        np.where(data.train_labels.T == 1, 1, -1).astype(np.int8)[:1], COSTS, score_test=True
+        np.where(data.train_labels.T == 1, 1, -1).astype(np.int8)[:1], COSTS, keep, on_test=True
     )
-    np.testing.assert_array_equal(fits.scores[..., 40:60], fits.scores[..., :20])
+    np.testing.assert_array_equal(fits.grades[..., 40:60], fits.grades[..., :20])
 
 
 def test_the_result_does_not_depend_on_how_problems_are_spread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All in the batched solver, partly on blocks of near rows, or all on blocks."""
+    """Batched until the costs are large, sooner on blocks of near rows, or all on blocks."""
     data = make(Recipe(rows=150, dimensions=60, classes=3))
     found = []
     for rows, share in ((0, 0.0), (0, 0.5), (10**6, 0.0)):
         svm._engine.cache_clear()
-        monkeypatch.setattr(svm_newton, "WHOLE_ROWS", rows)
-        monkeypatch.setattr(svm_compact, "WHOLE_ROWS", rows)
+        monkeypatch.setattr(svm_gram, "SMALL_ROWS", rows)
         monkeypatch.setattr(svm_newton, "COMPACT_SHARE", share)
-        monkeypatch.setattr(svm_newton, "COMPACT_COST", 1e9)
         found.append(evaluate_full(machine(data), FEW_COSTS))
     for other in found[1:]:
         np.testing.assert_allclose(other.cv_ap, found[0].cv_ap, atol=1e-3)
@@ -277,14 +280,15 @@ def test_what_gram_leaves_unsolved_goes_to_liblinear_with_a_note(
 
     labels = np.where(data.train_labels.T == 1, 1, -1).astype(np.int8)
     costs = np.tile([0.5**10, 0.25], (2, 1))
-    expected = machine(data).engine.fit(labels, costs, score_test=True).scores
+    monkeypatch.setattr(svm_gram, "SMALL_ROWS", 0)
+    expected = machine(data).engine.fit(labels, costs, keep, on_test=True).grades
     monkeypatch.setattr(svm_newton, "solve", forgetful)
     fitted = machine(data)
-    fits = fitted.fit(labels, costs, data.classes, score_test=True)
+    fits = fitted.fit(labels, costs, keep, data.classes, on_test=True)
     assert "did not converge on 1 problem(s)" in fitted.notes[0]
     assert "class0 at cost 0.25" in fitted.notes[0]
     assert fits.unsolved.sum() == 1
-    centred = [scores - scores.mean(-1, keepdims=True) for scores in (fits.scores, expected)]
+    centred = [scores - scores.mean(-1, keepdims=True) for scores in (fits.grades, expected)]
     np.testing.assert_allclose(centred[0], centred[1], atol=1e-4)
 
 
@@ -294,7 +298,7 @@ def test_liblinear_says_when_it_stops_early() -> None:
         data.train, data.test, epsilon=1e-5, positive_weight=2.0, seed=0, max_iterations=3
     )
     labels = np.where(data.train_labels.T == 1, 1, -1).astype(np.int8)
-    assert engine.fit(labels, np.array([[100.0]]), score_test=True).unsolved.all()
+    assert engine.fit(labels, np.array([[100.0]]), keep, on_test=True).unsolved.all()
 
 
 @pytest.mark.parametrize(("value", "kind"), [(0, "positives"), (1, "negatives")])
