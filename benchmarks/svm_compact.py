@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.svm_block import Block, BlockSolver
 from benchmarks.svm_kernel import Kernel
 from benchmarks.svm_rules import TOLERANCE, spread_of, tau_of
-from benchmarks.svm_workers import each
+from benchmarks.svm_workers import workers
 
 Deliver = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], None]
 ROUNDS = 12
@@ -66,55 +66,64 @@ def finish(
     sizes = ((parked.labels * parked.value < 1) & (parked.labels != 0)).sum(1).tolist()
     processes = torch.get_num_threads() if kernel.device.type == "cpu" else 1
 
-    def solve(row: int) -> Found:
-        return _solve(kernel, factor, parked, costs, near.get(row), row)
+    def solve(task: _Task) -> Found:
+        return _solve(kernel, factor, parked, costs, task)
 
-    for attempt in range(ROUNDS):
-        # Long ones first, so that no process is left with one at the end.
-        todo.sort(key=sizes.__getitem__, reverse=True)
-        again: list[int] = []
-        batch: list[tuple[int, Found]] = []
-        for at, (row, found) in enumerate(zip(todo, each(solve, todo, processes))):
-            near[row] = found.rows
-            batch.append((row, found))
-            if len(batch) * costs.shape[1] >= TOGETHER or at == len(todo) - 1:
-                check = _Check(kernel, parked, costs, deliver, need_values)
-                again += check.run(batch, last=attempt == ROUNDS - 1)
-                products += check.products
-                batch = []
-        todo = again
-        if not todo:
-            break
+    with workers(solve, processes) as run:
+        for attempt in range(ROUNDS):
+            # Long ones first, so that no process is left with one at the end.
+            todo.sort(key=sizes.__getitem__, reverse=True)
+            tasks = [_Task.of(parked, row, near.get(row)) for row in todo]
+            again: list[int] = []
+            batch: list[tuple[int, Found]] = []
+            for at, (row, found) in enumerate(zip(todo, run(tasks))):
+                near[row] = found.rows
+                batch.append((row, found))
+                if len(batch) * costs.shape[1] >= TOGETHER or at == len(todo) - 1:
+                    check = _Check(kernel, parked, costs, deliver, need_values)
+                    again += check.run(batch, last=attempt == ROUNDS - 1)
+                    products += check.products
+                    batch = []
+            todo = again
+            if not todo:
+                break
     return products
 
 
-def _solve(
-    kernel: Kernel,
-    factor: Tensor,
-    parked: Parked,
-    costs: Tensor,
-    near: NDArray[np.int64] | None,
-    row: int,
-) -> Found:
-    """Solve a parked problem at its remaining costs on the rows near or beyond their margins.
+@dataclass(frozen=True)
+class _Task:
+    """What changes of a parked problem between rounds, to be sent to a process."""
 
-    `near` are rows that earlier rounds took in.
-    """
-    labels, value = parked.labels[row], parked.value[row]
+    row: int
+    step: int
+    dual: NDArray[np.float64]  # (N,)
+    value: NDArray[np.float64]  # (N,)
+    near: NDArray[np.int64] | None  # rows that earlier rounds took in
+
+    @classmethod
+    def of(cls, parked: Parked, row: int, near: NDArray[np.int64] | None) -> "_Task":
+        dual, value = parked.dual[row].cpu().numpy(), parked.value[row].cpu().numpy()
+        return cls(row, int(parked.step[row]), dual, value, near)
+
+
+def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: _Task) -> Found:
+    """Solve a parked problem at its remaining costs on the rows near or beyond their margins."""
+    labels = parked.labels[task.row]
+    value = torch.from_numpy(task.value).to(labels.device)
     train = labels != 0
     chosen = (labels * value < 1 + NEAR_AT_FIRST) & train
-    if near is not None:
-        chosen[torch.from_numpy(near).to(chosen.device)] = True
+    if task.near is not None:
+        chosen[torch.from_numpy(task.near).to(chosen.device)] = True
     rows = torch.nonzero(chosen)[:, 0]
     solver = BlockSolver(
         Block.gather(kernel, factor, rows),
         labels[rows],
-        parked.weights[row, rows],
-        parked.dual[row, rows],
+        parked.weights[task.row, rows],
+        torch.from_numpy(task.dual).to(labels.device)[rows],
         spread_of(value[None], train[None]).item(),
     )
     found = Found(rows.cpu().numpy(), [], [], [])
-    for price in costs[parked.index[row], int(parked.step[row]) :].tolist():
+    for price in costs[parked.index[task.row], task.step :].tolist():
         solution = solver.solve(price)
         found.duals.append(solution.dual.cpu().numpy())
         found.newton.append(solution.newton)

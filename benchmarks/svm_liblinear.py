@@ -83,6 +83,7 @@ class LiblinearEngine:
         """Decision values of `scored` (S, D), and the iterations that were needed."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.svm import LinearSVC
+        from threadpoolctl import threadpool_limits
 
         rows = np.flatnonzero(labels)
         machine = LinearSVC(
@@ -96,7 +97,7 @@ class LiblinearEngine:
             intercept_scaling=1.0,
             random_state=self.seed,
         )
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(1):
             # Reaching max_iter is reported in the record instead.
             warnings.simplefilter("ignore", ConvergenceWarning)
             machine.fit(self.train[rows], labels[rows])

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -15,22 +16,31 @@ Result = TypeVar("Result")
 _work: Callable[[Any], Any] | None = None  # set just before the fork, so that it is not pickled
 
 
-def each(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
-    """Yield `work(task)` for all tasks in their order; only tasks and results are pickled.
+@contextmanager
+def workers(
+    work: Callable[[Task], Result], processes: int
+) -> Iterator[Callable[[Sequence[Task]], Iterator[Result]]]:
+    """A map of `work` over tasks, in their order; only tasks and results are pickled.
 
-    Every process computes with one thread; with one process, or one task, all is done here.
+    `work` sees the memory as it was on entry. Every process computes with one thread; with one
+    process all is done here.
     """
     global _work
-    processes = min(processes, len(tasks))
     if processes <= 1:
-        yield from map(work, tasks)
+        yield partial(map, work)
         return
     _work = work
     try:
         with ProcessPoolExecutor(processes, get_context("fork"), _begin) as pool:
-            yield from pool.map(_run, tasks)
+            yield partial(pool.map, _run)
     finally:
         _work = None
+
+
+def each(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
+    """Yield `work(task)` for all tasks in their order, with no more processes than tasks."""
+    with workers(work, min(processes, len(tasks))) as run:
+        yield from run(tasks)
 
 
 def _begin() -> None:
@@ -40,9 +50,6 @@ def _begin() -> None:
     if sys.platform == "linux":
         set_parent_death_signal = partial(ctypes.CDLL(None).prctl, 1)  # PR_SET_PDEATHSIG
         set_parent_death_signal(signal.SIGKILL)
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
