@@ -22,7 +22,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch")
 NODES = 3
-SLOTS = 2  # CPUs and fake GPUs of a node
+SLOTS = 2  # CPUs and fake GPUs of a node, unless more are asked for
 READY_SECONDS = 90
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
@@ -71,9 +71,11 @@ AccountingStoragePass={root}/run/munge.sock
 AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment
 NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first_port}-{last_port}] \
-CPUs={slots} RealMemory=3000 Gres=gpu:{slots} State=UNKNOWN
+CPUs={slots} RealMemory={memory} Gres=gpu:{slots} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 \
 PreemptMode=REQUEUE
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=cpu Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=hi Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
 
@@ -105,8 +107,8 @@ def missing_programs() -> list[str]:
 class Cluster:
     """One cluster in the folder `root`; `start` it, use `environment` for commands, `stop` it."""
 
-    def __init__(self, root: Path, max_array_size: int = 10_001) -> None:
-        self.root = root
+    def __init__(self, root: Path, max_array_size: int = 10_001, slots: int = SLOTS) -> None:
+        self.root, self.slots = root, slots
         self.host = socket.gethostname().split(".")[0]
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         ports = _free_ports(3 + NODES)
@@ -219,7 +221,8 @@ class Cluster:
             "host": self.host,
             "root": self.root,
             "nodes": NODES,
-            "slots": SLOTS,
+            "slots": self.slots,
+            "memory": max(3000, 600 * self.slots),  # MB; 500 a CPU are taken
             "first_port": self.node_ports[0],
             "last_port": self.node_ports[-1],
             "ctld_port": self.ctld_port,
@@ -233,7 +236,7 @@ class Cluster:
         dbd = self.root / "slurmdbd.conf"
         dbd.touch(mode=0o600)
         dbd.write_text(SLURMDBD_CONF.format(**values))
-        gres = f"AutoDetect=off\nNodeName=n[1-{NODES}] Name=gpu File=/dev/tty[1-{SLOTS}]\n"
+        gres = f"AutoDetect=off\nNodeName=n[1-{NODES}] Name=gpu File=/dev/tty[1-{self.slots}]\n"
         (self.root / "gres.conf").write_text(gres)
 
     def _start_munge(self) -> None:
