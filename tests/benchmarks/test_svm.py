@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 
-from benchmarks import svm, svm_gram, svm_newton
+from benchmarks import svm, svm_gram, svm_kernel, svm_newton
 from benchmarks.feature_files import LayerData
 from benchmarks.low_shot_draws import draw
 from benchmarks.metrics import envelope_average_precision
@@ -262,6 +262,39 @@ def test_the_result_does_not_depend_on_how_problems_are_spread(
     for other in found[1:]:
         np.testing.assert_allclose(other.cv_ap, found[0].cv_ap, atol=1e-3)
         assert other.cost == found[0].cost
+
+
+def test_several_processes_find_what_one_finds() -> None:
+    data = make(Recipe(rows=150, dimensions=60, classes=3))
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count, rows in ((1, 0), (2, 0), (2, 10**6)):
+            torch.set_num_threads(count)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(svm_gram, "SMALL_ROWS", rows)
+                found.append(evaluate_full(machine(data), FEW_COSTS))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        np.testing.assert_allclose(other.cv_ap, found[0].cv_ap, atol=1e-3)
+        np.testing.assert_allclose(other.ap, found[0].ap, atol=1e-3)
+
+
+def test_a_refit_on_many_rows_is_refined_on_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with many images, where the Gram matrix is kept in fp32 only."""
+    monkeypatch.setattr(svm_kernel, "EXACT_ROWS", 0)
+    monkeypatch.setattr(svm_gram, "SMALL_ROWS", 0)
+    monkeypatch.setattr(svm_newton, "COMPACT_SHARE", 0.0)
+    data = make(Recipe(rows=400, dimensions=60, classes=1, decay=1.0))
+    labels = np.where(data.train_labels.T == 1, 1, -1).astype(np.int8)
+    svm._engine.cache_clear()
+    fits = machine(data).engine.fit(labels, np.array([[1.0]]), keep, on_test=True)
+    tight = LinearSVC(C=1.0, class_weight={1: 2, -1: 1}, tol=1e-10, max_iter=10**7, random_state=0)
+    tight.fit(normalise(data.train, 1e-5), labels[0])
+    expected = tight.decision_function(normalise(data.test, 1e-5))
+    found = fits.grades[0, 0] - fits.grades[0, 0].mean()
+    assert np.abs(found - (expected - expected.mean())).max() < 3e-7 * expected.std()
+    svm._engine.cache_clear()
 
 
 # Honesty.

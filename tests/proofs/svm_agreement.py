@@ -1,11 +1,11 @@
 """The gram engine against scikit-learn's LinearSVC, on features of VOC07's size.
 
-    python tests/proofs/svm_agreement.py --spectrum slow --json FILE     # half an hour or more
+    python tests/proofs/svm_agreement.py --spectrum slow --json FILE    # a quarter of an hour
 
-Compared are the test AP of every class at its chosen cost and the cross-validation AP of one class
-at some costs with LinearSVC at tol 1e-8; the test mAP of LinearSVC as the public scripts call it;
-and the low-shot mAP of one draw at some k and costs. Smaller data of more kinds (the demo's
-scenes, duplicates, constant columns, n < d and n > d, ties) are in tests/benchmarks/test_svm.py.
+Compared are the test AP of every class at its chosen cost, and the cross-validation AP of some
+classes at all costs, with LinearSVC at tol 1e-8; the test mAP of LinearSVC as the public scripts
+call it; and the low-shot mAP of one draw at some k and costs. Smaller data of more kinds
+(duplicates, constant columns, n < d and n > d, ties) are in tests/benchmarks/test_svm.py.
 """
 
 import argparse
@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.perf.svm import CLASSES, SPECTRA, command, generate  # noqa: E402
 
-CV_CLASS, CV_COSTS = 10, (0.5**19, 0.5**13, 0.5**10, 0.5**7, 0.5**4, 1.0)
+CV_CLASSES = (0, 10, 19)  # fewest, middle and most positives; at all costs
 SHOTS, SHOT_COSTS = (1, 16, 96), (0.5**10, 0.5**4, 1.0, 100.0)
 TIGHT = {"tol": 1e-8, "max_iter": 1_000_000}
 PUBLIC = {"tol": 1e-4, "max_iter": 2000}
@@ -106,23 +106,28 @@ def compare(folder: Path) -> dict[str, Any]:
         ap = [100 * test_ap(c, values) for c, values in enumerate(run(tasks, f"refit, {name}"))]
         found[f"ap_{name}_max_difference"] = float(np.abs(np.subtract(ap, ours["ap"])).max())
         found[f"map_{name}_difference"] = abs(float(np.mean(ap)) - ours["map"])
-    label = signs[:, CV_CLASS]
-    folds = list(StratifiedKFold(VOC07_SVM.folds).split(label, label))
-    tasks = []
-    for cost in CV_COSTS:
-        for _, held in folds:
-            out = np.isin(np.arange(len(label)), held)
-            tasks.append(Task(np.where(out, 0, label).astype(np.int8), cost, TIGHT, out))
-    values = run(tasks, "cross-validation")
-    differences = []
-    for at, cost in enumerate(CV_COSTS):
-        ap = [
-            100 * average_precision_score(label[task.held] == 1, one)
-            for task, one in zip(tasks[3 * at :], values[3 * at : 3 * at + 3])
+    differences, gaps = [], []
+    for column in CV_CLASSES:
+        label = signs[:, column]
+        helds = [
+            np.isin(np.arange(len(label)), held)
+            for _, held in StratifiedKFold(VOC07_SVM.folds).split(label, label)
         ]
-        known = ours["cv_ap"][CV_CLASS][VOC07_SVM.costs.index(cost)]
-        differences.append(abs(float(np.mean(ap)) - known))
-    found["cv_ap_max_difference"] = max(differences)
+        tasks = [
+            Task(np.where(held, 0, label).astype(np.int8), cost, TIGHT, held)
+            for cost in VOC07_SVM.costs
+            for held in helds
+        ]
+        aps = [
+            100 * average_precision_score(label[task.held] == 1, values)
+            for task, values in zip(tasks, run(tasks, f"cross-validation, class {column}"))
+        ]
+        table = np.mean(np.reshape(aps, (-1, VOC07_SVM.folds)), axis=1)
+        differences.append(np.abs(table - ours["cv_ap"][column]).max())
+        # By how much the reference prefers its own choice to ours: 0 where they are the same.
+        gaps.append(table.max() - table[VOC07_SVM.costs.index(ours["cost"][column])])
+    found["cv_cost_max_regret"] = float(max(gaps))
+    found["cv_ap_max_difference"] = float(max(differences))
     names = tuple(f"class{column}" for column in range(CLASSES))
     for name, limits in (("tight", TIGHT), ("public", PUBLIC)):
         differences = []
