@@ -28,24 +28,36 @@ class Block:
     """The part of K that belongs to some rows, and of the factor F of its leading part."""
 
     exact: Tensor  # (n, n) fp64
-    single: Tensor  # (n, n) fp32: the same, for directions
+    centred: Tensor  # (n, n) fp32: X~ X~', for directions
+    lift: Tensor  # (n,) fp32: a of `svm_kernel`
+    constant: float
     factor: Tensor  # (n, r) fp32
     rest: Tensor  # (n,) fp32: the diagonal of K - F F'
 
     @classmethod
     def gather(cls, kernel: Kernel, factor: Tensor, rows: Tensor) -> "Block":
         """The block of `rows` (n,) int64."""
-        exact = kernel.block(rows)
+        centred, exact = kernel.block(rows)
         # The leading directions come last; a small block needs fewer of them.
         part = factor[rows, -max(16, len(rows) // 10) :]
-        single = exact.float()
-        rest = (single.diagonal() - part.square().sum(1)).clamp(min=0)
-        return cls(exact, single, part, rest)
+        rest = (exact.diagonal().float() - part.square().sum(1)).clamp(min=0)
+        return cls(exact, centred, kernel.lift[rows].float(), kernel.constant, part, rest)
 
     def part(self, rows: Tensor) -> "Block":
         """The block of some of these rows."""
-        exact = self.exact.index_select(0, rows).index_select(1, rows)
-        return Block(exact, exact.float(), self.factor[rows], self.rest[rows])
+        exact, centred = (
+            matrix.index_select(0, rows).index_select(1, rows)
+            for matrix in (self.exact, self.centred)
+        )
+        factor, rest = self.factor[rows], self.rest[rows]
+        return Block(exact, centred, self.lift[rows], self.constant, factor, rest)
+
+    def multiply(self, vector: Tensor) -> Tensor:
+        """K v of (n,) fp32 v, in fp32 but for the sum that all rows share."""
+        total = vector.sum(dtype=torch.float64)
+        level = torch.dot(self.lift, vector).double() + self.constant * total
+        product = torch.addcmul(torch.mv(self.centred, vector), self.lift, total.float())
+        return product + level.float()
 
 
 class Solution(NamedTuple):
@@ -74,6 +86,7 @@ class BlockSolver:
         self.whole, self.whole_labels, self.whole_weights = block, labels, weights
         self.fixed_spread = spread
         self.whole_ridge = torch.zeros_like(labels)
+        self.stalls = False  # gradients took too long, as they will at larger costs
         self.value: Tensor  # f on the rows that are kept
         self.rough: bool  # the value is only as exact as fp32
         self.built: Tensor | None  # the active set that the preconditioner fits
@@ -124,7 +137,13 @@ class BlockSolver:
             changed = int((active != (self.dual != 0)).sum())
             eta = 1e-2 if changed > 0.03 * len(active) else 1e-3 if changed > 8 else INNER
             stop = max(INNER, min(eta, 0.1 * residual))
-            self._newton_step(active, stop * scale, stop > ROUGH)
+            direct = self.stalls or int(active.sum()) <= DIRECT_ROWS
+            loose = stop > ROUGH and not direct
+            if self.rough and not loose:
+                # An exact step from a rough value would seem to lead uphill.
+                self.value, self.rough = self.block.exact @ self.dual, False
+                continue
+            self._newton_step(active, stop * scale, loose, direct)
             self._shrink()
         return Solution(self._whole_dual(), step, residual)
 
@@ -197,19 +216,20 @@ class BlockSolver:
         core.diagonal().add_(1)
         self.core = torch.linalg.inv(core).float()
 
-    def _newton_step(self, active: Tensor, limit: float, loose: bool) -> None:
+    def _newton_step(self, active: Tensor, limit: float, loose: bool, direct: bool) -> None:
         """Move to the Newton point, or as far towards it as lowers the objective.
 
-        After a `loose` step the value is what the gradients summed up in fp32.
+        After a `loose` step the value is what the gradients summed up in fp32; a `direct` one
+        factors the active block.
         """
-        direct = int(active.sum()) <= DIRECT_ROWS
-        base, value = self._base(active, loose and not direct)
+        base, value = self._base(active, loose)
         ridge = torch.where(active, self.ridge, 0.0)
         remainder = torch.where(active, self.labels - value - ridge * base, 0.0)
         found, was_rough = None, self.rough
         if not direct:
             self._build(active)
             found = self._gradients(active, ridge.float(), remainder.float(), limit)
+            self.stalls = found is None
         if found is not None and loose:
             target, target_value, self.rough = base + found[0], value + found[1], True
         else:
@@ -239,7 +259,7 @@ class BlockSolver:
         if torch.equal(base, self.dual):
             return base, self.value
         if loose:
-            return base, torch.mv(self.block.single, base.float()).double()
+            return base, self.block.multiply(base.float()).double()
         return base, self.block.exact @ base
 
     def _gradients(
@@ -260,7 +280,7 @@ class BlockSolver:
             else:
                 direction = torch.addcmul(conditioned, rz / old, direction)
             old = rz
-            image = torch.mv(self.block.single, direction)
+            image = self.block.multiply(direction)
             curved = torch.addcmul(keep * image, ridge, direction)
             length = rz / torch.dot(direction, curved)
             move = torch.addcmul(move, length, direction)

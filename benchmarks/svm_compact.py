@@ -18,8 +18,9 @@ from benchmarks.svm_rules import TOLERANCE, spread_of, tau_of
 from benchmarks.svm_workers import workers
 
 Deliver = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], None]
-ROUNDS = 12
-NEAR_AT_FIRST = 0.2  # rows that satisfy their margin by less are taken in: f still moves
+ROUNDS = 5
+NEAR = 0.2  # rows that satisfy their margin by less are taken in, since f still moves
+WIDER = 5.0  # times as much in each further round; the last round takes all rows
 TOGETHER = 1024  # solutions looked at on all rows at once
 EXACT_COST = 0.5  # up to it fp32 sums are enough for the values of rows that are not trained on
 
@@ -73,7 +74,9 @@ def finish(
         for attempt in range(ROUNDS):
             # Long ones first, so that no process is left with one at the end.
             todo.sort(key=sizes.__getitem__, reverse=True)
-            tasks = [_Task.of(parked, row, near.get(row)) for row in todo]
+            last = attempt == ROUNDS - 1
+            margin = np.inf if last else NEAR * WIDER**attempt
+            tasks = [_Task.of(parked, row, margin, near.get(row)) for row in todo]
             again: list[int] = []
             batch: list[tuple[int, Found]] = []
             for at, (row, found) in enumerate(zip(todo, run(tasks))):
@@ -81,7 +84,7 @@ def finish(
                 batch.append((row, found))
                 if len(batch) * costs.shape[1] >= TOGETHER or at == len(todo) - 1:
                     check = _Check(kernel, parked, costs, deliver, need_values)
-                    again += check.run(batch, last=attempt == ROUNDS - 1)
+                    again += check.run(batch, last)
                     products += check.products
                     batch = []
             todo = again
@@ -98,12 +101,13 @@ class _Task:
     step: int
     dual: NDArray[np.float64]  # (N,)
     value: NDArray[np.float64]  # (N,)
+    margin: float  # rows that satisfy theirs by less are taken in
     near: NDArray[np.int64] | None  # rows that earlier rounds took in
 
     @classmethod
-    def of(cls, parked: Parked, row: int, near: NDArray[np.int64] | None) -> "_Task":
+    def of(cls, parked: Parked, row: int, margin: float, near: NDArray[np.int64] | None) -> "_Task":
         dual, value = parked.dual[row].cpu().numpy(), parked.value[row].cpu().numpy()
-        return cls(row, int(parked.step[row]), dual, value, near)
+        return cls(row, int(parked.step[row]), dual, value, margin, near)
 
 
 def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: _Task) -> Found:
@@ -111,7 +115,7 @@ def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: 
     labels = parked.labels[task.row]
     value = torch.from_numpy(task.value).to(labels.device)
     train = labels != 0
-    chosen = (labels * value < 1 + NEAR_AT_FIRST) & train
+    chosen = (labels * value < 1 + task.margin) & train
     if task.near is not None:
         chosen[torch.from_numpy(task.near).to(chosen.device)] = True
     rows = torch.nonzero(chosen)[:, 0]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 TOLERANCE = 1e-6
+LONGEST = 8.0  # Newton steps: rounding must not make a line search run away
 
 
 def ridge_of(weights: Tensor, cost: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ def line_search(
         return first, square + (pushed * along).sum(1)
 
     length = torch.ones_like(linear)
-    low, high = torch.zeros_like(length), torch.full_like(length, torch.inf)
+    low, high = torch.zeros_like(length), torch.full_like(length, LONGEST)
     at_zero = slope(low)[0].abs()
     for _ in range(30):
         first, second = slope(length)
@@ -66,6 +67,6 @@ def line_search(
         high = torch.where(first > 0, length, high)
         guess = length - first / second.clamp(min=1e-300)
         inside = (guess > low) & (guess < high)
-        middle = torch.where(high.isinf(), 2 * low, (low + high) / 2)
+        middle = (low + high) / 2
         length = torch.where(close, length, torch.where(inside, guess, middle))
     return length
