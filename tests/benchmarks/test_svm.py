@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 
-from benchmarks import svm, svm_gram, svm_kernel, svm_newton
+from benchmarks import svm, svm_block, svm_gram, svm_kernel, svm_newton
 from benchmarks.feature_files import LayerData
 from benchmarks.low_shot_draws import draw
 from benchmarks.metrics import envelope_average_precision
@@ -295,6 +295,26 @@ def test_a_refit_on_many_rows_is_refined_on_the_features(monkeypatch: pytest.Mon
     found = fits.grades[0, 0] - fits.grades[0, 0].mean()
     assert np.abs(found - (expected - expected.mean())).max() < 3e-7 * expected.std()
     svm._engine.cache_clear()
+
+
+def test_features_that_are_nearly_their_mean_are_solved_by_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of an untrained trunk: sums in fp32 are rough there, and costs of 10 and 100 need many."""
+    data = make(Recipe(rows=600, dimensions=80, classes=2, decay=1.0))
+    flat = layer_data(
+        5 + 0.02 * data.train, 5 + 0.02 * data.test, data.train_labels, data.test_labels
+    )
+    labels = np.where(flat.train_labels.T == 1, 1, -1).astype(np.int8)
+    costs = np.tile([0.5**4, 1.0, 10.0, 100.0], (2, 1))
+    found = []
+    for direct_rows in (0, 10**6):
+        monkeypatch.setattr(svm_block, "DIRECT_ROWS", direct_rows)
+        svm._engine.cache_clear()
+        fits = machine(flat).engine.fit(labels, costs, keep, on_test=True)
+        assert not fits.unsolved.any()
+        found.append(fits.grades - fits.grades.mean(-1, keepdims=True))
+    np.testing.assert_allclose(*found, atol=2e-5 * found[0].std())
 
 
 # Honesty.
