@@ -98,9 +98,8 @@ def followed(found: dict[str, Any]) -> str:
     return (
         "The section above was followed to the letter on a SLURM of three nodes with eight fake "
         f"GPUs each: its file and its {len(found['commands'])} commands, a preemption and a "
-        f"cancellation on the way, left all {found['records']} records of three checkpoints after "
-        f"{found['seconds'] / 60:.0f} minutes on this machine's two cores; probes continued from "
-        f"a saved state {found['probes_continued']} times."
+        f"cancellation on the way, left all {found['records']} records of three checkpoints; "
+        f"probes continued from a saved state {found['probes_continued']} times."
     )
 
 
