@@ -32,7 +32,7 @@ def both(name: str) -> dict[str, dict[str, Any]]:
 def speed(svm: dict[str, dict[str, Any]]) -> Iterator[str]:
     """How many times faster than the public procedure."""
     machine = next(iter(svm.values()))["machine"]
-    yield f"Machine: {machine}, no GPU. Seconds are of whole commands, start-up included."
+    yield f"SVMs: on {machine}, no GPU. Seconds are of whole commands, start-up included."
     yield ""
     yield "| VOC07 SVMs, one layer of 5,011 + 4,952 x 8,192 | ours | public procedure | ratio |"
     yield "| --- | --- | --- | --- |"
