@@ -181,7 +181,7 @@ def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
     seen: dict[bytes, list[int]] = {}
     found = np.arange(len(features))
     for start in range(0, len(features), CHUNK):
-        rows = features[start : start + CHUNK]
+        rows = np.ascontiguousarray(features[start : start + CHUNK])
         # Equal rows have equal sums, so only rows of equal sum are compared.
         sums = rows.sum(1, dtype=np.promote_types(rows.dtype, np.float32))
         for row, total in enumerate(sums, start):

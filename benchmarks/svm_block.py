@@ -129,8 +129,11 @@ class BlockSolver:
             rest = torch.linalg.vector_norm(self.ridge * self.dual - self.labels * slack).item()
             scale = tau * self._spread()
             residual = rest / max(scale, 1e-300) if rest else 0.0
-            if residual <= INNER or step == NEWTON_STEPS:
-                if self._is_exact() or step == NEWTON_STEPS:
+            if step == NEWTON_STEPS:
+                residual = self._whole_residual(tau)
+                break
+            if residual <= INNER:
+                if self._is_exact():
                     break
                 continue
             active = slack > 0
@@ -177,6 +180,13 @@ class BlockSolver:
         self.last_spread = float(torch.linalg.vector_norm(centred).item())
         return True
 
+    def _whole_residual(self, tau: float) -> float:
+        """Over all rows of the block and of an exact value: what is claimed of a last resort."""
+        self._keep_all(self._whole_dual())
+        slack = (1 - self.labels * self.value).clamp(min=0)
+        rest = torch.linalg.vector_norm(self.ridge * self.dual - self.labels * slack).item()
+        return rest / max(tau * self._spread(), 1e-300) if rest else 0.0
+
     def _whole_dual(self) -> Tensor:
         full = torch.zeros_like(self.whole_labels)
         full[self.rows] = self.dual
@@ -191,18 +201,15 @@ class BlockSolver:
 
     def _shrink(self) -> None:
         """Leave out rows far from their margins when that makes the block a good deal smaller."""
-        near = self.labels * self.value < 1 + NEAR
+        near = (self.labels * self.value < 1 + NEAR) | (self.dual != 0)
         if int(near.sum()) > 0.75 * len(near):
             return
         self._spread()
         keep = torch.nonzero(near)[:, 0]
-        lost = bool((self.dual[~near] != 0).any())
         self.block, self.rows = self.block.part(keep), self.rows[keep]
         self.labels, self.ridge = self.labels[keep], self.ridge[keep]
         self.dual, self.value = self.dual[keep], self.value[keep]
         self.built = None
-        if lost:
-            self.value = self.block.exact @ self.dual
 
     def _build(self, active: Tensor) -> None:
         """The low-rank preconditioner of `svm_newton`, kept while few rows change."""

@@ -70,7 +70,7 @@ def finish(
     def solve(task: _Task) -> Found:
         return _solve(kernel, factor, parked, costs, task)
 
-    with workers(solve, processes) as run:
+    with workers(solve, min(processes, len(todo))) as run:
         for attempt in range(ROUNDS):
             # Long ones first, so that no process is left with one at the end.
             todo.sort(key=sizes.__getitem__, reverse=True)
@@ -174,7 +174,9 @@ class _Check:
         )
         slack = torch.where(outside != 0, (1 - outside * value).clamp(min=0), 0.0)
         scale = tau_of(price) * spread_of(value, parked.labels[owner] != 0)
-        residual = torch.hypot(inside, torch.linalg.vector_norm(slack, dim=1) / scale)
+        residual = torch.hypot(
+            inside, torch.linalg.vector_norm(slack, dim=1) / scale.clamp(min=1e-300)
+        )
         good, again = (residual <= TOLERANCE).tolist(), []
         at = 0
         keep: list[int] = []

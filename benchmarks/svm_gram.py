@@ -106,7 +106,7 @@ class GramEngine:
 
         report = svm_newton.solve(self.kernel, self.factor, problems, solved, tick, not on_test)
         newton, residual = int(report.newton.sum()), report.residual
-        if on_test and shape[1] == 1 and self.kernel.exact is None:
+        if on_test and shape[1] == 1:
             scores, refined = self._refine(problems)
             newton, residual = newton + int(refined.newton.sum()), refined.residual
             grades = [grade(problem, one[None]) for problem, one in enumerate(scores)]

@@ -411,6 +411,9 @@ class _Solver:
             over = residual <= self.problems.tolerance
             if self.problems.refining:
                 over |= state.newton[rows] >= REFINING_STEPS
+            else:  # the values of costly problems drift in fp32: they end on a block
+                costs = self.problems.costs[state.index[rows], state.step[rows]]
+                over &= costs <= COMPACT_COST
             stuck = ~over & self._is_stuck(state, rows, residual)
             self._take_out(state, rows[stuck])
             more = ~over & ~stuck
