@@ -1,10 +1,12 @@
 """Many small pieces of work in forked processes, which read their parent's memory where it lies."""
 
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
@@ -31,8 +33,13 @@ def workers(
         return
     _work = work
     try:
-        with ProcessPoolExecutor(processes, get_context("fork"), _begin) as pool:
+        with ProcessPoolExecutor(processes, get_context("fork"), _begin, (os.getpid(),)) as pool:
             yield partial(pool.map, _run)
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a worker process was killed, probably for lack of memory: give the task more, or "
+            "fewer --threads"
+        ) from None
     finally:
         _work = None
 
@@ -43,13 +50,15 @@ def each(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) 
         yield from run(tasks)
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     """Leave stops to the parent, end with it, and use one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         set_parent_death_signal = partial(ctypes.CDLL(None).prctl, 1)  # PR_SET_PDEATHSIG
         set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the line above
+            os._exit(1)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 

@@ -58,6 +58,14 @@ def test_an_error_in_a_process_is_an_error_here() -> None:
         list(each(refuse, [1, 2], 2))
 
 
+def test_a_worker_that_is_killed_is_a_clear_error() -> None:
+    def die(_: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match="killed, probably for lack of memory"):
+        list(each(die, [1, 2], 2))
+
+
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", ORPHANS, str(tmp_path)], cwd=ROOT)
     wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
