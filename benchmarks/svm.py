@@ -19,6 +19,7 @@ from benchmarks.metrics import envelope_average_precision, step_average_precisio
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
 from benchmarks.svm_fits import Engine, Fits, Floats, Grade, no_tick
+from benchmarks.svm_rows import training_rows
 from benchmarks.svm_source import Solver
 from slurm.errors import UserError
 
@@ -113,13 +114,13 @@ def _engine(
     if solver == "liblinear":
         machine = Machine(layer.data, solver, epsilon, positive_weight, seed, device)
         return _liblinear(machine)
-    from benchmarks.devices import resolve_device
-    from benchmarks.svm_gram import GramEngine
-
+    with training_rows(layer.data.train, epsilon) as training:
+        # It takes a second to import torch.
+        from benchmarks.devices import resolve_device
+        from benchmarks.svm_gram import GramEngine
     return GramEngine(
-        layer.data.train,
+        training,
         layer.data.test,
-        epsilon=epsilon,
         positive_weight=positive_weight,
         seed=seed,
         device=resolve_device(device),

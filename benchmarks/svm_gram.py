@@ -19,6 +19,7 @@ from benchmarks.feature_files import first_alike
 from benchmarks.svm_fits import Fits, Floats, Grade, no_tick
 from benchmarks.svm_kernel import Kernel, eigenspace
 from benchmarks.svm_newton import Problems
+from benchmarks.svm_rows import TrainingRows
 from benchmarks.svm_small import SMALL_ROWS, solve_small
 
 RANK = 64  # of the preconditioner
@@ -32,19 +33,18 @@ class GramEngine:
 
     def __init__(
         self,
-        train: NDArray[Any],
+        training: TrainingRows,
         test: NDArray[Any],
         *,
-        epsilon: float,
         positive_weight: float,
         seed: int,
         device: torch.device,
     ) -> None:
         self.test, self.positive_weight = test, positive_weight
-        self.kernel = Kernel(train, epsilon, device)
-        rank = min(RANK, max(1, len(train) // 8))
+        self.kernel = Kernel(training, device)
+        rank = min(RANK, max(1, len(training.rows) // 8))
         self.factor = eigenspace(self.kernel, rank, seed)
-        self.alike_train, self.alike_test = first_alike(train), first_alike(test)
+        self.alike_train, self.alike_test = first_alike(training.features), first_alike(test)
         self.dual: Tensor | None = None  # (P, L, N) fp32, of the last fit
 
     def fit(
@@ -124,17 +124,19 @@ class GramEngine:
     def _refine(self, problems: Problems) -> tuple[Floats, svm_newton.Report]:
         """Test scores (P, T) of problems with one cost each, free of the rounding of K."""
         assert self.dual is not None
-        refined = self.dual[:, 0].double()
+        dual = self.dual[:, 0].double()
+        weights = self.kernel.exact_weights(dual)
+        values = self.kernel.exact_scores(weights, self.kernel.training.features)
+        values += dual.sum(1)[:, None]
+        refined = dual.clone()
 
         def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
             refined[problem] = dual
 
-        start = replace(
-            problems, start=refined.clone(), start_value=self.kernel.exact_values(refined)
-        )
+        start = replace(problems, start=dual, start_value=values)
         report = svm_newton.solve(self.kernel, self.factor, start, solved)
-        scores = self.kernel.exact_scores(self.kernel.exact_weights(refined), self.test)
-        return scores.cpu().numpy(), report
+        weights = self.kernel.exact_weights(refined)
+        return self.kernel.exact_scores(weights, self.test).cpu().numpy(), report
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.asarray(array, dtype=np.float64)).to(self.kernel.device)
@@ -158,8 +160,7 @@ class GramEngine:
     @cached_property
     def test_gram(self) -> tuple[Tensor, Tensor]:
         """Centred training rows with test rows, (N, T), and the lift of the latter."""
-        rows, lift = self.kernel.centre(self.test)
-        return self.kernel.rows @ rows.T, lift
+        return self.kernel.test_gram(self.test)
 
 
 def _fits(grades: Floats, residual: Floats, newton: int, products: int) -> Fits:

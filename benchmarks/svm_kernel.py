@@ -7,7 +7,7 @@ With mu the mean training row and X~ = X - mu, the kernel of features and regula
 Uncentred, one constant eigenvalue (thousands) would drown in fp32 what ranks the images; so X~ X~'
 is kept in fp32, a and c in fp64. At large costs the rounding of a matrix entry is amplified: few
 rows afford X~ X~' in fp64 as well; for many no such matrix exists, and what is published is
-refined on the features themselves (`exact_values`).
+refined on the features themselves (`exact_weights`).
 """
 
 from collections.abc import Iterator
@@ -18,39 +18,49 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-EXACT_ROWS = 2500  # up to so many training rows the Gram matrix is kept in fp64, too
-CHUNK = 128  # rows normalised at a time: 8 MB of fp64 at 8192 dimensions
-BLOCK = 640  # rows of the Gram matrix made at a time
+from benchmarks.svm_rows import TrainingRows, centred, chunks, normalised, products
+
+BLOCK = 640  # rows converted to fp64 at a time
+NARROW = 4  # vectors
 
 
 class Kernel:
     """Inner products of one layer's training rows, and of test rows with them.
 
     `gram` is X~ X~' (N, N) fp32, `exact` the same in fp64 or None, `lift` is a (N,) fp64,
-    `constant` is c. `multiply` is the product with all of K. Everything lives on `device`; `rows`
-    is X~ (N, D), fp64 where `exact` is there and else fp32.
+    `constant` is c. `multiply` is the product with all of K. All tensors live on `device`.
     """
 
-    def __init__(self, features: NDArray[Any], epsilon: float, device: torch.device) -> None:
-        self.device, self.features, self.epsilon = device, features, epsilon
-        self.dtype = torch.float64 if len(features) <= EXACT_ROWS else torch.float32
-        self.mean = _mean(features, epsilon, device)
-        self.constant = float(self.mean @ self.mean) + 1.0
-        self.rows, self.lift = self.centre(features)
-        gram = _symmetric_product(self.rows)
+    def __init__(self, training: TrainingRows, device: torch.device) -> None:
+        self.device, self.training = device, training
+        self.constant = float(training.mean @ training.mean) + 1.0
+        self.lift = torch.from_numpy(training.lift).to(device)
+        gram = torch.from_numpy(training.gram).to(device)
         self.exact = gram if gram.dtype == torch.float64 else None
         self.gram = gram.float()
         self.diagonal = gram.diagonal().double() + 2 * self.lift + self.constant
 
-    def centre(self, features: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        """Normalised rows minus the mean, (N, D), and their products with it, (N,) fp64."""
-        rows = torch.empty(features.shape, dtype=self.dtype, device=self.device)
-        lift = torch.empty(len(features), dtype=torch.float64, device=self.device)
-        for where, chunk in _normalised(features, self.epsilon, self.device):
-            chunk -= self.mean
-            rows[where] = chunk
-            lift[where] = chunk @ self.mean
-        return rows, lift
+    def test_gram(self, features: NDArray[Any]) -> tuple[Tensor, Tensor]:
+        """X~ of the training rows with that of test rows (T, D), (N, T), and a of the latter."""
+        own = self.training
+        rows, lift = centred(features, own.epsilon, own.mean, own.rows.dtype.type)
+        if self.device.type == "cpu":
+            gram = torch.from_numpy(products(own.rows, rows))
+        else:
+            train, test = (torch.from_numpy(one).to(self.device) for one in (own.rows, rows))
+            gram = train @ test.T
+        return gram, torch.from_numpy(lift).to(self.device)
+
+    def product(self, vectors: Tensor) -> Tensor:
+        """`vectors @ gram` for (M, N) fp32 vectors.
+
+        On CPUs a matrix product is up to twice as slow when M is odd or very small.
+        """
+        count = len(vectors)
+        if count <= NARROW:
+            return (self.gram @ vectors.T).T.contiguous()
+        padded = torch.nn.functional.pad(vectors, (0, 0, 0, -count % 4))
+        return (padded @ self.gram)[:count]
 
     def add_lift(self, product: Tensor, vectors: Tensor) -> Tensor:
         """Complete `vectors @ gram` (M, N) to `vectors @ K`, in fp64."""
@@ -62,7 +72,7 @@ class Kernel:
     def multiply(self, vectors: Tensor) -> Tensor:
         """`vectors @ K` for (M, N) vectors, fp64; the N x N part in fp32."""
         vectors = vectors.float()
-        return self.add_lift(vectors @ self.gram, vectors)
+        return self.add_lift(self.product(vectors), vectors)
 
     def multiply_exactly(self, vectors: Tensor) -> Tensor:
         """As `multiply`, without rounding the vectors or the sums to fp32."""
@@ -88,9 +98,9 @@ class Kernel:
 
     def exact_weights(self, dual: Tensor) -> Tensor:
         """w = X' b (M, D) of (M, N) b, on the normalised features, all in fp64."""
-        shape = (len(dual), self.features.shape[1])
+        shape = (len(dual), self.training.features.shape[1])
         weights = torch.zeros(shape, dtype=torch.float64, device=self.device)
-        for where, chunk in _normalised(self.features, self.epsilon, self.device):
+        for where, chunk in self._chunks(self.training.features):
             weights.addmm_(dual[:, where], chunk)
         return weights
 
@@ -98,14 +108,14 @@ class Kernel:
         """X w (M, rows) of (M, D) w for any rows' features, all in fp64, without the bias."""
         shape = (len(weights), len(features))
         scores = torch.empty(shape, dtype=torch.float64, device=self.device)
-        for where, chunk in _normalised(features, self.epsilon, self.device):
+        for where, chunk in self._chunks(features):
             scores[:, where] = weights @ chunk.T
         return scores
 
-    def exact_values(self, dual: Tensor) -> Tensor:
-        """f = K b (M, N) of (M, N) b in fp64, from the features."""
-        scores = self.exact_scores(self.exact_weights(dual), self.features)
-        return scores + dual.sum(1)[:, None]
+    def _chunks(self, features: NDArray[Any]) -> Iterator[tuple[slice, Tensor]]:
+        for where in chunks(len(features)):
+            chunk = torch.from_numpy(normalised(features, self.training.epsilon, where))
+            yield where, chunk.to(self.device)
 
 
 def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Tensor:
@@ -126,36 +136,3 @@ def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Ten
     factor = (vectors[:, keep] * values[keep].clamp(min=0).sqrt()).T @ basis
     result: Tensor = factor.T.float().contiguous()
     return result
-
-
-def _symmetric_product(rows: Tensor) -> Tensor:
-    """X X' with each off-diagonal block made once: torch has no symmetric product."""
-    size = len(rows)
-    gram = torch.empty((size, size), dtype=rows.dtype, device=rows.device)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        strip = rows[start:stop] @ rows[start:].T
-        gram[start:stop, start:] = strip
-        gram[stop:, start:stop] = strip[:, stop - start :].T
-        square = gram[start:stop, start:stop]
-        square.copy_((square + square.T) / 2)
-    return gram
-
-
-def _mean(features: NDArray[Any], epsilon: float, device: torch.device) -> Tensor:
-    total = torch.zeros(features.shape[1], dtype=torch.float64, device=device)
-    for _, chunk in _normalised(features, epsilon, device):
-        total += chunk.sum(0)
-    return total / len(features)
-
-
-def _normalised(
-    features: NDArray[Any], epsilon: float, device: torch.device
-) -> Iterator[tuple[slice, Tensor]]:
-    """Chunks of x / (||x|| + epsilon), fp64, with where they stand."""
-    for start in range(0, len(features), CHUNK):
-        where = slice(start, start + CHUNK)
-        # Files may be of any byte order, width and memory order; torch's tensors may not.
-        rows = np.array(features[where], dtype=np.float64, order="C")
-        chunk = torch.from_numpy(rows).to(device)
-        yield where, chunk / (torch.linalg.vector_norm(chunk, dim=1, keepdim=True) + epsilon)

@@ -305,7 +305,7 @@ class _Solver:
 
     def _advance(self, state: _State) -> None:
         vectors = state.direction
-        product = vectors @ self.kernel.gram
+        product = self.kernel.product(vectors)
         self.products += 1
         self.columns += len(vectors)
         total = vectors.sum(1, dtype=torch.float64)
