@@ -27,37 +27,56 @@ INNER = 0.3 * TOLERANCE  # so that a residual over more rows stays below TOLERAN
 class Block:
     """The part of K that belongs to some rows, and of the factor F of its leading part."""
 
-    exact: Tensor  # (n, n) fp64
-    centred: Tensor  # (n, n) fp32: X~ X~', for directions
-    lift: Tensor  # (n,) fp32: a of `svm_kernel`
+    centred: Tensor  # (n, n) fp32: X~ X~'
+    wide: Tensor  # (n, n): the same in fp64
+    widened: bool  # from fp32
+    lift: Tensor  # (n,) fp64: a of `svm_kernel`
     constant: float
     factor: Tensor  # (n, r) fp32
     rest: Tensor  # (n,) fp32: the diagonal of K - F F'
 
+    def __post_init__(self) -> None:
+        self.lift32 = self.lift.float()
+
     @classmethod
     def gather(cls, kernel: Kernel, factor: Tensor, rows: Tensor) -> "Block":
         """The block of `rows` (n,) int64."""
-        centred, exact = kernel.block(rows)
+        centred = _square(kernel.gram, rows)
+        wide = centred.double() if kernel.exact is None else _square(kernel.exact, rows)
         # The leading directions come last; a small block needs fewer of them.
         part = factor[rows, -max(16, len(rows) // 10) :]
-        rest = (exact.diagonal().float() - part.square().sum(1)).clamp(min=0)
-        return cls(exact, centred, kernel.lift[rows].float(), kernel.constant, part, rest)
+        rest = (kernel.diagonal[rows].float() - part.square().sum(1)).clamp(min=0)
+        widened, lift = kernel.exact is None, kernel.lift[rows]
+        return cls(centred, wide, widened, lift, kernel.constant, part, rest)
 
     def part(self, rows: Tensor) -> "Block":
         """The block of some of these rows."""
-        exact, centred = (
-            matrix.index_select(0, rows).index_select(1, rows)
-            for matrix in (self.exact, self.centred)
-        )
+        centred = _square(self.centred, rows)
+        wide = centred.double() if self.widened else _square(self.wide, rows)
         factor, rest = self.factor[rows], self.rest[rows]
-        return Block(exact, centred, self.lift[rows], self.constant, factor, rest)
+        return Block(centred, wide, self.widened, self.lift[rows], self.constant, factor, rest)
 
     def multiply(self, vector: Tensor) -> Tensor:
         """K v of (n,) fp32 v, in fp32 but for the sum that all rows share."""
         total = vector.sum(dtype=torch.float64)
-        level = torch.dot(self.lift, vector).double() + self.constant * total
-        product = torch.addcmul(torch.mv(self.centred, vector), self.lift, total.float())
+        level = torch.dot(self.lift32, vector).double() + self.constant * total
+        product = torch.addcmul(torch.mv(self.centred, vector), self.lift32, total.float())
         return product + level.float()
+
+    def multiply_exactly(self, vectors: Tensor) -> Tensor:
+        """V K of (M, n) fp64 V, or K v of (n,) v, in fp64."""
+        total = vectors.sum(-1)
+        level = vectors @ self.lift + self.constant * total
+        return vectors @ self.wide + total[..., None] * self.lift + level[..., None]
+
+    def exact(self, rows: Tensor) -> Tensor:
+        """K of some of these rows, fp64."""
+        lift = self.lift[rows]
+        return _square(self.wide, rows) + lift[:, None] + (lift + self.constant)
+
+
+def _square(matrix: Tensor, rows: Tensor) -> Tensor:
+    return matrix.index_select(0, rows).index_select(1, rows)
 
 
 class Solution(NamedTuple):
@@ -71,8 +90,9 @@ class Solution(NamedTuple):
 class BlockSolver:
     """One problem on the rows of a block, at one cost after another.
 
-    `labels` (1, -1), `weights` and `dual` (where to start) are (n,) fp64. `spread` is that of f
-    over all training rows, when the block does not hold them all.
+    `labels` (1, -1), `weights` and `dual` (where to start) are (n,) fp64; `active` (n,) bool are
+    the rows to take as active in the first Newton step, when that is known better than from `dual`.
+    `spread` is that of f over all training rows, when the block does not hold them all.
     """
 
     def __init__(
@@ -81,10 +101,11 @@ class BlockSolver:
         labels: Tensor,
         weights: Tensor,
         dual: Tensor | None = None,
+        active: Tensor | None = None,
         spread: float | None = None,
     ) -> None:
         self.whole, self.whole_labels, self.whole_weights = block, labels, weights
-        self.fixed_spread = spread
+        self.first_active, self.fixed_spread = active, spread
         self.whole_ridge = torch.zeros_like(labels)
         self.stalls = False  # gradients took too long, as they will at larger costs
         self.value: Tensor  # f on the rows that are kept
@@ -103,7 +124,7 @@ class BlockSolver:
             self._keep_all(2 * costs[0] * weights[0] * labels[0])  # the limit of small costs
             return []
         flat = solve_all_active(
-            lambda vectors: vectors @ self.whole.exact,
+            self.whole.multiply_exactly,
             labels,
             (2 * weights).sqrt(),
             low[None],
@@ -136,17 +157,21 @@ class BlockSolver:
                 if self._is_exact():
                     break
                 continue
-            active = slack > 0
+            active, given = slack > 0, self.first_active is not None
+            if self.first_active is not None:
+                active, self.first_active = self.first_active, None
             changed = int((active != (self.dual != 0)).sum())
-            eta = 1e-2 if changed > 0.03 * len(active) else 1e-3 if changed > 8 else INNER
+            # The active set of the last cost, with which each cost begins, will change a lot.
+            many = step == 0 or changed > 0.03 * len(active)
+            eta = 1e-2 if many else 1e-3 if changed > 8 else INNER
             stop = max(INNER, min(eta, 0.1 * residual))
             direct = self.stalls or int(active.sum()) <= DIRECT_ROWS
             loose = stop > ROUGH and not direct
             if self.rough and not loose:
                 # An exact step from a rough value would seem to lead uphill.
-                self.value, self.rough = self.block.exact @ self.dual, False
+                self.value, self.rough = self.block.multiply_exactly(self.dual), False
                 continue
-            self._newton_step(active, stop * scale, loose, direct)
+            self._newton_step(active, stop * scale, loose, direct, search=not given)
             self._shrink()
         return Solution(self._whole_dual(), step, residual)
 
@@ -163,11 +188,11 @@ class BlockSolver:
         """Whether the value is in fp64 and no row that was left out is active; mends both."""
         if len(self.rows) == len(self.whole_labels):
             if self.rough:
-                self.value, self.rough = self.block.exact @ self.dual, False
+                self.value, self.rough = self.block.multiply_exactly(self.dual), False
                 return False
             return True
         dual = self._whole_dual()
-        value = self.whole.exact @ dual
+        value = self.whole.multiply_exactly(dual)
         active = self.whole_labels * value < 1
         active[self.rows] = False
         if active.any():
@@ -196,7 +221,7 @@ class BlockSolver:
         self.rows = torch.arange(len(dual), device=dual.device)
         self.block, self.labels = self.whole, self.whole_labels
         self.ridge, self.dual = self.whole_ridge, dual
-        self.value = self.block.exact @ dual if value is None else value
+        self.value = self.block.multiply_exactly(dual) if value is None else value
         self.rough, self.built = False, None
 
     def _shrink(self) -> None:
@@ -223,8 +248,10 @@ class BlockSolver:
         core.diagonal().add_(1)
         self.core = torch.linalg.inv(core).float()
 
-    def _newton_step(self, active: Tensor, limit: float, loose: bool, direct: bool) -> None:
-        """Move to the Newton point, or as far towards it as lowers the objective.
+    def _newton_step(
+        self, active: Tensor, limit: float, loose: bool, direct: bool, search: bool
+    ) -> None:
+        """Move to the Newton point, or with `search` as far towards it as lowers the objective.
 
         After a `loose` step the value is what the gradients summed up in fp32; a `direct` one
         factors the active block.
@@ -242,8 +269,8 @@ class BlockSolver:
         else:
             move = found[0] if found is not None else self._factored(active, remainder)
             target = base + move
-            target_value, self.rough = self.block.exact @ target, False
-        if torch.equal(self.labels * target_value < 1, active):
+            target_value, self.rough = self.block.multiply_exactly(target), False
+        if not search or torch.equal(self.labels * target_value < 1, active):
             self.dual, self.value = target, target_value  # the optimum, as far as it was solved
             return
         length = line_search(
@@ -267,7 +294,7 @@ class BlockSolver:
             return base, self.value
         if loose:
             return base, self.block.multiply(base.float()).double()
-        return base, self.block.exact @ base
+        return base, self.block.multiply_exactly(base)
 
     def _gradients(
         self, active: Tensor, ridge: Tensor, remainder: Tensor, limit: float
@@ -297,7 +324,7 @@ class BlockSolver:
 
     def _factored(self, active: Tensor, remainder: Tensor) -> Tensor:
         rows = torch.nonzero(active)[:, 0]
-        matrix = self.block.exact.index_select(0, rows).index_select(1, rows)
+        matrix = self.block.exact(rows)
         matrix.diagonal().add_(self.ridge[rows])
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if failed.item():  # not positive definite in rounding; an LU still solves it

@@ -124,6 +124,7 @@ def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: 
         labels[rows],
         parked.weights[task.row, rows],
         torch.from_numpy(task.dual).to(labels.device)[rows],
+        (labels * value < 1)[rows],
         spread_of(value[None], train[None]).item(),
     )
     found = Found(rows.cpu().numpy(), [], [], [])

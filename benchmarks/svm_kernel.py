@@ -84,18 +84,6 @@ class Kernel:
             product[:, start:stop] = vectors @ self.gram[start:stop].T.double()
         return self.add_lift(product, vectors)
 
-    def block(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """X~ X~' and K of (n,) row indices with themselves, (n, n) fp32 and fp64."""
-        lift = self.lift[rows]
-        centred = self.gram.index_select(0, rows).index_select(1, rows)
-        if self.exact is None:
-            block = centred.double()
-        else:
-            block = self.exact.index_select(0, rows).index_select(1, rows)
-        block += lift[:, None]
-        block += lift + self.constant
-        return centred, block
-
     def exact_weights(self, dual: Tensor) -> Tensor:
         """w = X' b (M, D) of (M, N) b, on the normalised features, all in fp64."""
         shape = (len(dual), self.training.features.shape[1])

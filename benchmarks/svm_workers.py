@@ -55,10 +55,15 @@ def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
-        set_parent_death_signal = partial(ctypes.CDLL(None).prctl, 1)  # PR_SET_PDEATHSIG
+        library = ctypes.CDLL(None)
+        set_parent_death_signal = partial(library.prctl, 1)  # PR_SET_PDEATHSIG
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != parent:  # it ended before the line above
             os._exit(1)
+        if hasattr(library, "mallopt"):
+            # Blocks of some MB come and go: keep their memory rather than have it zeroed anew.
+            library.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            library.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
