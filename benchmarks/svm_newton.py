@@ -24,8 +24,8 @@ from benchmarks.svm_lanczos import LANCZOS_COST, LANCZOS_STEPS, Flat, solve_all_
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
 COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them
-COMPACT_COST = 2.0  # above this an ill-conditioned problem needs sums in fp64 and goes to a block
-LOOSE = 1e-2  # once its residual is this small
+COMPACT_COST = 0.5  # above this an ill-conditioned problem needs sums in fp64 and goes to a block
+LOOSE = 5e-2  # once its residual is this small
 REFINED = 1e-8
 REFINING_STEPS = 4  # Newton steps that are spent on it
 NEWTON_STEPS = 20  # per cost; then the problem goes on on a block, where sums are fp64

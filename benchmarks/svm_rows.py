@@ -63,7 +63,7 @@ def centred(
     features: NDArray[Any], epsilon: float, mean: Floats, dtype: type
 ) -> tuple[NDArray[Any], Floats]:
     """Normalised rows minus `mean`, (N, D) of `dtype`, and their products with it, (N,)."""
-    rows = np.empty(features.shape, dtype)
+    rows: NDArray[Any] = np.empty(features.shape, dtype)
     lift = np.empty(len(features))
 
     def centre(where: slice) -> None:

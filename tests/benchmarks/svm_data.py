@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.feature_files import LayerData
+from benchmarks.svm_kernel import Kernel
+from benchmarks.svm_rows import training_rows
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,9 @@ def write(folder: Path, data: LayerData, layers: tuple[int, ...] = (5,)) -> Path
     np.save(folder / "train_labels.npy", data.train_labels)
     np.save(folder / "test_labels.npy", data.test_labels)
     return folder
+
+
+def kernel_of(features: NDArray[Any]) -> Kernel:
+    with training_rows(features, 1e-5) as training:
+        pass
+    return Kernel(training, torch.device("cpu"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 
-from benchmarks import svm, svm_block, svm_gram, svm_kernel, svm_newton
+from benchmarks import svm, svm_block, svm_gram, svm_newton, svm_rows
 from benchmarks.feature_files import LayerData
 from benchmarks.low_shot_draws import draw
 from benchmarks.metrics import envelope_average_precision
@@ -282,7 +282,7 @@ def test_several_processes_find_what_one_finds() -> None:
 
 def test_a_refit_on_many_rows_is_refined_on_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with many images, where the Gram matrix is kept in fp32 only."""
-    monkeypatch.setattr(svm_kernel, "EXACT_ROWS", 0)
+    monkeypatch.setattr(svm_rows, "EXACT_ROWS", 0)
     monkeypatch.setattr(svm_gram, "SMALL_ROWS", 0)
     monkeypatch.setattr(svm_newton, "COMPACT_SHARE", 0.0)
     data = make(Recipe(rows=400, dimensions=60, classes=1, decay=1.0))
@@ -377,4 +377,3 @@ def test_the_same_threads_give_the_same_bits() -> None:
         svm._engine.cache_clear()
         found.append(evaluate_full(machine(data), FEW_COSTS))
     assert found[0] == found[1]
-    assert torch.get_num_threads() >= 1
