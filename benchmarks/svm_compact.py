@@ -205,8 +205,10 @@ class _Check:
     def _values(self, dual: Tensor, price: Tensor) -> Tensor:
         """f on all rows, in fp64 where it is scored and needs it."""
         self.products += 1
-        value = self.kernel.multiply(dual)
-        costly = torch.nonzero(price > EXACT_COST)[:, 0]
-        if self.need_values and len(costly):
+        costly = price > EXACT_COST if self.need_values else torch.zeros_like(price, dtype=bool)
+        value = torch.empty_like(dual)
+        if costly.any():
             value[costly] = self.kernel.multiply_exactly(dual[costly])
+        if not costly.all():
+            value[~costly] = self.kernel.multiply(dual[~costly])
         return value

@@ -78,10 +78,10 @@ class Kernel:
         """As `multiply`, without rounding the vectors or the sums to fp32."""
         if self.exact is not None:
             return self.add_lift(vectors @ self.exact, vectors)
-        product = torch.empty_like(vectors)
-        for start in range(0, len(self.gram), BLOCK):
-            stop = start + BLOCK
-            product[:, start:stop] = vectors @ self.gram[start:stop].T.double()
+        used = torch.nonzero((vectors != 0).any(0))[:, 0]
+        product = torch.zeros_like(vectors)
+        for rows in used.split(BLOCK):
+            product.addmm_(vectors[:, rows], self.gram[rows].double())
         return self.add_lift(product, vectors)
 
     def exact_weights(self, dual: Tensor) -> Tensor:
