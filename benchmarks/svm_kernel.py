@@ -64,15 +64,15 @@ class Kernel:
 
     def add_lift(self, product: Tensor, vectors: Tensor) -> Tensor:
         """Complete `vectors @ gram` (M, N) to `vectors @ K`, in fp64."""
-        total = vectors.sum(1, dtype=torch.float64)
-        level = vectors.double() @ self.lift + self.constant * total
+        vectors = vectors.double()
+        total = vectors.sum(1)
+        level = vectors @ self.lift + self.constant * total
         lifted = total[:, None] * self.lift[None] + level[:, None]
         return lifted + product
 
     def multiply(self, vectors: Tensor) -> Tensor:
         """`vectors @ K` for (M, N) vectors, fp64; the N x N part in fp32."""
-        vectors = vectors.float()
-        return self.add_lift(self.product(vectors), vectors)
+        return self.add_lift(self.product(vectors.float()), vectors)
 
     def multiply_exactly(self, vectors: Tensor) -> Tensor:
         """As `multiply`, without rounding the vectors or the sums to fp32."""

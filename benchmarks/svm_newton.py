@@ -102,7 +102,7 @@ class _State:
     base_value: Tensor
     fresh: Tensor  # (m,) bool: base_value is still to be multiplied
     move: Tensor  # (m, N) fp32: b - base_dual
-    move_value: Tensor  # (m, N) fp32
+    move_product: Tensor  # (m, N) fp32: its product with the centred Gram matrix
     direction: Tensor  # (m, N) fp32: what is multiplied next
     remainder: Tensor  # (m, N) fp32: residual of the Newton system
     ridge32: Tensor  # D on the active rows
@@ -204,7 +204,7 @@ class _Solver:
             base_value=torch.zeros_like(labels),
             fresh=none.clone(),
             move=zeros.clone(),
-            move_value=zeros.clone(),
+            move_product=zeros.clone(),
             direction=zeros.clone(),
             remainder=zeros.clone(),
             ridge32=zeros.clone(),
@@ -312,7 +312,7 @@ class _Solver:
         level = (vectors @ self.lift32).double() + self.kernel.constant * total
         image = product + total.float()[:, None] * self.lift32 + level.float()[:, None]
         running = state.running
-        self._gradient_step(state, image, running & ~state.fresh)
+        self._gradient_step(state, product, image, running & ~state.fresh)
         fresh = torch.nonzero(running & state.fresh)[:, 0]
         if len(fresh):
             step = state.direction[fresh].double()
@@ -327,13 +327,14 @@ class _Solver:
             self._newton_step(state, rows)
         self._take_out(state, torch.nonzero(running & ~ready & late)[:, 0])
 
-    def _gradient_step(self, state: _State, image: Tensor, going: Tensor) -> None:
+    def _gradient_step(self, state: _State, product: Tensor, image: Tensor, going: Tensor) -> None:
+        """`product` and `image` are those of the direction with the centred Gram matrix and K."""
         direction = state.direction
         curved = torch.addcmul(image * state.active, direction, state.ridge32)
         curvature = (direction * curved).sum(1)
         length = torch.where(going & (curvature > 0), state.rz / curvature, 0.0)[:, None]
         state.move.addcmul_(length, direction)
-        state.move_value.addcmul_(length, image)
+        state.move_product.addcmul_(length, product)
         state.remainder.addcmul_(length, curved, value=-1)
         conditioned = self._precondition(state, slice(None))
         rz = (state.remainder * conditioned).sum(1)
@@ -377,8 +378,10 @@ class _Solver:
 
     def _newton_step(self, state: _State, rows: Tensor) -> None:
         """Move to the Newton point, or as far towards it as lowers the objective."""
-        target = state.base_dual[rows] + state.move[rows]
-        target_value = state.base_value[rows] + state.move_value[rows]
+        move = state.move[rows].double()
+        target = state.base_dual[rows] + move
+        # What all rows share comes from the sum of the moves, or their rounding would add up in it.
+        target_value = state.base_value[rows] + self.kernel.add_lift(state.move_product[rows], move)
         state.newton[rows] += 1
         labels = state.labels[rows]
         moved = (((labels * target_value < 1) & (labels != 0)) != state.active[rows]).any(1)
@@ -495,7 +498,7 @@ class _Solver:
         rest = state.labels[rows] - value - state.ridge[rows] * base
         state.remainder[rows] = torch.where(state.active[rows], rest, 0.0).float()
         state.move[rows] = 0
-        state.move_value[rows] = 0
+        state.move_product[rows] = 0
         conditioned = self._precondition(state, rows)
         state.direction[rows] = conditioned
         state.rz[rows] = (state.remainder[rows] * conditioned).sum(1)
