@@ -145,6 +145,7 @@ class BlockSolver:
         self.ridge = self.whole_ridge[self.rows]
         self.built = None
         tau = tau_of(price).item()
+        newton = 0
         for step in range(NEWTON_STEPS + 1):
             slack = (1 - self.labels * self.value).clamp(min=0)
             rest = torch.linalg.vector_norm(self.ridge * self.dual - self.labels * slack).item()
@@ -172,8 +173,9 @@ class BlockSolver:
                 self.value, self.rough = self.block.multiply_exactly(self.dual), False
                 continue
             self._newton_step(active, stop * scale, loose, direct, search=not given)
+            newton += 1
             self._shrink()
-        return Solution(self._whole_dual(), step, residual)
+        return Solution(self._whole_dual(), newton, residual)
 
     def _spread(self) -> float:
         """Of f over all training rows; while the block is shrunk, as it last was."""

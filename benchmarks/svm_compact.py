@@ -58,8 +58,8 @@ def finish(
     """Solve parked problems at all costs that are left; returns the products with all of K.
 
     `costs` is (M, L). `deliver(problem, cost, dual, value, residual, newton)` receives every
-    solution once, also one that is not solved; its residual tells. With `need_values=False` values
-    may be of fp32 sums.
+    solution once, also one that is not solved; its residual tells. With `need_values=False` nobody
+    reads the values: they may all be of fp32 sums.
     """
     products = 0
     todo = list(range(len(parked.index)))
@@ -174,10 +174,10 @@ class _Check:
             [r for _, found in batch for r in found.residuals], dtype=torch.float64, device=device
         )
         slack = torch.where(outside != 0, (1 - outside * value).clamp(min=0), 0.0)
-        scale = tau_of(price) * spread_of(value, parked.labels[owner] != 0)
-        residual = torch.hypot(
-            inside, torch.linalg.vector_norm(slack, dim=1) / scale.clamp(min=1e-300)
-        )
+        train = parked.labels[owner] != 0
+        inside *= spread_of(parked.value[owner], train)  # in units of which it was measured
+        rest = torch.hypot(inside, torch.linalg.vector_norm(slack, dim=1) / tau_of(price))
+        residual = rest / spread_of(value, train).clamp(min=1e-300)
         good, again = (residual <= TOLERANCE).tolist(), []
         at = 0
         keep: list[int] = []
@@ -205,7 +205,7 @@ class _Check:
     def _values(self, dual: Tensor, price: Tensor) -> Tensor:
         """f on all rows, in fp64 where it is scored and needs it."""
         self.products += 1
-        costly = price > EXACT_COST if self.need_values else torch.zeros_like(price, dtype=bool)
+        costly = price > EXACT_COST if self.need_values else torch.zeros_like(price).bool()
         value = torch.empty_like(dual)
         if costly.any():
             value[costly] = self.kernel.multiply_exactly(dual[costly])

@@ -30,8 +30,6 @@ class Fits:
 class Engine(Protocol):
     """Solves L2-regularised squared-hinge SVMs with a regularised bias (weight 1)."""
 
-    name: str
-
     def fit(
         self,
         labels: NDArray[np.int8],

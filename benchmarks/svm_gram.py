@@ -29,8 +29,6 @@ BATCH = 2048  # solutions scored at once
 class GramEngine:
     """Squared-hinge SVMs on one layer's Gram matrix; see `svm_fits.Engine`."""
 
-    name = "gram"
-
     def __init__(
         self,
         training: TrainingRows,
@@ -110,7 +108,8 @@ class GramEngine:
             scores, refined = self._refine(problems)
             newton, residual = newton + int(refined.newton.sum()), refined.residual
             grades = [grade(problem, one[None]) for problem, one in enumerate(scores)]
-            return _fits(np.stack(grades), residual.numpy(), newton, report.products)
+            products = report.products + refined.products
+            return _fits(np.stack(grades), residual.numpy(), newton, products)
         grades = []
         step = max(1, BATCH // shape[1])
         for begin in range(0, count, step):

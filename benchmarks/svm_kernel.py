@@ -80,7 +80,7 @@ class Kernel:
             return self.add_lift(vectors @ self.exact, vectors)
         used = torch.nonzero((vectors != 0).any(0))[:, 0]
         product = torch.zeros_like(vectors)
-        for rows in used.split(BLOCK):
+        for rows in torch.split(used, BLOCK):
             product.addmm_(vectors[:, rows], self.gram[rows].double())
         return self.add_lift(product, vectors)
 

@@ -8,6 +8,7 @@ in parallel by forked processes that share one float64 matrix with their parent.
 import os
 import warnings
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,6 @@ def normalise(features: NDArray[Any], epsilon: float) -> Floats:
 
 class LiblinearEngine:
     """LinearSVC for each problem; see `svm_fits.Engine`."""
-
-    name = "liblinear"
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class LiblinearEngine:
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
         """Solve and grade; `start` is not used."""
-        scored = normalise(self.test, self.epsilon) if on_test else self.train
+        scored = self._test_rows if on_test else self.train
 
         def solve(task: tuple[int, int]) -> tuple[Floats, int]:
             problem, cost = task
@@ -78,6 +77,10 @@ class LiblinearEngine:
         graded = graded.reshape(*costs.shape, *graded.shape[1:])
         state = {"tolerance": self.tolerance, "max_iterations": self.max_iterations}
         return Fits(graded, effort >= self.max_iterations, effort, state)
+
+    @cached_property
+    def _test_rows(self) -> Floats:
+        return normalise(self.test, self.epsilon)
 
     def _solve(self, labels: NDArray[np.int8], cost: float, scored: Floats) -> tuple[Floats, int]:
         """Decision values of `scored` (S, D), and the iterations that were needed."""

@@ -75,12 +75,6 @@ class Report:
     residual: Tensor  # (M, L) float64, in units of the tolerance's right-hand side
     newton: Tensor  # (M, L) int64: Newton steps
     products: int  # products with the Gram matrix
-    columns: int  # vectors multiplied in all of them
-
-    @property
-    def unsolved(self) -> Tensor:
-        """(M, L) bool."""
-        return ~(self.residual <= TOLERANCE)
 
 
 @dataclass
@@ -130,7 +124,7 @@ def solve(
 
     `factor` is F of `svm_kernel.eigenspace`. `solved` gets (k,) indices and (k, N) fp64 tensors;
     `tick` gets the number of solutions at once. Unsolved ones are delivered as they are and marked
-    in the report. With `need_values=False` values may be of fp32 sums.
+    in the report. With `need_values=False` nobody reads the values: they may all be of fp32 sums.
     """
     return _Solver(kernel, factor, problems, solved, tick, need_values).run()
 
@@ -155,7 +149,7 @@ class _Solver:
         self.flat: Flat | None = None
         self.residual = torch.full(shape, torch.inf, dtype=torch.float64, device=kernel.device)
         self.newton = torch.zeros(shape, dtype=torch.int64, device=kernel.device)
-        self.products = self.columns = 0
+        self.products = 0
         self.lift32 = kernel.lift.float()
 
     def run(self) -> Report:
@@ -169,7 +163,7 @@ class _Solver:
             if gone and (gone == len(finished) or 8 * gone >= len(finished)):
                 state = state.take(torch.nonzero(~finished)[:, 0])
         self._finish()
-        return Report(self.residual.cpu(), self.newton.cpu(), self.products, self.columns)
+        return Report(self.residual.cpu(), self.newton.cpu(), self.products)
 
     # Start: all small costs from one Krylov space.
 
@@ -278,7 +272,6 @@ class _Solver:
         costs = problems.costs[:, :width]
         flat = solve_all_active(self.kernel.multiply, problems.labels, scale, costs, LANCZOS_STEPS)
         self.products += LANCZOS_STEPS
-        self.columns += LANCZOS_STEPS * len(scale)
         going = torch.ones_like(step, dtype=torch.bool)
         for column in range(width):
             dual, value = flat.dual[:, column], flat.value[:, column]
@@ -307,7 +300,6 @@ class _Solver:
         vectors = state.direction
         product = self.kernel.product(vectors)
         self.products += 1
-        self.columns += len(vectors)
         total = vectors.sum(1, dtype=torch.float64)
         level = (vectors @ self.lift32).double() + self.kernel.constant * total
         image = product + total.float()[:, None] * self.lift32 + level.float()[:, None]
@@ -486,7 +478,6 @@ class _Solver:
         lost = (left @ self.factor) @ self.factor.T
         rest = state.labels[rows] - state.value[rows] + lost - state.ridge[rows] * base
         state.remainder[rows] = torch.where(state.active[rows], rest, 0.0).float()
-        # Only what fp32 holds exactly is multiplied, so that value = K dual stays true.
         step = self._precondition(state, rows)
         state.base_dual[rows] = base + step.double()
         state.direction[rows] = step - left

@@ -39,7 +39,7 @@ def residual_of(labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, tau:
 def line_search(
     labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, shift: Tensor, shift_value: Tensor
 ) -> Tensor:
-    """Minimiser t > 0 of the objective along b + t shift, (m,) fp64; 1 when that is close to it.
+    """Minimiser 0 < t < LONGEST of the objective along b + t shift, (m,) fp64; 1 when close to it.
 
     The objective is piecewise quadratic in t with an increasing derivative: safeguarded Newton.
     """

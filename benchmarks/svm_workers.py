@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
@@ -32,9 +32,15 @@ def workers(
         yield partial(map, work)
         return
     _work = work
+    others = set(active_children())
     try:
         with ProcessPoolExecutor(processes, get_context("fork"), _begin, (os.getpid(),)) as pool:
-            yield partial(pool.map, _run)
+            try:
+                yield partial(pool.map, _run)
+            except BaseException:  # a stop, most likely: nobody waits for what is under way
+                for child in set(active_children()) - others:
+                    child.terminate()
+                raise
     except BrokenProcessPool:
         raise RuntimeError(
             "a worker process was killed, probably for lack of memory: give the task more, or "

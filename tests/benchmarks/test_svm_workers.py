@@ -66,6 +66,23 @@ def test_a_worker_that_is_killed_is_a_clear_error() -> None:
         list(each(die, [1, 2], 2))
 
 
+def test_a_stop_does_not_wait_for_what_is_under_way(tmp_path: Path) -> None:
+    def note(task: int) -> None:
+        (tmp_path / str(os.getpid())).touch()
+        if task:
+            time.sleep(600)
+
+    def stop() -> None:
+        for _ in each(note, [0, 1, 2], 2):
+            wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", ORPHANS, str(tmp_path)], cwd=ROOT)
     wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
