@@ -8,7 +8,7 @@ implementations; in low-shot training and in every test they are dropped.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,18 +64,17 @@ class Machine:
             f"solved by liblinear instead: {shown}"
         )
         reference = _liblinear(self, tolerance=1e-8, max_iterations=100_000)
-        for p, c in np.argwhere(fits.unsolved):
-            one = reference.fit(
-                labels[p : p + 1],
-                costs[p : p + 1, c : c + 1],
-                partial(_grade_as, grade, p),
-                on_test=on_test,
-            )
-            if one.unsolved.any():
-                raise RuntimeError(
-                    f"neither solver converges on {names[p]} at cost {costs[p, c]:g}"
-                )
-            fits.grades[p, c] = one.grades[0, 0]
+        problem, cost = np.nonzero(fits.unsolved)
+        again = reference.fit(
+            labels[problem],
+            costs[problem, cost][:, None],
+            lambda at, scores: grade(problem[at], scores),
+            on_test=on_test,
+        )
+        if again.unsolved.any():
+            name, price = where[int(np.flatnonzero(again.unsolved)[0])]
+            raise RuntimeError(f"neither solver converges on {name} at cost {price:g}")
+        fits.grades[problem, cost] = again.grades[:, 0]
         return fits
 
     @property
@@ -238,11 +237,6 @@ def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labe
         by_cost={repr(cost): tuple(row) for cost, row in zip(protocol.costs, by_draw.tolist())},
         convergence=convergence,
     )
-
-
-def _grade_as(grade: Grade, problem: int, _: int, scores: NDArray[Any]) -> Floats:
-    """The grade of a problem that is solved by itself."""
-    return grade(problem, scores)
 
 
 def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:
