@@ -18,7 +18,7 @@ from benchmarks import svm_newton, svm_rules
 from benchmarks.feature_files import first_alike
 from benchmarks.svm_fits import Fits, Floats, Grade, no_tick
 from benchmarks.svm_kernel import Kernel, eigenspace
-from benchmarks.svm_newton import Problems
+from benchmarks.svm_problems import Problems
 from benchmarks.svm_rows import TrainingRows
 from benchmarks.svm_small import SMALL_ROWS, solve_small
 

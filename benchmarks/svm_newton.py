@@ -13,7 +13,7 @@ all of them share one product with the Gram matrix per step.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -21,12 +21,13 @@ from torch import Tensor
 from benchmarks.svm_compact import Parked, finish
 from benchmarks.svm_kernel import Kernel
 from benchmarks.svm_lanczos import LANCZOS_COST, LANCZOS_STEPS, Flat, solve_all_active
+from benchmarks.svm_precondition import Preconditioner
+from benchmarks.svm_problems import Problems, State
 from benchmarks.svm_rules import TOLERANCE, line_search, residual_of, ridge_of, spread_of, tau_of
 
 COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them
 COMPACT_COST = 0.5  # above this an ill-conditioned problem needs sums in fp64 and goes to a block
 LOOSE = 5e-2  # once its residual is this small
-REFINED = 1e-8
 REFINING_STEPS = 4  # Newton steps that are spent on it
 NEWTON_STEPS = 20  # per cost; then the problem goes on on a block, where sums are fp64
 ALONE = 4  # so few problems do not fill a product with the whole matrix
@@ -36,80 +37,12 @@ Solved = Callable[[Tensor, Tensor, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
-class Problems:
-    """M problems over the same N rows, each with L ascending costs."""
-
-    labels: Tensor  # (M, N) float64: 1, -1, and 0 outside training
-    costs: Tensor  # (M, L) float64
-    positive_weight: float
-    start: Tensor | None = None  # (M, N) float64: b to start the first cost from
-    start_value: Tensor | None = None  # (M, N) float64: its f, more exact than K of fp32 gives it
-
-    @property
-    def refining(self) -> bool:
-        """Whether the solutions are there and only the rounding of K is to be mended."""
-        return self.start_value is not None
-
-    @property
-    def tolerance(self) -> float:
-        """The residual at which a problem is solved."""
-        return REFINED if self.refining else TOLERANCE
-
-    @property
-    def weights(self) -> Tensor:
-        """Class weights (M, N) float64, 0 outside training."""
-        return self._weights(self.labels)
-
-    def weights_of(self, problem: int) -> Tensor:
-        """Class weights of one problem, (N,) float64."""
-        return self._weights(self.labels[problem])
-
-    def _weights(self, labels: Tensor) -> Tensor:
-        return torch.where(labels > 0, self.positive_weight, 1.0) * labels.abs()
-
-
-@dataclass(frozen=True)
 class Report:
     """How each problem at each cost ended, on the CPU."""
 
     residual: Tensor  # (M, L) float64, in units of the tolerance's right-hand side
     newton: Tensor  # (M, L) int64: Newton steps
     products: int  # products with the Gram matrix
-
-
-@dataclass
-class _State:
-    """The problems under way; every tensor has one row a problem."""
-
-    index: Tensor  # which problem
-    step: Tensor  # which of its costs
-    running: Tensor  # (m,) bool: not yet through its costs or parked
-    labels: Tensor  # (m, N) fp64
-    weights: Tensor  # (m, N) fp64
-    ridge: Tensor  # (m, N) fp64: D, 0 outside training
-    tau: Tensor
-    dual: Tensor  # (m, N) fp64: b
-    value: Tensor  # (m, N) fp64: f
-    active: Tensor  # (m, N) bool
-    newton: Tensor  # Newton steps at this cost
-    base_dual: Tensor  # where the conjugate gradients started
-    base_value: Tensor
-    fresh: Tensor  # (m,) bool: base_value is still to be multiplied
-    move: Tensor  # (m, N) fp32: b - base_dual
-    move_product: Tensor  # (m, N) fp32: its product with the centred Gram matrix
-    direction: Tensor  # (m, N) fp32: what is multiplied next
-    remainder: Tensor  # (m, N) fp32: residual of the Newton system
-    ridge32: Tensor  # D on the active rows
-    inverse: Tensor  # (m, N) fp32: diagonal part of the preconditioner, 0 outside I
-    anchored: Tensor  # (m, N) fp32: the same where the low-rank part was built
-    core: Tensor  # (m, r, r) fp32
-    built: Tensor  # (m,) bool: the preconditioner fits this cost
-    rz: Tensor
-    limit: Tensor  # (m,) norm at which conjugate gradients stop
-    steps: Tensor  # (m,) conjugate-gradient steps of this Newton step
-
-    def take(self, rows: Tensor) -> "_State":
-        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def solve(
@@ -141,7 +74,7 @@ class _Solver:
     ) -> None:
         self.kernel, self.factor, self.problems = kernel, factor, problems
         self.solved, self.tick, self.need_values = solved, tick, need_values
-        self.rest = (kernel.diagonal - factor.double().square().sum(1)).clamp(min=0)
+        self.preconditioner = Preconditioner(factor, kernel.diagonal)
         shape = problems.costs.shape
         size = len(kernel.gram)
         self.compact_rows = int(COMPACT_SHARE * size)
@@ -167,9 +100,9 @@ class _Solver:
 
     # Start: all small costs from one Krylov space.
 
-    def _start(self) -> _State:
-        labels, weights, costs = self.problems.labels, self.problems.weights, self.problems.costs
-        step = torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
+    def _start(self) -> State:
+        count = len(self.problems.labels)
+        step = torch.zeros(count, dtype=torch.int64, device=self.kernel.device)
         if self.problems.start is None:
             dual, value = self._small_costs(step)
         elif self.problems.start_value is not None:
@@ -177,45 +110,13 @@ class _Solver:
         else:
             dual = self.problems.start.float().double()
             value = self.kernel.multiply(dual)
-        count, size = labels.shape
-        rank = self.factor.shape[1]
-        zeros = torch.zeros((count, size), dtype=torch.float32, device=labels.device)
-        none = torch.zeros(count, dtype=torch.bool, device=labels.device)
-        floats = torch.zeros(count, dtype=torch.float64, device=labels.device)
-        state = _State(
-            index=torch.arange(count, device=labels.device),
-            step=step,
-            running=step < costs.shape[1],
-            labels=labels,
-            weights=weights,
-            ridge=torch.zeros_like(labels),
-            tau=floats.clone(),
-            dual=dual,
-            value=value,
-            active=torch.zeros_like(labels, dtype=torch.bool),
-            newton=torch.zeros_like(step),
-            base_dual=torch.zeros_like(labels),
-            base_value=torch.zeros_like(labels),
-            fresh=none.clone(),
-            move=zeros.clone(),
-            move_product=zeros.clone(),
-            direction=zeros.clone(),
-            remainder=zeros.clone(),
-            ridge32=zeros.clone(),
-            inverse=zeros.clone(),
-            anchored=zeros.clone(),
-            core=torch.zeros((count, rank, rank), dtype=torch.float32, device=labels.device),
-            built=none.clone(),
-            rz=floats.float(),
-            limit=floats.clone(),
-            steps=torch.zeros_like(step),
-        )
+        state = State.begin(self.problems, step, dual, value, self.factor.shape[1])
         rows = self._park(state, torch.nonzero(state.running)[:, 0])
         self._set_cost(state, rows)
         self._next_newton(state, rows)
         return state
 
-    def _park(self, state: _State, rows: Tensor) -> Tensor:
+    def _park(self, state: State, rows: Tensor) -> Tensor:
         """Take out the problems that a block suits better; returns the others."""
         if self.problems.refining:
             return rows
@@ -223,12 +124,12 @@ class _Solver:
         self._take_out(state, rows[few])
         return rows[~few]
 
-    def _active(self, state: _State, rows: Tensor) -> Tensor:
+    def _active(self, state: State, rows: Tensor) -> Tensor:
         """Which training rows violate their margins, (m, N)."""
         labels = state.labels[rows]
         return (labels * state.value[rows] < 1) & (labels != 0)
 
-    def _take_out(self, state: _State, rows: Tensor) -> None:
+    def _take_out(self, state: State, rows: Tensor) -> None:
         if not len(rows):
             return
         names = [f.name for f in fields(Parked)]
@@ -296,7 +197,7 @@ class _Solver:
 
     # One shared product, then each problem does what is next for it.
 
-    def _advance(self, state: _State) -> None:
+    def _advance(self, state: State) -> None:
         vectors = state.direction
         product = self.kernel.product(vectors)
         self.products += 1
@@ -319,7 +220,7 @@ class _Solver:
             self._newton_step(state, rows)
         self._take_out(state, torch.nonzero(running & ~ready & late)[:, 0])
 
-    def _gradient_step(self, state: _State, product: Tensor, image: Tensor, going: Tensor) -> None:
+    def _gradient_step(self, state: State, product: Tensor, image: Tensor, going: Tensor) -> None:
         """`product` and `image` are those of the direction with the centred Gram matrix and K."""
         direction = state.direction
         curved = torch.addcmul(image * state.active, direction, state.ridge32)
@@ -328,7 +229,7 @@ class _Solver:
         state.move.addcmul_(length, direction)
         state.move_product.addcmul_(length, product)
         state.remainder.addcmul_(length, curved, value=-1)
-        conditioned = self._precondition(state, slice(None))
+        conditioned = self.preconditioner.apply(state, slice(None))
         rz = (state.remainder * conditioned).sum(1)
         ratio = torch.where(going & (state.rz > 0), rz / state.rz, 0.0)
         state.direction = torch.where(
@@ -337,16 +238,9 @@ class _Solver:
         state.rz = torch.where(going, rz, state.rz)
         state.steps += going
 
-    def _precondition(self, state: _State, rows: Tensor | slice) -> Tensor:
-        remainder, anchored = state.remainder[rows], state.anchored[rows]
-        inner = (remainder * anchored) @ self.factor
-        inner = torch.bmm(inner[:, None], state.core[rows])[:, 0]
-        low = (inner @ self.factor.T) * anchored
-        return state.inverse[rows] * remainder - torch.where(state.active[rows], low, 0.0)
-
     # Newton steps.
 
-    def _set_cost(self, state: _State, rows: Tensor) -> None:
+    def _set_cost(self, state: State, rows: Tensor) -> None:
         cost = self.problems.costs[state.index[rows], state.step[rows]]
         state.ridge[rows] = ridge_of(state.weights[rows], cost)
         state.tau[rows] = tau_of(cost)
@@ -355,7 +249,7 @@ class _Solver:
         state.active[rows] = False
         self._start_flat(state, rows)
 
-    def _start_flat(self, state: _State, rows: Tensor) -> None:
+    def _start_flat(self, state: State, rows: Tensor) -> None:
         """Start from the ridge solution of the same cost where that is nearer than the last."""
         if self.flat is None:
             return
@@ -368,7 +262,7 @@ class _Solver:
         state.dual[rows[better]] = dual[better]
         state.value[rows[better]] = value[better]
 
-    def _newton_step(self, state: _State, rows: Tensor) -> None:
+    def _newton_step(self, state: State, rows: Tensor) -> None:
         """Move to the Newton point, or as far towards it as lowers the objective."""
         move = state.move[rows].double()
         target = state.base_dual[rows] + move
@@ -393,7 +287,7 @@ class _Solver:
         state.dual[rows], state.value[rows] = target, target_value
         self._next_newton(state, rows)
 
-    def _next_newton(self, state: _State, rows: Tensor) -> None:
+    def _next_newton(self, state: State, rows: Tensor) -> None:
         """Deliver what is solved and move it to its next cost; start the next Newton steps."""
         while len(rows):
             residual = residual_of(
@@ -426,7 +320,7 @@ class _Solver:
             rows = self._park(state, rows[more])
             self._set_cost(state, rows)
 
-    def _is_stuck(self, state: _State, rows: Tensor, residual: Tensor) -> Tensor:
+    def _is_stuck(self, state: State, rows: Tensor, residual: Tensor) -> Tensor:
         """Which problems would go on better on a block, (m,) bool."""
         if self.problems.refining:
             return torch.zeros_like(rows, dtype=torch.bool)
@@ -437,7 +331,7 @@ class _Solver:
         ending = costly & ((residual <= LOOSE) | alone)
         return (newton >= NEWTON_STEPS) | ending | (few & (newton > 0))
 
-    def _begin_newton(self, state: _State, rows: Tensor, residual: Tensor) -> None:
+    def _begin_newton(self, state: State, rows: Tensor, residual: Tensor) -> None:
         if not len(rows):
             return
         labels, value = state.labels[rows], state.value[rows]
@@ -454,7 +348,7 @@ class _Solver:
         eta[changed <= 8] = 1e-9
         stop = torch.minimum(eta, 0.1 * residual).clamp(min=0.3 * self.problems.tolerance)
         state.limit[rows] = stop * state.tau[rows] * spread
-        self._build_preconditioner(state, rows, share)
+        self.preconditioner.build(state, rows, share)
         dual = state.dual[rows]
         outside = ((dual != 0) & ~active).any(1)
         state.base_dual[rows] = torch.where(active, dual, 0.0)
@@ -465,7 +359,7 @@ class _Solver:
         if len(ready):
             self._begin_gradients(state, ready, state.value[ready])
 
-    def _guess(self, state: _State, rows: Tensor) -> None:
+    def _guess(self, state: State, rows: Tensor) -> None:
         """Where rows have left the active set, f must be multiplied anew: take a step with it.
 
         What the rows that left did to f is estimated by the low-rank part of K, and one
@@ -478,39 +372,19 @@ class _Solver:
         lost = (left @ self.factor) @ self.factor.T
         rest = state.labels[rows] - state.value[rows] + lost - state.ridge[rows] * base
         state.remainder[rows] = torch.where(state.active[rows], rest, 0.0).float()
-        step = self._precondition(state, rows)
+        step = self.preconditioner.apply(state, rows)
         state.base_dual[rows] = base + step.double()
         state.direction[rows] = step - left
         state.remainder[rows] = torch.inf
 
-    def _begin_gradients(self, state: _State, rows: Tensor, value: Tensor) -> None:
+    def _begin_gradients(self, state: State, rows: Tensor, value: Tensor) -> None:
         base = state.base_dual[rows]
         state.base_value[rows] = value
         rest = state.labels[rows] - value - state.ridge[rows] * base
         state.remainder[rows] = torch.where(state.active[rows], rest, 0.0).float()
         state.move[rows] = 0
         state.move_product[rows] = 0
-        conditioned = self._precondition(state, rows)
+        conditioned = self.preconditioner.apply(state, rows)
         state.direction[rows] = conditioned
         state.rz[rows] = (state.remainder[rows] * conditioned).sum(1)
         state.fresh[rows] = False
-
-    def _build_preconditioner(self, state: _State, rows: Tensor, share: Tensor) -> None:
-        """M^-1 r = e r - e F S^-1 F'(e r), e = active / (D + E), S = I + F' diag(e) F.
-
-        While few rows change, S and the e inside keep the rows they were built for; rows that
-        came since have only the diagonal part, which leaves the preconditioner positive.
-        """
-        state.inverse[rows] = torch.where(
-            state.active[rows], 1 / (state.ridge[rows] + self.rest), 0.0
-        ).float()
-        anew = rows[~state.built[rows] | (share > 0.1)]
-        for row in anew.tolist():
-            members = torch.nonzero(state.active[row])[:, 0]
-            part = self.factor[members]
-            scaled = part * state.inverse[row, members, None]
-            core = (scaled.T @ part).double()
-            core.diagonal().add_(1)
-            state.core[row] = torch.linalg.inv(core).float()
-        state.anchored[anew] = state.inverse[anew]
-        state.built[anew] = True

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.svm_block import Block, BlockSolver
 from benchmarks.svm_fits import Floats, Grade
 from benchmarks.svm_kernel import Kernel
-from benchmarks.svm_newton import Problems
+from benchmarks.svm_problems import Problems
 from benchmarks.svm_workers import each
 
 SMALL_ROWS = 1300  # above it the batched solver, whose products all problems share, is faster
