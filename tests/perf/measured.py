@@ -40,7 +40,7 @@ def speed(svm: dict[str, dict[str, Any]]) -> Iterator[str]:
         for spectrum, found in svm.items():
             ours, public = found[f"{key}_s"], found[f"public_{key}_s"]
             ratio = f"**{public / ours:.0f}x**"
-            yield f"| {name}, {spectrum} spectrum | {ours:.0f} s | {public:.0f} s | {ratio} |"
+            yield f"| {name}, {spectrum} spectrum | {ours:.1f} s | {public:.0f} s | {ratio} |"
     yield ""
     sampled = next(iter(svm.values()))["sampled"]
     yield (
