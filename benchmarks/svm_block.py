@@ -2,7 +2,7 @@
 
 In small draws, and at large costs, few rows violate their margins. Newton's method runs on a
 gathered block, and on smaller ones of it as rows fall behind their margins; conjugate gradients
-find the direction in fp32, everything that decides is measured in fp64.
+find the direction in fp32; what a solution claims is measured in fp64.
 """
 
 from dataclasses import dataclass
@@ -330,7 +330,7 @@ class BlockSolver:
         matrix.diagonal().add_(self.ridge[rows])
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if failed.item():  # not positive definite in rounding; an LU still solves it
-            solved = torch.linalg.solve(matrix, remainder[rows])
+            solved = torch.linalg.solve_ex(matrix, remainder[rows]).result
         else:
             solved = torch.cholesky_solve(remainder[rows, None], factor)[:, 0]
         return torch.zeros_like(remainder).index_copy(0, rows, solved)

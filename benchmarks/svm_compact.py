@@ -175,7 +175,8 @@ class _Check:
         )
         slack = torch.where(outside != 0, (1 - outside * value).clamp(min=0), 0.0)
         train = parked.labels[owner] != 0
-        inside *= spread_of(parked.value[owner], train)  # in units of which it was measured
+        # In units of which it was measured; of nothing, if f was constant.
+        inside *= spread_of(parked.value[owner], train).clamp(min=1e-300)
         rest = torch.hypot(inside, torch.linalg.vector_norm(slack, dim=1) / tau_of(price))
         residual = rest / spread_of(value, train).clamp(min=1e-300)
         good, again = (residual <= TOLERANCE).tolist(), []

@@ -43,7 +43,7 @@ class GramEngine:
         rank = min(RANK, max(1, len(training.rows) // 8))
         self.factor = eigenspace(self.kernel, rank, seed)
         self.alike_train, self.alike_test = first_alike(training.features), first_alike(test)
-        self.dual: Tensor | None = None  # (P, L, N) fp32, of the last fit
+        self.dual: Tensor | None = None  # (P, L, N), of the last fit
 
     def fit(
         self,
@@ -93,12 +93,14 @@ class GramEngine:
     ) -> Fits:
         count, size = problems.labels.shape
         shape = (count, problems.costs.shape[1], size)
-        self.dual = torch.zeros(shape, dtype=torch.float32, device=self.kernel.device)
+        exact = self.kernel.exact is not None
+        dtype = torch.float64 if exact else torch.float32
+        self.dual = torch.zeros(shape, dtype=dtype, device=self.kernel.device)
         values = None if on_test else torch.zeros_like(self.dual, dtype=torch.float64)
 
         def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
             assert self.dual is not None
-            self.dual[problem, cost] = dual.float()
+            self.dual[problem, cost] = dual.to(dtype)
             if values is not None:
                 values[problem, cost] = value
 

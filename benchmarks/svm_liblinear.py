@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.svm_fits import Fits, Floats, Grade, no_tick
 from benchmarks.svm_workers import each
+from slurm.threads import share_of
 
 TOLERANCE = 1e-4
 MAX_ITERATIONS = 2000
@@ -45,7 +46,7 @@ class LiblinearEngine:
     ) -> None:
         self.train, self.test, self.epsilon = normalise(train, epsilon), test, epsilon
         self.positive_weight, self.seed = positive_weight, seed
-        self.processes = processes or len(os.sched_getaffinity(0))
+        self.processes = processes or share_of(1, os.environ)
         self.tolerance, self.max_iterations = tolerance, max_iterations
 
     def fit(

@@ -171,7 +171,9 @@ class _Solver:
         width = int((problems.costs <= LANCZOS_COST).any(0).sum())
         width = max(1, width)
         costs = problems.costs[:, :width]
-        flat = solve_all_active(self.kernel.multiply, problems.labels, scale, costs, LANCZOS_STEPS)
+        kernel = self.kernel
+        multiply = kernel.multiply if kernel.exact is None else kernel.multiply_exactly
+        flat = solve_all_active(multiply, problems.labels, scale, costs, LANCZOS_STEPS)
         self.products += LANCZOS_STEPS
         going = torch.ones_like(step, dtype=torch.bool)
         for column in range(width):
@@ -208,7 +210,7 @@ class _Solver:
         self._gradient_step(state, product, image, running & ~state.fresh)
         fresh = torch.nonzero(running & state.fresh)[:, 0]
         if len(fresh):
-            step = state.direction[fresh].double()
+            step = state.base_dual[fresh] - state.dual[fresh]  # of which the direction is fp32
             value = state.value[fresh] + self.kernel.add_lift(product[fresh], step)
             self._begin_gradients(state, fresh, value)
         norm = torch.linalg.vector_norm(state.remainder, dim=1).double()
@@ -266,7 +268,7 @@ class _Solver:
         """Move to the Newton point, or as far towards it as lowers the objective."""
         move = state.move[rows].double()
         target = state.base_dual[rows] + move
-        # What all rows share comes from the sum of the moves, or their rounding would add up in it.
+        # What all rows share comes from the sum of the moves: rounded step by step it would drift.
         target_value = state.base_value[rows] + self.kernel.add_lift(state.move_product[rows], move)
         state.newton[rows] += 1
         labels = state.labels[rows]
@@ -290,13 +292,7 @@ class _Solver:
     def _next_newton(self, state: State, rows: Tensor) -> None:
         """Deliver what is solved and move it to its next cost; start the next Newton steps."""
         while len(rows):
-            residual = residual_of(
-                state.labels[rows],
-                state.ridge[rows],
-                state.dual[rows],
-                state.value[rows],
-                state.tau[rows],
-            )
+            residual = self._residual(state, rows)
             over = residual <= self.problems.tolerance
             if self.problems.refining:
                 over |= state.newton[rows] >= REFINING_STEPS
@@ -319,6 +315,25 @@ class _Solver:
             state.running[rows[~more]] = False
             rows = self._park(state, rows[more])
             self._set_cost(state, rows)
+
+    def _residual(self, state: State, rows: Tensor) -> Tensor:
+        """Of each problem, (m,); of values in fp64 where that is affordable, which they then have.
+
+        Else those at costs up to COMPACT_COST are of fp32 sums with the Gram matrix.
+        """
+
+        def measure(rows: Tensor) -> Tensor:
+            labels, ridge, tau = state.labels[rows], state.ridge[rows], state.tau[rows]
+            return residual_of(labels, ridge, state.dual[rows], state.value[rows], tau)
+
+        residual = measure(rows)
+        if self.kernel.exact is not None and not self.problems.refining:
+            claimed = residual <= self.problems.tolerance
+            if claimed.any():
+                over = rows[claimed]
+                state.value[over] = self.kernel.multiply_exactly(state.dual[over])
+                residual[claimed] = measure(over)
+        return residual
 
     def _is_stuck(self, state: State, rows: Tensor, residual: Tensor) -> Tensor:
         """Which problems would go on better on a block, (m,) bool."""

@@ -115,6 +115,10 @@ def _threads() -> Iterator[Callable[[Callable[[slice], Any], int, int], Iterator
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(share_of(1, os.environ)) as pool,
     ):
-        yield lambda work, count, step: pool.map(
-            work, [slice(start, start + step) for start in range(0, count, step)]
-        )
+        try:
+            yield lambda work, count, step: pool.map(
+                work, [slice(start, start + step) for start in range(0, count, step)]
+            )
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
@@ -25,21 +25,21 @@ def workers(
     """A map of `work` over tasks, in their order; only tasks and results are pickled.
 
     `work` sees the memory as it was on entry. Every process computes with one thread; with one
-    process all is done here.
+    process all is done here. An exception in the body, as a stop is, waits for no more than the
+    tasks that have begun.
     """
     global _work
     if processes <= 1:
         yield partial(map, work)
         return
     _work = work
-    others = set(active_children())
     try:
         with ProcessPoolExecutor(processes, get_context("fork"), _begin, (os.getpid(),)) as pool:
             try:
                 yield partial(pool.map, _run)
-            except BaseException:  # a stop, most likely: nobody waits for what is under way
-                for child in set(active_children()) - others:
-                    child.terminate()
+            except BaseException:
+                # Killing a worker that is writing its result would leave the pool waiting for it.
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
     except BrokenProcessPool:
         raise RuntimeError(
