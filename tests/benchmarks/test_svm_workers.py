@@ -1,7 +1,5 @@
 """Forked workers: their order, their errors, and that they end with their parent."""
 
-import functools
-import operator
 import os
 import signal
 import subprocess
@@ -48,7 +46,7 @@ def test_several_processes_do_the_work() -> None:
 def test_one_set_of_processes_serves_several_rounds() -> None:
     with workers(lambda number: (number, os.getpid()), 2) as run:
         rounds = [list(run([number, number])) for number in range(5)]
-    found = functools.reduce(operator.iadd, rounds, [])
+    found = [one for pairs in rounds for one in pairs]
     assert [number for number, _ in found] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert len({pid for _, pid in found}) <= 2
 
