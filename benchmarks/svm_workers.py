@@ -39,7 +39,7 @@ def workers(
                 yield partial(pool.map, _run)
             except BaseException:
                 # Killing a worker that is writing its result would leave the pool waiting for it.
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 raise
     except BrokenProcessPool:
         raise RuntimeError(

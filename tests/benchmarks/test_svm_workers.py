@@ -73,15 +73,17 @@ def test_a_stop_drops_what_has_not_begun(where: str, tmp_path: Path) -> None:
 
     def work(task: tuple[int, bytes]) -> bytes:
         (tmp_path / str(task[0])).touch()
-        time.sleep(0.02)
+        time.sleep(0.05)
         if task[0] == 3 and where == "in a worker":
             raise KeyError("of a worker")
         return bytes(500_000)
 
     def stop() -> None:
-        for at, _ in enumerate(each(work, [(number, bytes(80_000)) for number in range(200)], 2)):
-            if at == 3:
-                raise KeyError("of the body")
+        with workers(work, 2) as run:
+            results = run([(number, bytes(80_000)) for number in range(200)])
+            for at, _ in enumerate(results):
+                if at == 3:
+                    raise KeyError("of the body")
 
     with pytest.raises(KeyError, match="of the body" if where == "here" else "of a worker"):
         stop()
