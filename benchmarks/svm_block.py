@@ -147,18 +147,17 @@ class BlockSolver:
         tau = tau_of(price).item()
         newton = 0
         for step in range(NEWTON_STEPS + 1):
-            slack = (1 - self.labels * self.value).clamp(min=0)
-            rest = torch.linalg.vector_norm(self.ridge * self.dual - self.labels * slack).item()
+            if step == NEWTON_STEPS:  # what is claimed is of all rows and an exact value
+                self._keep_all(self._whole_dual())
             scale = tau * self._spread()
-            residual = rest / max(scale, 1e-300) if rest else 0.0
+            residual = self._residual(scale)
             if step == NEWTON_STEPS:
-                residual = self._whole_residual(tau)
                 break
             if residual <= INNER:
                 if self._is_exact():
                     break
                 continue
-            active, given = slack > 0, self.first_active is not None
+            active, given = self.labels * self.value < 1, self.first_active is not None
             if self.first_active is not None:
                 active, self.first_active = self.first_active, None
             changed = int((active != (self.dual != 0)).sum())
@@ -207,12 +206,11 @@ class BlockSolver:
         self.last_spread = float(torch.linalg.vector_norm(centred).item())
         return True
 
-    def _whole_residual(self, tau: float) -> float:
-        """Over all rows of the block and of an exact value: what is claimed of a last resort."""
-        self._keep_all(self._whole_dual())
+    def _residual(self, scale: float) -> float:
+        """Of the rows that are kept, in units of `scale`."""
         slack = (1 - self.labels * self.value).clamp(min=0)
         rest = torch.linalg.vector_norm(self.ridge * self.dual - self.labels * slack).item()
-        return rest / max(tau * self._spread(), 1e-300) if rest else 0.0
+        return rest / max(scale, 1e-300) if rest else 0.0
 
     def _whole_dual(self) -> Tensor:
         full = torch.zeros_like(self.whole_labels)

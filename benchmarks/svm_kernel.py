@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.svm_rows import TrainingRows, centred, chunks, normalised, products
 
 BLOCK = 640  # rows converted to fp64 at a time
-NARROW = 4  # vectors
+NARROW = 4  # up to so many vectors, a product is fastest from the right
 
 
 class Kernel:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks.svm_rules import TOLERANCE
 
-REFINED = 1e-8
+REFINED = 1e-8  # the tolerance of problems that are refined
 
 
 @dataclass(frozen=True)
