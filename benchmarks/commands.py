@@ -47,7 +47,7 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
 
 def summary(record: results.Record) -> str:
     """One line of a record's figures."""
-    head = f"{record.checkpoint.name} {record.benchmark}"
+    head, cells = f"{record.checkpoint.name} {record.benchmark}", []
     if isinstance(record, results.ProbeRecord):
         cells = [f"{tap} {head.top1:.2f}" for tap, head in record.heads.items()]
     elif isinstance(record, results.VocSvmRecord):
@@ -58,6 +58,4 @@ def summary(record: results.Record) -> str:
             f"{tap} " + " ".join(f"k={k} {shot.mean:.2f}" for k, shot in layer.shots.items())
             for tap, layer in record.layers.items()
         ]
-    else:
-        cells = []
     return f"{head}: {', '.join(cells)}"

@@ -14,11 +14,13 @@ from typing import ClassVar
 
 from benchmarks import results
 from benchmarks.commands import finish_command
-from benchmarks.features import fingerprints
+from benchmarks.datasets.loading import fingerprints, load_dataset
 from benchmarks.protocols import PROTOCOLS, LinearProtocol
 from benchmarks.results import Split
 from benchmarks.trunks import Trunk, add_trunk_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
+from slurm.distributed import barrier, find_world, process_group
+from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
 LINEAR_PROTOCOLS = {
@@ -70,10 +72,33 @@ class Probe:
         return results.is_whole(self.result)
 
     def run(self) -> None:
-        """Train, evaluate and write the record."""
-        from benchmarks.probes import train_probe
+        """Train and evaluate, alone or as one of several processes, and write the record."""
+        from benchmarks.devices import resolve_device
+        from benchmarks.probes.record import probe_record
+        from benchmarks.probes.training import ProbeRun
 
-        train_probe(self)
+        world = find_world()
+        device = resolve_device(self.trunk.device, world.local_rank)
+        with polite_stop(), process_group(world, device):
+            dataset = load_dataset(self.protocol.dataset, self.data)
+            for split, planned in zip(("train", "val"), self.splits):
+                dataset.splits[split].require(planned)
+            run = ProbeRun(self.trunk, dataset, self.protocol, self.state, self.key, world, device)
+            run.train()
+            if world.first:
+                record = probe_record(
+                    self.trunk,
+                    self.protocol,
+                    self.splits,
+                    run.history,
+                    processes=world.size,
+                    device=device,
+                    started=run.clock.started,
+                    seconds=run.seconds + run.clock.seconds(),
+                )
+                results.write(self.result, record)
+                self.state.unlink(missing_ok=True)
+            barrier()
 
 
 def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:
@@ -100,7 +125,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Other processes unpickle the items, so they must not belong to __main__.
-    from benchmarks import linear_probe
-
-    run_command(linear_probe.main)
+    run_command(main)

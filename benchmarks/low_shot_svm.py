@@ -17,13 +17,7 @@ from typing import ClassVar
 from benchmarks import results
 from benchmarks.commands import finish_command
 from benchmarks.protocols import PROTOCOLS, VOC07_LOW_SHOT, LowShotProtocol
-from benchmarks.svm_source import (
-    Source,
-    add_source_flags,
-    find_source,
-    record_fields,
-    trunk_source,
-)
+from benchmarks.svm.source import Source, add_source_flags, find_source, record_fields, trunk_source
 from benchmarks.trunks import Trunk
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 from slurm.errors import UserError
@@ -60,7 +54,7 @@ class LowShot:
     @cached_property
     def result(self) -> Path:
         """The part file."""
-        from benchmarks.svm_parts import part_path
+        from benchmarks.svm.parts import part_path
 
         inputs = (_one_shot(self.protocol, self.k), self.draws, self.source.inputs(self.layer))
         name = f"{self.layer}-k{self.k}"
@@ -83,9 +77,9 @@ class LowShot:
 
     def run(self) -> None:
         """Draw (or read the draws), fit, test, and write the part."""
-        from benchmarks.low_shot_draws import official_folder, read_or_draw
-        from benchmarks.svm import evaluate_low_shot
-        from benchmarks.svm_parts import ShotPart, running
+        from benchmarks.svm.draws import official_folder, read_or_draw
+        from benchmarks.svm.evaluation import evaluate_low_shot
+        from benchmarks.svm.parts import ShotPart, running
 
         source, protocol = self.source, self.protocol
         name = f"{source.checkpoint.name} low-shot {self.layer} k={self.k}"
@@ -118,13 +112,9 @@ class VocLowShot:
     stage: ClassVar[str] = "collect"
     resources: ClassVar[Resources] = Resources(minutes=10)
 
-    @property
-    def needs(self) -> tuple[Item, ...]:
-        """A part a layer and k."""
-        return self._parts
-
     @cached_property
-    def _parts(self) -> tuple[LowShot, ...]:
+    def needs(self) -> tuple[LowShot, ...]:
+        """A part a layer and k."""
         draws = _official_draws(self.source.labels, self.protocol)
         return tuple(
             LowShot(self.source, self.protocol, layer, k, draws[k])
@@ -135,7 +125,7 @@ class VocLowShot:
     @cached_property
     def result(self) -> Path:
         """The record."""
-        parts = [part.result.stem for part in self._parts]
+        parts = [part.result.stem for part in self.needs]
         name = f"{self.protocol.name}-{results.key_of(self.protocol, parts)}.json"
         return self.source.folder / self.protocol.benchmark / name
 
@@ -152,9 +142,9 @@ class VocLowShot:
         """Read the parts and write the record."""
         import msgspec
 
-        from benchmarks.svm_parts import ShotPart, joined
+        from benchmarks.svm.parts import ShotPart, joined
 
-        parts = {item: results.read(item.result, ShotPart) for item in self._parts}
+        parts = {item: results.read(item.result, ShotPart) for item in self.needs}
         layers: dict[str, dict[str, results.Shot]] = {}
         for item, part in parts.items():
             layers.setdefault(item.layer, {})[str(item.k)] = part.shot
@@ -214,8 +204,8 @@ def _shots(text: str) -> tuple[int, ...]:
 
 def _official_draws(labels: Path, protocol: LowShotProtocol) -> dict[int, str | None]:
     """The fingerprint of the official draws of each k; None when the labels have none."""
-    from benchmarks.feature_files import fingerprint
-    from benchmarks.low_shot_draws import draws_path, official_folder
+    from benchmarks.features.files import fingerprint
+    from benchmarks.svm.draws import draws_path, official_folder
 
     folder = official_folder(labels)
     if folder is None:
@@ -225,7 +215,4 @@ def _official_draws(labels: Path, protocol: LowShotProtocol) -> dict[int, str | 
 
 
 if __name__ == "__main__":
-    # Other processes unpickle the items, so they must not belong to __main__.
-    from benchmarks import low_shot_svm
-
-    run_command(low_shot_svm.main)
+    run_command(main)

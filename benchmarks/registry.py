@@ -1,224 +1,187 @@
 """Registered checkpoints: `python -m benchmarks.registry add PATH --name NAME`, `list`, `show`.
 
-A checkpoint of the zoo is two files: the trunk's tensors, and the card that says how to rebuild
-the trunk and where it came from. The card is written last and holds the fingerprint of the
-tensors, so whatever was interrupted, truncated or altered is noticed when it is loaded.
+For scripts, `register` and `load_backbone` can be imported from here.
 """
 
-import re
-from collections.abc import Mapping
+import argparse
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks import results
-from benchmarks.architectures import check_architecture
-from benchmarks.cards import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
+from benchmarks.checkpoints.cards import (
     Card,
     card_path,
-    is_registered,
+    list_cards,
     read_card,
     registered_names,
     weights_path,
 )
-from slurm.cli import run_command
+from benchmarks.checkpoints.zoo import build_card, load_backbone, register, store
+from slurm.cli import Parser, add_zoo_flag, choose, json_path, run_command
 from slurm.errors import UserError
+from slurm.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from benchmarks.checkpoints.reading import Imported
 
-    from benchmarks.backbones import Backbone
+__all__ = ["load_backbone", "main", "register"]
 
-RANDOM = "random:"  # --ckpt random:ARCH or random:sobel_ARCH
-Triple = tuple[float, float, float]
+Rows = list[tuple[str, ...]]
 
-
-def register(
-    zoo: Path,
-    name: str,
-    state_dict: "Mapping[str, Tensor]",
-    *,
-    arch: str,
-    sobel: bool,
-    mean: Triple = IMAGENET_MEAN,
-    std: Triple = IMAGENET_STD,
-    method: str | None = None,
-    config: str | None = None,
-    source: str | None = None,
-    pretraining: dict[str, object] | None = None,
-    force: bool = False,
-) -> Card:
-    """Put a trunk into the zoo and return its card.
-
-    `state_dict` is that of a `Backbone` (or of its trunk): no heads, no optimizer. Registering
-    the same trunk again only brings the card up to date; another trunk under a taken name is a
-    `UserError` unless `force`. Both files are replaced atomically, the card last.
-    """
-    from benchmarks.weights import fitted
-
-    tensors = fitted(state_dict, arch=arch, sobel=sobel, what=f"checkpoint {name!r}")
-    card = build_card(
-        name,
-        tensors,
-        arch=arch,
-        sobel=sobel,
-        mean=mean,
-        std=std,
-        method=method,
-        config=config,
-        source=source,
-        pretraining=pretraining or {},
-    )
-    store(zoo, card, tensors, force=force)
-    return card
-
-
-def build_card(name: str, tensors: "Mapping[str, Tensor]", **fields: Any) -> Card:
-    """The card of a trunk's tensors; `fields` are those of `Card` beside name and weights."""
-    from benchmarks.weights import fingerprint
-
-    return Card(name=name, weights=fingerprint(tensors), **fields)
-
-
-def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = False) -> None:
-    """Write a trunk and its card, unless they are there already; see `register`."""
-    from benchmarks.weights import write_weights
-
-    if card.name.startswith("random-"):
-        raise UserError(f"the name {card.name!r} is kept for random trunks; choose another")
-    path = card_path(zoo, card.name)
-    old = None if force else find_card(zoo, card.name)
-    if old is not None and _measured(old) != _measured(card):
-        raise UserError(
-            f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these are "
-            f"{card.weights[:12]}): choose another --name, or replace it with --force"
-        )
-    if old is None or not _is_whole(weights_path(zoo, card.name), card):
-        write_weights(weights_path(zoo, card.name), tensors)
-    if old != card:
-        results.write(path, card)
-
-
-def find_card(zoo: Path, name: str) -> Card | None:
-    """The card of a registered checkpoint, or None."""
-    return read_card(zoo, name) if card_path(zoo, name).exists() else None
-
-
-def resolve(zoo: Path, ckpt: str, seed: int = 0) -> Card:
-    """The card of a registered name, of a checkpoint file, or of `random:ARCH`.
-
-    `seed` is that of a random trunk's weights. Torch is imported for a file only. Raises
-    `UserError` when there is no such checkpoint, or it cannot be read.
-    """
-    if ckpt.startswith(RANDOM):
-        return _random_card(ckpt, seed)
-    if is_registered(zoo, ckpt):
-        return read_card(zoo, ckpt)
-    if Path(ckpt).is_file():
-        return _file_card(zoo, Path(ckpt))[0]
-    names = registered_names(zoo)
-    known = f"registered: {', '.join(names[:20])}" if names else "nothing is registered"
-    raise UserError(
-        f"no checkpoint {ckpt!r} in {zoo} ({known}), and no such file; add one with "
-        "python -m benchmarks.registry add PATH --name NAME, or take random:ARCH"
-    )
-
-
-def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]":
-    """The trunk that `ckpt` names, in eval mode, without gradients, on the CPU; and its card.
-
-    Raises `UserError` when there is none, or its weights are not those of the card.
-    """
-    from benchmarks.backbones import build_backbone
-    from benchmarks.weights import fingerprint, read_weights
-
-    if not is_registered(zoo, ckpt) and not ckpt.startswith(RANDOM) and Path(ckpt).is_file():
-        card, tensors = _file_card(zoo, Path(ckpt))
-    else:
-        card = resolve(zoo, ckpt, seed)
-        tensors = {} if ckpt.startswith(RANDOM) else read_weights(weights_path(zoo, ckpt))
-    backbone = build_backbone(card.arch, sobel=card.sobel, seed=seed)
-    if tensors:
-        if fingerprint(tensors) != card.weights:
-            raise UserError(
-                f"{weights_path(zoo, ckpt)} does not hold the weights of its card: register "
-                f"{ckpt!r} again with --force"
-            )
-        backbone.trunk.load_state_dict(tensors)
-    return backbone.eval().requires_grad_(False), card
-
-
-def _random_card(ckpt: str, seed: int) -> Card:
-    label = ckpt.removeprefix(RANDOM)
-    sobel = label.startswith("sobel_")
-    arch = check_architecture(label.removeprefix("sobel_"))
-    return Card(
-        name=f"random-{label}",
-        arch=arch,
-        sobel=sobel,
-        weights=f"{RANDOM}{arch}:{'sobel' if sobel else 'rgb'}:{seed}",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        method="random",
-    )
-
-
-def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
-    """A card in memory for a file that is not registered, named after it; and its tensors."""
-    from benchmarks.checkpoints import read_checkpoint
-    from benchmarks.weights import fingerprint
-
-    found = read_checkpoint(path)
-    weights = fingerprint(found.tensors)
-    name = safe_name(path.absolute())
-    if is_registered(zoo, name) and read_card(zoo, name).weights != weights:
-        name = f"{name[:100]}-{weights[:8]}"
-    card = Card(
-        name=name,
-        arch=found.arch,
-        sobel=found.sobel,
-        weights=weights,
-        mean=found.mean,
-        std=found.std,
-        source=str(path),
-        format=found.format,
-        notes=found.notes,
-    )
-    return card, found.tensors
-
-
-def safe_name(path: Path) -> str:
-    """The file's stem (without .pth.tar and the like), fit to be a checkpoint name.
-
-    The weights of a zoo are called after their folder.
-    """
-    path = path.parent if path.name == "weights.safetensors" else path
-    stem = re.sub(r"(\.(pth|pt|tar|torch|ckpt|bin|safetensors))+$", "", path.name)
-    name = re.sub(r"[^A-Za-z0-9._+-]+", "_", stem).strip("._+-")[:128] or "checkpoint"
-    return f"file-{name}"[:128] if name.startswith("random-") else name
-
-
-def _measured(card: Card) -> tuple[object, ...]:
-    """What the figures of a checkpoint depend on."""
-    return card.arch, card.sobel, card.weights, card.mean, card.std
-
-
-def _is_whole(path: Path, card: Card) -> bool:
-    """Whether the weights file is there and holds what the card says."""
-    from benchmarks.weights import fingerprint, read_weights
-
-    try:
-        return fingerprint(read_weights(path)) == card.weights
-    except UserError:
-        return False
+EPILOG = """\
+Layouts are recognised by their keys (--format auto): torchvision, timm, MMSelfSup 0.x and 1.x,
+MMClassification, OpenSelfSup, VISSL, DeepCluster (AlexNet, VGG16), DeepCluster-v2, SwAV, MoCo,
+DINO (the teacher; dino-student for the other), solo-learn, lightly and Lightning. All tensors of
+the trunk must map; otherwise nothing is registered and the missing and unexpected ones are listed.
+"""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """`python -m benchmarks.registry`."""
-    from benchmarks.registry_command import run
+    """The command."""
+    args = _parser().parse_args(argv)
+    args.run(args)
 
-    run(argv)
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m benchmarks.registry",
+        description="Checkpoints of the zoo: the trunks that benchmarks measure.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="add|list|show")
+    add = commands.add_parser(
+        "add", help="register a checkpoint file", description=_add.__doc__, epilog=EPILOG
+    )
+    add.add_argument(
+        "path", type=Path, metavar="PATH", help=".pth, .pt, .tar, .torch, .safetensors"
+    )
+    add.add_argument("--name", required=True, help="name in the zoo and in the tables")
+    add.add_argument("--arch", help="timm architecture, alexnet, resnet50w2 (default: by shapes)")
+    add.add_argument("--format", default="auto", help="layout of the file (default: auto)")
+    add.add_argument(
+        "--sobel",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="demand a Sobel stem, or none (default: auto, by the first convolution)",
+    )
+    add.add_argument("--method", help="pretraining method, for the tables")
+    add.add_argument("--config", metavar="URL", help="recipe file or URL, for the tables")
+    add.add_argument("--force", action="store_true", help="replace other weights of that name")
+    add.add_argument("--dry-run", action="store_true", help="say what would be registered")
+    add.set_defaults(run=_add)
+    listing = commands.add_parser("list", help="all checkpoints", description=_list.__doc__)
+    listing.set_defaults(run=_list)
+    show = commands.add_parser("show", help="one checkpoint", description=_show.__doc__)
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(run=_show)
+    for command in (add, listing, show):
+        add_zoo_flag(command)
+        command.add_argument(
+            "--json", type=json_path, metavar="PATH", help="also write JSON here; - is stdout"
+        )
+    return parser
+
+
+def _add(args: argparse.Namespace) -> None:
+    """Read the trunk in a checkpoint file of another project and put it into the zoo."""
+    card_path(args.zoo, args.name)  # the name is checked before the file is read
+    if not args.path.is_file():
+        raise UserError(f"no checkpoint file {args.path}")
+    if not args.dry_run:
+        check_writable(args.zoo)
+    from benchmarks.checkpoints.reading import read_checkpoint
+
+    found = read_checkpoint(args.path, arch=args.arch, format=args.format, sobel=args.sobel)
+    card = build_card(
+        args.name,
+        found.tensors,
+        arch=found.arch,
+        sobel=found.sobel,
+        mean=found.mean,
+        std=found.std,
+        method=args.method,
+        config=args.config,
+        source=str(args.path),
+        format=found.format,
+        notes=found.notes,
+    )
+    rows = [*_card_rows(card), *_import_rows(found)]
+    if args.dry_run:
+        rows.append(("dry run", f"nothing was written to {args.zoo}"))
+    else:
+        store(args.zoo, card, found.tensors, force=args.force)
+        rows.append(("registered", str(card_path(args.zoo, card.name))))
+    _output(args.json, results.encode(card), rows)
+
+
+def _list(args: argparse.Namespace) -> None:
+    """List the registered checkpoints."""
+    import msgspec
+
+    cards = list_cards(args.zoo)
+    rows: Rows = [("name", "architecture", "method", "format", "weights")]
+    for card in cards:
+        row = (
+            card.name,
+            card.arch + ", Sobel stem" * card.sobel,
+            card.method or "",
+            card.format or "",
+        )
+        rows.append((*row, card.weights[:12]))
+    if not cards:
+        rows = [(f"nothing is registered in {args.zoo}",)]
+    content = msgspec.json.format(msgspec.json.encode(cards), indent=1) + b"\n"
+    _output(args.json, content, rows)
+
+
+def _show(args: argparse.Namespace) -> None:
+    """Show the card of a registered checkpoint."""
+    choose(args.name, registered_names(args.zoo), f"checkpoint in {args.zoo}")
+    card = read_card(args.zoo, args.name)
+    path = weights_path(args.zoo, args.name)
+    size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"
+    rows = [*_card_rows(card), ("file", f"{path} ({size})")]
+    rows += [(str(key), str(value)) for key, value in card.pretraining.items()]
+    _output(args.json, results.encode(card), rows)
+
+
+def _card_rows(card: Card) -> Rows:
+    rows: Rows = [
+        ("name", card.name),
+        ("architecture", card.arch + ", Sobel stem" * card.sobel),
+        ("weights", card.weights),
+        ("mean", ", ".join(map(str, card.mean))),
+        ("std", ", ".join(map(str, card.std))),
+    ]
+    optional = (("method", card.method), ("config", card.config), ("source", card.source))
+    rows += [(key, value) for key, value in (*optional, ("format", card.format)) if value]
+    return rows + [("note", note) for note in card.notes]
+
+
+def _import_rows(found: "Imported") -> Rows:
+    dropped = ", ".join(f"{name} ({count})" for name, count in found.dropped.items())
+    rows = [
+        ("matched", f"{found.matched} of {len(found.tensors)} tensors"),
+        ("missing", "0"),
+        ("unexpected", "0"),
+        ("dropped", dropped or "0"),
+    ]
+    if found.assumed:
+        rows.append(("set to zero", f"{len(found.assumed)} batch counters that old files lack"))
+    return list(rows)
+
+
+def _output(json: str | None, content: bytes, rows: Rows) -> None:
+    """Rows as aligned columns on stdout, or on stderr when the JSON goes to stdout."""
+    if json == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    elif json:
+        write_bytes(Path(json), content)
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        print(line, file=sys.stderr if json == "-" else sys.stdout)
 
 
 if __name__ == "__main__":

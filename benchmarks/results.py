@@ -72,7 +72,7 @@ class SvmLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ap: tuple[float, ...]  # (classes,) test AP at the chosen cost
     cost: tuple[float, ...]  # (classes,) chosen cost
     cv_ap: tuple[tuple[float, ...], ...]  # (classes, costs) mean AP over the folds
-    convergence: dict[str, Any] = {}  # solver state; see benchmarks.svm
+    convergence: dict[str, Any] = {}  # solver state; see benchmarks.svm.evaluation
 
 
 class VocSvmRecord(Record, frozen=True, kw_only=True):

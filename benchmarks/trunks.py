@@ -11,7 +11,7 @@ from slurm.cli import natural
 from slurm.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmarks.backbones import Backbone
+    from benchmarks.backbones.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,14 @@ def add_trunk_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_forward_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how images reach the trunk and how it computes."""
+    add_workers_flag(parser)
+    parser.add_argument(
+        "--amp", action="store_true", help="half-precision forward of the trunk (recorded)"
+    )
+
+
+def add_workers_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--workers`."""
     parser.add_argument(
         "--workers",
         type=natural,
@@ -55,17 +63,14 @@ def add_forward_flags(parser: argparse.ArgumentParser) -> None:
         help="processes that decode images, per training process (default: half the cores, "
         "at most 8; the result does not depend on it)",
     )
-    parser.add_argument(
-        "--amp", action="store_true", help="half-precision forward of the trunk (recorded)"
-    )
 
 
 def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
     """The trunk that `--ckpt` (or `ckpt`) names; `UserError` when there is none."""
-    from benchmarks import registry
+    from benchmarks.checkpoints.zoo import resolve
 
     name = ckpt or args.ckpt
-    card = registry.resolve(args.zoo, name, args.seed)
+    card = resolve(args.zoo, name, args.seed)
     checkpoint = Checkpoint(card.name, card.arch, card.weights, card.sobel, card.config)
     return Trunk(
         zoo=args.zoo,
@@ -85,7 +90,7 @@ def load_trunk(trunk: Trunk) -> "Backbone":
 
     What is written with it is named after the plan, and hours can lie between the two.
     """
-    from benchmarks.registry import load_backbone
+    from benchmarks.checkpoints.zoo import load_backbone
 
     backbone, card = load_backbone(trunk.zoo, trunk.ckpt, trunk.seed)
     planned = trunk.checkpoint

@@ -15,13 +15,7 @@ from typing import ClassVar
 from benchmarks import results
 from benchmarks.commands import finish_command
 from benchmarks.protocols import PROTOCOLS, VOC07_SVM, SvmProtocol
-from benchmarks.svm_source import (
-    Source,
-    add_source_flags,
-    find_source,
-    record_fields,
-    trunk_source,
-)
+from benchmarks.svm.source import Source, add_source_flags, find_source, record_fields, trunk_source
 from benchmarks.trunks import Trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.sweep import Item, Resources
@@ -49,7 +43,7 @@ class VocSvmLayer:
     @cached_property
     def result(self) -> Path:
         """The part file."""
-        from benchmarks.svm_parts import part_path
+        from benchmarks.svm.parts import part_path
 
         inputs = (self.protocol, self.source.inputs(self.layer))
         return part_path(self.source, self.protocol.benchmark, self.layer, *inputs)
@@ -71,8 +65,8 @@ class VocSvmLayer:
 
     def run(self) -> None:
         """Fit, select, test, and write the part."""
-        from benchmarks.svm import evaluate_full
-        from benchmarks.svm_parts import LayerPart, running
+        from benchmarks.svm.evaluation import evaluate_full
+        from benchmarks.svm.parts import LayerPart, running
 
         name = f"{self.source.checkpoint.name} SVM {self.layer}"
         total = self.protocol.folds * len(self.protocol.costs) + 1
@@ -91,13 +85,9 @@ class VocSvm:
     stage: ClassVar[str] = "collect"
     resources: ClassVar[Resources] = Resources(minutes=10)
 
-    @property
-    def needs(self) -> tuple[Item, ...]:
-        """A part a layer."""
-        return self._parts
-
     @cached_property
-    def _parts(self) -> tuple[VocSvmLayer, ...]:
+    def needs(self) -> tuple[VocSvmLayer, ...]:
+        """A part a layer."""
         return tuple(VocSvmLayer(self.source, self.protocol, x) for x in self.source.layers)
 
     @cached_property
@@ -120,9 +110,9 @@ class VocSvm:
         """Read the parts and write the record."""
         import msgspec
 
-        from benchmarks.svm_parts import LayerPart, joined
+        from benchmarks.svm.parts import LayerPart, joined
 
-        parts = {item.layer: results.read(item.result, LayerPart) for item in self._parts}
+        parts = {item.layer: results.read(item.result, LayerPart) for item in self.needs}
         settings = msgspec.to_builtins(self.protocol) | {"solver": self.source.solver}
         record = results.VocSvmRecord(
             **record_fields(self.source, self.protocol, settings),
@@ -153,7 +143,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Other processes unpickle the items, so they must not belong to __main__.
-    from benchmarks import voc_svm
-
-    run_command(voc_svm.main)
+    run_command(main)

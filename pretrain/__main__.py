@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from benchmarks.cards import card_path
+from benchmarks.checkpoints.cards import card_path
 from pretrain.methods import METHODS
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.distributed import find_world

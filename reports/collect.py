@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import results
-from benchmarks.cards import Card, card_path
+from benchmarks.checkpoints.cards import Card, card_path
 from benchmarks.protocols import LinearProtocol, LowShotProtocol, SvmProtocol
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from slurm.cli import choose

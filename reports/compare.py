@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.cards import Card
+from benchmarks.checkpoints.cards import Card
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow, row_cells
 from reports.tables import Cell, Kind, Row, Table, escape, markdown

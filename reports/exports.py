@@ -32,20 +32,10 @@ def to_csv(tables: Sequence[Table]) -> str:
         for row in table.rows:
             for column in table.columns:
                 cell = row.cells.get(column, Cell())
-                writer.writerow(
-                    [
-                        table.kind.key,
-                        table.variant,
-                        f"{row.prefix} {row.name}".strip(),
-                        row.link or "",
-                        column,
-                        "" if cell.value is None else repr(cell.value),
-                        "" if cell.spread is None else repr(cell.spread),
-                        " ".join(map(str, cell.seeds)),
-                        cell.text or "",
-                        " ".join(cell.records),
-                    ]
-                )
+                who = (f"{row.prefix} {row.name}".strip(), row.link or "", column)
+                figures = ("" if x is None else repr(x) for x in (cell.value, cell.spread))
+                origin = (" ".join(map(str, cell.seeds)), cell.text or "", " ".join(cell.records))
+                writer.writerow([table.kind.key, table.variant, *who, *figures, *origin])
     return text.getvalue()
 
 
@@ -150,28 +140,16 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
     return {"name": row.name, "config": row.link, "cells": cells}
 
 
+_PROVENANCE = (
+    *("benchmark", "protocol", "protocol_version", "variant", "settings", "checkpoint", "data"),
+    *("seed", "versions", "commit", "notes"),
+)
+_RUN = ("device", "threads", "host", "started", "seconds")
+
+
 def _provenance(item: Found) -> dict[str, Any]:
-    record = item.record
-    return {
-        "benchmark": record.benchmark,
-        "protocol": record.protocol,
-        "protocol_version": record.protocol_version,
-        "variant": record.variant,
-        "settings": record.settings,
-        "checkpoint": record.checkpoint,
-        "data": record.data,
-        "seed": record.seed,
-        "versions": record.versions,
-        "commit": record.commit,
-        "notes": record.notes,
-        VOLATILE: {
-            "device": record.device,
-            "threads": record.threads,
-            "host": record.host,
-            "started": record.started,
-            "seconds": record.seconds,
-        },
-    }
+    fields = {name: getattr(item.record, name) for name in _PROVENANCE}
+    return {**fields, VOLATILE: {name: getattr(item.record, name) for name in _RUN}}
 
 
 def _relative(path: Path, base: Path) -> str:

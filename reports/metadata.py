@@ -1,12 +1,10 @@
 """Metadata of the model zoos: OpenMMLab's `metafile.yml` and Hugging Face's `model-index`."""
 
-import re
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from benchmarks.cards import Card
+from benchmarks.checkpoints.cards import Card
 from benchmarks.results import Checkpoint
 from reports.measured import Measured
 from reports.tables import Row
@@ -17,6 +15,7 @@ _DATASETS = {
     "places205-linear": "Places205",
     "inaturalist18-linear": "iNaturalist2018",
 }
+_METRICS = {"voc-svm": "mean_average_precision"}
 
 
 def to_metafile(measured: Sequence[Measured], cards: Mapping[str, Card]) -> str:
@@ -60,9 +59,7 @@ def to_model_index(measured: Sequence[Measured]) -> str:
                         "dataset": {"name": _DATASETS[item.kind.key], "type": item.kind.key},
                         "metrics": [
                             {
-                                "type": "mean_average_precision"
-                                if item.kind.key == "voc-svm"
-                                else "accuracy",
+                                "type": _METRICS.get(item.kind.key, "accuracy"),
                                 "name": f"{metric} ({_protocol_names(item)})",
                                 "value": value,
                             }
@@ -122,38 +119,9 @@ def _protocol_names(item: Measured) -> str:
     return ", ".join(found[0].record.protocol for found in item.found.values())
 
 
-def to_yaml(value: Any, indent: int = 0) -> str:
-    """Block YAML of dicts, lists and scalars; scalars are JSON, which YAML contains."""
-    pad = " " * indent
-    if isinstance(value, dict) and value:
-        lines = []
-        for key, item in value.items():
-            nested = isinstance(item, dict | list) and item
-            text = f"\n{to_yaml(item, indent + 2)}" if nested else f" {_scalar(item)}\n"
-            lines.append(f"{pad}{_key(key)}:{text}")
-        return "".join(lines)
-    if isinstance(value, list) and value:
-        lines = []
-        for item in value:
-            block = to_yaml(item, indent + 2) if isinstance(item, dict | list) and item else ""
-            lines.append(f"{pad}- {block[indent + 2 :]}" if block else f"{pad}- {_scalar(item)}\n")
-        return "".join(lines)
-    return f"{pad}{_scalar(value)}\n"
+def to_yaml(document: object) -> str:
+    """Block YAML that PyYAML itself wrote, in the order given; no line is folded."""
+    import yaml
 
-
-_PLAIN_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]*( [A-Za-z0-9-]+)*")
-_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # not text in YAML
-
-
-def _key(key: str) -> str:
-    plain = _PLAIN_KEY.fullmatch(key) and key.casefold() not in _WORDS
-    return key if plain else _scalar(key)
-
-
-# Characters that YAML, unlike JSON, does not take inside quotes, or takes as line breaks.
-_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-
-
-def _scalar(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
-    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=math.inf)
+    return text

@@ -195,9 +195,7 @@ def _others(published: Published) -> str:
         note = item.note if item.verified else "; ".join(filter(None, (item.note, "unverified")))
         rows.append(
             [
-                escape(item.method),
-                escape(item.task),
-                escape(item.metric),
+                *map(escape, (item.method, item.task, item.metric)),
                 f"{item.value:.2f}",
                 link(f"{source.project} {source.version}", source.url),
                 escape(note),

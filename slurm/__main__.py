@@ -18,7 +18,7 @@ from slurm.errors import SweepError, UserError
 from slurm.runs import Run, find_runs
 
 if TYPE_CHECKING:
-    from slurm.scheduler import Scheduler
+    from slurm.scheduler.commands import Scheduler
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,9 +76,9 @@ def print_runs(runs: Path) -> None:
 
 def print_status(run: Run) -> None:
     """The stages of a run and what failed, without changing anything."""
-    from slurm.scheduler import Scheduler
-    from slurm.view import table
-    from slurm.watch import Watch
+    from slurm.launch.view import table
+    from slurm.launch.watch import Watch
+    from slurm.scheduler.commands import Scheduler
 
     watch = Watch(run, Scheduler(), run.manifest.requests, tell=lambda line: None)
     known = watch.look()
@@ -105,7 +105,7 @@ def print_status(run: Run) -> None:
 
 def cancel(run: Run) -> None:
     """Cancel the jobs of a run and tell its launcher."""
-    from slurm.scheduler import Scheduler
+    from slurm.scheduler.commands import Scheduler
 
     scheduler = Scheduler()
     scheduler.check_installed()
@@ -115,7 +115,7 @@ def cancel(run: Run) -> None:
 
 def end_jobs(run: Run, scheduler: "Scheduler") -> int:
     """Cancel all jobs of a run; how many there were."""
-    from slurm.scheduler import SchedulerDown
+    from slurm.scheduler.commands import SchedulerDown
 
     try:
         return scheduler.cancel_all(f"{run.name}.")
@@ -125,8 +125,8 @@ def end_jobs(run: Run, scheduler: "Scheduler") -> int:
 
 def resume(run: Run, *, detach: bool) -> None:
     """Take a run up again."""
-    from slurm.launcher import look_after
-    from slurm.scheduler import Scheduler
+    from slurm.launch.launcher import look_after
+    from slurm.scheduler.commands import Scheduler
 
     scheduler = Scheduler()
     scheduler.check_installed()

@@ -91,7 +91,7 @@ def add_launch_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_slurm_flags(group: argparse._ActionsContainer) -> None:
-    """Add the flags of `slurm.settings.ClusterSettings`; each may stand in a TOML file instead."""
+    """Add the flags of `ClusterSettings`; each may stand in a TOML file instead."""
     group.add_argument(
         "--cluster-config", type=Path, metavar="FILE.toml", help="these settings, in a file"
     )

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from slurm.agreement import run_agreed, started_by_torchrun
 from slurm.failures import Failure, blocked_by, failure_of, raise_failures
 from slurm.progress import say
-from slurm.settings import ClusterSettings, settings_from
+from slurm.scheduler.settings import ClusterSettings, settings_from
 from slurm.stop import Stopped
 from slurm.sweep import Item, check_result, items_to_run, must_run
+from slurm.tasks.agreement import run_agreed, started_by_torchrun
 from slurm.threads import thread_variables
 
 Cluster = Literal["inline", "local", "slurm"]
@@ -40,11 +40,11 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
     of the user are raised as that `UserError`, others as `SweepError`.
     """
     if launch.cluster == "local":
-        from slurm.local import run_local
+        from slurm.launch.local import run_local
 
         run_local(goals, launch.jobs, launch.threads, launch.logs)
     elif launch.cluster == "slurm":
-        from slurm.launcher import run_slurm
+        from slurm.launch.launcher import run_slurm
 
         run_slurm(goals, launch.runs, launch.settings, threads=launch.threads, detach=launch.detach)
     else:

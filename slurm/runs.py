@@ -31,8 +31,8 @@ from slurm.errors import UserError
 from slurm.failures import Failure, read_failure
 from slurm.files import atomic_path, check_writable, write_bytes
 from slurm.pickles import dump_item, load_item
-from slurm.scheduler import TaskId
-from slurm.settings import Request
+from slurm.scheduler.commands import TaskId
+from slurm.scheduler.settings import Request
 from slurm.sweep import Item, Resources, Stage
 
 STALE_SECONDS = 120.0  # of a launcher.json that nobody renewed

@@ -3,26 +3,67 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The order of the house, from the ground up: a file imports from its own line and from those
+# above it. A line names a room (a folder), or files of a folder whose other files stand elsewhere.
+HOUSE = """
+slurm: cli distributed errors failures files progress stop sweep threads
+slurm.scheduler
+slurm: runs pickles
+slurm.tasks
+slurm.launch
+slurm: executor __main__
+benchmarks: devices metrics protocols results whole_files
+benchmarks.datasets
+benchmarks.images
+benchmarks.backbones
+benchmarks.checkpoints
+benchmarks: trunks
+benchmarks.features
+benchmarks.probes
+benchmarks.svm.solver
+benchmarks.svm
+benchmarks: commands
+benchmarks: linear_probe low_shot_svm registry voc_svm
+benchmarks: suite __main__
+pretrain.deepcluster
+pretrain
+reports
+"""
 MAY_IMPORT = {
     "slurm": {"slurm"},
     "benchmarks": {"slurm", "benchmarks"},
     "pretrain": {"slurm", "benchmarks", "pretrain"},
     "reports": {"slurm", "benchmarks", "reports"},
 }
-SOURCES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+MOST_FILES = 15  # of a folder
+MOST_LINES = 300  # of a file
+MEDIAN_LINES = 150
+
+SOURCES = [
+    path
+    for package in MAY_IMPORT
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if path.name != "__init__.py"
+]
 
 
 def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+MODULES = {module_name(path): path for path in SOURCES}
 
 
 def imported_modules(tree: ast.AST) -> set[str]:
+    """All that a file imports anywhere: in functions and under TYPE_CHECKING too."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -33,51 +74,75 @@ def imported_modules(tree: ast.AST) -> set[str]:
     return found
 
 
-def top_level_imports(path: Path) -> set[str]:
-    """What importing `path` imports at once: not inside functions or TYPE_CHECKING blocks."""
-    tree = ast.parse(path.read_text())
-    body = [
-        node
-        for node in tree.body
-        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-    ]
-    plain = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return imported_modules(ast.Module(body=list(plain), type_ignores=[]))
+IMPORTS = {name: imported_modules(ast.parse(path.read_text())) for name, path in MODULES.items()}
+ARROWS = {name: found & MODULES.keys() - {name} for name, found in IMPORTS.items()}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_name)
-def test_a_package_imports_only_what_stands_below_it(path: Path) -> None:
-    package = module_name(path).split(".")[0]
-    ours = {name.split(".")[0] for name in imported_modules(ast.parse(path.read_text()))}
-    assert ours & set(MAY_IMPORT) <= MAY_IMPORT[package]
+def floors() -> dict[str, int]:
+    """The line of `HOUSE` on which each file stands."""
+    found: dict[str, int] = {}
+    rooms: dict[str, int] = {}
+    for number, line in enumerate(HOUSE.split("\n")):
+        room, _, files = line.partition(":")
+        found |= {f"{room}.{file}": number for file in files.split()}
+        rooms |= {room: number} if not files else {}
+    for name in MODULES:
+        found.setdefault(name, rooms.get(name.rpartition(".")[0], -1))
+    return found
 
 
-def test_imports_make_no_cycle() -> None:
-    modules = {module_name(path): path for path in SOURCES}
-    edges = {
-        name: {target for target in top_level_imports(path) if target in modules and target != name}
-        for name, path in modules.items()
-    }
-    visiting: list[str] = []
-    finished: set[str] = set()
+def circles(arrows: dict[str, set[str]]) -> list[str]:
+    """The modules from which the arrows lead back to themselves."""
 
-    def visit(name: str) -> None:
-        if name in finished:
-            return
-        assert name not in visiting, f"cycle: {' -> '.join([*visiting, name])}"
-        visiting.append(name)
-        for target in sorted(edges[name]):
-            visit(target)
-        visiting.pop()
-        finished.add(name)
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = [start]
+        while ahead:
+            new = arrows[ahead.pop()] - seen
+            seen |= new
+            ahead += new
+        return seen
 
-    for name in sorted(modules):
-        visit(name)
+    return sorted(name for name in arrows if name in reached(name))
+
+
+def test_every_file_has_its_place_in_the_house() -> None:
+    assert [name for name, floor in floors().items() if floor < 0] == []
+    assert floors().keys() == MODULES.keys(), "the house names files that are not there"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_arrows_point_downwards(name: str) -> None:
+    ours = {target.split(".")[0] for target in IMPORTS[name]} & MAY_IMPORT.keys()
+    assert ours <= MAY_IMPORT[name.split(".")[0]]
+    place = floors()
+    assert [target for target in ARROWS[name] if place[target] > place[name]] == []
+
+
+def test_imports_make_no_circle() -> None:
+    assert circles(ARROWS) == []
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
+
+
+def test_lazy_imports_and_those_for_types_count() -> None:
+    program = "if TYPE_CHECKING:\n    import a.b\ndef f():\n    from c import d\n"
+    assert imported_modules(ast.parse(program)) == {"a.b", "c", "c.d"}
+
+
+def test_rooms_and_files_stay_small() -> None:
+    folders = Counter(path.parent for path in SOURCES)
+    assert [folder for folder, files in folders.items() if files > MOST_FILES] == []
+    lines = {path: len(path.read_text().splitlines()) for path in SOURCES}
+    assert [path for path, count in lines.items() if count > MOST_LINES] == []
+    assert median(lines.values()) < MEDIAN_LINES
 
 
 def test_package_inits_are_empty() -> None:
-    for path in SOURCES:
-        if path.name == "__init__.py":
+    for package in MAY_IMPORT:
+        for path in (ROOT / package).rglob("__init__.py"):
             assert not path.read_text().strip(), path
 
 
@@ -89,14 +154,13 @@ def test_no_other_package_stands_at_the_top() -> None:
 
 
 def test_only_one_file_knows_submitit() -> None:
-    users = [
-        path for path in SOURCES if "submitit" in imported_modules(ast.parse(path.read_text()))
-    ]
-    assert len(users) <= 1, users
+    users = [name for name, found in IMPORTS.items() if "submitit" in found]
+    assert users == ["slurm.launch.submission"]
 
 
 @pytest.mark.parametrize(
-    "module", ["benchmarks.results", "benchmarks.cards", "benchmarks.suite", "reports.__main__"]
+    "module",
+    ["benchmarks.results", "benchmarks.checkpoints.cards", "benchmarks.suite", "reports.__main__"],
 )
 def test_planning_and_reports_need_no_torch(module: str) -> None:
     code = f"import sys; sys.modules['torch'] = None; import {module}"

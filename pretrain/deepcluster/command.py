@@ -1,12 +1,13 @@
 """`python -m pretrain deepcluster`: from flags to one run; light, so that --help is quick."""
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.cards import card_path
-from pretrain.deepcluster.item import Pretrain, differences
+from benchmarks.checkpoints.cards import card_path
+from benchmarks.trunks import add_workers_flag
+from pretrain.deepcluster.identity import differences
+from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES
 from slurm.cli import choose, natural, positive
 from slurm.errors import UserError
@@ -45,14 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     again.add_argument(
         "--restart", action="store_true", help="forget the saved state and checkpoint of this name"
     )
-    parser.add_argument(
-        "--workers",
-        type=natural,
-        default=min(8, (os.cpu_count() or 1) // 2),
-        metavar="N",
-        help="processes that decode images, per training process (default: half the cores, at "
-        "most 8; the result does not depend on it)",
-    )
+    add_workers_flag(parser)
     parser.add_argument(
         "--save-every",
         type=natural,

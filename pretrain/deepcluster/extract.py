@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from benchmarks.datasets.splits import ImageSplit
-from benchmarks.images import Transform, load_batches
+from benchmarks.images.batches import load_batches
+from benchmarks.images.transforms import Transform
 from pretrain.deepcluster import feature_file
-from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.model import DeepClusterNet
+from pretrain.deepcluster.settings import Settings
 from slurm import distributed
 from slurm.distributed import World
 from slurm.progress import progress
@@ -20,15 +21,19 @@ def extract(
     net: DeepClusterNet,
     images: ImageSplit,
     transform: Transform,
-    item: Pretrain,
+    settings: Settings,
+    *,
+    batch_size: int,
     world: World,
     device: torch.device,
 ) -> Path:
     """Write what is clustered, (N, net.width) float32, and return the file, in every process.
 
+    It lies beside the state; `batch_size` is that of all processes together.
+
     The trunk is in evaluation mode. Raises `Stopped` when a stop is asked for.
     """
-    own = str(feature_file.feature_path(item.state.parent))
+    own = str(feature_file.feature_path(settings.state.parent))
     path = Path(str(distributed.broadcast_object(own)))
     count = len(images.paths)
     if world.first:
@@ -42,24 +47,24 @@ def extract(
         images,
         transform,
         np.arange(first, last),
-        batch_size=item.recipe.batch_size // world.size,
-        seed=item.seed,
+        batch_size=batch_size // world.size,
+        seed=0,
         epoch=0,  # nothing in it is random
-        workers=item.workers,
+        workers=settings.workers,
     )
     net.eval()
     bar = progress(
-        desc=f"{item.key}: features", total=last - first, unit="img", disable=not world.first
+        desc=f"{settings.key}: features", total=last - first, unit="img", disable=not world.first
     )
     try:
         with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
             for pixels, _ in batches:
-                with torch.autocast(device.type, enabled=item.amp):
+                with torch.autocast(device.type, enabled=settings.amp):
                     features = net.features(pixels.to(device, non_blocking=True))
                 rows.write(features.float().cpu().numpy())
                 bar.update(len(pixels))
                 if stop_requested():
-                    raise Stopped(f"{item.key}: stopped while extracting features")
+                    raise Stopped(f"{settings.key}: stopped while extracting features")
     except BaseException:
         path.unlink(missing_ok=True)
         raise

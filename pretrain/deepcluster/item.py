@@ -2,18 +2,20 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from benchmarks.cards import Card, card_path, read_card
+from benchmarks.checkpoints.cards import Card, card_path, read_card
 from benchmarks.results import Split
+from pretrain.deepcluster.identity import identity_of
 from pretrain.deepcluster.recipes import Recipe
+from slurm import distributed
+from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
-# Fields of a recipe that do not decide what an epoch does to the weights.
-_FREE = ("epochs", "config")
-_MISSING = object()
+if TYPE_CHECKING:
+    from benchmarks.backbones.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,8 @@ class Pretrain:
 
     @property
     def identity(self) -> str:
-        """JSON of all that decides an epoch's weights: recipe, seed, images and half precision."""
-        fields = {key: value for key, value in asdict(self.recipe).items() if key not in _FREE}
-        content = {
-            "recipe": fields,
-            "seed": self.seed,
-            "images": self.images.sha256,
-            "sizes": self.images.sizes,
-            "amp": self.amp,
-        }
-        return msgspec.json.encode(content, order="deterministic").decode()
+        """JSON of all that decides an epoch's weights."""
+        return identity_of(self.recipe, self.images, self.seed, self.amp)
 
     def card(self) -> Card | None:
         """The checkpoint that is registered under this name, by whatever run."""
@@ -81,27 +75,69 @@ class Pretrain:
         return found == (self.identity, self.recipe.epochs)
 
     def run(self) -> None:
-        """Train from the saved state, if there is one, and register the backbone."""
-        from pretrain.deepcluster.train import pretrain
+        """Train, alone or as one of several processes, and register the backbone."""
+        from benchmarks.devices import resolve_device
+        from pretrain.deepcluster import feature_file
+        from pretrain.deepcluster.images import read_images
+        from pretrain.deepcluster.settings import Settings
+        from pretrain.deepcluster.train import Run
 
-        pretrain(self)
+        world = distributed.find_world()
+        device = resolve_device(self.device, world.local_rank)
+        if world.first:
+            feature_file.remove_abandoned(self.state.parent)
+        with polite_stop(), distributed.process_group(world, device):
+            images = read_images(self.data)
+            images.require(self.images)
+            settings = Settings(
+                name=self.name,
+                key=self.key,
+                state=self.state,
+                log=self.log,
+                identity=self.identity,
+                seed=self.seed,
+                workers=self.workers,
+                amp=self.amp,
+                save_seconds=self.save_seconds,
+            )
+            run = Run(self.recipe, images, settings, world, device)
+            run.train()
+            if world.first:
+                self._register(run.net.backbone, run.history, world.size)
+            distributed.barrier()
 
+    def _register(
+        self, backbone: "Backbone", history: dict[str, list[Any]], processes: int
+    ) -> None:
+        """Register the trunk with the harness, as any method would.
 
-def differences(found: str, wanted: str) -> str:
-    """What differs between two identities: `seed 0, not 1; recipe.pca 64, not 32`."""
-    left, right = (_flatten(msgspec.json.decode(text)) for text in (found, wanted))
-    return "; ".join(
-        f"{name} {left.get(name)}, not {right.get(name)}"
-        for name in sorted({*left, *right})
-        if left.get(name, _MISSING) != right.get(name, _MISSING)
-    )
+        The card says nothing of time or place: an interrupted run leaves the same card as another.
+        """
+        from benchmarks.registry import register
 
-
-def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+        recipe = self.recipe
+        old = self.card()
+        register(
+            self.zoo,
+            self.name,
+            {name: tensor.cpu() for name, tensor in backbone.trunk.state_dict().items()},
+            arch=recipe.arch,
+            sobel=recipe.sobel,
+            mean=recipe.mean,
+            std=recipe.std,
+            method="deepcluster",
+            config=recipe.config,
+            pretraining={
+                "recipe": recipe.name,
+                "settings": asdict(recipe),
+                "epochs": recipe.epochs,
+                "seed": self.seed,
+                "images": msgspec.to_builtins(self.images),
+                "processes": processes,
+                "half_precision": self.amp,
+                "history": {name: values for name, values in history.items() if name != "seconds"},
+                "identity": self.identity,
+            },
+            # The same run, trained further, replaces itself; anything else is refused.
+            force=old is not None and old.pretraining.get("identity") == self.identity,
+        )

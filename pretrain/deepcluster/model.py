@@ -6,7 +6,7 @@ Caron et al., "Deep Clustering for Unsupervised Learning of Visual Features", EC
 import torch
 from torch import Tensor, nn
 
-from benchmarks.backbones import build_backbone
+from benchmarks.backbones.backbone import build_backbone
 from pretrain.deepcluster.recipes import Recipe
 from slurm.errors import UserError
 

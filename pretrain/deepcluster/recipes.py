@@ -9,7 +9,7 @@ about 200 to 500 epochs of ImageNet on GPUs. The digits recipe learns in minutes
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.cards import IMAGENET_MEAN, IMAGENET_STD
+from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
 from benchmarks.protocols import ImageTransform
 
 Triple = tuple[float, float, float]

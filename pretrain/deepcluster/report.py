@@ -1,17 +1,11 @@
-"""What a run leaves to be read: the line and the log of each epoch, and the registered backbone."""
+"""What a run says of each epoch: a line, and the history as a log."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from benchmarks.registry import register
-from pretrain.deepcluster.item import Pretrain
 from slurm.files import write_bytes
-
-if TYPE_CHECKING:
-    from benchmarks.backbones import Backbone
 
 History = dict[str, list[Any]]
 
@@ -51,38 +45,3 @@ def write_log(path: Path, history: History) -> None:
         for epoch in epochs
     ]
     write_bytes(path, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-
-
-def register_backbone(
-    item: Pretrain, backbone: "Backbone", history: History, processes: int
-) -> None:
-    """Register the trunk with the harness, as any method would.
-
-    The card says nothing of time or place, so an interrupted run leaves the same card as another.
-    """
-    recipe = item.recipe
-    old = item.card()
-    register(
-        item.zoo,
-        item.name,
-        {name: tensor.cpu() for name, tensor in backbone.trunk.state_dict().items()},
-        arch=recipe.arch,
-        sobel=recipe.sobel,
-        mean=recipe.mean,
-        std=recipe.std,
-        method="deepcluster",
-        config=recipe.config,
-        pretraining={
-            "recipe": recipe.name,
-            "settings": asdict(recipe),
-            "epochs": recipe.epochs,
-            "seed": item.seed,
-            "images": msgspec.to_builtins(item.images),
-            "processes": processes,
-            "half_precision": item.amp,
-            "history": {name: values for name, values in history.items() if name != "seconds"},
-            "identity": item.identity,
-        },
-        # The same run, trained further, replaces itself; anything else is refused.
-        force=old is not None and old.pretraining.get("identity") == item.identity,
-    )

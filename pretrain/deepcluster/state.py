@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.whole_files import write_tensors
-from pretrain.deepcluster.item import differences
+from pretrain.deepcluster.identity import differences
 from slurm.errors import UserError
 
 FORMAT = 1
@@ -22,7 +22,7 @@ class State(TypedDict):
     """Position, network, optimiser and clustering of a run."""
 
     format: int
-    identity: str  # of the recipe, the seed and the images; see item.Pretrain
+    identity: str  # of the recipe, the seed and the images; see identity_of
     epoch: int  # finished epochs
     step: int  # finished steps of the epoch after them
     loss: Tensor  # () float64, sum over these steps
@@ -36,12 +36,12 @@ class State(TypedDict):
     history: dict[str, list[Any]]  # name -> one plain number (or None) per finished epoch
 
 
-def save(path: Path, state: State) -> None:
+def save_state(path: Path, state: State) -> None:
     """Replace the state file."""
     write_tensors(path, dict(state))
 
 
-def load(path: Path, identity: str) -> State | None:
+def load_state(path: Path, identity: str) -> State | None:
     """The state to continue from, or None when there is none.
 
     Raises `UserError` when the file is damaged or belongs to another recipe, seed or data.

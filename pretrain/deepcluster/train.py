@@ -15,66 +15,51 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.devices import resolve_device
-from benchmarks.images import build_transform, load_batches
-from pretrain.deepcluster import clustering, feature_file, report, state
+from benchmarks.datasets.splits import ImageSplit
+from benchmarks.images.batches import load_batches
+from benchmarks.images.transforms import build_transform
+from pretrain.deepcluster import clustering, feature_file, report
 from pretrain.deepcluster.extract import extract
-from pretrain.deepcluster.images import read_images, select
-from pretrain.deepcluster.item import Pretrain
+from pretrain.deepcluster.images import select
 from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
+from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.sampling import Plan, draw_uniform, plan_epoch
+from pretrain.deepcluster.settings import Settings
+from pretrain.deepcluster.state import FORMAT, State, load_state, require_at_most, save_state
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.progress import progress, say
-from slurm.stop import Stopped, polite_stop, received, stop_requested
+from slurm.stop import Stopped, received, stop_requested
 
 VOTE_STEPS = 10  # how often several processes agree on a save or a stop
-
-
-def pretrain(item: Pretrain) -> None:
-    """Run `item` to its end, alone or as one of the processes of a distributed run."""
-    world = distributed.find_world()
-    device = _find_device(item, world)
-    if world.first:
-        feature_file.remove_abandoned(item.state.parent)
-    with polite_stop(), distributed.process_group(world, device):
-        run = Run(item, world, device)
-        run.resume()
-        while run.epoch < item.recipe.epochs:
-            if run.clustering_due():
-                run.recluster()
-            run.train_epoch()
-        if world.first:
-            report.register_backbone(item, run.net.backbone, run.history, world.size)
-        distributed.barrier()
-
-
-def _find_device(item: Pretrain, world: World) -> torch.device:
-    device = resolve_device(item.device, world.local_rank)
-    if item.amp and device.type != "cuda":
-        raise UserError("--amp is half precision on a GPU; leave it out on the CPU")
-    if item.recipe.batch_size % world.size:
-        raise UserError(
-            f"{item.recipe.name} has batches of {item.recipe.batch_size} images, which "
-            f"{world.size} processes cannot share equally; use a divisor of it"
-        )
-    return device
 
 
 class Run:
     """One run in progress: `epoch` and `step` say where it stands."""
 
-    def __init__(self, item: Pretrain, world: World, device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: ImageSplit,
+        settings: Settings,
+        world: World,
+        device: torch.device,
+    ) -> None:
+        if settings.amp and device.type != "cuda":
+            raise UserError("--amp is half precision on a GPU; leave it out on the CPU")
+        if recipe.batch_size % world.size:
+            raise UserError(
+                f"{recipe.name} has batches of {recipe.batch_size} images, which "
+                f"{world.size} processes cannot share equally; use a divisor of it"
+            )
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        recipe = item.recipe
-        self.item, self.recipe, self.world, self.device = item, recipe, world, device
-        self.images = read_images(item.data)
-        self.images.require(item.images)
+        self.recipe, self.images, self.settings = recipe, images, settings
+        self.world, self.device = world, device
         self.train_transform = build_transform(recipe.train, recipe.mean, recipe.std)
         self.extract_transform = build_transform(recipe.extract, recipe.mean, recipe.std)
-        self.net = DeepClusterNet(recipe, seed=item.seed).to(device)
+        self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
         self.trained: nn.Module = self.net  # the same, with averaged gradients if there are many
         if world.size > 1:
             devices = [device] if device.type == "cuda" else None
@@ -84,7 +69,7 @@ class Run:
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
         )
-        self.scaler = torch.amp.GradScaler(device.type, enabled=item.amp)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp)
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the next epoch
         self.loss = torch.zeros((), dtype=torch.float64, device=device)  # sum over these steps
@@ -95,6 +80,14 @@ class Run:
         self.seconds = 0.0  # of this epoch before `started`
         self.started = self.saved = time.monotonic()
 
+    def train(self) -> None:
+        """Go on from the state file, if there is one, to the end of the last epoch."""
+        self.resume()
+        while self.epoch < self.recipe.epochs:
+            if self.clustering_due():
+                self.recluster()
+            self.train_epoch()
+
     def clustering_due(self) -> bool:
         """Whether this epoch begins with a new clustering that has not been made yet."""
         begins = self.step == 0 and self.epoch % self.recipe.interval == 0
@@ -102,8 +95,16 @@ class Run:
 
     def recluster(self) -> None:
         """Assign every image to a cluster by the present features, and forget the classifier."""
-        item, recipe = self.item, self.recipe
-        path = extract(self.net, self.images, self.extract_transform, item, self.world, self.device)
+        recipe = self.recipe
+        path = extract(
+            self.net,
+            self.images,
+            self.extract_transform,
+            self.settings,
+            batch_size=recipe.batch_size,
+            world=self.world,
+            device=self.device,
+        )
         labels = np.zeros(len(self.images.paths), dtype=np.int64)
         if self.world.first:
             try:
@@ -112,7 +113,7 @@ class Run:
                     clusters=recipe.clusters,
                     pca=recipe.pca,
                     iterations=recipe.kmeans_iterations,
-                    seed=seed_of(item.seed, self.epoch, 1) % 2**31,
+                    seed=seed_of(self.settings.seed, self.epoch, 1) % 2**31,
                 )
             finally:
                 path.unlink(missing_ok=True)
@@ -120,7 +121,7 @@ class Run:
             self.figures = self._figures(found)
         self.labels = distributed.broadcast(torch.from_numpy(labels).to(self.device)).cpu().numpy()
         self.clustered_at = self.epoch
-        reset_head(self.net.head, seed=item.seed, epoch=self.epoch)
+        reset_head(self.net.head, seed=self.settings.seed, epoch=self.epoch)
         self.save()  # a clustering of millions of images takes longer than some interruptions
 
     def _figures(self, found: clustering.Clustering) -> dict[str, Any]:
@@ -140,7 +141,7 @@ class Run:
     def train_epoch(self) -> None:
         """Train what is left of one epoch on the present clusters, report it and save."""
         assert self.labels is not None
-        draws = draw_uniform(self.labels, seed=self.item.seed, epoch=self.epoch)
+        draws = draw_uniform(self.labels, seed=self.settings.seed, epoch=self.epoch)
         plan = plan_epoch(draws, self.recipe.batch_size)
         # Looked up here, by index, for each batch: what loads images never holds a label, so no
         # process can go on serving those of an earlier clustering.
@@ -164,16 +165,16 @@ class Run:
             self.train_transform,
             mine[self.step :].ravel(),
             batch_size=mine.shape[1],
-            seed=self.item.seed,
+            seed=self.settings.seed,
             epoch=self.epoch,
-            workers=self.item.workers,
+            workers=self.settings.workers,
         )
 
     def _train_step(self, pixels: Tensor, targets: Tensor) -> None:
         # Dropout draws from torch's own generator: keyed by the position, so that a run which
         # continues draws the same.
-        torch.manual_seed(seed_of(self.item.seed, self.epoch, self.step, self.world.rank, 4))
-        with torch.autocast(self.device.type, enabled=self.item.amp):
+        torch.manual_seed(seed_of(self.settings.seed, self.epoch, self.step, self.world.rank, 4))
+        with torch.autocast(self.device.type, enabled=self.settings.amp):
             scores = self.trained(pixels.to(self.device, non_blocking=True))
             loss = F.cross_entropy(scores, targets.to(self.device, non_blocking=True))
         self.optimizer.zero_grad(set_to_none=True)
@@ -202,8 +203,8 @@ class Run:
         self.seconds, self.started = 0.0, time.monotonic()
         self.save()
         if self.world.first:
-            report.write_log(self.item.log, self.history)
-            say(f"{self.item.name}: {report.epoch_line(self.history, self.recipe.epochs)}")
+            report.write_log(self.settings.log, self.history)
+            say(f"{self.settings.name}: {report.epoch_line(self.history, self.recipe.epochs)}")
         if distributed.any_true(stop_requested(), self.device):
             raise self._stopped()
 
@@ -211,7 +212,7 @@ class Run:
         """Save now and then; save and stop when it is asked for, all processes at one step."""
         if self.world.size > 1 and self.step % VOTE_STEPS:
             return
-        due = time.monotonic() - self.saved > self.item.save_seconds
+        due = time.monotonic() - self.saved > self.settings.save_seconds
         if not distributed.any_true(due or stop_requested(), self.device):
             return
         distributed.mean(self.loss)  # the same in every process, as it will be after a resume
@@ -224,14 +225,14 @@ class Run:
         names = ", ".join(signal.Signals(number).name for number in received())
         where = f"epoch {self.epoch + 1}, step {self.step}"
         return Stopped(
-            f"{self.item.key}: stopped by {names or 'another process'} and saved at {where}; "
+            f"{self.settings.key}: stopped by {names or 'another process'} and saved at {where}; "
             "--resume continues there"
         )
 
     def _check_loss(self, loss: float) -> None:
         if not np.isfinite(loss):
             raise UserError(
-                f"{self.item.key}: the loss is {loss} in epoch {self.epoch + 1}: training has "
+                f"{self.settings.key}: the loss is {loss} in epoch {self.epoch + 1}: training has "
                 "diverged; lower the recipe's learning rate (the last good state is kept)"
             )
 
@@ -243,7 +244,7 @@ class Run:
     def _bar(self, steps: int) -> Any:
         """A bar over the whole run, so that its ETA is the run's."""
         return progress(
-            desc=self.item.key,
+            desc=self.settings.key,
             total=self.recipe.epochs * steps,
             initial=self.epoch * steps + self.step,
             unit="step",
@@ -256,9 +257,9 @@ class Run:
         if not self.world.first:
             return
         labels = None if self.labels is None else torch.from_numpy(self.labels.astype(np.int32))
-        content: state.State = {
-            "format": state.FORMAT,
-            "identity": self.item.identity,
+        content: State = {
+            "format": FORMAT,
+            "identity": self.settings.identity,
             "epoch": self.epoch,
             "step": self.step,
             "loss": self.loss.cpu(),
@@ -271,16 +272,16 @@ class Run:
             "figures": self.figures,
             "history": self.history,
         }
-        state.save(self.item.state, content)
+        save_state(self.settings.state, content)
 
     def resume(self) -> None:
         """Continue from the state file, if there is one.
 
         Raises `UserError` for a state that is damaged, of another run, or past the last epoch.
         """
-        saved = state.load(self.item.state, self.item.identity)
+        saved = load_state(self.settings.state, self.settings.identity)
         if saved is not None:
-            state.require_at_most(self.recipe.epochs, saved, self.item.state)
+            require_at_most(self.recipe.epochs, saved, self.settings.state)
             self.net.load_state_dict(saved["net"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scaler.load_state_dict(saved["scaler"])
@@ -292,6 +293,6 @@ class Run:
                 self.labels = saved["labels"].numpy().astype(np.int64)
             if self.world.first and self.epoch < self.recipe.epochs:
                 where = f"epoch {self.epoch + 1}/{self.recipe.epochs}, step {self.step}"
-                say(f"{self.item.name}: continues at {where}")
+                say(f"{self.settings.name}: continues at {where}")
         if distributed.broadcast_object((self.epoch, self.step)) != (self.epoch, self.step):
-            raise RuntimeError(f"the processes read different versions of {self.item.state}")
+            raise RuntimeError(f"the processes read different versions of {self.settings.state}")

@@ -15,10 +15,11 @@ import torchvision
 from torch import Tensor
 
 from benchmarks import results
-from benchmarks.backbones import Backbone, build_backbone
-from benchmarks.cards import card_path, list_cards, read_card, weights_path
-from benchmarks.registry import load_backbone, main, register, resolve, safe_name
-from benchmarks.weights import fingerprint, read_weights
+from benchmarks.backbones.backbone import Backbone, build_backbone
+from benchmarks.checkpoints.cards import card_path, list_cards, read_card, weights_path
+from benchmarks.checkpoints.weights import fingerprint, read_weights
+from benchmarks.checkpoints.zoo import resolve, safe_name
+from benchmarks.registry import load_backbone, main, register
 from slurm.cli import run_command
 from slurm.errors import UserError
 
@@ -372,7 +373,7 @@ def test_names_and_random_trunks_need_no_torch(tmp_path: Path, backbone: Backbon
     register(tmp_path, "a", backbone.state_dict(), **SOBEL)
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path\nfrom benchmarks.registry import resolve\n"
+        "from pathlib import Path\nfrom benchmarks.checkpoints.zoo import resolve\n"
         f"zoo = Path({str(tmp_path)!r})\n"
         "print(resolve(zoo, 'a').arch, resolve(zoo, 'random:sobel_resnet50').name)"
     )

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from benchmarks import low_shot_svm, results, voc_svm
-from benchmarks.low_shot_draws import draw, draws_path
+from benchmarks.svm.draws import draw, draws_path
 from slurm import cli
 from slurm.errors import UserError
-from tests.benchmarks.svm_data import Recipe, make, write
+from tests.benchmarks.svm.svm_data import Recipe, make, write
 
 RECIPE = Recipe(rows=150, test_rows=60, dimensions=20, classes=3)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.registry import resolve
+from benchmarks.checkpoints.zoo import resolve
 from benchmarks.results import Checkpoint
 from benchmarks.trunks import Trunk
 from slurm import files

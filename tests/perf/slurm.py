@@ -112,9 +112,9 @@ def measure_planning() -> dict[str, Any]:
 def fill_zoo(zoo: Path, data: Path) -> int:
     """A zoo of many checkpoints in the middle of a run; the number of items of the suite."""
     from benchmarks import results, suite
-    from benchmarks.cards import IMAGENET_MEAN, IMAGENET_STD, Card, card_path
+    from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD, Card, card_path
     from benchmarks.datasets.digits import write_digits
-    from benchmarks.features import ExtractVoc
+    from benchmarks.features.extraction import ExtractVoc
     from benchmarks.results import Checkpoint
     from benchmarks.trunks import Trunk
     from slurm.sweep import all_items

@@ -109,7 +109,7 @@ def public_low_shot(folder: Path, costs: tuple[float, ...], shots: tuple[int, ..
 
     Between the sampled k the seconds of a fit are interpolated linearly.
     """
-    from benchmarks.low_shot_draws import draw
+    from benchmarks.svm.draws import draw
 
     labels = np.load(folder / "train_labels.npy")
     names = tuple(str(column) for column in range(CLASSES))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny import TINY, tiny_item
 
-from benchmarks.cards import IMAGENET_MEAN, card_path
+from benchmarks.checkpoints.cards import IMAGENET_MEAN, card_path
 from pretrain.__main__ import main
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES
 from pretrain.methods import METHODS

@@ -84,9 +84,9 @@ def compare(folder: Path) -> dict[str, Any]:
     from sklearn.metrics import average_precision_score
     from sklearn.model_selection import StratifiedKFold
 
-    from benchmarks.low_shot_draws import draw
     from benchmarks.metrics import envelope_average_precision
     from benchmarks.protocols import VOC07_LOW_SHOT, VOC07_SVM
+    from benchmarks.svm.draws import draw
 
     one = ("--layers", "feature5")
     _, record, _ = command("benchmarks.voc_svm", folder, *one)

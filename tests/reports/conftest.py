@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from benchmarks import protocols, results
-from benchmarks.cards import Card
+from benchmarks.checkpoints.cards import Card
 from benchmarks.results import (
     Checkpoint,
     Head,

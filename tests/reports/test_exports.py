@@ -89,6 +89,7 @@ scalars = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(2**53), 2**53),
+    st.floats(allow_nan=False),
     st.text(),
 )
 documents = st.recursive(
@@ -103,3 +104,8 @@ documents = st.recursive(
 @given(documents)
 def test_yaml_is_read_back_as_it_was(document: object) -> None:
     assert yaml.safe_load(to_yaml(document)) == document
+
+
+def test_small_numbers_stay_numbers() -> None:
+    """YAML 1.1 wants a point in a float: JSON's 1e-7 is text to PyYAML."""
+    assert yaml.safe_load(to_yaml({"cost": 1e-7})) == {"cost": 1e-7}

@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 
 from slurm.failures import failure_of, write_failure
+from slurm.launch.submission import Refused
+from slurm.launch.submitter import Submitter
+from slurm.launch.watch import Watch
 from slurm.runs import Place, Run, create_run
-from slurm.scheduler import Scheduler, SchedulerDown, TaskId, TaskState
-from slurm.settings import ClusterSettings, Request, request_for
-from slurm.submission import Refused
-from slurm.submitter import Submitter
+from slurm.scheduler.commands import Scheduler, SchedulerDown, TaskId, TaskState
+from slurm.scheduler.settings import ClusterSettings, Request, request_for
 from slurm.sweep import Item, MissingInput, missing_stages, run_item
-from slurm.watch import Watch
 from tests.slurm.items import Number
 
 
@@ -92,7 +92,7 @@ class FakeSlurm(Scheduler):
         return [task for task in self.tasks if not busy.intersection(self.after[task])]
 
     def run(self, task: TaskId) -> None:
-        """What `slurm.task` does."""
+        """What `slurm.tasks.task` does."""
         run, place, label, index = self.work[task]
         item = run.load_item(place)
         try:

@@ -10,7 +10,7 @@ import pytest
 from slurm.errors import UserError
 from slurm.failures import Failure, write_failure
 from slurm.runs import ArrayRecord, Place, Run, create_run
-from slurm.settings import ClusterSettings, request_for
+from slurm.scheduler.settings import ClusterSettings, request_for
 from slurm.sweep import missing_stages
 from tests.slurm.fake_slurm import chain
 from tests.slurm.items import Number

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.datasets.catalog import DATASETS, FOLDERS
 from benchmarks.datasets.splits import Dataset
-from benchmarks.images import open_image
+from benchmarks.images.decoding import open_image
 from slurm.errors import UserError
 
 EXPECTED = {

@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeClassifier
 from benchmarks.datasets import digits as module
 from benchmarks.datasets.catalog import DATASETS, FOLDERS
 from benchmarks.datasets.digit_images import load_splits
-from benchmarks.images import open_image
+from benchmarks.images.decoding import open_image
 from slurm.errors import UserError
 
 

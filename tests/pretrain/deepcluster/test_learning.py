@@ -13,7 +13,8 @@ from tiny import TINY, tiny_item
 
 from benchmarks.datasets import imagenet
 from benchmarks.datasets.splits import ImageSplit
-from benchmarks.images import build_transform, load_batches
+from benchmarks.images.batches import load_batches
+from benchmarks.images.transforms import build_transform
 from benchmarks.registry import load_backbone
 
 RECIPE = replace(TINY, epochs=6, clusters=40, pca=24, batch_size=32, learning_rate=0.1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.cards import read_card
+from benchmarks.checkpoints.cards import read_card
 
 TINY = Path(__file__).parent.parent / "tiny.py"
 FLAGS = ["deepcluster", "--recipe", "tiny", "--name", "tiny", "--device", "cpu", "--workers", "0"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny import TINY, tiny_item
 from torch import Tensor
 
-from benchmarks.cards import card_path, read_card
+from benchmarks.checkpoints.cards import card_path, read_card
 from benchmarks.registry import load_backbone
 from pretrain.deepcluster import state, train
 from pretrain.deepcluster.model import DeepClusterNet, reset_head
@@ -146,7 +146,7 @@ def test_interval_keeps_labels_and_classifier_and_still_samples_uniformly(
 def test_only_the_classifier_has_no_momentum(data: Path, tmp_path: Path) -> None:
     item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
     item.run()
-    saved = state.load(item.state, item.identity)
+    saved = state.load_state(item.state, item.identity)
     assert saved is not None
     groups = saved["optimizer"]["param_groups"]
     assert [group["momentum"] for group in groups] == [0.9, 0.0]
@@ -169,7 +169,7 @@ def test_registered_backbone_card_and_log(data: Path, tmp_path: Path) -> None:
     assert item.done()
     backbone, card = load_backbone(tmp_path, "tiny")
     assert (card.arch, card.sobel, card.method) == ("test_resnet", True, "deepcluster")
-    saved = state.load(item.state, item.identity)
+    saved = state.load_state(item.state, item.identity)
     assert saved is not None
     for name, tensor in backbone.trunk.state_dict().items():
         assert torch.equal(tensor, saved["net"][f"backbone.trunk.{name}"])
@@ -228,13 +228,13 @@ def test_diverging_run_ends_in_one_line_and_keeps_the_last_good_state(
 ) -> None:
     tiny_item(tmp_path, data, replace(TINY, epochs=1)).run()
     item = tiny_item(tmp_path, data)
-    good = state.load(item.state, item.identity)
+    good = state.load_state(item.state, item.identity)
     monkeypatch.setattr(
         torch.nn.functional, "cross_entropy", lambda scores, targets: (scores * math.nan).sum()
     )
     with pytest.raises(UserError, match=r"loss is nan in epoch 2.*diverged"):
         item.run()
-    kept = state.load(item.state, item.identity)
+    kept = state.load_state(item.state, item.identity)
     assert good is not None
     assert kept is not None
     assert (kept["epoch"], kept["step"], kept["clustered_at"]) == (1, 0, 1)  # clustered since
@@ -261,10 +261,10 @@ def test_fewer_epochs_than_were_trained_register_nothing(
 ) -> None:
     long = tiny_item(tmp_path, data, replace(TINY, epochs=2))
     long.run()
-    saved = state.load(long.state, long.identity)
+    saved = state.load_state(long.state, long.identity)
     assert saved is not None
     saved["epoch"], saved["step"] = (1, step) if step else (2, 0)
-    state.save(long.state, saved)
+    state.save_state(long.state, saved)
     card_path(tmp_path, "tiny").unlink()
     with pytest.raises(UserError, match=rf"epochs and {step} steps, more than the 1 epochs asked"):
         tiny_item(tmp_path, data, replace(TINY, epochs=1)).run()
@@ -278,10 +278,10 @@ def test_a_full_disk_while_saving_is_the_users_to_mend_and_keeps_the_last_state(
 ) -> None:
     item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
     item.run()
-    saved = state.load(item.state, item.identity)
+    saved = state.load_state(item.state, item.identity)
     assert saved is not None
     fill_disk(monkeypatch, item.state)
     with pytest.raises(OSError, match="No space left") as caught:
-        state.save(item.state, saved)
+        state.save_state(item.state, saved)
     assert "no room left" in str(user_error(caught.value))
     assert list(item.state.parent.iterdir()) == [item.state]

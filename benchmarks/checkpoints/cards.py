@@ -1,0 +1,77 @@
+"""The card of a registered checkpoint: how to rebuild its trunk and where it came from."""
+
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import results
+from slurm.errors import UserError
+from slurm.files import check_name
+
+SCHEMA = 1
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1; what checkpoints are assumed to expect
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`zoo/checkpoints/NAME/card.json`; the weights lie beside it as safetensors."""
+
+    name: str
+    arch: str  # one of benchmarks.backbones.architectures
+    sobel: bool  # a fixed Sobel stem feeds a 2-channel first convolution
+    weights: str  # fingerprint of the tensors (blake2b)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    method: str | None = None  # e.g. deepcluster
+    config: str | None = None  # recipe file or URL, the link of the table's first column
+    source: str | None = None  # the file that was registered
+    format: str | None = None  # the layout it was found in
+    notes: tuple[str, ...] = ()  # what a reader of the figures must know
+    pretraining: dict[str, object] = {}  # what a method wants to say: recipe, epochs, history
+    schema: int = SCHEMA
+
+
+def card_path(zoo: Path, name: str) -> Path:
+    """Where the card of `name` lies."""
+    return zoo / "checkpoints" / check_name(name, "checkpoint name") / "card.json"
+
+
+def weights_path(zoo: Path, name: str) -> Path:
+    """Where the weights of `name` lie."""
+    return card_path(zoo, name).with_name("weights.safetensors")
+
+
+def read_card(zoo: Path, name: str) -> Card:
+    """The card of a registered checkpoint; `UserError` when it is missing or malformed."""
+    path = card_path(zoo, name)
+    if not path.exists():
+        raise UserError(f"no checkpoint {name!r} is registered in {zoo}")
+    card = results.read(path, Card)
+    if card.schema != SCHEMA:
+        raise UserError(
+            f"{path} has schema {card.schema}, this version reads {SCHEMA}: register it again"
+        )
+    if card.name != name:
+        raise UserError(
+            f"{path} is the card of {card.name!r}: register its weights under the name {name!r} "
+            "instead of renaming the folder"
+        )
+    return card
+
+
+def list_cards(zoo: Path) -> list[Card]:
+    """All cards of a zoo, by name."""
+    return [read_card(zoo, name) for name in registered_names(zoo)]
+
+
+def is_registered(zoo: Path, name: str) -> bool:
+    """Whether `name` could be a checkpoint's and is one of the zoo's."""
+    try:
+        return card_path(zoo, name).exists()
+    except UserError:
+        return False
+
+
+def registered_names(zoo: Path) -> list[str]:
+    """Names of the registered checkpoints, sorted."""
+    return sorted(path.parent.name for path in zoo.glob("checkpoints/*/card.json"))

@@ -1,0 +1,213 @@
+"""The checkpoints of a zoo: registered, found again by name, and loaded as frozen backbones.
+
+A checkpoint of the zoo is two files: the trunk's tensors, and the card that says how to rebuild
+the trunk and where it came from. The card is written last and holds the fingerprint of the
+tensors, so whatever was interrupted, truncated or altered is noticed when it is loaded.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import results
+from benchmarks.backbones.architectures import check_architecture
+from benchmarks.checkpoints.cards import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Card,
+    card_path,
+    is_registered,
+    read_card,
+    registered_names,
+    weights_path,
+)
+from slurm.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from benchmarks.backbones.backbone import Backbone
+
+RANDOM = "random:"  # --ckpt random:ARCH or random:sobel_ARCH
+Triple = tuple[float, float, float]
+
+
+def register(
+    zoo: Path,
+    name: str,
+    state_dict: "Mapping[str, Tensor]",
+    *,
+    arch: str,
+    sobel: bool,
+    mean: Triple = IMAGENET_MEAN,
+    std: Triple = IMAGENET_STD,
+    method: str | None = None,
+    config: str | None = None,
+    source: str | None = None,
+    pretraining: dict[str, object] | None = None,
+    force: bool = False,
+) -> Card:
+    """Put a trunk into the zoo and return its card.
+
+    `state_dict` is that of a `Backbone` (or of its trunk): no heads, no optimizer. Registering
+    the same trunk again only brings the card up to date; another trunk under a taken name is a
+    `UserError` unless `force`. Both files are replaced atomically, the card last.
+    """
+    from benchmarks.checkpoints.weights import fitted
+
+    tensors = fitted(state_dict, arch=arch, sobel=sobel, what=f"checkpoint {name!r}")
+    card = build_card(
+        name,
+        tensors,
+        arch=arch,
+        sobel=sobel,
+        mean=mean,
+        std=std,
+        method=method,
+        config=config,
+        source=source,
+        pretraining=pretraining or {},
+    )
+    store(zoo, card, tensors, force=force)
+    return card
+
+
+def build_card(name: str, tensors: "Mapping[str, Tensor]", **fields: Any) -> Card:
+    """The card of a trunk's tensors; `fields` are those of `Card` beside name and weights."""
+    from benchmarks.checkpoints.weights import fingerprint
+
+    return Card(name=name, weights=fingerprint(tensors), **fields)
+
+
+def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = False) -> None:
+    """Write a trunk and its card, unless they are there already; see `register`."""
+    from benchmarks.checkpoints.weights import write_weights
+
+    if card.name.startswith("random-"):
+        raise UserError(f"the name {card.name!r} is kept for random trunks; choose another")
+    path = card_path(zoo, card.name)
+    old = None if force else find_card(zoo, card.name)
+    if old is not None and _measured(old) != _measured(card):
+        raise UserError(
+            f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these are "
+            f"{card.weights[:12]}): choose another --name, or replace it with --force"
+        )
+    if old is None or not _is_whole(weights_path(zoo, card.name), card):
+        write_weights(weights_path(zoo, card.name), tensors)
+    if old != card:
+        results.write(path, card)
+
+
+def find_card(zoo: Path, name: str) -> Card | None:
+    """The card of a registered checkpoint, or None."""
+    return read_card(zoo, name) if card_path(zoo, name).exists() else None
+
+
+def resolve(zoo: Path, ckpt: str, seed: int = 0) -> Card:
+    """The card of a registered name, of a checkpoint file, or of `random:ARCH`.
+
+    `seed` is that of a random trunk's weights. Torch is imported for a file only. Raises
+    `UserError` when there is no such checkpoint, or it cannot be read.
+    """
+    if ckpt.startswith(RANDOM):
+        return _random_card(ckpt, seed)
+    if is_registered(zoo, ckpt):
+        return read_card(zoo, ckpt)
+    if Path(ckpt).is_file():
+        return _file_card(zoo, Path(ckpt))[0]
+    names = registered_names(zoo)
+    known = f"registered: {', '.join(names[:20])}" if names else "nothing is registered"
+    raise UserError(
+        f"no checkpoint {ckpt!r} in {zoo} ({known}), and no such file; add one with "
+        "python -m benchmarks.registry add PATH --name NAME, or take random:ARCH"
+    )
+
+
+def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]":
+    """The trunk that `ckpt` names, in eval mode, without gradients, on the CPU; and its card.
+
+    Raises `UserError` when there is none, or its weights are not those of the card.
+    """
+    from benchmarks.backbones.backbone import build_backbone
+    from benchmarks.checkpoints.weights import fingerprint, read_weights
+
+    if not is_registered(zoo, ckpt) and not ckpt.startswith(RANDOM) and Path(ckpt).is_file():
+        card, tensors = _file_card(zoo, Path(ckpt))
+    else:
+        card = resolve(zoo, ckpt, seed)
+        tensors = {} if ckpt.startswith(RANDOM) else read_weights(weights_path(zoo, ckpt))
+    backbone = build_backbone(card.arch, sobel=card.sobel, seed=seed)
+    if tensors:
+        if fingerprint(tensors) != card.weights:
+            raise UserError(
+                f"{weights_path(zoo, ckpt)} does not hold the weights of its card: register "
+                f"{ckpt!r} again with --force"
+            )
+        backbone.trunk.load_state_dict(tensors)
+    return backbone.eval().requires_grad_(False), card
+
+
+def _random_card(ckpt: str, seed: int) -> Card:
+    label = ckpt.removeprefix(RANDOM)
+    sobel = label.startswith("sobel_")
+    arch = check_architecture(label.removeprefix("sobel_"))
+    return Card(
+        name=f"random-{label}",
+        arch=arch,
+        sobel=sobel,
+        weights=f"{RANDOM}{arch}:{'sobel' if sobel else 'rgb'}:{seed}",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        method="random",
+    )
+
+
+def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
+    """A card in memory for a file that is not registered, named after it; and its tensors."""
+    from benchmarks.checkpoints.reading import read_checkpoint
+    from benchmarks.checkpoints.weights import fingerprint
+
+    found = read_checkpoint(path)
+    weights = fingerprint(found.tensors)
+    name = safe_name(path.absolute())
+    if is_registered(zoo, name) and read_card(zoo, name).weights != weights:
+        name = f"{name[:100]}-{weights[:8]}"
+    card = Card(
+        name=name,
+        arch=found.arch,
+        sobel=found.sobel,
+        weights=weights,
+        mean=found.mean,
+        std=found.std,
+        source=str(path),
+        format=found.format,
+        notes=found.notes,
+    )
+    return card, found.tensors
+
+
+def safe_name(path: Path) -> str:
+    """The file's stem (without .pth.tar and the like), fit to be a checkpoint name.
+
+    The weights of a zoo are called after their folder.
+    """
+    path = path.parent if path.name == "weights.safetensors" else path
+    stem = re.sub(r"(\.(pth|pt|tar|torch|ckpt|bin|safetensors))+$", "", path.name)
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "_", stem).strip("._+-")[:128] or "checkpoint"
+    return f"file-{name}"[:128] if name.startswith("random-") else name
+
+
+def _measured(card: Card) -> tuple[object, ...]:
+    """What the figures of a checkpoint depend on."""
+    return card.arch, card.sobel, card.weights, card.mean, card.std
+
+
+def _is_whole(path: Path, card: Card) -> bool:
+    """Whether the weights file is there and holds what the card says."""
+    from benchmarks.checkpoints.weights import fingerprint, read_weights
+
+    try:
+        return fingerprint(read_weights(path)) == card.weights
+    except UserError:
+        return False

@@ -1,0 +1,169 @@
+"""Frozen trunk -> pooled features of every tap on disk, in one forward pass per image.
+
+The files are those that MMSelfSup and VISSL users have: `voc07_trainval_feat5.npy` (float32,
+N x D) beside `train_labels.npy`. They are a cache under a key of weights, transform and data: a
+changed checkpoint or dataset is another folder, never a silent hit.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
+
+import msgspec
+
+from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
+from benchmarks.results import Split, key_of
+from benchmarks.trunks import Trunk, load_trunk
+from benchmarks.whole_files import write_array
+from slurm.files import atomic_path, write_bytes
+from slurm.progress import progress
+from slurm.sweep import Item, Resources
+
+if TYPE_CHECKING:
+    from benchmarks.backbones.backbone import Backbone
+    from benchmarks.datasets.splits import ImageSplit
+
+BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
+
+
+@dataclass(frozen=True)
+class ExtractVoc:
+    """Extract VOC2007 trainval and test features of every tap into `directory`."""
+
+    trunk: Trunk
+    data: Path  # VOCdevkit/VOC2007
+    image: ImageTransform
+    pooled_size: int
+    splits: tuple[Split, ...]  # fingerprints of trainval and test
+
+    stage: ClassVar[str] = "extract"
+    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @cached_property
+    def directory(self) -> Path:
+        """Where the files lie once the item is done."""
+        checkpoint = self.trunk.checkpoint
+        key = key_of("voc07", self.trunk.inputs(), self.image, self.pooled_size, self.splits)
+        return self.trunk.zoo / "features" / checkpoint.name / f"voc07-{key}"
+
+    @property
+    def key(self) -> str:
+        """Name of the item."""
+        return f"{self.trunk.checkpoint.name}/features/{self.directory.name}"
+
+    @property
+    def resources(self) -> Resources:
+        """One GPU where there is one."""
+        return Resources(gpus=int(self.trunk.device != "cpu"))
+
+    @property
+    def marker(self) -> Path:
+        """Written last: the size of every other file."""
+        return self.directory / "complete.json"
+
+    def done(self) -> bool:
+        """Whether the marker is there, and every file that it lists of the size that it had."""
+        try:
+            sizes = msgspec.json.decode(self.marker.read_bytes(), type=dict[str, int])
+            return bool(sizes) and all(
+                (self.directory / name).stat().st_size == size for name, size in sizes.items()
+            )
+        except (OSError, msgspec.MsgspecError):
+            return False
+
+    def run(self) -> None:
+        """Write the label files, then the feature files that are not whole, then the marker."""
+        from benchmarks.features.files import feature_path
+        from benchmarks.features.labels import label_path
+
+        dataset = load_dataset("voc07", self.data)
+        for split, planned in zip(("trainval", "test"), self.splits):
+            dataset.splits[split].require(planned)
+        backbone = load_trunk(self.trunk)
+        written = [self.directory / "classes.json"]
+        classes = dataset.splits["trainval"].classes
+        write_bytes(written[0], msgspec.json.encode(classes) + b"\n")
+        for split, images in dataset.splits.items():
+            labels = label_path(self.directory, split)
+            write_array(labels, images.labels)
+            files = {
+                tap.name: feature_path(self.directory, tap.name, split) for tap in backbone.taps
+            }
+            if not all(_is_whole(file, len(images.paths)) for file in files.values()):
+                self._extract(backbone, images, files)
+            written += [labels, *files.values()]
+        sizes = {path.name: path.stat().st_size for path in written}
+        write_bytes(self.marker, msgspec.json.encode(sizes) + b"\n")
+
+    def _extract(self, backbone: "Backbone", images: "ImageSplit", files: dict[str, Path]) -> None:
+        """Stream `images` through the trunk; memory holds one batch whatever the number of taps.
+
+        Plain writes rather than a memory map, since a full disk kills a mapped process.
+        """
+        import numpy as np
+        import torch
+
+        from benchmarks.backbones.pooling import pool
+        from benchmarks.devices import resolve_device
+        from benchmarks.images.batches import load_batches
+        from benchmarks.images.transforms import build_transform
+
+        device = resolve_device(self.trunk.device)
+        backbone = backbone.to(device)
+        batches = load_batches(
+            images,
+            build_transform(self.image, self.trunk.mean, self.trunk.std),
+            np.arange(len(images.paths)),
+            batch_size=BATCH,
+            seed=self.trunk.seed,
+            epoch=0,
+            workers=self.trunk.workers,
+        )
+        with ExitStack() as stack:
+            temporaries = {
+                tap: stack.enter_context(atomic_path(path)) for tap, path in files.items()
+            }
+            opened = {
+                tap: stack.enter_context(path.open("wb")) for tap, path in temporaries.items()
+            }
+            bar = stack.enter_context(progress(desc=self.key, total=len(images.paths), unit="img"))
+            for number, (pixels, _) in enumerate(batches):
+                with torch.inference_mode(), torch.autocast(device.type, enabled=self.trunk.amp):
+                    pooled = pool(backbone(pixels.to(device)), self.pooled_size)
+                for tap, values in pooled.items():
+                    rows = values.float().cpu().numpy()
+                    if number == 0:
+                        _write_header(opened[tap], (len(images.paths), rows.shape[1]))
+                    opened[tap].write(rows.tobytes())
+                bar.update(len(pixels))
+            for file in opened.values():
+                file.flush()
+
+
+def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtocol) -> ExtractVoc:
+    """The extraction that `protocol` needs; `UserError` when the data cannot be read."""
+    splits = fingerprints("voc07", data)
+    return ExtractVoc(
+        trunk, data, protocol.image, protocol.pooled_size, (splits["trainval"], splits["test"])
+    )
+
+
+def _is_whole(file: Path, rows: int) -> bool:
+    """Whether `file` is a .npy file of `rows` rows that is as long as its header says."""
+    import numpy as np
+
+    try:
+        return len(np.load(file, mmap_mode="r", allow_pickle=False)) == rows
+    except (OSError, ValueError, EOFError):
+        return False
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
+    """The header of a float32 .npy file of `shape`."""
+    from numpy.lib import format as npy
+
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(file, header)

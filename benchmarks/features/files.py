@@ -1,0 +1,139 @@
+"""Feature files as MMSelfSup and VISSL users have them, read without trusting them.
+
+A feature folder holds `voc07_{trainval,test}_feat{1..5}.npy`; every fault is one `UserError` line
+that names the file.
+"""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.features.arrays import open_array
+from benchmarks.features.labels import Labels, label_path, read_classes, read_labels
+from slurm.errors import UserError
+
+LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
+SPLITS = ("trainval", "test")
+CHUNK = 512  # rows checked at a time
+
+
+@dataclass(frozen=True, eq=False)
+class LayerData:
+    """One layer's memory-mapped features and the labels of both splits."""
+
+    train: NDArray[Any]  # (N, D) float
+    test: NDArray[Any]  # (T, D) float
+    train_labels: Labels  # (N, classes): 1, 0, -1
+    test_labels: Labels  # (T, classes)
+    classes: tuple[str, ...]
+
+
+def feature_path(folder: Path, layer: str, split: str) -> Path:
+    """The file of a layer, such as voc07_trainval_feat5.npy for feature5."""
+    return folder / f"voc07_{split}_feat{layer.removeprefix('feature')}.npy"
+
+
+def find_layers(folder: Path) -> tuple[str, ...]:
+    """The layers that have a file of either split; `UserError` when there is none."""
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}: --features takes the folder of voc07_*_feat*.npy")
+    found = tuple(
+        layer for layer in LAYERS if any(feature_path(folder, layer, s).exists() for s in SPLITS)
+    )
+    if not found:
+        raise UserError(f"{folder} holds none of voc07_{{trainval,test}}_feat{{1..5}}.npy")
+    return found
+
+
+def open_features(folder: Path, layer: str, split: str, rows: int) -> NDArray[Any]:
+    """Memory-map a layer's features: (rows, D) float16, 32 or 64; values are not read yet."""
+    path = feature_path(folder, layer, split)
+    array = open_array(path)
+    if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
+        raise UserError(
+            f"{path} holds {array.dtype} of shape {array.shape}; expected rows x dimensions "
+            "of floating point"
+        )
+    if len(array) != rows:
+        raise UserError(
+            f"{path} has {len(array)} rows but the labels of {split} have {rows}: they must be of "
+            "the same images in the same order"
+        )
+    return array
+
+
+def check_layer(features: Path, labels: Path, layer: str) -> None:
+    """Prove cheaply (headers only) that a layer's files are there and fit the labels."""
+    widths = {
+        split: open_features(features, layer, split, len(read_labels(labels, split))).shape[1]
+        for split in SPLITS
+    }
+    if widths["trainval"] != widths["test"]:
+        raise UserError(
+            f"{feature_path(features, layer, 'test')} has {widths['test']} dimensions but trainval "
+            f"has {widths['trainval']}"
+        )
+
+
+def read_layer(features: Path, labels: Path, layer: str) -> LayerData:
+    """Open a layer, and read it once to prove that every value is finite."""
+    check_layer(features, labels, layer)
+    train_labels, test_labels = (read_labels(labels, split) for split in SPLITS)
+    if train_labels.shape[1] != test_labels.shape[1]:
+        raise UserError(
+            f"{label_path(labels, 'test')} has {test_labels.shape[1]} classes but trainval has "
+            f"{train_labels.shape[1]}"
+        )
+    train = open_features(features, layer, "trainval", len(train_labels))
+    test = open_features(features, layer, "test", len(test_labels))
+    _check_finite(train, feature_path(features, layer, "trainval"))
+    _check_finite(test, feature_path(features, layer, "test"))
+    classes = read_classes(labels, train_labels.shape[1])
+    return LayerData(train, test, train_labels, test_labels, classes)
+
+
+def fingerprint(*paths: Path) -> str:
+    """blake2b of the content of files, in order; 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    with ThreadPoolExecutor(2) as pool:
+        for one in pool.map(_digest, paths):
+            digest.update(one)
+    return digest.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").digest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
+    """For each row, the first row with the same values, (N,) int64: equal images must tie."""
+    seen: dict[bytes, list[int]] = {}
+    found = np.arange(len(features))
+    for start in range(0, len(features), CHUNK):
+        rows = np.ascontiguousarray(features[start : start + CHUNK])
+        # Equal rows have equal sums, so only rows of equal sum are compared.
+        sums = rows.sum(1, dtype=np.promote_types(rows.dtype, np.float32))
+        for row, total in enumerate(sums, start):
+            candidates = seen.setdefault(total.tobytes(), [])
+            alike = (one for one in candidates if np.array_equal(features[one], features[row]))
+            found[row] = next(alike, row)
+            if found[row] == row:
+                candidates.append(row)
+    return found
+
+
+def _check_finite(array: NDArray[Any], path: Path) -> None:
+    for start in range(0, len(array), CHUNK):
+        chunk = array[start : start + CHUNK]
+        if not np.isfinite(chunk).all():
+            row = start + int(np.argwhere(~np.isfinite(chunk))[0, 0])
+            raise UserError(f"{path} holds NaN or infinity in row {row}: extract it again")

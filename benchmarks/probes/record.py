@@ -1,0 +1,58 @@
+"""The result record of a linear probe."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import torch
+
+from benchmarks import results
+from benchmarks.protocols import LinearProtocol
+from benchmarks.results import Split
+from benchmarks.trunks import Trunk
+
+Scores = dict[str, tuple[float, float]]  # tap -> top-1, top-5 in percent
+
+
+def probe_record(
+    trunk: Trunk,
+    protocol: LinearProtocol,
+    splits: tuple[Split, Split],
+    history: Sequence[Scores],
+    *,
+    processes: int,
+    device: torch.device,
+    started: str,
+    seconds: float,
+) -> results.ProbeRecord:
+    """The figures of the last epoch, the best epoch beside them.
+
+    `splits` are train and val; `history` is by epoch.
+    """
+    notes = [f"{processes} processes"] if processes > 1 else []
+    notes += ["half-precision forward"] if trunk.amp else []
+    return results.ProbeRecord(
+        benchmark=protocol.benchmark,
+        protocol=protocol.name,
+        protocol_version=protocol.version,
+        variant=protocol.variant,
+        settings=msgspec.to_builtins(protocol),
+        checkpoint=trunk.checkpoint,
+        data={"train": splits[0], "val": splits[1]},
+        seed=trunk.seed,
+        device=str(device),
+        threads=torch.get_num_threads(),
+        started=started,
+        seconds=seconds,
+        notes=tuple(notes),
+        heads={tap: _head(tap, history) for tap in history[-1]},
+        epochs=protocol.epochs,
+        **results.environment(),
+    )
+
+
+def _head(tap: str, history: Sequence[Scores]) -> results.Head:
+    top1 = [scores[tap][0] for scores in history]
+    best = int(np.argmax(top1))
+    last = history[-1][tap]
+    return results.Head(last[0], last[1], top1[best], best + 1, tuple(top1))

@@ -1,0 +1,173 @@
+"""The default engine: exact squared-hinge SVMs from one Gram matrix a layer, on any device.
+
+Folds and low-shot draws are index sets in the matrix, so all classes, folds and costs are solved
+together; see `solver.newton` for the equations.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.features.files import first_alike
+from benchmarks.svm.solver import newton, rules
+from benchmarks.svm.solver.fits import Fits, Floats, Grade, no_tick
+from benchmarks.svm.solver.kernel import Kernel, eigenspace
+from benchmarks.svm.solver.problems import Problems
+from benchmarks.svm.solver.rows import TrainingRows
+from benchmarks.svm.solver.small import SMALL_ROWS, solve_small
+
+RANK = 64  # of the preconditioner
+BATCH = 2048  # solutions scored at once
+
+
+class GramEngine:
+    """Squared-hinge SVMs on one layer's Gram matrix; see `solver.fits.Engine`."""
+
+    def __init__(
+        self,
+        training: TrainingRows,
+        test: NDArray[Any],
+        *,
+        positive_weight: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.test, self.positive_weight = test, positive_weight
+        self.kernel = Kernel(training, device)
+        rank = min(RANK, max(1, len(training.rows) // 8))
+        self.factor = eigenspace(self.kernel, rank, seed)
+        self.alike_train, self.alike_test = first_alike(training.features), first_alike(test)
+        self.dual: Tensor | None = None  # (P, L, N), of the last fit
+
+    def fit(
+        self,
+        labels: NDArray[np.int8],
+        costs: Floats,
+        grade: Grade,
+        *,
+        on_test: bool,
+        start: NDArray[Any] | None = None,
+        tick: Callable[[int], None] = no_tick,
+    ) -> Fits:
+        """Solve and grade; equal images get equal scores."""
+        problems = Problems(
+            self._tensor(labels),
+            self._tensor(costs),
+            self.positive_weight,
+            None if start is None else self._tensor(start),
+        )
+        alike = self.alike_test if on_test else self.alike_train
+
+        def grade_alike(problem: int, scores: NDArray[Any]) -> Floats:
+            return grade(problem, scores[:, alike])
+
+        if int((labels != 0).sum(1).max()) <= SMALL_ROWS:
+            return self._fit_small(problems, grade_alike, on_test, tick)
+        return self._fit_large(problems, grade_alike, on_test, tick)
+
+    def _fit_small(
+        self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
+    ) -> Fits:
+        self.dual = None
+        gram, lift = self.test_gram if on_test else self._train_gram
+
+        def score(rows: Tensor, dual: Tensor) -> NDArray[Any]:
+            found = (dual.to(gram.dtype) @ gram[rows]).double() + dual.sum(1)[:, None] * lift
+            scores: NDArray[Any] = found.cpu().numpy()
+            return scores
+
+        done = solve_small(self.kernel, self.factor, problems, score, grade, tick)
+        residual = np.stack([one.residual for one in done])
+        steps = sum(int(one.newton.sum()) for one in done)
+        grades = np.stack([one.grades for one in done])
+        return _fits(grades, residual, steps, 0)
+
+    def _fit_large(
+        self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
+    ) -> Fits:
+        count, size = problems.labels.shape
+        shape = (count, problems.costs.shape[1], size)
+        exact = self.kernel.exact is not None
+        dtype = torch.float64 if exact else torch.float32
+        self.dual = torch.zeros(shape, dtype=dtype, device=self.kernel.device)
+        values = None if on_test else torch.zeros_like(self.dual, dtype=torch.float64)
+
+        def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
+            assert self.dual is not None
+            self.dual[problem, cost] = dual.to(dtype)
+            if values is not None:
+                values[problem, cost] = value
+
+        report = newton.solve(self.kernel, self.factor, problems, solved, tick, not on_test)
+        steps, residual = int(report.newton.sum()), report.residual
+        if on_test and shape[1] == 1:
+            scores, refined = self._refine(problems)
+            steps, residual = steps + int(refined.newton.sum()), refined.residual
+            grades = [grade(problem, one[None]) for problem, one in enumerate(scores)]
+            products = report.products + refined.products
+            return _fits(np.stack(grades), residual.numpy(), steps, products)
+        grades = []
+        step = max(1, BATCH // shape[1])
+        for begin in range(0, count, step):
+            if values is None:
+                found = self._score_test(self.dual[begin : begin + step])
+            else:
+                found = values[begin : begin + step].cpu().numpy()
+            grades += [grade(begin + at, one) for at, one in enumerate(found)]
+        return _fits(np.stack(grades), residual.numpy(), steps, report.products)
+
+    def _refine(self, problems: Problems) -> tuple[Floats, newton.Report]:
+        """Test scores (P, T) of problems with one cost each, free of the rounding of K."""
+        assert self.dual is not None
+        dual = self.dual[:, 0].double()
+        weights = self.kernel.exact_weights(dual)
+        values = self.kernel.exact_scores(weights, self.kernel.training.features)
+        values += dual.sum(1)[:, None]
+        refined = dual.clone()
+
+        def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
+            refined[problem] = dual
+
+        start = replace(problems, start=dual, start_value=values)
+        report = newton.solve(self.kernel, self.factor, start, solved)
+        weights = self.kernel.exact_weights(refined)
+        return self.kernel.exact_scores(weights, self.test).cpu().numpy(), report
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.asarray(array, dtype=np.float64)).to(self.kernel.device)
+
+    def _score_test(self, dual: Tensor) -> Floats:
+        """What ranks the test rows, (P, L, T), for (P, L, N) b."""
+        count, costs, size = dual.shape
+        flat = dual.reshape(-1, size)
+        gram, lift = self.test_gram
+        total = flat.sum(1, dtype=torch.float64)[:, None]
+        found = (flat.to(gram.dtype) @ gram).double() + total * lift
+        scores: Floats = found.cpu().numpy()
+        return scores.reshape(count, costs, -1)
+
+    @property
+    def _train_gram(self) -> tuple[Tensor, Tensor]:
+        """As `test_gram`, for the training rows themselves."""
+        kernel = self.kernel
+        return (kernel.gram.double() if kernel.exact is None else kernel.exact), kernel.lift
+
+    @cached_property
+    def test_gram(self) -> tuple[Tensor, Tensor]:
+        """Centred training rows with test rows, (N, T), and the lift of the latter."""
+        return self.kernel.test_gram(self.test)
+
+
+def _fits(grades: Floats, residual: Floats, steps: int, products: int) -> Fits:
+    state = {
+        "tolerance": rules.TOLERANCE,
+        "newton_steps": steps,
+        "gram_products": products,
+    }
+    return Fits(grades, ~(residual <= rules.TOLERANCE), residual, state)

@@ -1,0 +1,104 @@
+"""The file that each part of an SVM benchmark leaves, and how parts become a record."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from benchmarks import results
+from benchmarks.results import Shot, SvmLayer
+from benchmarks.svm.source import Source
+from slurm.progress import progress
+
+if TYPE_CHECKING:
+    from benchmarks.protocols import LowShotProtocol, SvmProtocol
+    from benchmarks.svm.machine import Machine
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one part was made."""
+
+    classes: tuple[str, ...]
+    device: str
+    threads: int
+    started: str
+    seconds: float
+    notes: tuple[str, ...]
+
+
+class LayerPart(Part, frozen=True, kw_only=True):
+    """One layer of `voc07_svm`."""
+
+    layer: SvmLayer
+
+
+class ShotPart(Part, frozen=True, kw_only=True):
+    """One k of one layer of `voc07_low_shot_svm`."""
+
+    shot: Shot
+    draws: str  # official, or drawn here
+
+
+class Run:
+    """A part while it is computed: its machine, and what is known of it afterwards."""
+
+    def __init__(self, machine: "Machine", clock: results.Clock) -> None:
+        self.machine = machine
+        self._clock = clock
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of `Part`, once the work is done."""
+        import torch
+
+        from benchmarks.devices import resolve_device
+
+        gram = self.machine.solver == "gram"
+        return {
+            "classes": self.machine.data.classes,
+            "device": resolve_device(self.machine.device).type if gram else "cpu",
+            "threads": torch.get_num_threads(),
+            "started": self._clock.started,
+            "seconds": self._clock.seconds(),
+            "notes": tuple(self.machine.notes),
+        }
+
+
+@contextmanager
+def running(
+    source: Source, layer: str, protocol: "SvmProtocol | LowShotProtocol", name: str, total: int
+) -> Iterator[Run]:
+    """Open a layer, and show the progress of `total` problems with an ETA."""
+    from benchmarks.svm.machine import Machine
+
+    clock = results.Clock()
+    data = source.read(layer)
+    with progress(desc=name, total=total * len(data.classes), unit="fit") as bar:
+        machine = Machine(
+            data=data,
+            solver=source.solver,
+            epsilon=protocol.norm_epsilon,
+            positive_weight=protocol.positive_weight,
+            seed=source.seed,
+            device=source.device,
+            tick=bar.update,
+        )
+        yield Run(machine, clock)
+
+
+def joined(parts: Sequence[Part]) -> dict[str, Any]:
+    """The fields of a record that its parts fill."""
+    return {
+        "device": parts[0].device,
+        "threads": parts[0].threads,
+        **results.environment(),
+        "started": min(part.started for part in parts),
+        "seconds": sum(part.seconds for part in parts),
+    }
+
+
+def part_path(source: Source, benchmark: str, name: str, *inputs: object) -> Path:
+    """Where a part lies: beside the records of its benchmark, named by all it depends on."""
+    # One path at once: plans ask for tens of thousands.
+    return Path(f"{source.folder}/{benchmark}/parts/{name}-{results.key_of(*inputs)}.json")

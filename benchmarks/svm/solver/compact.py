@@ -1,0 +1,216 @@
+"""The end of the batched solver: each problem on a block of the few rows near their margins.
+
+A block's solution is looked at on all rows; where one that was left out is active, the problem
+goes on with it. Blocks are solved by several processes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.svm.solver.block import Block
+from benchmarks.svm.solver.block_solver import BlockSolver
+from benchmarks.svm.solver.kernel import Kernel
+from benchmarks.svm.solver.rules import TOLERANCE, spread_of, tau_of
+from benchmarks.svm.solver.workers import workers
+
+Deliver = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], None]
+ROUNDS = 5
+NEAR = 0.2  # rows that satisfy their margin by less are taken in, since f still moves
+WIDER = 5.0  # times as much in each further round; the last round takes all rows
+TOGETHER = 1024  # solutions looked at on all rows at once
+EXACT_COST = 0.5  # up to it fp32 sums are enough for the values of rows that are not trained on
+
+
+@dataclass
+class Parked:
+    """Problems for blocks, and the cost that each is to be solved at next."""
+
+    index: Tensor  # (m,) which problem
+    step: Tensor  # (m,) which of its costs
+    labels: Tensor  # (m, N) fp64
+    weights: Tensor  # (m, N) fp64
+    dual: Tensor  # (m, N) fp64, to start from
+    value: Tensor  # (m, N) fp64
+
+
+@dataclass(frozen=True)
+class Found:
+    """Solutions of one problem at consecutive costs, on some rows."""
+
+    rows: NDArray[np.int64]  # (n,)
+    duals: list[NDArray[np.float64]]  # (n,) each
+    newton: list[int]
+    residuals: list[float]  # over `rows`
+
+
+def finish(
+    kernel: Kernel,
+    factor: Tensor,
+    parked: Parked,
+    costs: Tensor,
+    deliver: Deliver,
+    need_values: bool,
+) -> int:
+    """Solve parked problems at all costs that are left; returns the products with all of K.
+
+    `costs` is (M, L). `deliver(problem, cost, dual, value, residual, newton)` receives every
+    solution once, also one that is not solved; its residual tells. With `need_values=False` nobody
+    reads the values: they may all be of fp32 sums.
+    """
+    products = 0
+    todo = list(range(len(parked.index)))
+    near: dict[int, NDArray[np.int64]] = {}
+    sizes = ((parked.labels * parked.value < 1) & (parked.labels != 0)).sum(1).tolist()
+    processes = torch.get_num_threads() if kernel.device.type == "cpu" else 1
+
+    def solve(task: _Task) -> Found:
+        return _solve(kernel, factor, parked, costs, task)
+
+    with workers(solve, min(processes, len(todo))) as run:
+        for attempt in range(ROUNDS):
+            # Long ones first, so that no process is left with one at the end.
+            todo.sort(key=sizes.__getitem__, reverse=True)
+            last = attempt == ROUNDS - 1
+            margin = np.inf if last else NEAR * WIDER**attempt
+            tasks = [_Task.of(parked, row, margin, near.get(row)) for row in todo]
+            again: list[int] = []
+            batch: list[tuple[int, Found]] = []
+            for at, (row, found) in enumerate(zip(todo, run(tasks))):
+                near[row] = found.rows
+                batch.append((row, found))
+                if len(batch) * costs.shape[1] >= TOGETHER or at == len(todo) - 1:
+                    check = _Check(kernel, parked, costs, deliver, need_values)
+                    again += check.run(batch, last)
+                    products += check.products
+                    batch = []
+            todo = again
+            if not todo:
+                break
+    return products
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What changes of a parked problem between rounds, to be sent to a process."""
+
+    row: int
+    step: int
+    dual: NDArray[np.float64]  # (N,)
+    value: NDArray[np.float64]  # (N,)
+    margin: float  # rows that satisfy theirs by less are taken in
+    near: NDArray[np.int64] | None  # rows that earlier rounds took in
+
+    @classmethod
+    def of(cls, parked: Parked, row: int, margin: float, near: NDArray[np.int64] | None) -> "_Task":
+        dual, value = parked.dual[row].cpu().numpy(), parked.value[row].cpu().numpy()
+        return cls(row, int(parked.step[row]), dual, value, margin, near)
+
+
+def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: _Task) -> Found:
+    """Solve a parked problem at its remaining costs on the rows near or beyond their margins."""
+    labels = parked.labels[task.row]
+    value = torch.from_numpy(task.value).to(labels.device)
+    train = labels != 0
+    chosen = (labels * value < 1 + task.margin) & train
+    if task.near is not None:
+        chosen[torch.from_numpy(task.near).to(chosen.device)] = True
+    rows = torch.nonzero(chosen)[:, 0]
+    solver = BlockSolver(
+        Block.gather(kernel, factor, rows),
+        labels[rows],
+        parked.weights[task.row, rows],
+        torch.from_numpy(task.dual).to(labels.device)[rows],
+        (labels * value < 1)[rows],
+        spread_of(value[None], train[None]).item(),
+    )
+    found = Found(rows.cpu().numpy(), [], [], [])
+    for price in costs[parked.index[task.row], task.step :].tolist():
+        solution = solver.solve(price)
+        found.duals.append(solution.dual.cpu().numpy())
+        found.newton.append(solution.newton)
+        found.residuals.append(solution.residual)
+    return found
+
+
+class _Check:
+    """Looks at all rows of solutions that were found on some."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        parked: Parked,
+        costs: Tensor,
+        deliver: Deliver,
+        need_values: bool,
+    ) -> None:
+        self.kernel, self.parked, self.costs = kernel, parked, costs
+        self.deliver, self.need_values = deliver, need_values
+        self.products = 0
+
+    def run(self, batch: list[tuple[int, Found]], last: bool) -> list[int]:
+        """Deliver what holds on all rows; returns the problems that must go on, set up for it."""
+        parked, device = self.parked, self.parked.step.device
+        owner = torch.tensor([row for row, found in batch for _ in found.duals], device=device)
+        shape = (len(owner), parked.labels.shape[1])
+        dual = torch.zeros(shape, dtype=torch.float64, device=device)
+        outside = parked.labels[owner]
+        at = 0
+        for _, found in batch:
+            rows = torch.from_numpy(found.rows).to(device)
+            for one in found.duals:
+                dual[at, rows] = torch.from_numpy(one).to(device)
+                outside[at, rows] = 0
+                at += 1
+        steps = [int(parked.step[row]) + i for row, found in batch for i in range(len(found.duals))]
+        step = torch.tensor(steps, device=device)
+        newton = torch.tensor([n for _, found in batch for n in found.newton], device=device)
+        price = self.costs[parked.index[owner], step]
+        value = self._values(dual, price)
+        inside = torch.tensor(
+            [r for _, found in batch for r in found.residuals], dtype=torch.float64, device=device
+        )
+        slack = torch.where(outside != 0, (1 - outside * value).clamp(min=0), 0.0)
+        train = parked.labels[owner] != 0
+        # In units of which it was measured; of nothing, if f was constant.
+        inside *= spread_of(parked.value[owner], train).clamp(min=1e-300)
+        rest = torch.hypot(inside, torch.linalg.vector_norm(slack, dim=1) / tau_of(price))
+        residual = rest / spread_of(value, train).clamp(min=1e-300)
+        good, again = (residual <= TOLERANCE).tolist(), []
+        at = 0
+        keep: list[int] = []
+        for row, found in batch:
+            count = len(found.duals)
+            held = next((i for i in range(count) if not good[at + i]), count)
+            keep += range(at, at + (count if last else held))
+            if held < count and not last:
+                again.append(row)
+                parked.dual[row], parked.value[row] = dual[at + held], value[at + held]
+                parked.step[row] += held
+            at += count
+        if keep:
+            kept = torch.tensor(keep, device=device)
+            self.deliver(
+                parked.index[owner[kept]],
+                step[kept],
+                dual[kept],
+                value[kept],
+                residual[kept],
+                newton[kept],
+            )
+        return again
+
+    def _values(self, dual: Tensor, price: Tensor) -> Tensor:
+        """f on all rows, in fp64 where it is scored and needs it."""
+        self.products += 1
+        costly = price > EXACT_COST if self.need_values else torch.zeros_like(price).bool()
+        value = torch.empty_like(dual)
+        if costly.any():
+            value[costly] = self.kernel.multiply_exactly(dual[costly])
+        if not costly.all():
+            value[~costly] = self.kernel.multiply(dual[~costly])
+        return value

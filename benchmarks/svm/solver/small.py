@@ -1,0 +1,67 @@
+"""Problems of few training rows, as in low-shot: each whole on its own block of the Gram matrix.
+
+A problem is solved at all its costs, scored and graded in one go, by one of several processes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.svm.solver.block import Block
+from benchmarks.svm.solver.block_solver import BlockSolver
+from benchmarks.svm.solver.fits import Floats, Grade
+from benchmarks.svm.solver.kernel import Kernel
+from benchmarks.svm.solver.problems import Problems
+from benchmarks.svm.solver.workers import each
+
+SMALL_ROWS = 1300  # above it the batched solver, whose products all problems share, is faster
+
+# The scores (L, scored) of solutions: training rows (n,) int64 and b (L, n) fp64 on them.
+Score = Callable[[Tensor, Tensor], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One problem at its L costs."""
+
+    grades: Floats
+    residual: Floats  # in units of the tolerance's right-hand side
+    newton: NDArray[np.int64]  # Newton steps
+
+
+def solve_small(
+    kernel: Kernel,
+    factor: Tensor,
+    problems: Problems,
+    score: Score,
+    grade: Grade,
+    tick: Callable[[int], None],
+) -> list[Graded]:
+    """Solve and grade all problems; `factor` is F of `kernel.eigenspace`."""
+
+    def solve(problem: int) -> Graded:
+        labels, weights = problems.labels[problem], problems.weights_of(problem)
+        rows = torch.nonzero(labels)[:, 0]
+        costs = problems.costs[problem]
+        solver = BlockSolver(Block.gather(kernel, factor, rows), labels[rows], weights[rows])
+        found = [*solver.solve_small(costs)]
+        found += [solver.solve(cost) for cost in costs[len(found) :].tolist()]
+        scores = score(rows, torch.stack([one.dual for one in found]))
+        return Graded(
+            grade(problem, scores),
+            np.array([one.residual for one in found]),
+            np.array([one.newton for one in found]),
+        )
+
+    count, width = problems.costs.shape
+    processes = torch.get_num_threads() if kernel.device.type == "cpu" else 1
+    done = []
+    for graded in each(solve, range(count), processes):
+        done.append(graded)
+        tick(width)
+    return done

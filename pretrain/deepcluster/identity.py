@@ -1,0 +1,44 @@
+"""Which run a state or a checkpoint is of: all that decides what an epoch does to the weights."""
+
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from benchmarks.results import Split
+from pretrain.deepcluster.recipes import Recipe
+
+_FREE = ("epochs", "config")  # fields of a recipe that do not decide it
+_MISSING = object()
+
+
+def identity_of(recipe: Recipe, images: Split, seed: int, amp: bool) -> str:
+    """JSON of the recipe, the seed, the images and half precision."""
+    content = {
+        "recipe": {key: value for key, value in asdict(recipe).items() if key not in _FREE},
+        "seed": seed,
+        "images": images.sha256,
+        "sizes": images.sizes,
+        "amp": amp,
+    }
+    return msgspec.json.encode(content, order="deterministic").decode()
+
+
+def differences(found: str, wanted: str) -> str:
+    """What differs between two identities: `seed 0, not 1; recipe.pca 64, not 32`."""
+    left, right = (_flatten(msgspec.json.decode(text)) for text in (found, wanted))
+    return "; ".join(
+        f"{name} {left.get(name)}, not {right.get(name)}"
+        for name in sorted({*left, *right})
+        if left.get(name, _MISSING) != right.get(name, _MISSING)
+    )
+
+
+def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,19 @@
+"""What a run is told beside its recipe and its images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one run computes, and the files it keeps."""
+
+    name: str  # of the checkpoint
+    key: str  # of the item, in messages
+    state: Path  # what an interrupted run continues from
+    log: Path  # one JSON line per finished epoch
+    identity: str  # which run the state is of; see identity_of
+    seed: int
+    workers: int  # processes that decode images, per training process
+    amp: bool  # half precision, on GPUs
+    save_seconds: float  # between two saves of the state within an epoch

@@ -1,0 +1,202 @@
+"""`--cluster slurm`: submit a sweep as job arrays and look after it until every item is done.
+
+The launcher decides from result files. SLURM is asked only about items that have none, and a
+job's state only tells whether another submission can help. Several launchers of one run, and
+tasks that run twice, do no harm: every item writes its own result, whole or not at all.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from slurm.cli import choose
+from slurm.errors import SweepError, UserError
+from slurm.failures import raise_failures
+from slurm.files import check_writable
+from slurm.launch.submission import sbatch_options
+from slurm.launch.submitter import Submitter
+from slurm.launch.view import View
+from slurm.launch.watch import Watch
+from slurm.progress import say
+from slurm.runs import Run, create_run, find_runs
+from slurm.scheduler.commands import Scheduler, SchedulerDown
+from slurm.scheduler.settings import STAGES, ClusterSettings, Request, request_for
+from slurm.sweep import Item, Stage, all_items, missing_stages
+
+SILENCE_SECONDS = 1800.0  # without an answer of SLURM before the launcher gives up
+STANDSTILL_SECONDS = 14 * 86400.0  # without any change, such as in a queue that never moves
+
+
+def run_slurm(
+    goals: Sequence[Item],
+    runs: Path,
+    settings: ClusterSettings,
+    *,
+    threads: int | None = None,
+    detach: bool = False,
+    scheduler: Scheduler | None = None,
+) -> None:
+    """Run what `goals` miss as job arrays; with `detach` return after submission.
+
+    Raises `UserError`, before anything is submitted where it can be known, or `SweepError`.
+    """
+    stages = missing_stages(goals)
+    if not stages:
+        return
+    scheduler = scheduler or Scheduler()
+    scheduler.check_installed()
+    if "%" in str(runs.absolute()):
+        raise UserError(f"SLURM reads the % in {runs.absolute()} as a pattern; name another --zoo")
+    known = dict.fromkeys([*(item.stage for item in all_items(goals).values()), *STAGES])
+    for name in settings.stages:
+        choose(name, known, "stage in the cluster settings:")
+    check_writable(runs)
+    try:
+        requests = check_requests(scheduler, settings, stages)
+        fingerprint = sha256("\n".join(repr(goal) for goal in goals).encode()).hexdigest()
+        running = find_same(runs, fingerprint, scheduler)
+    except SchedulerDown as down:
+        raise SweepError({"submission": f"SLURM does not answer: {down}"}) from None
+    if running:
+        say(f"the same sweep is under way as run {running.name}: looking after that one")
+        look_after(running, scheduler, running.manifest.requests, detach=detach)
+        if detach:
+            return
+        run_slurm(goals, runs, settings, threads=threads, detach=detach, scheduler=scheduler)
+        return
+    run = create_run(runs, stages, requests, goals=fingerprint, threads=threads)
+    say(f"run {run.name}: {sum(len(stage.items) for stage in stages)} items")
+    look_after(run, scheduler, requests, detach=detach)
+
+
+def check_requests(
+    scheduler: Scheduler, settings: ClusterSettings, stages: Sequence[Stage]
+) -> list[Request]:
+    """What each stage asks of the cluster; `UserError` for what the cluster would refuse."""
+    partitions, default = scheduler.partitions(), scheduler.default_partition()
+    anywhere = max((partition.gpus for partition in partitions.values()), default=0)
+    requests = []
+    for stage in stages:
+        named = request_for(settings, stage.name, stage.resources, 0).settings.partition
+        for name in named.split(",") if named is not None else ():
+            choose(name, partitions, "partition")
+        names = named.split(",") if named else [default] if default else []
+        chosen = [partitions[name] for name in names] or list(partitions.values())
+        most = max((partition.gpus for partition in chosen), default=0)
+        request = request_for(settings, stage.name, stage.resources, most)
+        given = (request.settings.gpus_per_node or 0) if stage.resources.gpus else 0
+        if request.gpus_per_node > most or given > anywhere:
+            raise UserError(
+                f"stage {stage.name} asks for {given} GPUs per node, but no node of "
+                f"{named or default or 'the cluster'} has more than {most}; lower --gpus-per-node"
+            )
+        limits = [part.minutes for part in chosen if part.minutes is not None]
+        if limits and len(limits) == len(chosen):
+            request = _limited(request, stage.name, max(limits), named or default or "the cluster")
+        requests.append(request)
+    for text in {tuple(_flags(request)): None for request in requests}:
+        refusal = scheduler.refusal(list(text))
+        if refusal:
+            raise UserError(f"SLURM would refuse {' '.join(text)}: {refusal}")
+    return requests
+
+
+def look_after(
+    run: Run, scheduler: Scheduler, requests: Sequence[Request], *, detach: bool = False
+) -> None:
+    """Submit what `run` misses and wait until nothing is open; raises what failed.
+
+    The working directory must be the one of the manifest. With `detach` return after submission.
+    """
+    watch, token = Watch(run, scheduler, requests), secrets.token_hex(4)
+    try:
+        _follow(watch, token, detach=detach)
+    except (KeyboardInterrupt, SystemExit):
+        say(f"the jobs go on; see python -m slurm status, resume or cancel {run.folder}")
+        raise
+    finally:
+        run.release_launcher(token)
+    if watch.open:
+        say(f"submitted; python -m slurm status {run.folder} says how it goes")
+    raise_failures(watch.failures.values())
+
+
+def _follow(watch: Watch, token: str, *, detach: bool) -> None:
+    """Look, decide and submit until every item is closed, or with `detach` has its task."""
+    run, view = watch.run, View(watch)
+    submitter = Submitter(watch, alive=lambda: run.renew_launcher(token))
+    began, told, first = time.monotonic(), False, True
+    with view:
+        while True:
+            if run.cancelled:
+                _end_jobs(watch)
+                raise SweepError({run.name: "was cancelled; python -m slurm resume continues it"})
+            other = run.other_launcher(token)
+            if other is not None and not told:
+                say(f"process {other.pid} on {other.host} looks after {run.name}: only watching")
+            told = other is not None
+            if other is None:
+                run.renew_launcher(token)
+            if watch.look():
+                if first and other is None:
+                    watch.forget_ended()
+                first = False
+                watch.judge_absent(resubmit=other is None)
+                if other is None:
+                    submitter.submit()
+            view.show()
+            submitted = detach and (told or submitter.complete())
+            if not watch.open or (submitted and not run.cancelled):
+                return
+            _check_deadlines(watch, submitter)
+            time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 40)))
+
+
+def _end_jobs(watch: Watch) -> None:
+    """Cancel what is left of a cancelled run: an array that was just being submitted."""
+    try:
+        watch.scheduler.cancel_all(f"{watch.run.name}.")
+    except SchedulerDown as down:
+        say(f"not all jobs are cancelled ({down}); python -m slurm cancel {watch.run.folder}")
+
+
+def _check_deadlines(watch: Watch, submitter: Submitter) -> None:
+    """Give up on a cluster that does not answer, takes nothing, or does not move."""
+    now, reason = time.monotonic(), None
+    if now - watch.answered > SILENCE_SECONDS:
+        reason = f"SLURM has not answered for {SILENCE_SECONDS / 60:.0f} minutes"
+    elif not watch.live and now - (submitter.busy_since or now) > SILENCE_SECONDS:
+        reason = f"SLURM has taken nothing for {SILENCE_SECONDS / 60:.0f} minutes"
+    elif now - watch.changed > STANDSTILL_SECONDS:
+        reason = f"nothing has moved for {STANDSTILL_SECONDS / 86400:.0f} days"
+    if reason:
+        raise SweepError({watch.run.name: f"{reason}; python -m slurm resume continues it"})
+
+
+def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:
+    """The latest run for the same goals that still has jobs."""
+    for run in reversed(find_runs(runs)[-20:]):
+        if not run.cancelled and run.manifest.goals == fingerprint and scheduler.live(run.name):
+            return run
+    return None
+
+
+def _limited(request: Request, stage: str, minutes: int, where: str) -> Request:
+    """`request` within the longest limit of its partitions; `UserError` if more was asked for."""
+    if request.settings.time is not None and request.minutes > minutes:
+        raise UserError(
+            f"stage {stage} asks for {request.minutes} minutes, but {where} allows no more than "
+            f"{minutes}; lower --time"
+        )
+    return replace(request, minutes=min(request.minutes, minutes))
+
+
+def _flags(request: Request) -> list[str]:
+    """The options of sbatch that can be refused."""
+    return [
+        f"--{key}" if value is True else f"--{key}={value}"
+        for key, value in sbatch_options(request).items()
+    ]

@@ -1,0 +1,87 @@
+"""What to make of a task that has no result and that SLURM no longer lists as waiting or running.
+
+A state alone never says that an item is done; it says only whether another start can help.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from slurm.failures import Failure
+from slurm.scheduler.commands import TaskState
+from slurm.scheduler.settings import Request
+
+# A result can be on the server for a while before another machine sees it.
+COMPLETED_SECONDS = 60.0
+# The accounting learns of an end some seconds later, and of some jobs never.
+UNKNOWN_SECONDS = 30.0
+# An accounting that does not answer is asked again until then.
+SILENT_SECONDS = 300.0
+ENDED_SECONDS = 5.0
+
+ENDED_BADLY = ("FAILED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED")
+# Reasons to wait that nothing but a new submission ends.
+STUCK = (
+    *("DependencyNeverSatisfied", "JobHeldAdmin", "JobHoldMaxRequeue", "launch failed"),
+    *("QOSMaxWallDurationPerJobLimit", "AssocMaxWall", "PartitionTimeLimit"),
+    *("BadConstraints", "InvalidAccount", "InvalidQOS"),
+)
+HELD = ("REQUEUE_HOLD", "SPECIAL_EXIT")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`again`: submit it again; `failed`: that would end the same; `wait`: not yet clear."""
+
+    kind: Literal["again", "failed", "wait"]
+    reason: str = ""
+    counts: bool = True  # `again`: the item may be at fault, so that it counts as an attempt
+
+
+def judge(
+    failure: Failure | None,
+    state: TaskState | None,
+    absent: float,
+    request: Request,
+    resumable: bool,
+) -> Verdict:
+    """The verdict on a task that SLURM has not listed for `absent` seconds.
+
+    `failure` is what the task itself noted, `state` what the accounting says, if anything.
+    """
+    if failure is not None and failure.waiting:
+        return Verdict("again", failure.reason, counts=False)
+    if failure is not None and failure.lost:
+        return Verdict("again", failure.reason)
+    if failure is not None:
+        return Verdict("failed", failure.reason)
+    name = state.state if state else "unknown"
+    if name == "OUT_OF_MEMORY":
+        asked = f"{request.settings.mem_gb} GB" if request.settings.mem_gb else "the default"
+        return Verdict("failed", f"ran out of memory (asked for {asked}); raise --mem-gb")
+    if name == "CANCELLED":
+        return Verdict("failed", "was cancelled; python -m slurm resume runs it again")
+    if name == "TIMEOUT" and not resumable:
+        limit = f"its limit of {request.minutes} minutes"
+        return Verdict("failed", f"ran into {limit}; raise --time")
+    if name == "TIMEOUT":
+        return Verdict("again", "ran into its time limit before it had saved")
+    if name == "PREEMPTED":
+        reason = "was preempted and not queued again"
+        long = absent >= ENDED_SECONDS
+        return Verdict("again", reason, counts=False) if long else Verdict("wait")
+    if name in ENDED_BADLY:
+        code = f" with exit code {state.reason}" if state and name == "FAILED" else ""
+        reason = f"ended as {name}{code} without a word"
+        return Verdict("again", reason) if absent >= ENDED_SECONDS else Verdict("wait")
+    if name == "COMPLETED":
+        reason = "ended well, but its result cannot be seen here"
+        return Verdict("again", reason) if absent >= COMPLETED_SECONDS else Verdict("wait")
+    if absent >= UNKNOWN_SECONDS:
+        return Verdict("again", f"is no longer known to SLURM (accounting: {name})")
+    return Verdict("wait")
+
+
+def is_stuck(state: TaskState) -> bool:
+    """Whether a waiting task would wait for ever."""
+    waits = state.state == "PENDING" and any(sign in state.reason for sign in STUCK)
+    return waits or state.state in HELD

@@ -1,0 +1,190 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import low_shot_svm
+from benchmarks.features import files
+from benchmarks.features.labels import read_labels
+from slurm.errors import UserError
+from tests.benchmarks.svm.svm_data import Recipe, make, write
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path / "features", make(Recipe(rows=30, test_rows=20, dimensions=6)))
+
+
+def _nan(folder: Path) -> None:
+    path = folder / "voc07_test_feat5.npy"
+    rows = np.load(path)
+    rows[7, 2] = np.nan
+    np.save(path, rows)
+
+
+def _infinity(folder: Path) -> None:
+    path = folder / "voc07_trainval_feat5.npy"
+    rows = np.load(path)
+    rows[3, 0] = -np.inf
+    np.save(path, rows)
+
+
+def _rows(folder: Path) -> None:
+    path = folder / "voc07_trainval_feat5.npy"
+    np.save(path, np.load(path)[:-1])
+
+
+def _width(folder: Path) -> None:
+    path = folder / "voc07_test_feat5.npy"
+    np.save(path, np.load(path)[:, :-1])
+
+
+def _labels(folder: Path) -> None:
+    path = folder / "train_labels.npy"
+    labels = np.load(path)
+    labels[4, 1] = 2
+    np.save(path, labels)
+
+
+def _classes(folder: Path) -> None:
+    path = folder / "test_labels.npy"
+    np.save(path, np.load(path)[:, :-1])
+
+
+def _truncated(folder: Path) -> None:
+    path = folder / "voc07_test_feat5.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _short_header(folder: Path) -> None:
+    (folder / "voc07_test_feat5.npy").write_bytes(b"\x93NUMPY\x01\x00")
+
+
+def _objects(folder: Path) -> None:
+    np.save(folder / "voc07_test_feat5.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+
+
+def _text(folder: Path) -> None:
+    (folder / "voc07_test_feat5.npy").write_text("not an array")
+
+
+def _integers(folder: Path) -> None:
+    np.save(folder / "voc07_test_feat5.npy", np.zeros((20, 6), dtype=np.int64))
+
+
+def _missing(folder: Path) -> None:
+    (folder / "voc07_test_feat5.npy").unlink()
+
+
+BROKEN: dict[Callable[[Path], None], str] = {
+    _nan: r"voc07_test_feat5\.npy holds NaN or infinity in row 7",
+    _infinity: r"voc07_trainval_feat5\.npy holds NaN or infinity in row 3",
+    _rows: r"voc07_trainval_feat5\.npy has 29 rows but the labels of trainval have 30",
+    _width: r"voc07_test_feat5\.npy has 5 dimensions but trainval has 6",
+    _labels: r"train_labels\.npy holds 2 in row 4, column 1",
+    _classes: r"test_labels\.npy has 3 classes but trainval has 4",
+    _truncated: r"voc07_test_feat5\.npy is not a whole \.npy array",
+    _short_header: r"voc07_test_feat5\.npy is not a whole \.npy array",
+    _objects: r"voc07_test_feat5\.npy is not a whole \.npy array: pickled objects are not read",
+    _text: r"voc07_test_feat5\.npy is not a whole \.npy array",
+    _integers: r"voc07_test_feat5\.npy holds int64",
+    _missing: r"voc07_test_feat5\.npy is missing",
+}
+
+
+@pytest.mark.parametrize("breaks", BROKEN, ids=lambda breaks: breaks.__name__.strip("_"))
+def test_each_fault_is_one_line_that_names_the_file(
+    folder: Path, breaks: Callable[[Path], None]
+) -> None:
+    breaks(folder)
+    with pytest.raises(UserError, match=BROKEN[breaks]) as caught:
+        files.read_layer(folder, folder, "feature5")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_was_written_is_read(folder: Path) -> None:
+    data = files.read_layer(folder, folder, "feature5")
+    np.testing.assert_array_equal(data.train, np.load(folder / "voc07_trainval_feat5.npy"))
+    np.testing.assert_array_equal(data.test_labels, np.load(folder / "test_labels.npy"))
+    assert isinstance(data.train, np.memmap)
+    assert data.classes == ("class1", "class2", "class3", "class4")
+    (folder / "classes.json").write_text('["ant", "bee", "cat", "dog"]')
+    assert files.read_layer(folder, folder, "feature5").classes == ("ant", "bee", "cat", "dog")
+
+
+def test_float_labels_of_whole_numbers_are_read(folder: Path) -> None:
+    path = folder / "train_labels.npy"
+    there = np.load(path)
+    np.save(path, there.astype(np.float64))
+    np.testing.assert_array_equal(read_labels(folder, "trainval"), there)
+
+
+def test_class_names_must_fit(folder: Path) -> None:
+    (folder / "classes.json").write_text('["ant"]')
+    with pytest.raises(UserError, match=r"classes\.json must be a JSON list of 4 class names"):
+        files.read_layer(folder, folder, "feature5")
+
+
+def test_layers_are_found_by_their_files(folder: Path) -> None:
+    assert files.find_layers(folder) == ("feature5",)
+    (folder / "voc07_test_feat2.npy").write_bytes(b"")
+    assert files.find_layers(folder) == ("feature2", "feature5")
+    with pytest.raises(UserError, match="holds none of"):
+        files.find_layers(folder.parent)
+    with pytest.raises(UserError, match="no folder"):
+        files.find_layers(folder / "nowhere")
+
+
+def test_the_fingerprint_follows_content_not_names(folder: Path, tmp_path: Path) -> None:
+    one, two = (folder / f"voc07_{split}_feat5.npy" for split in files.SPLITS)
+    copy = tmp_path / "copy.npy"
+    copy.write_bytes(one.read_bytes())
+    assert files.fingerprint(one, two) == files.fingerprint(copy, two)
+    assert files.fingerprint(one, two) != files.fingerprint(two, one)
+    _nan(folder)
+    assert files.fingerprint(copy, one) != files.fingerprint(copy, two)
+
+
+def test_equal_rows_share_their_first() -> None:
+    rows = np.array([[1, 2], [3, 4], [1, 2], [0, 0], [3, 4], [-0.0, 0]], dtype=np.float32)
+    assert files.first_alike(rows)[:5].tolist() == [0, 1, 0, 3, 1]
+
+
+FORMS = {
+    "Fortran order": lambda array: np.asfortranarray(array),
+    "big-endian": lambda array: array.astype(">f4"),
+    "big-endian Fortran order": lambda array: np.asfortranarray(array.astype(">f4")),
+    "long double": lambda array: array.astype(np.longdouble),
+    "double": lambda array: array.astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("solver", ["gram", "liblinear"])
+def test_every_form_of_the_same_features_gives_the_same_figures(
+    tmp_path: Path, solver: str
+) -> None:
+    """As MATLAB, HDF5 converters and other machines leave them."""
+    data = make(Recipe(rows=90, test_rows=40, dimensions=12, classes=2))
+    found = {}
+    for name, form in {"float32": np.ascontiguousarray, **FORMS}.items():
+        changed = replace(data, train=form(data.train), test=form(data.test))
+        folder = write(tmp_path / name.replace(" ", "-"), changed)
+        flags = ["--features", str(folder), "--labels", str(folder), "--zoo", str(tmp_path / "zoo")]
+        output = tmp_path / "out.json"
+        few = ["--shots", "2", "--samples", "2", "--solver", solver, "--device", "cpu"]
+        low_shot_svm.main([*flags, *few, "--json", str(output)])
+        found[name] = json.loads(output.read_text())["layers"]["feature5"]["shots"]["2"]["by_cost"]
+    assert all(figures == found["float32"] for figures in found.values())
+
+
+@pytest.mark.parametrize("width", [7, 8192, 9216, 20001])
+def test_alike_rows_are_found_wherever_they_stand(width: int) -> None:
+    draws = np.random.default_rng(width)
+    distinct = draws.standard_normal((40, width)).astype(np.float32)
+    order = draws.integers(0, 40, 300)
+    found = files.first_alike(distinct[order])
+    expected = [int(np.flatnonzero(order == image)[0]) for image in order]
+    assert found.tolist() == expected

@@ -1,0 +1,184 @@
+"""Reproducible loading, by any number of workers."""
+
+import os
+import pickle
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
+from benchmarks.checkpoints.cards import IMAGENET_STD as STD
+from benchmarks.datasets.splits import ImageSplit
+from benchmarks.images import batches
+from benchmarks.images.batches import load_batches
+from benchmarks.images.decoding import open_image
+from benchmarks.images.transforms import build_transform
+from benchmarks.protocols import ImageTransform
+from slurm.errors import UserError
+from tests.benchmarks.images.pictures import AUGMENTED, photo
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> ImageSplit:
+    folder = tmp_path_factory.mktemp("images")
+    paths = []
+    for number in range(23):
+        paths.append(f"{number}.{'jpg' if number % 2 else 'png'}")
+        photo(30 + number, 40, seed=number).save(folder / paths[-1])
+    return ImageSplit(folder, tuple(paths), np.arange(23), tuple("abc"))
+
+
+TRANSFORM = build_transform(AUGMENTED, MEAN, STD)
+ORDER = np.random.default_rng(5).permutation(23)
+
+
+def _load(
+    split: ImageSplit,
+    indices: np.ndarray = ORDER,
+    *,
+    size: int = 4,
+    seed: int = 1,
+    epoch: int = 2,
+    workers: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    loaded = list(
+        load_batches(
+            split, TRANSFORM, indices, batch_size=size, seed=seed, epoch=epoch, workers=workers
+        )
+    )
+    return torch.cat([batch for batch, _ in loaded]), torch.cat([rows for _, rows in loaded])
+
+
+def test_batches_come_in_order_with_their_indices(split: ImageSplit) -> None:
+    transform = build_transform(ImageTransform(crop=24, resize=24), MEAN, STD)
+    loaded = list(load_batches(split, transform, ORDER, batch_size=5, seed=0, epoch=0))
+    assert [len(rows) for _, rows in loaded] == [5, 5, 5, 5, 3]
+    assert torch.cat([rows for _, rows in loaded]).tolist() == ORDER.tolist()
+    for pictures, rows in loaded:
+        assert rows.dtype == torch.int64
+        assert pictures.dtype == torch.float32
+        for picture, row in zip(pictures, rows.tolist()):
+            expected = transform(open_image(split.root / split.paths[row]))
+            assert torch.equal(picture, expected)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_changes_nothing(split: ImageSplit, workers: int) -> None:
+    alone, rows = _load(split)
+    helped, helped_rows = _load(split, workers=workers)
+    assert torch.equal(alone, helped)
+    assert torch.equal(rows, helped_rows)
+
+
+def test_neither_order_nor_batch_size_nor_a_resumption_changes_an_image(split: ImageSplit) -> None:
+    pictures, _ = _load(split)
+    by_row = dict(zip(ORDER.tolist(), pictures))
+    resumed, rows = _load(split, ORDER[8:], size=4)
+    assert torch.equal(resumed, pictures[8:])
+    for indices, size in ((np.sort(ORDER), 7), (ORDER[::-1][:9], 1), (ORDER[[3, 3, 3]], 2)):
+        found, rows = _load(split, indices, size=size)
+        assert all(torch.equal(a, by_row[b]) for a, b in zip(found, rows.tolist()))
+
+
+def test_seed_epoch_and_image_each_change_the_draws(split: ImageSplit) -> None:
+    base, _ = _load(split)
+    for other in ({"seed": 9}, {"epoch": 3}, {"seed": 2, "epoch": 1}):
+        found, _ = _load(split, **other)
+        assert not any(torch.equal(a, b) for a, b in zip(found, base))
+    same = ImageSplit(split.root, (split.paths[0],) * 23, split.labels, split.classes)
+    copies, _ = _load(same)
+    assert len({copy.numpy().tobytes() for copy in copies}) == 23
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_callers_generators_are_left_alone(split: ImageSplit, workers: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(77)
+        before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+        loaded = load_batches(
+            split, TRANSFORM, ORDER, batch_size=4, seed=1, epoch=2, workers=workers
+        )
+        for _ in loaded:
+            assert torch.equal(torch.get_rng_state(), before[0])
+        assert random.getstate() == before[1]
+        assert np.array_equal(np.random.get_state()[1], before[2])
+
+
+def test_the_callers_draws_do_not_change_the_images(split: ImageSplit) -> None:
+    base, _ = _load(split)
+    with torch.random.fork_rng(devices=[]):
+        loaded = load_batches(split, TRANSFORM, ORDER, batch_size=4, seed=1, epoch=2)
+        found = []
+        for pictures, _ in loaded:
+            torch.rand(5)
+            found.append(pictures)
+    assert torch.equal(torch.cat(found), base)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_stops_the_loading_by_name(
+    split: ImageSplit, tmp_path: Path, workers: int
+) -> None:
+    whole = (split.root / split.paths[1]).read_bytes()
+    (tmp_path / "broken.jpg").write_bytes(whole[: len(whole) // 2])
+    paths = [os.path.relpath(split.root / path, tmp_path) for path in split.paths]
+    paths[ORDER[9]] = "broken.jpg"
+    damaged = ImageSplit(tmp_path, tuple(paths), split.labels, split.classes)
+    loaded = load_batches(damaged, TRANSFORM, ORDER, batch_size=4, seed=1, epoch=2, workers=workers)
+    for _ in range(2):
+        next(loaded)
+    with pytest.raises(UserError, match=r"broken\.jpg is damaged or not an image") as caught:
+        next(loaded)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_no_indices_give_no_batches(split: ImageSplit) -> None:
+    none = np.array([], dtype=np.int64)
+    loaded = load_batches(split, TRANSFORM, none, batch_size=4, seed=0, epoch=0, workers=2)
+    assert list(loaded) == []
+
+
+class _Unsendable:
+    def __reduce__(self) -> str:
+        raise AssertionError("labels were sent")
+
+
+def test_labels_never_enter_the_workers(split: ImageSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+
+    class Spy(DataLoader):  # type: ignore[type-arg]
+        def __init__(self, dataset: object, **options: object) -> None:
+            sent.append(pickle.dumps(dataset))
+            super().__init__(dataset, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batches, "DataLoader", Spy)
+    secret = ImageSplit(split.root, split.paths, _Unsendable(), split.classes)  # type: ignore[arg-type]
+    assert torch.equal(_load(secret, workers=2)[0], _load(split)[0])
+    assert len(sent) == 1
+
+
+def test_an_abandoned_loading_leaves_no_process_behind(split: ImageSplit) -> None:
+    program = f"""
+import numpy as np
+from pathlib import Path
+from benchmarks import protocols
+from benchmarks.images.batches import load_batches
+from benchmarks.images.transforms import build_transform
+from benchmarks.datasets.splits import ImageSplit
+split = ImageSplit(Path({str(split.root)!r}), {split.paths!r}, np.arange(23), ("a",))
+transform = build_transform(protocols.DIGITS_IMAGENET_LINEAR.train, (0, 0, 0), (1, 1, 1))
+options = dict(batch_size=2, seed=0, epoch=0, workers=2)
+loaded = load_batches(split, transform, np.arange(23), **options)
+print(next(loaded)[1].tolist())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 1]\n", "")

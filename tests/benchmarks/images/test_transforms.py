@@ -1,0 +1,149 @@
+"""Transforms against torchvision's own and PIL's."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms as reference
+
+from benchmarks import protocols
+from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
+from benchmarks.checkpoints.cards import IMAGENET_STD as STD
+from benchmarks.images.transforms import Lighting, build_transform
+from benchmarks.protocols import ImageTransform
+from tests.benchmarks.images.pictures import AUGMENTED, photo
+
+PHOTOS = [photo(300, 200), photo(180, 411), photo(256, 256), photo(40, 30)]
+_TENSOR = [reference.ToTensor(), reference.Normalize(MEAN, STD)]
+FIXED = {
+    "centre": (
+        protocols.IMAGENET_LINEAR.test,
+        [reference.Resize(256), reference.CenterCrop(224)],
+    ),
+    "squash": (
+        protocols.VOC07_SVM.image,
+        [reference.Resize(256), reference.Resize((224, 224))],
+    ),
+    "digit": (
+        protocols.DIGITS_IMAGENET_LINEAR.test,
+        [reference.Resize(40), reference.CenterCrop(32)],
+    ),
+}
+
+
+@pytest.mark.parametrize("picture", PHOTOS, ids=lambda picture: str(picture.size))
+@pytest.mark.parametrize("kind", FIXED)
+def test_fixed_transforms_are_torchvisions_to_the_bit(kind: str, picture: Image.Image) -> None:
+    spec, steps = FIXED[kind]
+    found = build_transform(spec, MEAN, STD)(picture)
+    assert found.dtype == torch.float32
+    assert type(found) is torch.Tensor
+    assert found.shape == (3, spec.crop, spec.crop)
+    assert torch.equal(found, reference.Compose([*steps, *_TENSOR])(picture))
+
+
+def test_squash_is_two_antialiased_bilinear_resizes_of_pil() -> None:
+    picture = photo(300, 200)
+    once = picture.resize((384, 256), Image.Resampling.BILINEAR)
+    twice = np.asarray(once.resize((224, 224), Image.Resampling.BILINEAR), dtype=np.float64)
+    expected = (twice / 255 - np.array(MEAN)) / np.array(STD)
+    found = build_transform(protocols.VOC07_SVM.image, MEAN, STD)(picture)
+    assert np.abs(found.permute(1, 2, 0).numpy() - expected).max() < 1e-5
+
+
+def _jitter(spec: ImageTransform) -> list[object]:
+    return [] if spec.jitter is None else [reference.ColorJitter(*spec.jitter)]
+
+
+RANDOM = {
+    "imagenet": (
+        protocols.IMAGENET_LINEAR.train,
+        [
+            reference.RandomResizedCrop(224),
+            reference.RandomHorizontalFlip(),
+            reference.ColorJitter(0.4, 0.4, 0.4, 0.0),
+            reference.ToTensor(),
+            Lighting(0.1),
+            reference.Normalize(MEAN, STD),
+        ],
+    ),
+    "places": (
+        protocols.PLACES205_LINEAR.train,
+        [
+            reference.Resize(256),
+            reference.CenterCrop(256),
+            reference.RandomCrop(224),
+            reference.RandomHorizontalFlip(),
+            *_TENSOR,
+        ],
+    ),
+    "deepcluster": (
+        ImageTransform(
+            crop=224,
+            random_resized_crop=True,
+            flip=True,
+            rotation=2.0,
+            jitter=(0.4, 0.4, 1.0, 0.5),
+            greyscale=0.2,
+        ),
+        [
+            reference.RandomResizedCrop(224),
+            reference.RandomHorizontalFlip(),
+            reference.RandomRotation(2),
+            reference.ColorJitter(0.4, 0.4, 1.0, 0.5),
+            reference.RandomGrayscale(0.2),
+            *_TENSOR,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RANDOM)
+def test_random_transforms_are_the_published_pipelines(kind: str) -> None:
+    """torchvision's first and second API draw alike, so equal seeds must give equal pixels."""
+    spec, steps = RANDOM[kind]
+    ours, published = build_transform(spec, MEAN, STD), reference.Compose(steps)
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(12):
+            picture = PHOTOS[seed % 3]
+            torch.manual_seed(seed)
+            found = ours(picture)
+            torch.manual_seed(seed)
+            assert torch.equal(found, published(picture)), seed
+
+
+def test_lighting_shifts_by_the_principal_components_in_unit_scale() -> None:
+    flat = torch.full((3, 2, 2), 0.5)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        shifts = torch.stack([Lighting(0.1)(flat) - flat for _ in range(5000)])
+    assert (shifts == shifts[:, :, :1, :1]).all()  # one colour for all pixels
+    colours = shifts[:, :, 0, 0].double().numpy()
+    # Published covariance: sum over components of (0.1 eigenvalue)^2 v v'.
+    values = np.array([0.2175, 0.0188, 0.0045])
+    vectors = np.array(
+        [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+    )
+    expected = vectors @ np.diag((0.1 * values) ** 2) @ vectors.T
+    assert np.abs(np.cov(colours.T) - expected).max() < 0.06 * expected.max()
+    assert np.abs(colours.mean(0)).max() < 1e-3
+
+
+def test_small_images_and_grey_probability_one() -> None:
+    spec = ImageTransform(crop=32, resize=36, random_crop=36, greyscale=1.0)
+    found = build_transform(spec, (0, 0, 0), (1, 1, 1))(photo(20, 10))
+    assert found.shape == (3, 32, 32)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_a_transform_can_be_sent_to_another_process() -> None:
+    transform = build_transform(AUGMENTED, MEAN, STD)
+    again = pickle.loads(pickle.dumps(transform))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found = transform(PHOTOS[0])
+        torch.manual_seed(0)
+        assert torch.equal(found, again(PHOTOS[0]))

@@ -1,0 +1,87 @@
+"""A residual that a solution claims is that of its b, whatever the limits were."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.svm.solver import newton
+from benchmarks.svm.solver.block import Block
+from benchmarks.svm.solver.block_solver import BlockSolver
+from benchmarks.svm.solver.compact import Parked, finish
+from benchmarks.svm.solver.kernel import eigenspace
+from benchmarks.svm.solver.problems import Problems
+from benchmarks.svm.solver.rules import TOLERANCE, residual_of, ridge_of, tau_of
+from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
+
+COSTS = (0.5**4, 1.0, 10.0, 100.0, 1000.0)
+COSTS_OF_A_BATCH = (0.5**7, 0.5**5, 0.5**4, 0.5**3, 0.5**2, 0.5)
+
+
+@pytest.mark.parametrize("limit", [4, 6, 9, 80])
+def test_no_solution_claims_more_than_it_is(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.svm.solver.block_solver.NEWTON_STEPS", limit)
+    for seed in range(12):
+        data = make(Recipe(rows=300, dimensions=62, classes=2, seed=seed))
+        kernel = kernel_of(data.train)
+        factor, rows = eigenspace(kernel, 32, 0), torch.arange(300)
+        for column in range(2):
+            labels = torch.from_numpy(np.where(data.train_labels[:, column] == 1, 1.0, -1.0))
+            weights = torch.where(labels > 0, 2.0, 1.0).double()
+            block = Block.gather(kernel, factor, rows)
+            solver = BlockSolver(block, labels, weights)
+            solver.solve_small(torch.tensor(COSTS, dtype=torch.float64))
+            for cost in COSTS:
+                found = solver.solve(cost)
+                price = torch.tensor([cost], dtype=torch.float64)
+                true = residual_of(
+                    labels[None],
+                    ridge_of(weights[None], price),
+                    found.dual[None],
+                    (block.exact(rows) @ found.dual)[None],
+                    tau_of(price),
+                ).item()
+                assert true <= TOLERANCE or found.residual > TOLERANCE
+                assert limit < 80 or true <= TOLERANCE
+
+
+@pytest.mark.parametrize("decay", [0.5, 1.5])
+def test_the_batched_solver_claims_no_more(decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newton, "COMPACT_SHARE", 0.0)
+    data = make(Recipe(rows=900, dimensions=200, classes=3, decay=decay))
+    kernel = kernel_of(data.train)
+    labels = torch.from_numpy(np.where(data.train_labels.T == 1, 1.0, -1.0))
+    costs = torch.tensor([COSTS_OF_A_BATCH] * 3, dtype=torch.float64)
+    problems = Problems(labels, costs, 2.0)
+    true = torch.full((3, len(COSTS_OF_A_BATCH)), torch.inf, dtype=torch.float64)
+
+    def solved(problem: torch.Tensor, cost: torch.Tensor, dual: torch.Tensor, _: object) -> None:
+        price = costs[problem, cost]
+        true[problem, cost] = residual_of(
+            labels[problem],
+            ridge_of(problems.weights[problem], price),
+            dual,
+            kernel.multiply_exactly(dual),
+            tau_of(price),
+        )
+
+    report = newton.solve(kernel, eigenspace(kernel, 32, 0), problems, solved)
+    assert (report.residual <= TOLERANCE).all()
+    assert (true <= 1.01 * TOLERANCE).all()
+
+
+def test_nothing_solved_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where f was constant when the block was made, and its spread zero."""
+    monkeypatch.setattr("benchmarks.svm.solver.block_solver.NEWTON_STEPS", 0)
+    kernel = kernel_of(make(Recipe(rows=40, dimensions=20)).train)
+    labels = torch.from_numpy(np.where(np.arange(40) % 2, 1.0, -1.0))[None]
+    nothing, first = torch.zeros_like(labels), torch.zeros(1, dtype=torch.int64)
+    parked = Parked(first, first, labels, torch.ones_like(labels), nothing, nothing.clone())
+    claims: list[float] = []
+
+    def deliver(*found: torch.Tensor) -> None:
+        claims.extend(found[4].tolist())
+
+    costs = torch.ones((1, 1), dtype=torch.float64)
+    finish(kernel, eigenspace(kernel, 8, 0), parked, costs, deliver, True)
+    assert len(claims) == 1
+    assert claims[0] > TOLERANCE

@@ -1,0 +1,57 @@
+"""Centred rows and their products, against plain NumPy."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info
+
+from benchmarks.svm.solver.rows import centred, products, training_rows
+from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
+
+FEATURES = make(Recipe(rows=300, dimensions=50)).train
+
+
+@pytest.mark.parametrize("limit", [300, 299])
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_are_normalised_and_centred(
+    limit: int, dtype: str, order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In strips that do not divide the rows, and in either precision of the products."""
+    monkeypatch.setattr("benchmarks.svm.solver.rows.EXACT_ROWS", limit)
+    features = np.asarray(FEATURES, dtype=dtype, order=order)
+    with training_rows(features, 1e-5) as found:
+        pass
+    plain = features.astype(np.float64)
+    plain /= np.linalg.norm(plain, axis=1, keepdims=True) + 1e-5
+    mean = plain.mean(0)
+    single = limit < 300
+    assert found.gram.dtype == found.rows.dtype == (np.float32 if single else np.float64)
+    close = 1e-6 if single else 1e-14
+    np.testing.assert_allclose(found.mean, mean, atol=1e-14)
+    np.testing.assert_allclose(found.rows, plain - mean, atol=close)
+    np.testing.assert_allclose(found.lift, (plain - mean) @ mean, atol=1e-13)
+    np.testing.assert_allclose(found.gram, (plain - mean) @ (plain - mean).T, atol=close)
+    assert np.array_equal(found.gram, found.gram.T)
+    rows, lift = centred(features[:7], 1e-5, mean, np.float64)
+    np.testing.assert_allclose(rows, (plain - mean)[:7], atol=1e-14)
+    few = products(found.rows, rows.astype(found.rows.dtype))
+    np.testing.assert_allclose(few, found.gram[:, :7], atol=close)
+    np.testing.assert_allclose(lift, found.lift[:7], atol=1e-14)
+
+
+def test_threads_of_numpy_are_as_before() -> None:
+    before = threadpool_info()
+    with pytest.raises(ValueError, match="of the body"), training_rows(FEATURES, 1e-5):
+        raise ValueError("of the body")
+    assert threadpool_info() == before
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 8, 11])
+def test_products_of_any_width(count: int) -> None:
+    kernel = kernel_of(FEATURES)
+    vectors = torch.randn(count, 300, generator=torch.Generator().manual_seed(count))
+    expected = vectors.double() @ kernel.gram.double()
+    torch.testing.assert_close(kernel.product(vectors).double(), expected, rtol=1e-4, atol=1e-4)

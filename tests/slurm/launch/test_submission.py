@@ -1,0 +1,114 @@
+"""What reaches sbatch: its script and its environment, seen by a fake one."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from slurm.launch import submission
+from slurm.launch.submission import Refused, submit_array
+from slurm.scheduler.settings import ClusterSettings, Request
+
+OF_A_JOB = {
+    "SLURM_JOB_ID": "1",
+    "SLURM_CPU_BIND": "none",
+    "SUBMITIT_LOCAL_GLOBALID": "0",
+    "RANK": "3",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "3",
+    "MASTER_ADDR": "elsewhere",
+    "MASTER_PORT": "1",
+}
+OF_A_USER = {
+    "SBATCH_JOB_NAME": "mine",
+    "SBATCH_PARTITION": "theirs",
+    "SBATCH_TIMELIMIT": "1",
+    "SBATCH_ARRAY_INX": "0-3",
+    "SBATCH_EXPORT": "NONE",
+    "SBATCH_NO_REQUEUE": "1",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for a run, with an sbatch on the PATH that takes everything as job 7."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
+    answer(tmp_path, f"env >{tmp_path}/seen; cp $1 {tmp_path}/script; echo Submitted batch job 7")
+    program(bin_folder / "srun", "true")
+    return tmp_path
+
+
+def answer(folder: Path, action: str) -> None:
+    program(folder / "bin" / "sbatch", action)
+
+
+def program(path: Path, action: str) -> None:
+    path.write_text(f"#!/bin/sh\n{action}\n")
+    path.chmod(0o755)
+
+
+def submit(folder: Path, tasks: int = 2, settings: ClusterSettings | None = None) -> str:
+    request = Request(1, 1, 0, 30, settings or ClusterSettings())
+    places = [(0, task) for task in range(tasks)]
+    return submit_array(folder / "run", "0-0-a", "run.0-0-a", request, places, ["5"], None)
+
+
+def seen(folder: Path, names: Mapping[str, str]) -> dict[str, str]:
+    """The variables among `names` that reached sbatch."""
+    lines = (folder / "seen").read_text().splitlines()
+    pairs = (line.partition("=") for line in lines)
+    return {name: value for name, _, value in pairs if name in names}
+
+
+def test_the_script(folder: Path) -> None:
+    assert submit(folder) == "7"
+    script = (folder / "script").read_text()
+    assert "#SBATCH --array=0-1%2" in script
+    assert "#SBATCH --dependency=afterany:5" in script
+    assert "#SBATCH --requeue" in script
+    assert " --kill-on-bad-exit=1 --wait=600 " in script
+
+
+@pytest.mark.parametrize("variables", [OF_A_JOB, OF_A_USER])
+def test_variables_that_would_change_the_job_are_hidden(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    submit(folder)
+    assert seen(folder, variables) == {}
+    assert variables.items() <= os.environ.items()  # they are back
+
+
+def test_defaults_of_the_user_hold_where_the_settings_say_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = {"SBATCH_ACCOUNT": "mine", "SBATCH_QOS": "long", "SLURM_CONF": "/etc/slurm.conf"}
+    for name, value in defaults.items():
+        monkeypatch.setenv(name, value)
+    submit(folder)
+    assert seen(folder, defaults) == defaults
+    submit(folder, settings=ClusterSettings(account="theirs", sbatch={"qos": "short"}))
+    assert seen(folder, defaults) == {"SLURM_CONF": "/etc/slurm.conf"}
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_an_sbatch_that_does_not_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tasks: int
+) -> None:
+    answer(folder, "sleep 60")
+    monkeypatch.setattr(submission, "SBATCH_SECONDS", 1)
+    with pytest.raises(Refused, match="gave no answer in 1 s") as caught:
+        submit(folder, tasks)
+    assert caught.value.busy
+    assert caught.value.unreachable
+
+
+def test_a_refusal_says_why(folder: Path) -> None:
+    answer(folder, "echo 'sbatch: error: Invalid account' >&2; exit 1")
+    with pytest.raises(Refused, match="Invalid account") as caught:
+        submit(folder)
+    assert not caught.value.busy

@@ -1,0 +1,73 @@
+"""When a task without a result is submitted again, has failed, or is waited for."""
+
+import pytest
+
+from slurm.failures import Failure
+from slurm.launch.verdicts import is_stuck, judge
+from slurm.scheduler.commands import TaskState
+from slurm.scheduler.settings import ClusterSettings, Request
+
+REQUEST = Request(1, 1, 0, 240, ClusterSettings())
+LONG = 1e6
+
+
+@pytest.mark.parametrize(
+    ("state", "resumable", "absent", "kind"),
+    [
+        ("FAILED", False, LONG, "again"),
+        ("FAILED", False, 0.0, "wait"),
+        ("NODE_FAIL", False, LONG, "again"),
+        ("PREEMPTED", True, LONG, "again"),
+        ("TIMEOUT", False, 0.0, "failed"),
+        ("TIMEOUT", True, 0.0, "again"),
+        ("OUT_OF_MEMORY", False, 0.0, "failed"),
+        ("CANCELLED", False, 0.0, "failed"),
+        ("COMPLETED", False, 30.0, "wait"),  # its result may not be visible yet
+        ("COMPLETED", False, LONG, "again"),
+        ("RUNNING", False, 10.0, "wait"),  # the accounting lags
+        ("RUNNING", False, LONG, "again"),
+        (None, False, 10.0, "wait"),
+        (None, False, LONG, "again"),
+    ],
+)
+def test_states(state: str | None, resumable: bool, absent: float, kind: str) -> None:
+    known = TaskState(state) if state else None
+    assert judge(None, known, absent, REQUEST, resumable).kind == kind
+
+
+def test_preemption_is_no_fault_of_the_item() -> None:
+    verdict = judge(None, TaskState("PREEMPTED"), LONG, REQUEST, False)
+    assert (verdict.kind, verdict.counts) == ("again", False)
+    assert judge(None, TaskState("PREEMPTED"), 0.0, REQUEST, False).kind == "wait"
+
+
+def test_what_the_task_said_counts_more_than_its_state() -> None:
+    verdict = judge(Failure("x", "boom"), TaskState("FAILED"), 0.0, REQUEST, True)
+    assert (verdict.kind, verdict.reason) == ("failed", "boom")
+
+
+def test_a_task_that_came_too_early_is_no_failed_attempt() -> None:
+    early = Failure("x", "needs y", waiting=True)
+    verdict = judge(early, TaskState("FAILED"), 0.0, REQUEST, False)
+    assert (verdict.kind, verdict.counts) == ("again", False)
+
+
+def test_what_one_of_several_processes_met_is_a_lost_start() -> None:
+    lost = Failure("x", "RuntimeError: connection closed by peer", lost=True)
+    verdict = judge(lost, TaskState("FAILED"), 0.0, REQUEST, True)
+    assert (verdict.kind, verdict.counts) == ("again", True)
+    assert "closed by peer" in verdict.reason
+
+
+def test_stuck_tasks() -> None:
+    assert is_stuck(TaskState("PENDING", "DependencyNeverSatisfied"))
+    assert is_stuck(TaskState("PENDING", "launch failed requeued held"))
+    assert is_stuck(TaskState("PENDING", "PartitionTimeLimit"))
+    assert is_stuck(TaskState("PENDING", "AssocMaxWallDurationPerJobLimit"))
+    assert is_stuck(TaskState("PENDING", "BadConstraints"))
+    assert is_stuck(TaskState("REQUEUE_HOLD", "JobHeldUser"))
+    assert is_stuck(TaskState("SPECIAL_EXIT"))
+    assert not is_stuck(TaskState("PENDING", "Dependency"))
+    assert not is_stuck(TaskState("PENDING", "Priority"))
+    assert not is_stuck(TaskState("PENDING", "JobHeldUser"))
+    assert not is_stuck(TaskState("RUNNING", "launch failed"))

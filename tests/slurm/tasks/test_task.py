@@ -1,0 +1,186 @@
+"""What a task does with signals and failures: in a process of its own, with a fake scontrol."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from slurm.cli import STOPPED
+from slurm.failures import read_failure
+from slurm.runs import Run
+from slurm.sweep import Item
+from tests.slurm.items import Broken, Misused, Number, Steps
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Disturbed(Number):
+    """Fails, as it does when a signal to the whole job kills its data loaders."""
+
+    def act(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("a data loader was killed")
+
+
+class Job:
+    """A process that runs one item as SLURM's task 7_3 would."""
+
+    def __init__(
+        self, folder: Path, item: Item, rank: int = 0, refusals: int = 0, **variables: str
+    ) -> None:
+        self.run, self.requeued = Run(folder / "run"), folder / "requeued"
+        self.run.write_items(0, [item])
+        scontrol = folder / "bin" / "scontrol"
+        scontrol.parent.mkdir(exist_ok=True)
+        scontrol.write_text(
+            f'#!/bin/sh\necho "$@" >>{self.requeued}\n'
+            f"test $(wc -l <{self.requeued}) -gt {refusals}\n"
+        )
+        scontrol.chmod(0o755)
+        variables |= {
+            "PATH": f"{scontrol.parent}:{os.environ['PATH']}",
+            "SLURM_ARRAY_JOB_ID": "7",
+            "SLURM_ARRAY_TASK_ID": "3",
+            "SLURM_JOB_ID": "10",
+            "SLURM_PROCID": str(rank),
+        }
+        code = (
+            "from slurm.tasks import task; task.REQUEUE_PAUSE = 0.1; "
+            f"task.run_task({str(self.run.folder)!r}, 'a', 3, 0, 0)"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, env=os.environ | variables
+        )
+
+    def end(self) -> int:
+        return self.process.wait(timeout=60)
+
+    @property
+    def failure_file(self) -> Path:
+        return self.run.failure_file("a", 3)
+
+
+def steps(folder: Path) -> Steps:
+    return Steps(folder / "a", "steps", count=400, pause=0.02)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.02)
+
+
+def test_a_warning_of_the_time_limit_saves_and_queues_again(tmp_path: Path) -> None:
+    item = steps(tmp_path)
+    job = Job(tmp_path, item)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGUSR2)
+    assert job.end() == STOPPED
+    assert job.requeued.read_text() == "requeue 7_3\n"
+    assert int(item.state.read_text().split()[0]) >= 10
+    assert not job.failure_file.exists()
+
+
+def test_preemption_saves_and_leaves_the_queue_to_slurm(tmp_path: Path) -> None:
+    item = steps(tmp_path)
+    job = Job(tmp_path, item)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGTERM)
+    assert job.end() == STOPPED
+    assert not job.requeued.exists()
+
+
+def test_only_the_first_process_queues_again_and_the_others_end_well(tmp_path: Path) -> None:
+    """An exit code other than 0 would make srun kill the first one, which may still be saving."""
+    item = steps(tmp_path)
+    job = Job(tmp_path, item, rank=1)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGUSR2)
+    assert job.end() == 0
+    assert not job.requeued.exists()
+
+
+def test_a_busy_controller_is_asked_again(tmp_path: Path) -> None:
+    item = steps(tmp_path)
+    job = Job(tmp_path, item, refusals=2)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGUSR2)
+    assert job.end() == STOPPED
+    assert job.requeued.read_text() == "requeue 7_3\n" * 3
+
+
+def test_a_failure_is_noted(tmp_path: Path) -> None:
+    job = Job(tmp_path, Broken(tmp_path / "a", "broken"))
+    assert job.end() == 1
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert (failure.key, failure.waiting) == ("a/broken", False)
+    assert failure.reason == "ValueError: this item is broken in two lines"
+
+
+def test_a_missing_input_is_no_failure(tmp_path: Path) -> None:
+    need = Number(tmp_path / "a", "need")
+    job = Job(tmp_path, Number(tmp_path / "a", "item", (need,)))
+    assert job.end() == 1
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert failure.waiting
+
+
+def test_an_exception_on_the_way_out_is_no_failure(tmp_path: Path) -> None:
+    job = Job(tmp_path, Disturbed(tmp_path / "a", "item"))
+    assert job.end() == STOPPED
+    assert not job.failure_file.exists()
+
+
+def test_of_several_processes_an_error_is_no_failure_of_the_item(tmp_path: Path) -> None:
+    """It may only say that another process died."""
+    job = Job(tmp_path, Broken(tmp_path / "a", "broken"), SLURM_STEP_NUM_TASKS="2")
+    assert job.end() == 1
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert failure.lost
+    assert failure.reason == "ValueError: this item is broken in two lines"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_mistake_that_only_one_process_meets_is_what_is_noted(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    items = {0: Broken(tmp_path / "a", "x"), 1: Misused(tmp_path / "a", "x")}
+    for rank in order:
+        job = Job(tmp_path, items[rank], rank=rank, SLURM_STEP_NUM_TASKS="2")
+        assert job.end() == 1
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert (failure.mendable, failure.lost) == (True, False)
+    assert failure.reason == "the data folder is empty; fill it"
+
+
+def test_a_late_first_process_leaves_what_this_start_noted(tmp_path: Path) -> None:
+    misused, steps = Misused(tmp_path / "a", "x"), Number(tmp_path / "a", "x")
+    start = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_RESTART_COUNT": "3"}
+    assert Job(tmp_path, misused, rank=1, **start).end() == 1
+    job = Job(tmp_path, steps, rank=0, **start)
+    assert job.end() == 0
+    assert job.failure_file.exists()
+    assert Job(tmp_path, steps, rank=0, **start | {"SLURM_RESTART_COUNT": "4"}).end() == 0
+    assert not job.failure_file.exists()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_later_start_takes_back_what_an_earlier_one_noted(tmp_path: Path, first: bool) -> None:
+    item = Number(tmp_path / "a", "item")
+    note = Run(tmp_path / "run").failure_file("a", 3)
+    note.parent.mkdir(parents=True)
+    note.write_text("{}")
+    assert Job(tmp_path, item, rank=0 if first else 1).end() == 0
+    assert item.done()
+    assert note.exists() is not first
