@@ -1,7 +1,7 @@
-"""Write the measured figures of README.md from the results that the scripts here left as data.
+"""Write the figures of docs/measured.md from the results that the scripts here left as data.
 
 python tests/perf/measured.py            # rewrites what stands between the two markers
-python tests/perf/measured.py --check    # exit 1 when README.md is stale
+python tests/perf/measured.py --check    # exit 1 when the page is stale
 """
 
 import argparse
@@ -98,8 +98,8 @@ def slurm(found: dict[str, Any]) -> Iterator[str]:
 def followed(found: dict[str, Any]) -> str:
     """That the section on clusters is true."""
     return (
-        "The section above was followed to the letter on a SLURM of three nodes with eight fake "
-        f"GPUs each: its file and its {len(found['commands'])} commands, a preemption and a "
+        "The section of the README on clusters was followed to the letter on a SLURM of three "
+        f"nodes with eight fake GPUs each: its file and its {len(found['commands'])} commands, a preemption and a "
         f"cancellation on the way, left all {found['records']} records of three checkpoints; "
         f"probes continued from a saved state {found['probes_continued']} times."
     )
@@ -132,8 +132,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text()
+    page = ROOT / "docs/measured.md"
+    text = page.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     found = ["\n".join(lines) for lines in paragraphs()]
@@ -142,8 +142,8 @@ def main() -> None:
     if fresh == text:
         return
     if args.check:
-        sys.exit("README.md is stale: run python tests/perf/measured.py")
-    readme.write_text(fresh)
+        sys.exit(f"{page} is stale: run python tests/perf/measured.py")
+    page.write_text(fresh)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+"""The examples of CONTRIBUTING.md, run as they stand there, on a copy of the packages."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from tests.conftest import write_image_folders
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("slurm", "benchmarks", "pretrain", "reports")
+BLOCK = re.compile(r"^```(python|diff|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(heading: str) -> Iterator[tuple[str, str]]:
+    """Language and content of the code blocks below a heading."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return ((match[1], match[2]) for match in BLOCK.finditer(section))
+
+
+def add_lines(file: Path, diff: str) -> None:
+    """Insert each run of + lines behind the line that stands before it in the diff."""
+    text = file.read_text()
+    place = ""
+    for line in diff.splitlines():
+        if line.startswith("+"):
+            text = text.replace(place, f"{place}{line[1:]}\n")
+            place += f"{line[1:]}\n"
+        else:
+            place = f"{line[1:]}\n"
+            assert text.count(place) == 1, f"{file}: {place!r} stands {text.count(place)} times"
+    file.write_text(text)
+
+
+class Copy:
+    """The four packages in a folder, where examples change them, and images beside them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for package in PACKAGES:
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / package, folder / package, ignore=ignored)
+
+    def follow(self, heading: str) -> None:
+        """Do what the section says."""
+        for language, content in blocks(heading):
+            if language == "sh":
+                for line in content.splitlines():
+                    self.run(line)
+                continue
+            first, _, rest = content.partition("\n")
+            file = self.folder / first.removeprefix("# ")
+            if language == "diff":
+                add_lines(file, rest)
+            else:
+                assert not file.exists()
+                file.write_text(rest)
+
+    def run(self, line: str) -> None:
+        words = line.split()
+        assert words[0] == "python"
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, *words[1:]],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_a_dataset_a_benchmark_and_a_method(copy: Copy) -> None:
+    write_image_folders(copy.folder / "data/flowers", train=16, val=6)
+    copy.follow("A dataset")
+    copy.follow("A benchmark")
+    zoo = (copy.folder / "ZOO.md").read_text()
+    assert "#### Flowers Linear Evaluation" in zoo
+    assert re.search(r"\| random-resnet18 +(\| [0-9]+\.[0-9]{2} +){5}\|", zoo)
+    copy.follow("A pretraining method")
+    (record,) = copy.folder.glob("zoo/results/turned/flowers_linear/*.json")
+    assert len(json.loads(record.read_text())["heads"]) == 5
+    card = json.loads((copy.folder / "zoo/checkpoints/turned/card.json").read_text())
+    assert card["method"] == "rotation"
+
+
+def test_a_checkpoint_layout(copy: Copy) -> None:
+    network = timm.create_model("resnet10t")
+    names = {f"net.body.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"step": 7, "acme": {"weights": names}}, copy.folder / "acme.pth")
+    diff = next(content for language, content in blocks("A checkpoint layout"))
+    add_lines(copy.folder / "benchmarks/checkpoints/formats.py", diff.partition("\n")[2])
+    copy.run("python -m benchmarks.registry add acme.pth --name acme --arch resnet10t")
+    card = json.loads((copy.folder / "zoo/checkpoints/acme/card.json").read_text())
+    assert card["format"] == "acme"
