@@ -24,19 +24,23 @@ demo: $(STAMP)
 	$(PY) -m reports --zoo $(DEMO_ZOO) --readme $(DEMO_ZOO)/README.md \
 	  --plots $(DEMO_ZOO)/pictures --html $(DEMO_ZOO)/index.html
 
-# The records of a demo, and from them the tables and pictures of README.md.
-REPORT_README := $(PY) -m reports --zoo docs/demo --readme README.md --plots docs/demo/pictures
+# The records of a demo, and from them the tables of README.md and the pictures.
+REPORT_README := $(PY) -m reports --zoo docs/demo --readme README.md
+REPORT_PICTURES := $(PY) -m reports --zoo docs/demo --readme docs/demo/pictures.md \
+  --plots docs/demo/pictures
 REPORT_PUBLISHED := $(PY) -m reports --zoo docs/demo --readme docs/published.md
 
 docs: demo
-	rm -rf docs/demo && mkdir -p docs/demo
+	rm -rf docs/demo/results docs/demo/checkpoints docs/demo/pictures
 	cd $(DEMO_ZOO) && cp --parents results/*/*/*.json checkpoints/*/card.json $(CURDIR)/docs/demo
 	$(REPORT_README)
+	$(REPORT_PICTURES)
 	$(REPORT_PUBLISHED)
 	$(PY) tests/perf/measured.py
 
 check-docs: $(STAMP)
 	$(REPORT_README) --check
+	$(REPORT_PICTURES) --check
 	$(REPORT_PUBLISHED) --check
 	$(PY) tests/perf/measured.py --check
 

@@ -25,8 +25,8 @@ from slurm.files import write_bytes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = "results.json"
-MEASURED_BLOCKS = ("all", *KINDS, "pictures", "compare")
-BLOCKS = (*MEASURED_BLOCKS, "published")
+PROVED_BLOCKS = ("all", *KINDS, "compare")  # with cells, whose records results.json names
+BLOCKS = (*PROVED_BLOCKS, "pictures", "published")
 
 
 class Report:
@@ -89,7 +89,7 @@ class Report:
         texts = {name: self._block(name) for name in names}
         new = readme.inject(content, blocks, texts, path)
         proof = None
-        if set(names) & set(MEASURED_BLOCKS):
+        if set(names) & set(PROVED_BLOCKS):
             proof = exports.to_json(self.collection, self.measured, self.args.seeds, path.parent)
         if self.args.check:
             self._check(path, old, new, proof)

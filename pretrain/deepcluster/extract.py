@@ -23,13 +23,11 @@ def extract(
     transform: Transform,
     settings: Settings,
     *,
-    batch_size: int,
+    batch_size: int,  # of all processes together
     world: World,
     device: torch.device,
 ) -> Path:
     """Write what is clustered, (N, net.width) float32, and return the file, in every process.
-
-    It lies beside the state; `batch_size` is that of all processes together.
 
     The trunk is in evaluation mode. Raises `Stopped` when a stop is asked for.
     """

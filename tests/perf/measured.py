@@ -99,9 +99,9 @@ def followed(found: dict[str, Any]) -> str:
     """That the section on clusters is true."""
     return (
         "The section of the README on clusters was followed to the letter on a SLURM of three "
-        f"nodes with eight fake GPUs each: its file and its {len(found['commands'])} commands, a preemption and a "
-        f"cancellation on the way, left all {found['records']} records of three checkpoints; "
-        f"probes continued from a saved state {found['probes_continued']} times."
+        f"nodes with eight fake GPUs each: its file and its {len(found['commands'])} commands, "
+        f"a preemption and a cancellation on the way, left all {found['records']} records of "
+        f"three checkpoints; probes continued from a saved state {found['probes_continued']} times."
     )
 
 
