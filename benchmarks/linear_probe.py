@@ -68,8 +68,8 @@ class Probe:
         return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
 
     def done(self) -> bool:
-        """Whether the record is there and whole."""
-        return results.is_whole(self.result)
+        """Whether the record is there and valid."""
+        return results.is_done(self.result, results.ProbeRecord)
 
     def run(self) -> None:
         """Train and evaluate, alone or as one of several processes, and write the record."""

@@ -72,8 +72,10 @@ class LowShot:
         return Resources(gpus=int(self.source.device != "cpu"))
 
     def done(self) -> bool:
-        """Whether the part is there and whole."""
-        return results.is_whole(self.result)
+        """Whether the part is there and valid."""
+        from benchmarks.svm.parts import ShotPart
+
+        return results.is_done(self.result, ShotPart)
 
     def run(self) -> None:
         """Draw (or read the draws), fit, test, and write the part."""
@@ -135,8 +137,8 @@ class VocLowShot:
         return f"{self.source.checkpoint.name}/{self.protocol.benchmark}/{self.result.stem}"
 
     def done(self) -> bool:
-        """Whether the record is there and whole."""
-        return results.is_whole(self.result)
+        """Whether the record is there and valid."""
+        return results.is_done(self.result, results.LowShotRecord)
 
     def run(self) -> None:
         """Read the parts and write the record."""

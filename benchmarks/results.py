@@ -7,11 +7,11 @@ values are in 0..100 at full float precision.
 import datetime
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -179,14 +179,35 @@ def read_record(path: Path) -> Record:
     return read(path, RECORD_TYPES[kind.benchmark])
 
 
-def is_whole(path: Path) -> bool:
-    """Whether `path` ends as a complete file written by `write` does; cheap."""
+def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
+    """Whether a valid `kind` lies at `path`; what lies there and is none is said, and not used.
+
+    Raises `UserError` for a record of another schema, which would be lost if it were replaced.
+    """
     try:
-        with path.open("rb") as file:
-            file.seek(-3, os.SEEK_END)
-            return file.read() == b"\n}\n"
+        content = path.read_bytes()
     except OSError:
         return False
+    try:
+        found = msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _say_invalid(path, str(error))
+        return False
+    schema = getattr(found, "schema", SCHEMA)
+    if schema != SCHEMA:
+        raise UserError(
+            f"{path} has schema {schema}, this version writes {SCHEMA}: move it away, or take "
+            "another --zoo"
+        )
+    return True
+
+
+@lru_cache(maxsize=10_000)
+def _say_invalid(path: Path, reason: str) -> None:
+    """Once a file: whether an item is done is asked more than once."""
+    from slurm.progress import say
+
+    say(f"{path} is damaged ({reason}): it is computed again")
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The benchmarks and the suites: a literal line for each.
 
-A new benchmark is a file with an item that leaves a result record, a protocol in `protocols.py`,
-and one line here.
+What a new one takes, here and elsewhere, is shown by example in CONTRIBUTING.md.
 """
 
 from collections.abc import Callable, Sequence

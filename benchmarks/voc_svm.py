@@ -60,8 +60,10 @@ class VocSvmLayer:
         return Resources(gpus=int(self.source.device != "cpu"))
 
     def done(self) -> bool:
-        """Whether the part is there and whole."""
-        return results.is_whole(self.result)
+        """Whether the part is there and valid."""
+        from benchmarks.svm.parts import LayerPart
+
+        return results.is_done(self.result, LayerPart)
 
     def run(self) -> None:
         """Fit, select, test, and write the part."""
@@ -103,8 +105,8 @@ class VocSvm:
         return f"{self.source.checkpoint.name}/{self.protocol.benchmark}/{self.result.stem}"
 
     def done(self) -> bool:
-        """Whether the record is there and whole."""
-        return results.is_whole(self.result)
+        """Whether the record is there and valid."""
+        return results.is_done(self.result, results.VocSvmRecord)
 
     def run(self) -> None:
         """Read the parts and write the record."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.features.files import first_alike
-from benchmarks.svm.solver import newton, rules
+from benchmarks.svm.solver import convergence, newton
 from benchmarks.svm.solver.fits import Fits, Floats, Grade, no_tick
 from benchmarks.svm.solver.kernel import Kernel, eigenspace
 from benchmarks.svm.solver.problems import Problems
@@ -166,8 +166,8 @@ class GramEngine:
 
 def _fits(grades: Floats, residual: Floats, steps: int, products: int) -> Fits:
     state = {
-        "tolerance": rules.TOLERANCE,
+        "tolerance": convergence.TOLERANCE,
         "newton_steps": steps,
         "gram_products": products,
     }
-    return Fits(grades, ~(residual <= rules.TOLERANCE), residual, state)
+    return Fits(grades, ~(residual <= convergence.TOLERANCE), residual, state)

@@ -36,16 +36,39 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
     results.write(path, probe_record())
     assert results.encode(results.read_record(path)) == path.read_bytes()
     assert results.read_record(path).checkpoint == probe_record().checkpoint
-    assert results.is_whole(path)
+    assert results.is_done(path, results.ProbeRecord)
+    assert not results.is_done(path, results.VocSvmRecord)
     assert [entry.name for entry in path.parent.iterdir()] == ["record.json"]
 
 
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     content = results.encode(probe_record())
-    for length in range(len(content)):
+    for length in range(len(content) - 1):  # the last byte is a line break
         path.write_bytes(content[:length])
-        assert not results.is_whole(path), content[:length][-20:]
+        assert not results.is_done(path, results.ProbeRecord), content[:length][-20:]
+
+
+@pytest.mark.parametrize(
+    "content", [b"{\n}\n", b"[" * 100_000 + b"\n}\n", b"\xff\n}\n", b'{"benchmark": 1\n}\n']
+)
+def test_what_only_ends_like_a_record_is_not_done_and_that_is_said(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    assert not results.is_done(path, results.ProbeRecord)
+    assert not results.is_done(path, results.ProbeRecord)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path} is damaged (")
+    assert line.endswith("it is computed again")
+
+
+def test_a_record_of_another_schema_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    results.write(path, probe_record(schema=2))
+    with pytest.raises(UserError, match="has schema 2, this version writes 1: move it away"):
+        results.is_done(path, results.ProbeRecord)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "50", None])

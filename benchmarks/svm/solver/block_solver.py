@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.svm.solver.block import Block
+from benchmarks.svm.solver.convergence import TOLERANCE, line_search, residual_of, ridge_of, tau_of
 from benchmarks.svm.solver.lanczos import LANCZOS_COST, LANCZOS_STEPS, solve_all_active
-from benchmarks.svm.solver.rules import TOLERANCE, line_search, residual_of, ridge_of, tau_of
 
 NEWTON_STEPS = 80
 CG_STEPS = 100  # then the active block is factored instead

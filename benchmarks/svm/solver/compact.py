@@ -14,8 +14,8 @@ from torch import Tensor
 
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.block_solver import BlockSolver
+from benchmarks.svm.solver.convergence import TOLERANCE, spread_of, tau_of
 from benchmarks.svm.solver.kernel import Kernel
-from benchmarks.svm.solver.rules import TOLERANCE, spread_of, tau_of
 from benchmarks.svm.solver.workers import workers
 
 Deliver = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], None]

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.svm.solver.compact import Parked, finish
-from benchmarks.svm.solver.kernel import Kernel
-from benchmarks.svm.solver.lanczos import LANCZOS_COST, LANCZOS_STEPS, Flat, solve_all_active
-from benchmarks.svm.solver.problems import Problems, State
-from benchmarks.svm.solver.rules import (
+from benchmarks.svm.solver.convergence import (
     TOLERANCE,
     residual_of,
     ridge_of,
     tau_of,
 )
+from benchmarks.svm.solver.kernel import Kernel
+from benchmarks.svm.solver.lanczos import LANCZOS_COST, LANCZOS_STEPS, Flat, solve_all_active
+from benchmarks.svm.solver.problems import Problems, State
 from benchmarks.svm.solver.systems import Systems, active_rows
 
 COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from benchmarks.svm.solver.rules import TOLERANCE
+from benchmarks.svm.solver.convergence import TOLERANCE
 
 REFINED = 1e-8  # the tolerance of problems that are refined
 

@@ -6,10 +6,10 @@
 import torch
 from torch import Tensor
 
+from benchmarks.svm.solver.convergence import line_search, spread_of
 from benchmarks.svm.solver.kernel import Kernel
 from benchmarks.svm.solver.precondition import Preconditioner
 from benchmarks.svm.solver.problems import State
-from benchmarks.svm.solver.rules import line_search, spread_of
 
 
 def active_rows(state: State, rows: Tensor) -> Tensor:

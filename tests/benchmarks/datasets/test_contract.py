@@ -12,6 +12,7 @@ from benchmarks.datasets.splits import Dataset
 from benchmarks.images.decoding import open_image
 from slurm.errors import UserError
 
+# Those that the embedded digits are written as.
 EXPECTED = {
     "imagenet": {"train": 1438, "val": 359},
     "places205": {"train": 721, "val": 181},
@@ -20,7 +21,7 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(params=list(DATASETS))
+@pytest.fixture(params=list(EXPECTED))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

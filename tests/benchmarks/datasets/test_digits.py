@@ -96,7 +96,7 @@ def test_finished_datasets_are_kept_and_nothing_else_is_left(digits: Path) -> No
     assert {path: path.stat().st_mtime_ns for path in digits.rglob("*")} == before
     assert not list(digits.rglob("*.tmp"))
     assert sorted(path.name for path in digits.iterdir()) == sorted(
-        {folder.split("/")[0] for folder in FOLDERS.values()}
+        {FOLDERS[name].split("/")[0] for name in module._WRITERS}
     )
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from benchmarks.svm.solver.block import Block
+from benchmarks.svm.solver.convergence import LONGEST, line_search
 from benchmarks.svm.solver.kernel import eigenspace
-from benchmarks.svm.solver.rules import LONGEST, line_search
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
 
 

@@ -8,9 +8,9 @@ from benchmarks.svm.solver import newton
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.block_solver import BlockSolver
 from benchmarks.svm.solver.compact import Parked, finish
+from benchmarks.svm.solver.convergence import TOLERANCE, residual_of, ridge_of, tau_of
 from benchmarks.svm.solver.kernel import eigenspace
 from benchmarks.svm.solver.problems import Problems
-from benchmarks.svm.solver.rules import TOLERANCE, residual_of, ridge_of, tau_of
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
 
 COSTS = (0.5**4, 1.0, 10.0, 100.0, 1000.0)
