@@ -9,6 +9,7 @@ from slurm.errors import UserError
 from slurm.files import check_name
 
 SCHEMA = 1
+MOST_HEADER = 100_000_000  # bytes; the format's own limit
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1; what checkpoints are assumed to expect
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -57,6 +58,20 @@ def read_card(zoo: Path, name: str) -> Card:
             "instead of renaming the folder"
         )
     return card
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a safetensors file is there and as long as its header says; reads only that."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = file.read(min(length, MOST_HEADER))
+        tensors = msgspec.json.decode(header, type=dict[str, dict[str, object]])
+        offsets = [entry["data_offsets"] for name, entry in tensors.items() if name[:2] != "__"]
+        ends = msgspec.convert(offsets, list[tuple[int, int]])
+        return path.stat().st_size == 8 + len(header) + max((end for _, end in ends), default=0)
+    except (OSError, KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
 
 
 def list_cards(zoo: Path) -> list[Card]:

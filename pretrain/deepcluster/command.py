@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import results
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.trunks import add_workers_flag
 from pretrain.deepcluster.identity import differences
@@ -44,7 +45,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="continue from the saved state if there is one"
     )
     again.add_argument(
-        "--restart", action="store_true", help="forget the saved state and checkpoint of this name"
+        "--restart",
+        action="store_true",
+        help="train anew; the checkpoint of this name is replaced when the new one is done",
     )
     add_workers_flag(parser)
     parser.add_argument(
@@ -86,20 +89,27 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         amp=args.amp,
         save_seconds=args.save_every,
     )
+    under_way = read_if_there(item.mark)
     if args.restart:
-        if not args.dry_run:
-            card_path(item.zoo, item.name).unlink(missing_ok=True)
-            item.state.unlink(missing_ok=True)
-    elif not item.done():
+        # The same in all processes of a run, which plan before the first of them writes anything.
+        old = read_if_there(card_path(item.zoo, item.name))
+        return replace(item, restart=results.key_of("restart", old, under_way))
+    item = replace(item, restart=under_way)
+    if not item.done():
         _check_previous(item, resume=args.resume)
     return item
+
+
+def read_if_there(path: Path) -> str:
+    """A small file's text, or nothing."""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _check_previous(item: Pretrain, *, resume: bool) -> None:
     """Refuse to mix with, or silently take up, what another command left under this name."""
     card = item.card()
     remedy = "choose another --name, or pass --restart to replace it"
-    if card is not None:
+    if card is not None and not item.restart:
         found = card.pretraining.get("identity")
         if card.method != "deepcluster" or not isinstance(found, str):
             raise UserError(f"{card_path(item.zoo, item.name)} is of another method; {remedy}")

@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from benchmarks.checkpoints.cards import Card, card_path, read_card
+from benchmarks.checkpoints.cards import (
+    Card,
+    card_path,
+    is_safetensors,
+    read_card,
+    weights_path,
+)
 from benchmarks.results import Split
 from pretrain.deepcluster.identity import identity_of
 from pretrain.deepcluster.recipes import Recipe
 from slurm import distributed
+from slurm.files import write_text
 from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
@@ -32,6 +39,7 @@ class Pretrain:
     workers: int = 0  # processes that decode images, per training process
     amp: bool = False  # half precision, on GPUs
     save_seconds: float = 300.0  # between two saves of the state within an epoch
+    restart: str = ""  # the name of a restart: what there is lives until this is registered
 
     stage: ClassVar[str] = "pretrain"
     needs: ClassVar[tuple[Item, ...]] = ()
@@ -45,6 +53,11 @@ class Pretrain:
     def state(self) -> Path:
         """What an interrupted run continues from."""
         return self.zoo / "state" / self.name / "deepcluster.pt"
+
+    @property
+    def mark(self) -> Path:
+        """Names the restart that is under way, if one is."""
+        return self.state.with_name("restart")
 
     @property
     def log(self) -> Path:
@@ -72,7 +85,11 @@ class Pretrain:
         if card is None or card.method != "deepcluster":
             return False
         found = (card.pretraining.get("identity"), card.pretraining.get("epochs"))
-        return found == (self.identity, self.recipe.epochs)
+        if found != (self.identity, self.recipe.epochs):
+            return False
+        if self.restart and card.pretraining.get("restart") != self.restart:
+            return False
+        return is_safetensors(weights_path(self.zoo, self.name))
 
     def run(self) -> None:
         """Train, alone or as one of several processes, and register the backbone."""
@@ -95,15 +112,19 @@ class Pretrain:
                 state=self.state,
                 log=self.log,
                 identity=self.identity,
+                restart=self.restart,
                 seed=self.seed,
                 workers=self.workers,
                 amp=self.amp,
                 save_seconds=self.save_seconds,
             )
             run = Run(self.recipe, images, settings, world, device)
+            if world.first and self.restart:
+                write_text(self.mark, self.restart)
             run.train()
             if world.first:
                 self._register(run.net.backbone, run.history, world.size)
+                self.mark.unlink(missing_ok=True)
             distributed.barrier()
 
     def _register(
@@ -137,7 +158,9 @@ class Pretrain:
                 "half_precision": self.amp,
                 "history": {name: values for name, values in history.items() if name != "seconds"},
                 "identity": self.identity,
+                **({"restart": self.restart} if self.restart else {}),
             },
-            # The same run, trained further, replaces itself; anything else is refused.
-            force=old is not None and old.pretraining.get("identity") == self.identity,
+            # A restart replaces what there is, and the same run, trained further, itself.
+            force=bool(self.restart)
+            or (old is not None and old.pretraining.get("identity") == self.identity),
         )

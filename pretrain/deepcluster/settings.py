@@ -13,6 +13,7 @@ class Settings:
     state: Path  # what an interrupted run continues from
     log: Path  # one JSON line per finished epoch
     identity: str  # which run the state is of; see identity_of
+    restart: str  # the name of a restart, which takes up no other state; else empty
     seed: int
     workers: int  # processes that decode images, per training process
     amp: bool  # half precision, on GPUs

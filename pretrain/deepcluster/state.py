@@ -6,7 +6,7 @@ by the seed and the position (epoch, step), which is all that has to be remember
 
 import pickle
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class State(TypedDict):
 
     format: int
     identity: str  # of the recipe, the seed and the images; see identity_of
+    restart: NotRequired[str]  # the restart that it is of
     epoch: int  # finished epochs
     step: int  # finished steps of the epoch after them
     loss: Tensor  # () float64, sum over these steps
@@ -41,10 +42,11 @@ def save_state(path: Path, state: State) -> None:
     write_tensors(path, dict(state))
 
 
-def load_state(path: Path, identity: str) -> State | None:
+def load_state(path: Path, identity: str, restart: str = "") -> State | None:
     """The state to continue from, or None when there is none.
 
-    Raises `UserError` when the file is damaged or belongs to another recipe, seed or data.
+    A `restart` takes up its own state alone: any other stays there until it is replaced. Without
+    one raises `UserError` when the file is damaged or belongs to another recipe, seed or data.
     """
     if not path.exists():
         return None
@@ -52,8 +54,13 @@ def load_state(path: Path, identity: str) -> State | None:
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
         version, found = state["format"], state["identity"]
+        begun = state.get("restart", "")
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+        if restart:
+            return None
         raise UserError(f"{path} is damaged or not a DeepCluster state; {remedy}") from None
+    if restart and begun != restart:
+        return None
     if version != FORMAT:
         raise UserError(f"{path} has format {version}, this version reads {FORMAT}; {remedy}")
     if found != identity:

@@ -260,6 +260,7 @@ class Run:
         content: State = {
             "format": FORMAT,
             "identity": self.settings.identity,
+            "restart": self.settings.restart,
             "epoch": self.epoch,
             "step": self.step,
             "loss": self.loss.cpu(),
@@ -279,7 +280,8 @@ class Run:
 
         Raises `UserError` for a state that is damaged, of another run, or past the last epoch.
         """
-        saved = load_state(self.settings.state, self.settings.identity)
+        settings = self.settings
+        saved = load_state(settings.state, settings.identity, settings.restart)
         if saved is not None:
             require_at_most(self.recipe.epochs, saved, self.settings.state)
             self.net.load_state_dict(saved["net"])

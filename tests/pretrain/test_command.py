@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tiny import TINY, tiny_item
 
-from benchmarks.checkpoints.cards import IMAGENET_MEAN, card_path
+from benchmarks.checkpoints.cards import IMAGENET_MEAN, card_path, read_card
 from pretrain.__main__ import main
+from pretrain.deepcluster import train
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES
 from pretrain.methods import METHODS
 from slurm.cli import run_command
@@ -198,3 +199,75 @@ def test_only_the_first_of_many_processes_prints_the_card(
         monkeypatch.setenv("RANK", rank)
         main(flags(data, tmp_path, "--json", "-"))
         assert capsys.readouterr().out == printed
+
+
+def test_a_restart_that_cannot_run_removes_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(flags(data, tmp_path))
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    kept = [*(tmp_path / "checkpoints/tiny").iterdir(), item.state, item.log]
+    before = [path.read_bytes() for path in kept]
+    again = flags(data, tmp_path, "--restart", "--seed", "5")
+    assert "half precision" in refusal_after_progress(capsys, [*again, "--amp"])
+    missing = [*again, "--cluster", "slurm", "--cluster-config", str(tmp_path / "no.toml")]
+    assert "no.toml" in refusal(capsys, missing)
+    image = sorted((data / "train").rglob("*.png"))[50]
+    content = image.read_bytes()
+    # Of the same size, so that planning cannot know.
+    image.write_bytes(bytes(len(content)))
+    try:
+        assert image.name in refusal_after_progress(capsys, again)
+    finally:
+        image.write_bytes(content)
+    assert [path.read_bytes() for path in kept] == before
+    assert item.done()
+
+
+def test_a_restart_replaces_the_checkpoint_once_and_can_be_taken_up(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(flags(data, tmp_path))
+    old = read_card(tmp_path, "tiny")
+    monkeypatch.setitem(RECIPES, "tiny", replace(TINY, epochs=2))
+    end = train.Run._end_epoch
+
+    def killed(run: train.Run, steps: int) -> None:
+        end(run, steps)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Run, "_end_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            main(flags(data, tmp_path, "--seed", "5", "--restart"))
+    assert read_card(tmp_path, "tiny") == old  # it lives until the new one is there
+    line = refusal_after_progress(capsys, flags(data, tmp_path, "--seed", "6", "--resume"))
+    assert "seed 5, not 6" in line
+    main(flags(data, tmp_path, "--seed", "5", "--resume"))
+    assert "tiny: continues at epoch 2/2, step 0" in capsys.readouterr().err
+    card = read_card(tmp_path, "tiny")
+    assert (card.pretraining["seed"], card.pretraining["epochs"]) == (5, 2)
+    main(flags(data, tmp_path, "--seed", "5"))
+    assert "registered already" in capsys.readouterr().err
+    whole = main(flags(data, tmp_path / "other", "--seed", "5"))
+    assert whole is None
+    assert read_card(tmp_path / "other", "tiny").weights == card.weights
+    main(flags(data, tmp_path, "--seed", "5", "--restart"))  # trains anew although it is done
+    assert "tiny: epoch 1/2" in capsys.readouterr().err
+    assert read_card(tmp_path, "tiny").weights == card.weights
+    assert read_card(tmp_path, "tiny") != card  # another restart
+
+
+@pytest.mark.parametrize("keep", [0, 20, -1])
+def test_a_checkpoint_without_whole_weights_is_not_done(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], keep: int
+) -> None:
+    main(flags(data, tmp_path))
+    weights = tmp_path / "checkpoints/tiny/weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:keep])
+    main(flags(data, tmp_path, "--resume"))
+    assert weights.read_bytes() == whole
+    weights.unlink()
+    main(flags(data, tmp_path, "--resume"))
+    assert weights.read_bytes() == whole
