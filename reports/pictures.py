@@ -175,8 +175,10 @@ def _pretraining(name: str, pretraining: dict[str, Any]) -> Picture:
         }.items()
         if key in history
     }
+    # Before both were kept, the plain names held the arithmetic form.
+    mean = "geometric" if "nmi_labels_arithmetic" in history else "arithmetic"
     panels = (
-        Panel("Agreement of the clusters", "epoch", "NMI", _curves(nmi)),
+        Panel("Agreement of the clusters", "epoch", f"NMI ({mean} mean)", _curves(nmi)),
         Panel(
             "Sizes of the clusters", "epoch", "images (empty: clusters)", _curves(sizes), log_y=True
         ),

@@ -173,6 +173,15 @@ def any_true(flag: bool, device: "device") -> bool:
     return bool(votes.item())
 
 
+def total(values: "Tensor") -> "Tensor":
+    """The sum of `values` over the processes, in place, and return it."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
 def mean(values: "Tensor") -> "Tensor":
     """The mean of `values` over the processes, in place, and return it."""
     import torch.distributed as dist

@@ -1,21 +1,27 @@
 """Features -> pseudo-labels: PCA-whitening, L2 normalisation, k-means, on plain float32 arrays.
 
-Follows `clustering.py` of facebookresearch/deepcluster, with OpenSelfSup's guard against NaN. The
-distances are faiss's: its index is on a GPU when there is one.
+Follows `clustering.py` of facebookresearch/deepcluster; the whitening is our own. The distances
+are faiss's: its index is on a GPU when there is one.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from pretrain.deepcluster import feature_file
+from pretrain.deepcluster.whitening import whiten
+from slurm import distributed
+from slurm.distributed import World
 from slurm.errors import UserError
 
+ALONE, CPU = World(), torch.device("cpu")
 MAX_POINTS_PER_CENTROID = 10_000_000  # faiss would otherwise cluster a sample of the images
-NAN_TOLERATED = 0.001  # fraction of values after whitening
 
 
 @dataclass(frozen=True)
@@ -36,62 +42,68 @@ class Sizes:
     empty: int
 
 
-def cluster(
-    features: NDArray[np.float32],
+def assign(
+    path: Path,
     *,
     clusters: int,
     pca: int,
     iterations: int = 20,
     seed: int,
+    world: World = ALONE,
+    device: torch.device = CPU,
 ) -> Clustering:
-    """Whiten `features` (N, D) to `pca` dimensions, normalise, and assign them by k-means.
+    """Whiten the features in the file `path`, normalise, and assign them by k-means.
+
+    Each process whitens its rows, rank 0 clusters them all, and all get the labels; the objective
+    is rank 0's.
 
     Raises:
-        UserError: fewer images than clusters or PCA dimensions; features that are not finite, or
-            vary in fewer directions than PCA is asked for.
+        UserError: too few images for the clusters or PCA dimensions; features that are not finite,
+            or vary in fewer directions than PCA is asked for.
     """
-    images, width = features.shape
+    features = feature_file.read(path)
+    count, width = features.shape
+    check_sizes(count, width, clusters=clusters, pca=pca)
+    first, last = feature_file.stripe(count, world.rank, world.size)
+    points = whiten(features[first:last], pca, device)
+    normalise(points)
+    if world.size > 1:
+        points = _joined(points, path.with_name(f"whitened.{path.name}"), first, count, world)
+    found = Clustering(np.zeros(count, dtype=np.int64), 0.0)
+    if world.first:
+        found = kmeans(points, clusters, iterations=iterations, seed=seed)
+    labels = distributed.broadcast(torch.from_numpy(found.labels).to(device)).cpu().numpy()
+    return replace(found, labels=labels)
+
+
+def _joined(
+    points: NDArray[np.float32], path: Path, first: int, count: int, world: World
+) -> NDArray[np.float32]:
+    """The rows of all processes, on rank 0, through a file."""
+    if world.first:
+        feature_file.create(path, count, points.shape[1])
+    distributed.barrier()
+    with feature_file.RowWriter(path, first) as rows:
+        rows.write(points)
+    distributed.barrier()
+    if world.first:
+        points = np.array(feature_file.read(path))
+        path.unlink()
+    return points
+
+
+def check_sizes(images: int, width: int, *, clusters: int, pca: int) -> None:
+    """Raise `UserError` unless so many features of that width can be whitened and clustered."""
     if images < clusters:
         raise UserError(
             f"{images} images cannot make {clusters} clusters; use a recipe with fewer clusters "
             "or more images"
         )
-    if pca > min(images, width):
+    if pca > min(images - 1, width):
         raise UserError(
-            f"{images} features of {width} dimensions cannot be whitened to {pca} dimensions"
+            f"{images} features of {width} dimensions cannot be whitened to {pca} dimensions: at "
+            f"most to {min(images - 1, width)}"
         )
-    points = whiten(features, pca)
-    normalise(points)
-    return kmeans(points, clusters, iterations=iterations, seed=seed)
-
-
-def whiten(features: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
-    """The `dimensions` leading principal components, scaled to unit variance.
-
-    Args:
-        features: (N, D) float32, C-contiguous; may be a memory map.
-
-    Returns:
-        (N, dimensions) float32 of mean zero and identity covariance.
-    """
-    if not np.isfinite(features.sum(axis=0, dtype=np.float64)).all():
-        raise UserError(
-            "the network's features hold NaN or infinity: training has diverged; use a lower "
-            "learning rate"
-        )
-    matrix = faiss.PCAMatrix(features.shape[1], dimensions, -0.5)
-    matrix.train(features)
-    whitened: NDArray[np.float32] = matrix.apply(features)
-    # A direction without variance is divided by the root of (almost) nothing.
-    broken = ~np.isfinite(whitened)
-    if broken.mean() > NAN_TOLERATED:
-        raise UserError(
-            f"{100 * broken.mean():.2g} % of the whitened features are not finite: the features "
-            f"vary in fewer than {dimensions} directions; use a recipe with fewer PCA dimensions"
-        )
-    whitened[broken] = 0
-    whitened *= math.sqrt(len(features))  # faiss's covariance is a sum, not a mean
-    return whitened
 
 
 def normalise(points: NDArray[np.float32]) -> None:
@@ -136,20 +148,35 @@ def cluster_sizes(labels: NDArray[np.int64], clusters: int) -> Sizes:
     )
 
 
-def nmi(first: NDArray[Any] | None, second: NDArray[np.int64]) -> float | None:
+def agreement(
+    name: str, first: NDArray[Any] | None, second: NDArray[np.int64]
+) -> dict[str, float | None]:
+    """Both forms of the NMI of two labellings, by the names that they have in a history."""
+    return {
+        name: nmi(first, second),
+        f"{name}_arithmetic": nmi(first, second, arithmetic=True),
+    }
+
+
+def nmi(
+    first: NDArray[Any] | None, second: NDArray[np.int64], *, arithmetic: bool = False
+) -> float | None:
     """Normalised mutual information of two labellings (N,), in 0..1; None without the first.
 
-    I(X; Y) divided by the mean of H(X) and H(Y), as scikit-learn's default; 1 when both are
-    constant.
+    I(X; Y) / sqrt(H(X) H(Y)), the paper's equation and scikit-learn's default of its day; 1 when
+    both are constant. With `arithmetic` divided by the mean of H(X) and H(Y), today's default.
     """
     if first is None:
         return None
     _, x = np.unique(first, return_inverse=True)
     _, y = np.unique(second, return_inverse=True)
     pairs = np.unique(x * (int(y.max()) + 1) + y, return_counts=True)[1]
-    joint, separate = _entropy(pairs), _entropy(np.bincount(x)) + _entropy(np.bincount(y))
-    # I = H(X) + H(Y) - H(X, Y); rounding must not make it negative.
-    return max(0.0, 2 * (separate - joint) / separate) if separate else 1.0
+    joint, own, other = (_entropy(count) for count in (pairs, np.bincount(x), np.bincount(y)))
+    if own == other == 0:
+        return 1.0
+    scale = (own + other) / 2 if arithmetic else math.sqrt(own * other)
+    # I = H(X) + H(Y) - H(X, Y); rounding must not lead out of 0..1.
+    return min(max(0.0, (own + other - joint) / scale), 1.0) if scale else 0.0
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:

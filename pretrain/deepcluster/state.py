@@ -15,7 +15,7 @@ from benchmarks.whole_files import write_tensors
 from pretrain.deepcluster.identity import differences
 from slurm.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 
 
 class State(TypedDict):
@@ -61,11 +61,24 @@ def load_state(path: Path, identity: str, restart: str = "") -> State | None:
         raise UserError(f"{path} is damaged or not a DeepCluster state; {remedy}") from None
     if restart and begun != restart:
         return None
-    if version != FORMAT:
+    if version == 1:
+        _rename_nmi(state)
+    elif version != FORMAT:
         raise UserError(f"{path} has format {version}, this version reads {FORMAT}; {remedy}")
     if found != identity:
         raise UserError(f"{path} is of another run ({differences(found, identity)}); {remedy}")
     return state
+
+
+def _rename_nmi(state: State) -> None:
+    """Format 1 called the arithmetic NMI by the plain name, which now is the paper's."""
+    history, figures = state["history"], state["figures"]
+    for name in ("nmi_previous", "nmi_labels"):
+        if name in history:
+            history[f"{name}_arithmetic"] = history[name]
+            history[name] = [None] * state["epoch"]
+        if name in figures:
+            figures[f"{name}_arithmetic"], figures[name] = figures[name], None
 
 
 def require_at_most(epochs: int, state: State, path: Path) -> None:

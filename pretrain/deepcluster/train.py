@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
-from pretrain.deepcluster import clustering, feature_file, report
+from pretrain.deepcluster import clustering, report
 from pretrain.deepcluster.extract import extract
 from pretrain.deepcluster.images import select
 from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
@@ -105,21 +105,21 @@ class Run:
             world=self.world,
             device=self.device,
         )
-        labels = np.zeros(len(self.images.paths), dtype=np.int64)
-        if self.world.first:
-            try:
-                found = clustering.cluster(
-                    feature_file.read(path),
-                    clusters=recipe.clusters,
-                    pca=recipe.pca,
-                    iterations=recipe.kmeans_iterations,
-                    seed=seed_of(self.settings.seed, self.epoch, 1) % 2**31,
-                )
-            finally:
+        try:
+            found = clustering.assign(
+                path,
+                clusters=recipe.clusters,
+                pca=recipe.pca,
+                iterations=recipe.kmeans_iterations,
+                seed=seed_of(self.settings.seed, self.epoch, 1) % 2**31,
+                world=self.world,
+                device=self.device,
+            )
+        finally:
+            if self.world.first:
                 path.unlink(missing_ok=True)
-            labels = found.labels
-            self.figures = self._figures(found)
-        self.labels = distributed.broadcast(torch.from_numpy(labels).to(self.device)).cpu().numpy()
+        self.figures = self._figures(found)
+        self.labels = found.labels
         self.clustered_at = self.epoch
         reset_head(self.net.head, seed=self.settings.seed, epoch=self.epoch)
         self.save()  # a clustering of millions of images takes longer than some interruptions
@@ -129,8 +129,8 @@ class Run:
         truth = self.images.labels if self.images.classes else None
         sizes = clustering.cluster_sizes(found.labels, self.recipe.clusters)
         return {
-            "nmi_previous": clustering.nmi(self.labels, found.labels),
-            "nmi_labels": clustering.nmi(truth, found.labels),
+            **clustering.agreement("nmi_previous", self.labels, found.labels),
+            **clustering.agreement("nmi_labels", truth, found.labels),
             "smallest": sizes.min,
             "median": sizes.median,
             "largest": sizes.max,
@@ -188,7 +188,7 @@ class Run:
         self._check_loss(loss)
         seconds = self.seconds + time.monotonic() - self.started
         if self.clustered_at != self.epoch:
-            self.figures["nmi_previous"] = None  # no new clustering to compare
+            self.figures |= dict.fromkeys(("nmi_previous", "nmi_previous_arithmetic"))
         row = {
             "loss": loss,
             "learning_rate": self.optimizer.param_groups[0]["lr"],

@@ -1,6 +1,8 @@
 """Clustering against planted structure, NumPy's covariance and scikit-learn."""
 
-import faiss
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,34 +26,30 @@ def planted(
     return points[order].astype(np.float32), truth[order]
 
 
-def test_planted_clusters_are_recovered() -> None:
+def cluster(points: NDArray[np.float32], folder: Path, **settings: int) -> clustering.Clustering:
+    """What `assign` finds in a file of these features."""
+    path = folder / "features.host.1.npy"
+    np.save(path, points)
+    found = clustering.assign(path, **settings)
+    assert np.array_equal(points, np.load(path), equal_nan=True)  # untouched
+    assert list(folder.iterdir()) == [path]
+    return found
+
+
+def test_planted_clusters_are_recovered(tmp_path: Path) -> None:
     points, truth = planted()
-    found = clustering.cluster(points, clusters=12, pca=11, seed=1)
+    found = cluster(points, tmp_path, clusters=12, pca=11, seed=1)
     # One random start may merge two of twelve; what it finds is never mixed otherwise.
     assert adjusted_rand_score(truth, found.labels) > 0.75
     assert clustering.nmi(truth, found.labels) > 0.9  # type: ignore[operator]
-    many = clustering.cluster(points, clusters=60, pca=11, seed=1)
+    many = cluster(points, tmp_path, clusters=60, pca=11, seed=1)
     for label in range(60):  # with more clusters than groups, each cluster is pure
         assert len(set(truth[many.labels == label])) <= 1
 
 
-def test_whitened_features_have_identity_covariance() -> None:
-    rng = np.random.default_rng(3)
-    mixing = rng.normal(size=(16, 16))
-    features = (rng.normal(size=(4000, 16)) @ mixing + 5.0).astype(np.float32)
-    whitened = clustering.whiten(features, 6)
-    assert whitened.shape == (4000, 6)
-    np.testing.assert_allclose(whitened.mean(0), 0, atol=2e-3)
-    np.testing.assert_allclose(np.cov(whitened.T, bias=True), np.eye(6), atol=5e-3)
-    # The directions kept are the leading ones: they span what NumPy's eigenvectors span.
-    centred = features - features.mean(0)
-    _, vectors = np.linalg.eigh(np.cov(centred.T))
-    leading = centred @ vectors[:, -6:]
-    _, residuals, *_ = np.linalg.lstsq(leading, whitened, rcond=None)
-    assert residuals.max() / len(features) < 1e-3
-
-
-def test_points_are_normalised_before_kmeans(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_are_normalised_before_kmeans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[NDArray[np.float32]] = []
     kmeans = clustering.kmeans
 
@@ -61,7 +59,7 @@ def test_points_are_normalised_before_kmeans(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(clustering, "kmeans", spy)
     points, _ = planted()
-    clustering.cluster(points, clusters=4, pca=8, seed=0)
+    cluster(points, tmp_path, clusters=4, pca=8, seed=0)
     np.testing.assert_allclose(np.linalg.norm(seen[0], axis=1), 1, rtol=1e-5)
 
 
@@ -85,11 +83,11 @@ def test_every_point_is_with_its_nearest_centroid_and_all_points_are_used() -> N
     np.testing.assert_allclose(distances.min(1).mean(), found.objective, rtol=1e-3)
 
 
-def test_seed_decides() -> None:
+def test_seed_decides(tmp_path: Path) -> None:
     points, _ = planted(noise=1.0)
-    first = clustering.cluster(points, clusters=40, pca=10, seed=5)
-    again = clustering.cluster(points, clusters=40, pca=10, seed=5)
-    other = clustering.cluster(points, clusters=40, pca=10, seed=6)
+    first = cluster(points, tmp_path, clusters=40, pca=10, seed=5)
+    again = cluster(points, tmp_path, clusters=40, pca=10, seed=5)
+    other = cluster(points, tmp_path, clusters=40, pca=10, seed=6)
     assert np.array_equal(first.labels, again.labels)
     assert not np.array_equal(first.labels, other.labels)
 
@@ -116,8 +114,20 @@ labels_30 = st.lists(st.integers(0, 5), min_size=30, max_size=30).map(np.array)
 @settings(max_examples=50, deadline=None)
 @given(first=labels_30, second=labels_30)
 def test_nmi_is_scikit_learns(first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
-    expected = normalized_mutual_info_score(first, second)
-    assert clustering.nmi(first, second) == pytest.approx(expected, abs=1e-9)
+    found = clustering.agreement("nmi", first, second)
+    for name, mean in (("nmi", "geometric"), ("nmi_arithmetic", "arithmetic")):
+        expected = normalized_mutual_info_score(first, second, average_method=mean)
+        assert found[name] == pytest.approx(expected, abs=1e-9)
+        assert 0 <= (found[name] or 0) <= 1
+
+
+def test_nmi_is_the_papers() -> None:
+    """I(A; B) / sqrt(H(A) H(B)): log 2 / sqrt(log 2 * log 4)."""
+    found = clustering.agreement("nmi", np.array([0, 0, 1, 1]), np.array([0, 1, 2, 3]))
+    assert found["nmi"] == pytest.approx(math.sqrt(0.5))
+    assert found["nmi_arithmetic"] == pytest.approx(2 / 3)
+    same = clustering.nmi(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 2, 2, 1]))
+    assert same == 1.0  # rounding says 1.0000000000000002
 
 
 def test_nmi_of_renamed_clusters_constants_and_nothing() -> None:
@@ -130,56 +140,31 @@ def test_nmi_of_renamed_clusters_constants_and_nothing() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_features_that_are_not_finite_are_refused(bad: float) -> None:
+def test_features_that_are_not_finite_are_refused(tmp_path: Path, bad: float) -> None:
     points, _ = planted()
     points[7, 3] = bad
     with pytest.raises(UserError, match="NaN or infinity"):
-        clustering.cluster(points, clusters=4, pca=8, seed=0)
+        cluster(points, tmp_path, clusters=4, pca=8, seed=0)
 
 
-def test_few_broken_values_become_zero_and_many_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    points, _ = planted(each=100)
-
-    class Broken:
-        broken = 0
-
-        def __init__(self, *sizes: float) -> None:
-            pass
-
-        def train(self, features: NDArray[np.float32]) -> None:
-            pass
-
-        def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-            values = np.ones((len(features), 8), dtype=np.float32)
-            values.ravel()[: self.broken] = np.nan
-            return values
-
-    monkeypatch.setattr(faiss, "PCAMatrix", Broken)
-    Broken.broken = 9  # of 9,600 values: below 0.1 %
-    assert (clustering.whiten(points, 8) == 0).sum() == 9
-    Broken.broken = 10
-    with pytest.raises(UserError, match="fewer than 8 directions"):
-        clustering.whiten(points, 8)
-
-
-def test_too_few_images_or_dimensions() -> None:
+def test_too_few_images_or_dimensions(tmp_path: Path) -> None:
     points, _ = planted(clusters=2, each=5)
     with pytest.raises(UserError, match="10 images cannot make 11 clusters"):
-        clustering.cluster(points, clusters=11, pca=4, seed=0)
-    with pytest.raises(UserError, match="cannot be whitened to 21"):
-        clustering.cluster(points, clusters=2, pca=21, seed=0)
+        cluster(points, tmp_path, clusters=11, pca=4, seed=0)
+    with pytest.raises(UserError, match="cannot be whitened to 10 dimensions: at most to 9"):
+        cluster(points, tmp_path, clusters=2, pca=10, seed=0)
+    with pytest.raises(UserError, match="cannot be whitened to 21 dimensions: at most to 20"):
+        cluster(np.tile(points, (3, 1)), tmp_path, clusters=2, pca=21, seed=0)
 
 
-def test_memory_mapped_features_cluster_alike(tmp_path: object) -> None:
-    from pathlib import Path
-
-    points, _ = planted()
-    path = Path(str(tmp_path)) / "features.npy"
-    np.save(path, points)
-    mapped = np.load(path, mmap_mode="r")
-    from_disk = clustering.cluster(mapped, clusters=12, pca=11, seed=1)
-    in_memory = clustering.cluster(points, clusters=12, pca=11, seed=1)
-    assert np.array_equal(from_disk.labels, in_memory.labels)
-    assert np.array_equal(points, np.load(path))  # untouched
+def test_what_does_not_vary_is_no_direction(tmp_path: Path) -> None:
+    """Ten clear groups in 32 of 512 dimensions; in more, noise would be blown up to one."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(10), 30)
+    low = 3 * rng.normal(size=(10, 32))[truth] + 0.1 * rng.normal(size=(300, 32))
+    points = (low @ rng.normal(size=(32, 512))).astype(np.float32)
+    found = cluster(points, tmp_path, clusters=30, pca=9, seed=0)
+    for label in range(30):
+        assert len(set(truth[found.labels == label])) <= 1
+    with pytest.raises(UserError, match="vary in 32 directions, fewer than the 33 of PCA"):
+        cluster(points, tmp_path, clusters=10, pca=33, seed=0)

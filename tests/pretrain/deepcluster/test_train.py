@@ -285,3 +285,25 @@ def test_a_full_disk_while_saving_is_the_users_to_mend_and_keeps_the_last_state(
         state.save_state(item.state, saved)
     assert "no room left" in str(user_error(caught.value))
     assert list(item.state.parent.iterdir()) == [item.state]
+
+
+def test_a_state_of_the_former_format_continues_with_its_nmi_named_what_it_is(
+    data: Path, tmp_path: Path
+) -> None:
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    item.run()
+    saved = state.load_state(item.state, item.identity)
+    assert saved is not None
+    arithmetic = saved["history"]["nmi_labels"]
+    for table in (saved["history"], saved["figures"]):
+        del table["nmi_labels_arithmetic"], table["nmi_previous_arithmetic"]
+    del saved["restart"]
+    state.save_state(item.state, saved | {"format": 1})  # type: ignore[arg-type]
+    longer = tiny_item(tmp_path, data, replace(TINY, epochs=2))
+    longer.run()
+    history = read_card(tmp_path, "tiny").pretraining["history"]
+    assert isinstance(history, dict)
+    assert history["nmi_labels"][0] is None
+    assert history["nmi_labels_arithmetic"][0] == arithmetic[0]
+    assert history["nmi_labels"][1] >= history["nmi_labels_arithmetic"][1]
+    assert all(len(values) == 2 for values in history.values())
