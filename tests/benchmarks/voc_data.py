@@ -1,6 +1,7 @@
 """A VOC2007 folder of a few small real images, trunks as the commands make them, a full disk."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ CLASSES = ("bird", "cat")
 COUNTS = {"trainval": 24, "test": 10}
 
 
-def write_voc(folder: Path) -> Path:
+def write_voc(folder: Path, counts: Mapping[str, int] = COUNTS) -> Path:
     """Noise of two tints, one for each class: every image shows one of them."""
     draws = np.random.default_rng(0)
     (folder / "JPEGImages").mkdir(parents=True)
     lists = folder / "ImageSets" / "Main"
     lists.mkdir(parents=True)
-    for split, count in COUNTS.items():
+    for split, count in counts.items():
         first = 0 if split == "trainval" else 500
         shown = {f"{number:06d}": number % 2 for number in range(first, first + count)}
         for image, label in shown.items():
