@@ -1,15 +1,19 @@
 """Every benchmark of a suite for one or many checkpoints.
 
 python -m benchmarks --ckpt NAME[,NAME] --suite model-zoo --data DIR
+python -m benchmarks protocols [NAME]      # every number of each protocol, or of one
 
 DIR holds imagenet/, places205/, inaturalist2018/ and VOCdevkit/VOC2007/. What is done already is
 not computed again.
 """
 
 import fnmatch
+import sys
 from pathlib import Path
 
 from benchmarks.commands import finish_command
+from benchmarks.overrides import lines_of
+from benchmarks.protocols import PROTOCOLS
 from benchmarks.trunks import add_forward_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.errors import UserError
@@ -17,6 +21,10 @@ from slurm.errors import UserError
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["protocols"]:
+        show_protocols(words[1:])
+        return
     parser = Parser(prog="python -m benchmarks", description=__doc__ or "")
     parser.add_argument(
         "--ckpt",
@@ -57,6 +65,23 @@ def main(argv: list[str] | None = None) -> None:
         ]
     trunks = [find_trunk(args, name) for name in checkpoint_names(args.zoo, args.ckpt)]
     finish_command(args, suite.goals(trunks, args.data, protocols))
+
+
+def show_protocols(words: list[str]) -> None:
+    """`python -m benchmarks protocols [NAME]`: a line a protocol, or every number of one."""
+    parser = Parser(
+        prog="python -m benchmarks protocols", description="The numbers of each protocol."
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full")
+    name = parser.parse_args(words).name
+    if name is None:
+        rows = [(one.name, one.variant, one.benchmark) for one in PROTOCOLS.values()]
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+    else:
+        protocol = PROTOCOLS[choose(name, PROTOCOLS, "protocol")]
+        print("\n".join(lines_of(protocol)))
 
 
 def checkpoint_names(zoo: Path, ckpt: str) -> list[str]:

@@ -1,9 +1,10 @@
-"""Pretraining: `python -m pretrain METHOD --recipe NAME --data DIR --name NAME`, or `list`."""
+"""Pretraining: `python -m pretrain METHOD --recipe NAME ...`, `list`, or `show RECIPE`."""
 
 import sys
 from pathlib import Path
 
 from benchmarks.checkpoints.cards import card_path
+from benchmarks.overrides import lines_of
 from pretrain.methods import METHODS
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.distributed import find_world
@@ -23,12 +24,16 @@ def main(argv: list[str] | None = None) -> None:
         description="Train a backbone without labels and register it in the zoo.",
         epilog=f"{_list()}\n\n{PROG} METHOD --help shows the flags of a method.",
     )
-    parser.add_argument("method", help=f"{', '.join(METHODS)}, or list")
+    parser.add_argument("method", help=f"{', '.join(METHODS)}; list; or show RECIPE")
     if not words or words[0].startswith("-"):
         parser.parse_args(words)
-    if choose(words[0], [*METHODS, "list"], "pretraining method") == "list":
+    chosen = choose(words[0], [*METHODS, "list", "show"], "pretraining method")
+    if chosen == "list":
         parser.parse_args(words)
         print(_list())
+    elif chosen == "show":
+        parser.add_argument("recipe", metavar="RECIPE", help="whose numbers are printed")
+        print(_show(parser.parse_args(words).recipe))
     else:
         _run(words[0], words[1:])
 
@@ -39,6 +44,12 @@ def _list() -> str:
         lines.append(f"  {name}: {method.SUMMARY}")
         lines += [f"    {recipe}" for recipe in method.recipe_names()]
     return "\n".join(lines)
+
+
+def _show(recipe: str) -> str:
+    recipes = {name: method for method in METHODS.values() for name in method.recipe_names()}
+    choose(recipe, recipes, "recipe")
+    return "\n".join(lines_of(recipes[recipe].recipe(recipe)))
 
 
 def _run(name: str, words: list[str]) -> None:

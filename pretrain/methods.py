@@ -20,6 +20,9 @@ class Method(Protocol):
     def recipe_names(self) -> list[str]:
         """What `--recipe` takes, the default first."""
 
+    def recipe(self, name: str) -> object:
+        """The numbers of a recipe, as a frozen dataclass."""
+
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
         """Add the method's flags, `--recipe`, `--data` and `--name` among them."""
 

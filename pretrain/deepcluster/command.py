@@ -9,7 +9,7 @@ from benchmarks.checkpoints.cards import card_path
 from benchmarks.trunks import add_workers_flag
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
-from pretrain.deepcluster.recipes import DEFAULT, RECIPES
+from pretrain.deepcluster.recipes import DEFAULT, RECIPES, Recipe
 from slurm.cli import choose, natural, positive
 from slurm.errors import UserError
 from slurm.files import check_name
@@ -20,6 +20,11 @@ SUMMARY = "alternate k-means on the network's features and training on its clust
 def recipe_names() -> list[str]:
     """What `--recipe` takes, the default first."""
     return sorted(RECIPES, key=lambda name: name != DEFAULT)
+
+
+def recipe(name: str) -> Recipe:
+    """The numbers of a recipe."""
+    return RECIPES[choose(name, RECIPES, "recipe")]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -68,19 +73,19 @@ def make_item(args: argparse.Namespace) -> Pretrain:
     check_name(args.name, "--name")
     if args.name.startswith("random-"):
         raise UserError(f"--name {args.name}: names from random- on are kept for random trunks")
-    recipe = RECIPES[choose(args.recipe, RECIPES, "recipe")]
+    numbers = recipe(args.recipe)
     if args.epochs is not None:
-        recipe = replace(recipe, epochs=args.epochs)
+        numbers = replace(numbers, epochs=args.epochs)
     images = read_images(args.data).fingerprint()
-    if images.images < recipe.clusters:
+    if images.images < numbers.clusters:
         raise UserError(
-            f"{args.data} holds {images.images} images, too few for the {recipe.clusters} clusters "
-            f"of {recipe.name}; choose another --recipe or more images"
+            f"{args.data} holds {images.images} images, too few for the {numbers.clusters} "
+            f"clusters of {numbers.name}; choose another --recipe or more images"
         )
     item = Pretrain(
         zoo=args.zoo,
         name=args.name,
-        recipe=recipe,
+        recipe=numbers,
         data=args.data,
         images=images,
         seed=args.seed,

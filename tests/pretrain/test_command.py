@@ -271,3 +271,16 @@ def test_a_checkpoint_without_whole_weights_is_not_done(
     weights.unlink()
     main(flags(data, tmp_path, "--resume"))
     assert weights.read_bytes() == whole
+
+
+def partition(line: str) -> list[str]:
+    return line.split("=", 1)
+
+
+def test_every_number_of_a_recipe_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["show", DEFAULT])
+    printed = capsys.readouterr().out
+    shown = {name.strip(): value.strip() for name, value in map(partition, printed.splitlines())}
+    assert (shown["clusters"], shown["train.jitter"]) == ("10000", "[0.4, 0.4, 1.0, 0.5]")
+    assert "did you mean" in refusal(capsys, ["show", DEFAULT[:-1]])
+    assert "RECIPE" in refusal(capsys, ["show"])

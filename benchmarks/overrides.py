@@ -1,0 +1,106 @@
+"""Numbers of a protocol or recipe: printed, and changed by `--set FIELD=VALUE`.
+
+A frozen dataclass becomes plain values and back, with every type checked on the way; fields of a
+part are written with a dot, as in `train.crop=64`.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from slurm.cli import choose
+from slurm.errors import UserError
+
+C = TypeVar("C")
+
+
+def lines_of(config: object) -> list[str]:
+    """Every number of a frozen dataclass, as `field = value` in aligned columns."""
+    pairs = list(_flat(msgspec.to_builtins(config)))
+    width = max(len(name) for name, _ in pairs)
+    return [f"{name.ljust(width)} = {value}" for name, value in pairs]
+
+
+def changed(config: C, changes: Sequence[str], fixed: Sequence[str] = ()) -> C:
+    """`config` with each `FIELD=VALUE` of `changes`; the fields in `fixed` cannot be changed.
+
+    A value is JSON, a word, or several of these separated by commas; `none` takes a part out.
+    Raises `UserError` for an unknown field, a value of another type, and a number that makes no
+    sense anywhere: negative, not finite, or a count of zero.
+    """
+    content = msgspec.to_builtins(config)
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set {change}: write FIELD=VALUE, as in --set epochs=1")
+        known = [field for field, _ in _flat(content) if field not in fixed]
+        choose(name, [*known, *_parts(content)], "field of --set")
+        for value in _readings(text):
+            try:
+                tried = _with(content, name.split("."), value)
+                found = msgspec.convert(tried, type(config))
+                break
+            except msgspec.ValidationError as error:
+                reason = str(error).split(" - at ")[0]
+        else:
+            raise UserError(f"--set {change}: {reason}")
+        content = msgspec.to_builtins(found)
+        _check(change, _at(content, name.split(".")))
+    return msgspec.convert(content, type(config))
+
+
+def differences(old: object, new: object) -> list[str]:
+    """`field new (old)` for each number in which two configurations of one type differ."""
+    before, after = dict(_flat(msgspec.to_builtins(old))), dict(_flat(msgspec.to_builtins(new)))
+    names = dict.fromkeys((*before, *after))
+    return [
+        f"{name} {after.get(name)} ({before.get(name)})"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
+
+
+def _parts(content: dict[str, Any]) -> list[str]:
+    return [name for name, value in content.items() if isinstance(value, dict)]
+
+
+def _readings(text: str) -> Iterator[Any]:
+    """What a text can mean: JSON, a list without its brackets, nothing, or a word."""
+    if text.casefold() == "none":
+        yield None
+    for form in (text, f"[{text}]"):
+        try:
+            yield msgspec.json.decode(form)
+        except msgspec.DecodeError:
+            continue
+    yield text
+
+
+def _with(content: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    name, *rest = path
+    return {**content, name: _with(content[name], rest, value) if rest else value}
+
+
+def _at(content: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        content = content[name]
+    return content
+
+
+def _check(change: str, value: Any) -> None:
+    numbers = value if isinstance(value, list | tuple) else [value]
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if not math.isfinite(number) or number < 0 or (number == 0 and isinstance(number, int)):
+            raise UserError(f"--set {change}: {number} is not a number that this field can have")

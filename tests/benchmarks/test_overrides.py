@@ -1,0 +1,81 @@
+"""Numbers of protocols and recipes, changed by name with their types kept."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import overrides
+from benchmarks.protocols import IMAGENET_LINEAR, PROTOCOLS, VOC07_LOW_SHOT, VOC07_SVM
+from pretrain.deepcluster.recipes import RECIPES
+from slurm.errors import UserError
+
+ALL = [*PROTOCOLS.values(), *RECIPES.values()]
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
+def test_what_is_printed_can_be_set_again(config: Any) -> None:
+    changes = [line.replace(" ", "").replace("'", '"') for line in overrides.lines_of(config)]
+    names = [change.split("=")[0] for change in changes]
+    assert {name.split(".")[0] for name in names} == set(config.__dataclass_fields__)
+    again = [change.replace("True", "true").replace("False", "false") for change in changes]
+    zero = [change for change in again if not change.endswith(("=0", "=0.0"))]
+    assert overrides.changed(config, zero) == config
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "fields"),
+    [
+        (IMAGENET_LINEAR, "epochs=1", {"epochs": 1}),
+        (IMAGENET_LINEAR, "learning_rate=3e-2", {"learning_rate": 0.03}),
+        (IMAGENET_LINEAR, "learning_rate=1", {"learning_rate": 1.0}),
+        (IMAGENET_LINEAR, "milestones=5,8", {"milestones": (5, 8)}),
+        (IMAGENET_LINEAR, "milestones=[5]", {"milestones": (5,)}),
+        (IMAGENET_LINEAR, "milestones=5", {"milestones": (5,)}),
+        (IMAGENET_LINEAR, "batch_norm=affine", {"batch_norm": "affine"}),
+        (IMAGENET_LINEAR, "init_std=none", {"init_std": None}),
+        (IMAGENET_LINEAR, "train.crop=64", {"train": replace(IMAGENET_LINEAR.train, crop=64)}),
+        (VOC07_SVM, "costs=0.5,1", {"costs": (0.5, 1.0)}),
+        (VOC07_LOW_SHOT, "shots=1,2", {"shots": (1, 2)}),
+        (RECIPES["digits_sobel_resnet18-12e"], "clusters=20", {"clusters": 20}),
+    ],
+)
+def test_a_change_is_that_field_alone(config: Any, change: str, fields: dict[str, Any]) -> None:
+    found = overrides.changed(config, [change])
+    assert found == replace(config, **fields)
+    (line,) = overrides.differences(config, found)
+    assert line.startswith(change.split("=")[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("epochs", "write FIELD=VALUE"),
+        ("epocs=1", "did you mean epochs"),
+        ("train.crp=1", "did you mean train.crop"),
+        ("epochs=one", "Expected `int`"),
+        ("epochs=1.5", "Expected `int`"),
+        ("epochs=0", "0 is not a number that this field can have"),
+        ("epochs=-1", "-1 is not a number"),
+        ("learning_rate=-0.1", "-0.1 is not a number"),
+        ("learning_rate=NaN", "Expected `float`"),
+        ("learning_rate=1e999", "Expected `float`|not a number"),
+        ("batch_norm=none!", "Invalid enum value"),
+        ("name=other", "unknown field of --set 'name'"),
+    ],
+)
+def test_a_wrong_change_is_one_line(change: str, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint) as raised:
+        overrides.changed(IMAGENET_LINEAR, [change], fixed=("name",))
+    assert "\n" not in str(raised.value)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_nothing_else_comes_of_any_words(name: str, value: str) -> None:
+    try:
+        found = overrides.changed(IMAGENET_LINEAR, [f"{name}={value}"])
+    except UserError:
+        return
+    assert type(found) is type(IMAGENET_LINEAR)
