@@ -176,6 +176,8 @@ COMMANDS = (
     "benchmarks.linear_probe",
     "benchmarks.voc_svm",
     "benchmarks.low_shot_svm",
+    "benchmarks.features",
+    "benchmarks.features remove",
     "reports",
     "slurm",
 )
