@@ -28,7 +28,8 @@ def main(argv: list[str] | None = None) -> None:
         "--suite",
         default="model-zoo",
         metavar="NAME",
-        help="model-zoo (default), vissl, fair, digits",
+        help="model-zoo (default), avgpool (ImageNet AvgPool by the three protocols of the "
+        "published figures), vissl, fair, digits",
     )
     parser.add_argument(
         "--data",
