@@ -8,6 +8,7 @@ from benchmarks.checkpoints.cards import Card
 from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import Record
 from reports.collect import SETTINGS
+from reports.footnotes import PART_NAMES
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow, row_cells
 from reports.tables import Cell, Kind, Row, Table, code, escape, markdown
@@ -15,6 +16,13 @@ from reports.tables import Cell, Kind, Row, Table, code, escape, markdown
 # Methods that were trained again for another zoo, with the same recipe and the same probes.
 RETRAINED = ("Relative-Loc", "Rotation-Pred", "NPID", "MoCo v2")
 _SOURCES = ("openselfsup", "mmselfsup-0.11.0")
+_IMAGES = {  # of the data behind all published figures
+    "voc07_svm": {"trainval": 5011, "test": 4952},
+    "voc07_low_shot_svm": {"trainval": 5011, "test": 4952},
+    "imagenet_linear": {"train": 1281167, "val": 50000},
+    "imagenet_avgpool": {"train": 1281167, "val": 50000},
+    "places205_linear": {"train": 2448873, "val": 20500},
+}
 NOTHING = "No measured row has a published counterpart."
 
 
@@ -34,7 +42,8 @@ def comparison(
     for item in measured:
         if item.variant != VARIANT:
             continue
-        changed = [line for found in item.found.values() for line in _changes(found[0].record)]
+        records = {part: found[0].record for part, found in item.found.items()}
+        changed = {part: _changes(record) for part, record in records.items()}
         beside = [
             _beside(
                 row,
@@ -47,6 +56,7 @@ def comparison(
         ]
         rows = [line for lines, _ in beside for line in lines]
         notes = [note for _, notes in beside for note in notes]
+        notes += _other_data(records) if rows else []
         blocks = [f"#### {item.kind.title}: measured and published"]
         if rows:
             bands = band(published, item.kind, _protocols(item.table))
@@ -152,12 +162,26 @@ def _plain(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
+def _other_data(records: Mapping[str, Record]) -> list[str]:
+    """A note for each part that was measured on another number of images than the published."""
+    notes = []
+    for part, record in records.items():
+        differ = [
+            f"{record.data[split].images:,} {split} images instead of {count:,}"
+            for split, count in _IMAGES.get(part, {}).items()
+            if split in record.data and record.data[split].images != count
+        ]
+        if differ:
+            notes.append(f"**{PART_NAMES[part]} on other data**: measured on {', '.join(differ)}.")
+    return notes
+
+
 def _beside(
     row: Row,
     kind: Kind,
     published: Published,
     found: Sequence[PublishedRow],
-    changed: Sequence[str],
+    changed: Mapping[str, Sequence[str]],
 ) -> tuple[list[Row], list[str]]:
     """A measured row and its counterparts with the differences, and notes on what is not alike."""
     lines: list[Row] = []
@@ -167,16 +191,16 @@ def _beside(
         source = published.sources[one.source]
         prefix = f"published, {source.project} {source.version}:"
         shared = [column for column in row.cells if column in cells]
-        like = [column for column in shared if _like(row.cells[column], cells[column])]
-        if changed and shared:
-            notes.append(
-                f"Not compared: {escape(row.name)} was measured with other numbers than the "
-                f"protocol of its name has: {escape(', '.join(changed))}."
-            )
-            continue
+        usual = [column for column in shared if not changed.get(kind.part(column))]
+        like = [column for column in usual if _like(row.cells[column], cells[column])]
+        notes += [
+            f"Not compared: {PART_NAMES[part]} of {escape(row.name)} was measured with other "
+            f"numbers than the protocol of that name has: {escape(', '.join(changed[part]))}."
+            for part in dict.fromkeys(kind.part(column) for column in shared if column not in usual)
+        ]
         notes += [
             _unlike(row, column, f"{source.project} {source.version}: {one.name}", cells[column])
-            for column in shared
+            for column in usual
             if column not in like and cells[column].value is not None
         ]
         if any(cells[column].value is not None for column in like):

@@ -15,6 +15,7 @@ from benchmarks.protocols import (
     IMAGENET_AVGPOOL_LARS,
     IMAGENET_LINEAR,
 )
+from benchmarks.results import Split
 from reports.collect import collect
 from reports.compare import NOTHING, band, comparison
 from reports.measured import measured_tables
@@ -142,9 +143,26 @@ def test_other_numbers_under_a_protocol_s_name_are_not_compared(zoo: Any) -> Non
     text = compare(zoo)
     assert "|" not in text
     assert (
-        f"Not compared: {name} was measured with other numbers than the protocol of its name has: "
-        "epochs 5 instead of 100, learning_rate 1.0 instead of 30.0."
+        f"Not compared: AvgPool of {name} was measured with other numbers than the protocol of "
+        "that name has: epochs 5 instead of 100, learning_rate 1.0 instead of 30.0."
     ) in text
+    # The other part of the table is as published.
+    zoo.probe(name, {"feature5": 52.0}, IMAGENET_LINEAR)
+    assert [row[5:] for row in all_lines(compare(zoo)) if row[0] == "difference"] == [
+        ["+0.32", "-"],
+        ["+0.32", "-"],
+    ]
+
+
+def test_other_data_than_the_published_are_named(zoo: Any) -> None:
+    name = "sobel_resnet50_8xb64-steplr-200e"
+    zoo.probe(name, {"avgpool": 46.0}, IMAGENET_AVGPOOL)
+    assert "on other data" not in compare(zoo)
+    few = {"train": Split(1000, 10, "e" * 64), "val": Split(50000, 1000, "f" * 64)}
+    zoo.probe(name, {"avgpool": 90.0}, IMAGENET_AVGPOOL, data=few)
+    assert (
+        "- **AvgPool on other data**: measured on 1,000 train images instead of 1,281,167."
+    ) in compare(zoo)
 
 
 def test_records_from_before_a_field_came_are_compared(zoo: Any) -> None:
