@@ -7,9 +7,11 @@ not computed again.
 """
 
 import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.commands import finish_command
+from benchmarks.protocols import Protocol
 from benchmarks.trunks import add_forward_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.errors import UserError
@@ -50,6 +52,12 @@ def main(argv: list[str] | None = None) -> None:
     protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
     if args.only:
         names = {name for protocol in protocols for name in (protocol.name, protocol.benchmark)}
+        for name in _split(args.only):
+            elsewhere = [key for key, members in suite.SUITES.items() if _names(members, name)]
+            if name not in names and elsewhere:
+                raise UserError(
+                    f"--only {name}: not in the suite {args.suite}; add --suite {elsewhere[0]}"
+                )
         wanted = {choose(name, sorted(names), "benchmark") for name in _split(args.only)}
         protocols = [
             protocol
@@ -58,6 +66,10 @@ def main(argv: list[str] | None = None) -> None:
         ]
     trunks = [find_trunk(args, name) for name in checkpoint_names(args.zoo, args.ckpt)]
     finish_command(args, suite.goals(trunks, args.data, protocols))
+
+
+def _names(members: Sequence[Protocol], name: str) -> bool:
+    return any(name in (protocol.name, protocol.benchmark) for protocol in members)
 
 
 def checkpoint_names(zoo: Path, ckpt: str) -> list[str]:

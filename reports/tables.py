@@ -122,7 +122,7 @@ def protocols_of(table: Table, part: str) -> dict[str | None, list[Row]]:
         for column, cell in row.cells.items():
             if table.kind.part(column) == part and cell.value is not None:
                 rows = found.setdefault(cell.protocol, [])
-                if row not in rows:
+                if not rows or rows[-1] is not row:
                     rows.append(row)
     return found
 

@@ -103,20 +103,6 @@ def test_linear_schedules_end_within_their_epochs() -> None:
             assert list(protocol.milestones) == sorted(set(protocol.milestones))
 
 
-def test_the_suites_hold_the_protocols_of_the_published_tables() -> None:
-    from benchmarks.suite import SUITES
-
-    avgpool = [protocol.name for protocol in SUITES["avgpool"]]
-    assert avgpool == [
-        "resnet50_linear-8xb32-steplr-100e_in1k",
-        "resnet50_linear-8xb512-coslr-90e_in1k",
-        "resnet50_linear-8xb32-coslr-100e_in1k",
-    ]
-    zoo = [protocol.name for protocol in SUITES["model-zoo"]]
-    assert len(zoo) == 6
-    assert set(zoo) & set(avgpool) == {"resnet50_linear-8xb32-steplr-100e_in1k"}
-
-
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
 
 
