@@ -9,11 +9,12 @@ not computed again.
 
 import fnmatch
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.commands import finish_command
 from benchmarks.overrides import lines_of
-from benchmarks.protocols import PROTOCOLS
+from benchmarks.protocols import PROTOCOLS, Protocol
 from benchmarks.trunks import add_forward_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.errors import UserError
@@ -36,7 +37,8 @@ def main(argv: list[str] | None = None) -> None:
         "--suite",
         default="model-zoo",
         metavar="NAME",
-        help="model-zoo (default), vissl, fair, digits",
+        help="model-zoo (default), avgpool (ImageNet AvgPool by the three protocols of the "
+        "published figures), vissl, fair, digits",
     )
     parser.add_argument(
         "--data",
@@ -57,6 +59,12 @@ def main(argv: list[str] | None = None) -> None:
     protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
     if args.only:
         names = {name for protocol in protocols for name in (protocol.name, protocol.benchmark)}
+        for name in _split(args.only):
+            elsewhere = [key for key, members in suite.SUITES.items() if _names(members, name)]
+            if name not in names and elsewhere:
+                raise UserError(
+                    f"--only {name}: not in the suite {args.suite}; add --suite {elsewhere[0]}"
+                )
         wanted = {choose(name, sorted(names), "benchmark") for name in _split(args.only)}
         protocols = [
             protocol
@@ -82,6 +90,10 @@ def show_protocols(words: list[str]) -> None:
     else:
         protocol = PROTOCOLS[choose(name, PROTOCOLS, "protocol")]
         print("\n".join(lines_of(protocol)))
+
+
+def _names(members: Sequence[Protocol], name: str) -> bool:
+    return any(name in (protocol.name, protocol.benchmark) for protocol in members)
 
 
 def checkpoint_names(zoo: Path, ckpt: str) -> list[str]:

@@ -5,7 +5,7 @@ model-zoo tables. `vissl` and `fair` are other laboratories' numbers for the sam
 `digits` is scaled down for the embedded data. Any change of a number bumps `version`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 Variant = Literal["mmselfsup", "vissl", "fair", "digits"]
@@ -29,7 +29,7 @@ class ImageTransform:
 
 @dataclass(frozen=True)
 class LinearProtocol:
-    """A linear probe: SGD on a frozen trunk; the last epoch is reported."""
+    """A linear probe on a frozen trunk; the last epoch is reported."""
 
     name: str
     benchmark: str  # a key of results.RECORD_TYPES
@@ -38,7 +38,7 @@ class LinearProtocol:
     train: ImageTransform
     test: ImageTransform
     epochs: int
-    milestones: tuple[int, ...]  # epochs after which the learning rate is multiplied by gamma
+    milestones: tuple[int, ...]  # step: epochs after which the learning rate is times gamma
     learning_rate: float
     weight_decay: float
     taps: Literal["stages", "avgpool"]  # a head for each of feature1..5, or one on the pooled last
@@ -50,6 +50,16 @@ class LinearProtocol:
     batch_norm: Literal["none", "plain", "affine"] = "none"  # before the linear layer
     init_std: float | None = 0.01  # None: torch's default initialisation
     version: int = 1
+    optimizer: Literal["sgd", "lars"] = "sgd"
+    lars_eta: float | None = None  # see benchmarks.probes.lars
+    lars_epsilon: float | None = None
+    schedule: Literal["step", "cosine"] = "step"  # by epoch; cosine ends at 0
+    evaluate_every: int = 1  # epochs from one evaluation to the next; the last epoch always is
+
+
+# Fields that came after records had been written, and what they are in records without them.
+_LATER = ("optimizer", "lars_eta", "lars_epsilon", "schedule", "evaluate_every")
+ADDED = {field.name: field.default for field in fields(LinearProtocol) if field.name in _LATER}
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,27 @@ IMAGENET_AVGPOOL = LinearProtocol(
     weight_decay=0.0,
     taps="avgpool",
 )
+# The settings of SwAV's and of SimSiam's paper, by which MMSelfSup measured some methods' AvgPool.
+IMAGENET_AVGPOOL_COSINE = replace(
+    IMAGENET_AVGPOOL,
+    name="resnet50_linear-8xb32-coslr-100e_in1k",
+    milestones=(),
+    learning_rate=0.3,
+    weight_decay=1e-6,
+    schedule="cosine",
+    evaluate_every=10,
+)
+IMAGENET_AVGPOOL_LARS = replace(
+    IMAGENET_AVGPOOL_COSINE,
+    name="resnet50_linear-8xb512-coslr-90e_in1k",
+    epochs=90,
+    learning_rate=1.6,
+    weight_decay=0.0,
+    batch_size=4096,
+    optimizer="lars",
+    lars_eta=0.001,
+    lars_epsilon=1e-8,
+)
 VOC07_SVM = SvmProtocol("voc07_svm", "mmselfsup", COSTS_MMSELFSUP, _SQUASH)
 VOC07_LOW_SHOT = LowShotProtocol("voc07_low_shot_svm", "mmselfsup", COSTS_MMSELFSUP, _SQUASH)
 
@@ -243,6 +274,8 @@ PROTOCOLS: dict[str, Protocol] = {
         VOC07_LOW_SHOT,
         IMAGENET_LINEAR,
         IMAGENET_AVGPOOL,
+        IMAGENET_AVGPOOL_LARS,
+        IMAGENET_AVGPOOL_COSINE,
         PLACES205_LINEAR,
         INATURALIST18_LINEAR,
         VISSL_VOC07_SVM,

@@ -11,12 +11,14 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from benchmarks.protocols import ADDED, LinearProtocol
 from slurm.errors import UserError
 from slurm.files import write_bytes
 
@@ -115,7 +117,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top5: float
     best_top1: float
     best_epoch: int  # from 1
-    top1_by_epoch: tuple[float, ...]
+    top1_by_epoch: tuple[float, ...]  # of the evaluated epochs
 
 
 class ProbeRecord(Record, frozen=True, kw_only=True):
@@ -123,6 +125,7 @@ class ProbeRecord(Record, frozen=True, kw_only=True):
 
     heads: dict[str, Head]  # feature1..feature5, or avgpool
     epochs: int
+    evaluated: tuple[int, ...] = ()  # the epochs of top1_by_epoch, from 1; empty: every one
 
 
 RECORD_TYPES: dict[str, type[Record]] = {
@@ -257,6 +260,20 @@ def environment() -> dict[str, Any]:
 
 
 def key_of(*parts: object) -> str:
-    """A short stable key of what a result depends on; dataclasses and structs are spelled out."""
-    content = msgspec.json.encode(parts, order="deterministic")
+    """A short stable key of what a result depends on; dataclasses and structs are spelled out.
+
+    A linear protocol's later fields are left out while they have the values that stand for them in
+    older records, so that what was measured before they came is not measured again.
+    """
+    spelled = [_as_before(part) if isinstance(part, LinearProtocol) else part for part in parts]
+    content = msgspec.json.encode(spelled, order="deterministic")
     return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _as_before(protocol: LinearProtocol) -> msgspec.Raw:
+    """The JSON of a protocol, in the order of its fields, without later ones at their defaults."""
+    values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
+    kept = {
+        name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]
+    }
+    return msgspec.Raw(msgspec.json.encode(kept))

@@ -32,6 +32,13 @@ SUITES: dict[str, tuple[Protocol, ...]] = {
         protocols.PLACES205_LINEAR,
         protocols.INATURALIST18_LINEAR,
     ),
+    # All that the AvgPool columns of the published tables hold; their documents say which row
+    # is of which.
+    "avgpool": (
+        protocols.IMAGENET_AVGPOOL,
+        protocols.IMAGENET_AVGPOOL_LARS,
+        protocols.IMAGENET_AVGPOOL_COSINE,
+    ),
     "vissl": tuple(protocol for protocol in PROTOCOLS.values() if protocol.variant == "vissl"),
     "fair": tuple(protocol for protocol in PROTOCOLS.values() if protocol.variant == "fair"),
     "digits": tuple(protocol for protocol in PROTOCOLS.values() if protocol.variant == "digits"),

@@ -25,7 +25,12 @@ def parser() -> Parser:
     flags.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 with a diff when stale"
     )
-    flags.add_argument("--format", choices=FORMATS, default="markdown", help="what is printed")
+    flags.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="markdown",
+        help="what is printed (model-index: a YAML document a checkpoint, each for a model card)",
+    )
     flags.add_argument("--bold", action="store_true", help="bold the best value of each column")
     flags.add_argument(
         "--seeds", action="store_true", help="mean and standard deviation over all seeds"

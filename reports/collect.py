@@ -14,13 +14,13 @@ import msgspec
 
 from benchmarks import results
 from benchmarks.checkpoints.cards import Card, card_path
-from benchmarks.protocols import LinearProtocol, LowShotProtocol, SvmProtocol
+from benchmarks.protocols import ADDED, LinearProtocol, LowShotProtocol, SvmProtocol
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from slurm.cli import choose
 from slurm.errors import UserError
 
 # Settings that are no field of a protocol are of one run; `shots` only says which cells there are.
-_SETTINGS = {
+SETTINGS = {
     setting.name
     for protocol in (LinearProtocol, SvmProtocol, LowShotProtocol)
     for setting in dataclasses.fields(protocol)
@@ -108,7 +108,9 @@ def collect(zoo: Path, names: Sequence[str] = (), skip_invalid: bool = False) ->
 
 def measurement(record: Record) -> bytes:
     """What two records must share so that their figures may share a column."""
-    settings = {key: value for key, value in record.settings.items() if key in _SETTINGS}
+    before = ADDED if isinstance(record, ProbeRecord) else {}
+    settings = {key: value for key, value in record.settings.items() if key in SETTINGS}
+    settings = before | settings
     alike = (record.variant, record.protocol, record.protocol_version, settings, record.data)
     return msgspec.json.encode(alike, order="deterministic")
 

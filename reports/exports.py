@@ -11,15 +11,25 @@ from typing import Any
 import msgspec
 
 from reports.collect import Collection, Found
-from reports.footnotes import footnotes
+from reports.footnotes import PART_NAMES, footnotes
 from reports.measured import Measured
-from reports.tables import FIRST_COLUMN, MISSING, Cell, Row, Table, best_values, is_best
+from reports.tables import (
+    FIRST_COLUMN,
+    MISSING,
+    Cell,
+    Row,
+    Table,
+    best_values,
+    is_best,
+    mixed_parts,
+    protocols_of,
+)
 
 SCHEMA = 1
 VOLATILE = "run"  # the key in results.json whose content differs between equal results
 _CSV_HEADER = (
     *("table", "variant", "name", "config", "column", "value"),
-    *("spread", "seeds", "text", "sources"),
+    *("spread", "seeds", "text", "sources", "protocol"),
 )
 
 
@@ -35,12 +45,16 @@ def to_csv(tables: Sequence[Table]) -> str:
                 who = (f"{row.prefix} {row.name}".strip(), row.link or "", column)
                 figures = ("" if x is None else repr(x) for x in (cell.value, cell.spread))
                 origin = (" ".join(map(str, cell.seeds)), cell.text or "", " ".join(cell.records))
-                writer.writerow([table.kind.key, table.variant, *who, *figures, *origin])
+                start = (table.kind.key, table.variant)
+                writer.writerow([*start, *who, *figures, *origin, cell.protocol or ""])
     return text.getvalue()
 
 
 def to_latex(tables: Sequence[Table], bold: bool = False) -> str:
-    """A booktabs `tabular` for each table, for papers."""
+    """A booktabs `tabular` for each table, for papers.
+
+    Where a column holds figures of several protocols, each bears a mark that is explained below.
+    """
     return "\n".join(_latex_table(table, bold) for table in tables)
 
 
@@ -48,8 +62,15 @@ def _latex_table(table: Table, bold: bool) -> str:
     best = best_values(table) if bold else {}
     numbers = [column for column in table.columns if column != "Best Layer"]
     columns = "l" + "".join("r" if column in numbers else "l" for column in table.columns)
+    marks = _marks(table)
+    measured = [
+        f"{PART_NAMES[part]} by {name or 'a protocol that is not named'}"
+        for part in table.kind.parts
+        for name in protocols_of(table, part)
+    ]
+    facts = [table.kind.title, f"variant {table.variant}", *measured]
     lines = [
-        f"% {table.kind.title}, variant {table.variant}".replace("\n", " "),
+        "% " + " ".join(", ".join(facts).split()),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         _latex_line([FIRST_COLUMN, *table.columns]),
@@ -58,11 +79,27 @@ def _latex_table(table: Table, bold: bool) -> str:
     for row in table.rows:
         cells = [latex_escape(f"{row.prefix} {row.name}".strip())]
         for column in table.columns:
-            shown = str(row.cells.get(column, Cell()))
+            cell = row.cells.get(column, Cell())
+            shown = str(cell)
             text = "--" if shown == MISSING else latex_escape(shown).replace("±", r"$\pm$")
-            cells.append(rf"\textbf{{{text}}}" if is_best(row, column, best) else text)
+            text = rf"\textbf{{{text}}}" if is_best(row, column, best) else text
+            mark = marks.get((table.kind.part(column), cell.protocol))
+            marked = mark is not None and cell.value is not None
+            cells.append(f"{text}$^{{{mark}}}$" if marked else text)
         lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    lines.append(r"\bottomrule")
+    width = len(table.columns) + 1
+    for (part, protocol), mark in marks.items():
+        by = "by a protocol that is not named" if protocol is None else f"by {protocol}"
+        note = latex_escape(f"{PART_NAMES[part]} {by}")
+        lines.append(rf"\multicolumn{{{width}}}{{l}}{{$^{{{mark}}}$ {note}}} \\")
+    return "\n".join([*lines, r"\end{tabular}", ""])
+
+
+def _marks(table: Table) -> dict[tuple[str, str | None], str]:
+    """A letter for each protocol of the parts that were measured by several."""
+    keys = [(part, name) for part in mixed_parts(table) for name in protocols_of(table, part)]
+    return {key: chr(ord("a") + number) for number, key in enumerate(keys)}
 
 
 def _latex_line(cells: Sequence[str]) -> str:
@@ -70,6 +107,7 @@ def _latex_line(cells: Sequence[str]) -> str:
 
 
 _LATEX = {
+    "\x00": r"\kern0pt{}",  # between characters that fonts would join; LuaTeX looks through {}
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -78,15 +116,22 @@ _LATEX = {
     "|": r"\textbar{}",
     "[": "{[}",  # a row that starts with [ would be read as the length after a line break
     "]": "{]}",
+    "*": "{*}",  # likewise, as the star of a line break
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    '"': r"\texttt{\symbol{34}}",  # straight in typewriter type only
     **{mark: "\\" + mark for mark in "&%$#_{}"},
 }
 
 
 def latex_escape(text: str) -> str:
-    """Text that LaTeX prints literally."""
-    return re.sub(
-        r"[\\~^<>|\[\]&%$#_{}]", lambda match: _LATEX[match.group()], " ".join(text.split())
-    )
+    """Text that LaTeX prints literally, whatever the font's ligatures; line breaks are blanks.
+
+    Fonts join -- and --- to dashes, ,, << >> to quotes, and ?` !` to Spanish marks.
+    """
+    plain = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
+    apart = re.sub(r"([-,<>])(?=\1)", "\\1\x00", plain)
+    return "".join(_LATEX.get(character, character) for character in apart)
 
 
 def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, base: Path) -> bytes:

@@ -71,7 +71,9 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
 
 def _procedure(record: Record) -> list[str]:
     if isinstance(record, ProbeRecord):
-        epochs = f"{record.epochs} epochs, top-1 (%) of the last one"
+        every = record.settings.get("evaluate_every", 1)
+        rarely = f", evaluated every {every}" if every != 1 else ""
+        epochs = f"{record.epochs} epochs{rarely}, top-1 (%) of the last one"
         if record.benchmark == "imagenet_avgpool":
             epochs += " (the published AvgPool figures are of the best one)"
         return [epochs]

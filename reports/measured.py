@@ -8,11 +8,13 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
 from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
 
 VARIANTS = ("mmselfsup", "vissl", "fair", "digits")
+_PLACES = {name: place for place, name in enumerate(PROTOCOLS)}
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, 
 
 
 def _newest_first(record: Record) -> tuple[object, ...]:
-    return (-record.protocol_version, record.protocol, measurement(record))
+    """The order of groups: the model-zoo suite's protocols come before others of their version."""
+    place = _PLACES.get(record.protocol, len(_PLACES))
+    return (-record.protocol_version, place, record.protocol, measurement(record))
 
 
 def _same_data(group: dict[str, tuple[Found, ...]], record: Record) -> bool:
@@ -160,7 +164,7 @@ def _voc_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
     layer = best_layer(svm) or _low_shot_layer(low_shot)
     if layer is None:
         return {}
-    cells = {"Best Layer": Cell(text=layer)}
+    cells = {"Best Layer": Cell(text=layer, protocol=svm[0].record.protocol if svm else None)}
     cell = _cell(
         (item, item.record.layers[layer].map)
         for item in svm
@@ -210,4 +214,5 @@ def _cell(figures: Iterable[tuple[Found, float]]) -> Cell | None:
         spread=statistics.stdev(values) if len(values) > 1 else None,
         seeds=tuple(item.record.seed for item, _ in pairs),
         records=tuple(str(item.path) for item, _ in pairs),
+        protocol=pairs[0][0].record.protocol,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.checkpoints.cards import Card
 from benchmarks.results import Checkpoint
 from reports.measured import Measured
-from reports.tables import Row
+from reports.tables import Cell, Row
 
 _DATASETS = {
     "voc-svm": "VOC2007",
@@ -48,32 +48,35 @@ def to_metafile(measured: Sequence[Measured], cards: Mapping[str, Card]) -> str:
 
 
 def to_model_index(measured: Sequence[Measured]) -> str:
-    """The `model-index` metadata of a Hugging Face model card."""
-    document = {
-        "model-index": [
-            {
-                "name": name,
-                "results": [
-                    {
-                        "task": {"type": "image-classification"},
-                        "dataset": {"name": _DATASETS[item.kind.key], "type": item.kind.key},
-                        "metrics": [
-                            {
-                                "type": _METRICS.get(item.kind.key, "accuracy"),
-                                "name": f"{metric} ({_protocol_names(item)})",
-                                "value": value,
-                            }
-                            for metric, value in _metrics(row).items()
-                        ],
-                    }
-                    for item, row in rows
-                    if _metrics(row)
-                ],
-            }
-            for name, rows in _models(measured).items()
-        ]
-    }
-    return to_yaml(document)
+    """The `model-index` metadata of Hugging Face model cards: a YAML document a checkpoint.
+
+    A card describes one model. huggingface_hub reads an index of several models as one, which
+    has the last one's name and all figures; hence documents, for a card each.
+    """
+    models = _models(measured)
+    if not models:
+        return "# No results yet.\n"
+    return "---\n".join(_model_index(name, rows) for name, rows in models.items())
+
+
+def _model_index(name: str, rows: Sequence[tuple[Measured, Row]]) -> str:
+    results = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"name": _DATASETS[item.kind.key], "type": item.kind.key},
+            "metrics": [
+                {
+                    "type": _METRICS.get(item.kind.key, "accuracy"),
+                    "name": f"{metric} ({_measured_by(item, row.cells[metric])})",
+                    "value": value,
+                }
+                for metric, value in _metrics(row).items()
+            ],
+        }
+        for item, row in rows
+        if _metrics(row)
+    ]
+    return to_yaml({"model-index": [{"name": name, "results": results}]})
 
 
 def _models(measured: Sequence[Measured]) -> dict[str, list[tuple[Measured, Row]]]:
@@ -113,6 +116,10 @@ def _metrics(row: Row) -> dict[str, float]:
     return {
         column: round(cell.value, 2) for column, cell in row.cells.items() if cell.value is not None
     }
+
+
+def _measured_by(item: Measured, cell: Cell) -> str:
+    return ", ".join(filter(None, (cell.protocol, item.table.number)))
 
 
 def _protocol_names(item: Measured) -> str:

@@ -5,29 +5,44 @@ the same checkpoint, both rows are there.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from benchmarks import results
+from benchmarks.protocols import PROTOCOLS
 from reports.document import section
-from reports.tables import KINDS, Cell, Kind, Row, Table, escape, format_table, link
+from reports.footnotes import PART_NAMES
+from reports.tables import (
+    KINDS,
+    Cell,
+    Kind,
+    Row,
+    Table,
+    code,
+    escape,
+    format_table,
+    link,
+    protocols_of,
+)
 from slurm.errors import UserError
 
 DATA = Path(__file__).with_name("published.json")
 SCHEMA = 1
 VARIANT = "mmselfsup"  # the variant whose protocol produced all these tables
 _CONFIGS = "https://github.com/open-mmlab/mmselfsup/blob/master/configs/benchmarks/classification/"
-_PROTOCOLS = {
-    "imagenet_linear": ("resnet50_mhead_linear-8xb32-steplr-90e_in1k", "imagenet/", ".py"),
-    "imagenet_avgpool": ("resnet50_linear-8xb32-steplr-100e_in1k", "imagenet/", ".py"),
-    "places205_linear": ("resnet50_mhead_8xb32-steplr-28e_places205.py", "places205/", ""),
+_FOLDERS = {
+    "imagenet_linear": ("imagenet/", ""),
+    "imagenet_avgpool": ("imagenet/", ""),
+    "places205_linear": ("places205/", ".py"),  # the pages print the suffix of this one
 }
 _SELECTION = {
     "voc-svm": ("As published: the cost of the low-shot SVMs is chosen on the test set.",),
     "imagenet-linear": (
-        "As published: Feature1 - Feature5 are of the last epoch, AvgPool of the best one.",
+        "As published: Feature1 - Feature5 are of the last epoch, AvgPool of the best one "
+        "(so OpenSelfSup; MMSelfSup's pages do not say).",
     ),
     "places205-linear": ("As published: top-1 of the last epoch.",),
 }
@@ -40,6 +55,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     document: str
     url: str
+    calls: dict[str, str] = {}  # by protocol: its name in the document, where that is another
 
 
 class PublishedRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +66,7 @@ class PublishedRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     config: str | None
     source: str  # a key of `Published.sources`
     figures: dict[str, dict[str, float]]  # by key of KINDS, then by column
+    protocols: dict[str, str | None]  # by benchmark; None where the document names none
     best_layer: str | None = None
     notes: dict[str, str] = {}  # by key of KINDS
 
@@ -92,6 +109,14 @@ def load(path: Path = DATA) -> Published:
             wrong = [name for name, value in figures.items() if not _valid(name, value, columns)]
             if wrong or not figures:
                 raise UserError(f"{where} has a wrong table or figure: {kind} {wrong[:1]}")
+        parts = {
+            KINDS[kind].part(name) for kind, figures in row.figures.items() for name in figures
+        }
+        if parts != row.protocols.keys():
+            raise UserError(f"{where} needs a protocol, or null, for each of {sorted(parts)}")
+        for part, name in row.protocols.items():
+            if name is not None and not _measures(name, part):
+                raise UserError(f"{where} names an unknown protocol of {part}: {name}")
         if not row.notes.keys() <= row.figures.keys():
             raise UserError(f"{where} has a note on a table that it is not in")
         if ("voc-svm" in row.figures) != (row.best_layer is not None):
@@ -123,13 +148,14 @@ def published_tables(published: Published, rows: Sequence[PublishedRow]) -> list
         if members:
             several = len({row.method for row in members}) > 1
             shown = tuple(_row(row, kind, several) for row in members)
-            notes = _notes(published, kind, members)
             columns = tuple(
                 column
                 for column in kind.columns
                 if column != "AvgPool" or any(column in row.cells for row in shown)
             )
-            tables.append(Table(kind, VARIANT, columns, shown, notes))
+            table = Table(kind, VARIANT, columns, shown)
+            notes = (*_protocol_notes(table), *_notes(published, kind, members))
+            tables.append(replace(table, notes=notes))
     return tables
 
 
@@ -137,7 +163,7 @@ def published_sections(published: Published, only: Sequence[str], bold: bool = F
     """The block `published`: tables with their sources, then other published figures."""
     rows = select(published, only)
     sections = [
-        section(table, _protocols(table), table.notes, bold)
+        section(table, _referrals(table), table.notes, bold)
         for table in published_tables(published, rows)
     ]
     if not only:
@@ -148,16 +174,22 @@ def published_sections(published: Published, only: Sequence[str], bold: bool = F
 def row_cells(row: PublishedRow, kind: Kind) -> dict[str, Cell]:
     """The cells of a row in one kind of table."""
     cells = {
-        column: Cell(value, records=(row.source,))
+        column: Cell(value, records=(row.source,), protocol=row.protocols[kind.part(column)])
         for column, value in row.figures.get(kind.key, {}).items()
     }
     if kind.key == "voc-svm" and row.best_layer is not None:
-        cells["Best Layer"] = Cell(text=row.best_layer)
+        protocol = row.protocols[kind.part("Best Layer")]
+        cells["Best Layer"] = Cell(text=row.best_layer, protocol=protocol)
     return cells
 
 
 def _valid(column: str, value: float, columns: Sequence[str]) -> bool:
     return column in columns and column != "Best Layer" and 0 <= value <= 100
+
+
+def _measures(name: str, part: str) -> bool:
+    protocol = PROTOCOLS.get(name)
+    return protocol is not None and (protocol.benchmark, protocol.variant) == (part, VARIANT)
 
 
 def _row(row: PublishedRow, kind: Kind, several: bool) -> Row:
@@ -168,6 +200,10 @@ def _notes(published: Published, kind: Kind, rows: Sequence[PublishedRow]) -> tu
     sources = [
         f"**Source**: {link(f'{source.project} {source.version}, {source.document}', source.url)} "
         f"({escape(', '.join(f'{row.method} {row.name}' for row in rows if row.source == key))})."
+        + _calls(
+            source,
+            {row.protocols.get(part) for row in rows if row.source == key for part in kind.parts},
+        )
         for key, source in published.sources.items()
         if any(row.source == key for row in rows)
     ]
@@ -179,13 +215,45 @@ def _notes(published: Published, kind: Kind, rows: Sequence[PublishedRow]) -> tu
     return (*sources, *_SELECTION.get(kind.key, ()), *notes)
 
 
-def _protocols(table: Table) -> dict[str, str]:
+def _calls(source: Source, protocols: Collection[str | None]) -> str:
+    """What the document calls the protocols of the shown rows."""
+    names = [
+        f"{code(name)} is {escape(called)}"
+        for name, called in source.calls.items()
+        if name in protocols
+    ]
+    return f" There {', '.join(names)}." if names else ""
+
+
+def _referrals(table: Table) -> dict[str, str]:
+    """By part: where the protocol is found, as the explanation above a table refers to it."""
     texts = {}
     for part in table.kind.parts:
-        if part in _PROTOCOLS and (part != "imagenet_avgpool" or "AvgPool" in table.columns):
-            name, folder, suffix = _PROTOCOLS[part]
-            texts[part] = link(name, f"{_CONFIGS}{folder}{name}{suffix}")
+        if part not in _FOLDERS:
+            continue
+        links = [_protocol_link(part, name) for name in protocols_of(table, part) if name]
+        if links:
+            several = f"{', '.join(links[:-1])} or {links[-1]} (which row is of which stands below)"
+            texts[part] = links[0] if len(links) == 1 else several
     return texts
+
+
+def _protocol_link(part: str, name: str) -> str:
+    folder, suffix = _FOLDERS[part]
+    return link(f"{name}{suffix}", f"{_CONFIGS}{folder}{name}.py")
+
+
+def _protocol_notes(table: Table) -> list[str]:
+    """Which row is of which protocol, for parts with several, or with rows that name none."""
+    notes = []
+    for part in table.kind.parts:
+        found = protocols_of(table, part)
+        for name, rows in found.items():
+            if len(found) > 1 or name is None:
+                by = "by a protocol that is not named" if name is None else f"by {code(name)}"
+                names = ", ".join(f"{row.prefix} {row.name}".strip() for row in rows)
+                notes.append(f"**{PART_NAMES[part]}** {by}: {escape(names)}.")
+    return notes
 
 
 def _others(published: Published) -> str:

@@ -17,6 +17,8 @@ from slurm.files import atomic_path
 
 _MARKER = re.compile(rb"[ \t]*<!--[ \t]*(/?)reports:([^\s>]*)[ \t]*-->[ \t]*\r?\n?")
 _FENCE = re.compile(rb" {0,3}(`{3,}|~{3,})([^\r\n]*)")
+_ANYWHERE = re.compile(rb"<!--[ \t]*/?reports:[^\s>]*[ \t]*-->")
+_CODE = re.compile(rb"(`+)(?!`).*?(?<!`)\1(?!`)")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 
@@ -61,6 +63,7 @@ def find_blocks(content: bytes, known: Iterable[str], path: Path) -> list[Block]
                 continue
         match = _MARKER.fullmatch(bare)
         if match is None:
+            _refuse_crowded(bare, f"{path}, line {number}")
             continue
         closing, name = bool(match[1]), match[2].decode("utf-8", "replace")
         where = f"{path}, line {number}"
@@ -130,6 +133,18 @@ def difference(old: bytes, new: bytes, path: Path) -> str:
     )
     lines = difflib.unified_diff(before, after, str(path), f"{path} (up to date)")
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def _refuse_crowded(line: bytes, where: str) -> None:
+    """`UserError` for a marker, not shown as code, that does not stand alone on its line."""
+    markers = _ANYWHERE.findall(_CODE.sub(b"", line))
+    if markers:
+        shown = " and ".join(marker.decode("utf-8", "replace") for marker in markers)
+        line_of = "its line" if len(markers) == 1 else "a line each"
+        raise UserError(
+            f"{where}: {shown} must stand alone on {line_of}: the tables are written between the "
+            "line of the opening marker and that of the closing one"
+        )
 
 
 def _fence_after(fence: bytes, line: bytes) -> bytes:

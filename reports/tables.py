@@ -23,6 +23,7 @@ class Cell:
     seeds: tuple[int, ...] = ()
     records: tuple[str, ...] = ()  # the files that prove it
     text: str | None = None  # printed instead of the value: a layer's name, a difference
+    protocol: str | None = None  # by which the figure was measured; None where that is not known
 
     def __str__(self) -> str:
         if self.text is not None:
@@ -51,6 +52,10 @@ class Kind:
     title: str
     parts: tuple[str, ...]  # benchmarks whose figures stand side by side
     columns: tuple[str, ...]
+
+    def part(self, column: str) -> str:
+        """The benchmark that measures a column."""
+        return self.parts[-1 if column == "AvgPool" or column.startswith("k=") else 0]
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,30 @@ def markdown(table: Table, bold: bool = False) -> str:
     return format_table([FIRST_COLUMN, *table.columns], rows)
 
 
+def protocols_of(table: Table, part: str) -> dict[str | None, list[Row]]:
+    """The rows with figures of a part, by the protocol that measured them, in their order."""
+    found: dict[str | None, list[Row]] = {}
+    for row in table.rows:
+        for column, cell in row.cells.items():
+            if table.kind.part(column) == part and cell.value is not None:
+                rows = found.setdefault(cell.protocol, [])
+                if not rows or rows[-1] is not row:
+                    rows.append(row)
+    return found
+
+
+def mixed_parts(table: Table) -> list[str]:
+    """The parts whose columns hold figures of more than one protocol."""
+    return [part for part in table.kind.parts if len(protocols_of(table, part)) > 1]
+
+
 def best_values(table: Table) -> dict[str, str]:
-    """The best printed mean of each column with at least two figures."""
+    """The best printed mean of each column with at least two figures, all of one protocol."""
     best = {}
+    mixed = mixed_parts(table)
     for column in table.columns:
+        if table.kind.part(column) in mixed:
+            continue
         values = [cell.value for row in table.rows if (cell := row.cells.get(column))]
         known = [value for value in values if value is not None]
         if len(known) > 1:

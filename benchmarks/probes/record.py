@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks import results
+from benchmarks.probes.optimization import evaluated_epochs
 from benchmarks.protocols import LinearProtocol
 from benchmarks.results import Split
 from benchmarks.trunks import Trunk
@@ -27,8 +28,9 @@ def probe_record(
 ) -> results.ProbeRecord:
     """The figures of the last epoch, the best epoch beside them.
 
-    `splits` are train and val; `history` is by epoch.
+    `splits` are train and val; `history` is by evaluated epoch.
     """
+    evaluated = evaluated_epochs(protocol)
     notes = [f"{processes} processes"] if processes > 1 else []
     notes += ["half-precision forward"] if trunk.amp else []
     return results.ProbeRecord(
@@ -45,14 +47,15 @@ def probe_record(
         started=started,
         seconds=seconds,
         notes=tuple(notes),
-        heads={tap: _head(tap, history) for tap in history[-1]},
+        heads={tap: _head(tap, history, evaluated) for tap in history[-1]},
         epochs=protocol.epochs,
+        evaluated=() if protocol.evaluate_every == 1 else evaluated,
         **results.environment(),
     )
 
 
-def _head(tap: str, history: Sequence[Scores]) -> results.Head:
+def _head(tap: str, history: Sequence[Scores], evaluated: Sequence[int]) -> results.Head:
     top1 = [scores[tap][0] for scores in history]
     best = int(np.argmax(top1))
     last = history[-1][tap]
-    return results.Head(last[0], last[1], top1[best], best + 1, tuple(top1))
+    return results.Head(last[0], last[1], top1[best], evaluated[best], tuple(top1))

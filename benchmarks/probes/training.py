@@ -24,7 +24,9 @@ from benchmarks.datasets.splits import Dataset
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
 from benchmarks.metrics import topk_correct
-from benchmarks.probes.heads import Heads, parameter_groups
+from benchmarks.probes.heads import Heads
+from benchmarks.probes.optimization import evaluated_epochs, learning_rate, new_optimizer
+from benchmarks.probes.pieces import Batch, joined, number_of_pieces
 from benchmarks.probes.record import Scores
 from benchmarks.protocols import LinearProtocol
 from benchmarks.trunks import Trunk, load_trunk
@@ -66,17 +68,12 @@ class ProbeRun:
         self.train_transform = build_transform(protocol.train, trunk.mean, trunk.std)
         self.test_transform = build_transform(protocol.test, trunk.mean, trunk.std)
         self.heads = self._new_heads()
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(self.heads, protocol.weight_decay),
-            lr=protocol.learning_rate,
-            momentum=protocol.momentum,
-            nesterov=protocol.nesterov,
-        )
+        self.optimizer = new_optimizer(self.heads, protocol)
         self.trained = self._distributed(self.heads)
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the next epoch
         self.loss = math.nan  # of the last step of this run, mean over the heads
-        self.history: list[Scores] = []
+        self.history: list[Scores] = []  # of the evaluated epochs
         self.seconds = 0.0  # of the runs that this one continues
         self.saved = time.monotonic()
 
@@ -124,7 +121,7 @@ class ProbeRun:
         return np.resize(order, math.ceil(count / self.processes) * self.processes)
 
     def train_epoch(self) -> None:
-        """Train the rest of an epoch, evaluate, and save."""
+        """Train the rest of an epoch, evaluate where the protocol does, and save."""
         protocol, split = self.protocol, self.dataset.splits["train"]
         _set_learning_rate(self.optimizer, protocol, self.epoch)
         order = self.order()
@@ -132,31 +129,33 @@ class ProbeRun:
         mine = order[self.step * protocol.batch_size :]
         # Contiguous batches of the whole run, of which each process takes every n-th image.
         mine = mine[self.rank :: self.processes]
+        size = protocol.batch_size // self.processes
+        pieces = number_of_pieces(size)
         batches = load_batches(
             split,
             self.train_transform,
             mine,
-            batch_size=protocol.batch_size // self.processes,
+            batch_size=size // pieces,
             seed=self.trunk.seed,
             epoch=self.epoch,
             workers=self.trunk.workers,
         )
         labels = torch.from_numpy(split.labels.astype(np.int64))
         self.trained.train()
-        for pixels, indices in self._bar(batches, steps):
-            self.loss = self._train_step(pixels, labels[indices])
+        for features, truth in self._bar(joined(batches, pieces, self.features, labels), steps):
+            self.loss = self._train_step(features, truth)
             self.step += 1
             self._pause_if_asked()
         self._check_heads()
-        self.history.append(self.evaluate())
+        evaluated = self.epoch + 1 in evaluated_epochs(protocol)
+        if evaluated:
+            self.history.append(self.evaluate())
         self.epoch += 1
         self.step = 0
-        self._report()
+        self._report(evaluated)
         self.save()
 
-    def _bar(
-        self, batches: Iterator[tuple[Tensor, Tensor]], steps: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _bar(self, batches: Iterator[Batch], steps: int) -> Iterator[Batch]:
         """The batches behind one bar over the whole run, so that its ETA is the run's."""
         total = self.protocol.epochs * steps
         done = self.epoch * steps + self.step
@@ -166,9 +165,9 @@ class ProbeRun:
                 yield batch
                 bar.update()
 
-    def _train_step(self, pixels: Tensor, labels: Tensor) -> float:
+    def _train_step(self, features: dict[str, Tensor], labels: Tensor) -> float:
         labels = labels.to(self.device)
-        logits = self.trained(self.features(pixels))
+        logits = self.trained(features)
         # The heads share no parameter, so the sum trains each as if it were alone.
         losses = [F.cross_entropy(values, labels) for values in logits.values()]
         loss = torch.stack(losses).sum()
@@ -220,9 +219,10 @@ class ProbeRun:
         percent = 100.0 * counts.double().cpu() / len(split.paths)
         return {tap: (row[0].item(), row[1].item()) for tap, row in zip(correct, percent)}
 
-    def _report(self) -> None:
+    def _report(self, evaluated: bool) -> None:
         if self.rank == 0:
-            cells = " ".join(f"{tap} {top1:.2f}" for tap, (top1, _) in self.history[-1].items())
+            scores = self.history[-1] if evaluated else {}
+            cells = " ".join(f"{tap} {top1:.2f}" for tap, (top1, _) in scores.items())
             where = f"epoch {self.epoch}/{self.protocol.epochs}"
             say(f"{self.name}: {where} loss {self.loss:.4f} {cells}")
 
@@ -267,9 +267,8 @@ class ProbeRun:
 def _set_learning_rate(
     optimizer: torch.optim.Optimizer, protocol: LinearProtocol, epoch: int
 ) -> None:
-    drops = sum(epoch >= milestone for milestone in protocol.milestones)
     for group in optimizer.param_groups:
-        group["lr"] = protocol.learning_rate * protocol.gamma**drops
+        group["lr"] = learning_rate(protocol, epoch)
 
 
 def _read_state(path: Path) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,5 +121,42 @@ def test_every_protocol_has_a_record_type_and_a_dataset() -> None:
 def test_linear_schedules_end_within_their_epochs() -> None:
     for protocol in PROTOCOLS.values():
         if isinstance(protocol, LinearProtocol):
-            assert max(protocol.milestones) < protocol.epochs
+            assert all(milestone < protocol.epochs for milestone in protocol.milestones)
+            assert bool(protocol.milestones) == (protocol.schedule == "step")
             assert list(protocol.milestones) == sorted(set(protocol.milestones))
+
+
+DEMO = Path(__file__).parents[2] / "docs" / "demo"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(DEMO.glob("results/*/*_linear/*.json")) + sorted(DEMO.glob("results/*/*avg*/*"))
+)
+def test_records_of_older_versions_keep_their_names(path: Path) -> None:
+    """Fields that protocols gained since are no reason to compute a finished record again."""
+    from benchmarks.checkpoints.zoo import resolve
+
+    record = results.read_record(path)
+    assert isinstance(record, results.ProbeRecord)
+    name = record.checkpoint.name.replace("random-", "random:")
+    card = resolve(DEMO, name, record.seed)
+    inputs = (record.checkpoint.weights, card.arch, card.sobel, card.mean, card.std, False)
+    splits = (record.data["train"], record.data["val"])
+    protocol = PROTOCOLS[record.protocol]
+    assert isinstance(protocol, LinearProtocol)
+    key = results.key_of(inputs, record.seed, protocol, splits)
+    assert path.stem == f"{record.protocol}-{key}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": "lars"},
+        {"lars_eta": 0.1},
+        {"lars_epsilon": 0.1},
+        {"schedule": "cosine"},
+        {"evaluate_every": 5},
+    ],
+)
+def test_a_later_field_that_is_set_changes_the_key(change: dict[str, Any]) -> None:
+    assert results.key_of(replace(IMAGENET_AVGPOOL, **change)) != results.key_of(IMAGENET_AVGPOOL)

@@ -2,10 +2,15 @@
 
 import csv
 import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +60,87 @@ def test_latex_marks_are_escaped() -> None:
         r"50\% of a\_b \& \$x\$ \#1 \{c\} \textasciitilde{}\textasciicircum{}\textbackslash{} "
         r"{[}d{]}"
     )
+    assert latex_escape("*a") == "{*}a"  # not the star of the line break before it
+
+
+def test_latex_characters_that_fonts_would_join_stand_apart() -> None:
+    assert latex_escape("swav--2x") == r"swav-\kern0pt{}-2x"
+    assert latex_escape("a---b") == r"a-\kern0pt{}-\kern0pt{}-b"
+    assert latex_escape("x-y, z") == "x-y, z"
+    assert latex_escape("?`!`") == r"?\textasciigrave{}!\textasciigrave{}"
+    assert latex_escape("it's") == r"it\textquotesingle{}s"
+    assert latex_escape('"') == r"\texttt{\symbol{34}}"
+
+
+# What TeX's text fonts (OT1, T1) and OpenType's tlig make one sign of, or draw otherwise.
+JOINED = ("--", "``", "''", ",,", "<<", ">>", "?`", "!`", '"', "'", "`")
+
+
+@given(st.text(st.sampled_from("-`'\",<>?!ab* \x07"), max_size=12))
+def test_no_joined_characters_are_left(text: str) -> None:
+    written = re.sub(r"\\[a-z]+(\d+pt)?(\{\\symbol\{\d+\}\}|\{\})", "#", latex_escape(text))
+    assert not any(pair in written for pair in JOINED)
+
+
+# By font and code: signs that a font draws where ASCII has another, in Knuth's encoding (OT1).
+DRAWN = {
+    "\x0b": "ff", "\x0c": "fi", "\x0d": "fl", "\x0e": "ffi", "\x0f": "ffl",
+    "{": "\u2013", "|": "\u2014", "\\": "\u201c", '"': "\u201d", "<": "\u00a1", ">": "\u00bf",
+    "'": "\u2019", "`": "\u2018",
+}  # fmt: skip
+
+
+def printed(dvi: bytes) -> str:
+    """The characters that a DVI file sets, in order and without blanks."""
+    fonts: dict[int, str] = {}
+    shown, font, at = "", "", 0
+    skipped = {132: 8, 133: 1, 137: 8, 138: 0, 139: 44, 140: 0, 141: 0, 142: 0}
+    for start, numbers in ((143, 4), (148, 4), (153, 4), (157, 4), (162, 4), (167, 4)):
+        skipped |= {start + number: number + 1 for number in range(numbers)}
+    skipped |= {147: 0, 152: 0, 161: 0, 166: 0}
+    while dvi[at] != 248:
+        code = dvi[at]
+        at += 1
+        if code <= 128:
+            if code == 128:
+                code, at = dvi[at], at + 1
+            sign = chr(code)
+            shown += DRAWN.get(sign, sign) if font.startswith("cmr") else sign
+        elif code == 247:
+            at += 14 + dvi[at + 13]
+        elif 243 <= code <= 246:
+            size = code - 242
+            number = int.from_bytes(dvi[at : at + size])
+            length = dvi[at + size + 12] + dvi[at + size + 13]
+            at += size + 14
+            fonts[number] = dvi[at : at + length].decode("ascii")
+            at += length
+        elif 171 <= code <= 234:
+            font = fonts[code - 171]
+        elif 239 <= code <= 242:
+            size = code - 238
+            at += size + int.from_bytes(dvi[at : at + size])
+        else:
+            at += skipped[code]
+    return shown
+
+
+@pytest.mark.skipif(shutil.which("latex") is None, reason="no latex here")
+def test_latex_itself_prints_the_names_of_the_rows(tmp_path: Path) -> None:
+    names = [
+        *("swav--2x", "a---b", "''x''", "``y``", "?`z", "!`w", "it's", '"q"', "a`b"),
+        *("-", "----", "<<u>>", "*star", "[br]", "office-ffi"),
+    ]
+    table = Table(KINDS["voc-svm"], "mmselfsup", (), tuple(Row(name, None) for name in names))
+    rules = "".join(rf"\let\{name}rule\hline" for name in ("top", "mid", "bottom"))
+    head = rf"\documentclass{{article}}\pagestyle{{empty}}{rules}\begin{{document}}\noindent"
+    text = f"{head}\n{to_latex([table])}\\end{{document}}\n"
+    (tmp_path / "x.tex").write_text(text)
+    command = ["latex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout[-2000:]
+    shown = printed((tmp_path / "x.dvi").read_bytes())
+    assert shown == "Self-SupervisedConfig" + "".join(names)
 
 
 def test_the_metafile_has_the_form_of_openmmlab(measured: list[Measured], zoo: Any) -> None:
@@ -77,12 +163,41 @@ def test_the_metafile_has_the_form_of_openmmlab(measured: list[Measured], zoo: A
 
 
 def test_the_model_index_has_the_form_of_model_cards(measured: list[Measured]) -> None:
-    document = yaml.safe_load(to_model_index(measured))
-    model = next(m for m in document["model-index"] if m["name"].startswith("sobel"))
+    documents = list(yaml.safe_load_all(to_model_index(measured)))
+    assert all(len(document["model-index"]) == 1 for document in documents)
+    models = [document["model-index"][0] for document in documents]
+    model = next(m for m in models if m["name"].startswith("sobel"))
     places = next(r for r in model["results"] if r["dataset"]["type"] == "places205-linear")
     assert places["task"] == {"type": "image-classification"}
     assert places["metrics"][3]["value"] == 47.22
     assert places["metrics"][3]["type"] == "accuracy"
+    imagenet = next(r for r in model["results"] if r["dataset"]["type"] == "imagenet-linear")
+    names = [metric["name"] for metric in imagenet["metrics"]]
+    assert names[0] == "Feature1 (resnet50_mhead_linear-8xb32-steplr-90e_in1k)"
+    assert names[-1] == "AvgPool (resnet50_linear-8xb32-steplr-100e_in1k)"
+
+
+def test_the_reader_of_model_cards_gives_each_figure_to_its_checkpoint(zoo: Any) -> None:
+    """huggingface_hub is timm's dependency; it reads an index of several models as one."""
+    tops = {"first": 10.0, "second": 20.0, "third--2x": 30.0}
+    for name, top1 in tops.items():
+        zoo.probe(name, {"feature5": top1})
+        zoo.svm(name, {"feature5": top1 + 1})
+    text = to_model_index(measured_tables(collect(zoo.path)))
+    blocks = text.split("---\n")
+    assert len(blocks) == 3
+    found = {}
+    for block in blocks:
+        card = ModelCard(f"---\n{block}---\n\n# A model\n")
+        results = card.data.eval_results
+        found[card.data.model_name] = sorted(result.metric_value for result in results)
+        again = ModelCard(str(card)).data  # as huggingface_hub writes it
+        assert (again.model_name, again.eval_results) == (card.data.model_name, results)
+    assert found == {name: [top1, top1 + 1] for name, top1 in tops.items()}
+
+
+def test_without_results_the_model_index_is_a_comment(zoo: Any) -> None:
+    assert yaml.safe_load(to_model_index(measured_tables(collect(zoo.path)))) is None
 
 
 scalars = st.one_of(

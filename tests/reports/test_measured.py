@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from benchmarks.protocols import (
+    ADDED,
     DIGITS_IMAGENET_LINEAR,
     IMAGENET_AVGPOOL,
+    IMAGENET_AVGPOOL_COSINE,
+    IMAGENET_AVGPOOL_LARS,
     IMAGENET_LINEAR,
     INATURALIST18_LINEAR,
     VISSL_IMAGENET_LINEAR,
@@ -107,6 +111,37 @@ def test_what_was_measured_otherwise_makes_its_own_table(zoo: Any, changes: dict
     assert [[row.name for row in table.table.rows] for table in made] in (
         [["a"], ["b"]],
         [["b"], ["a"]],
+    )
+
+
+def test_figures_of_the_three_avgpool_protocols_never_share_a_column(zoo: Any) -> None:
+    protocols = (IMAGENET_AVGPOOL_LARS, IMAGENET_AVGPOOL_COSINE, IMAGENET_AVGPOOL)
+    zoo.probe("net", HEADS)
+    for top1, protocol in enumerate(protocols, 60):
+        zoo.probe("net", {"avgpool": float(top1)}, protocol)
+    made = tables(zoo)
+    assert [texts(table)["net"][4:] for table in made] == [
+        ["50.00", "62.00"],  # the suite's own protocol stands beside the other features
+        ["-", "60.00"],
+        ["-", "61.00"],
+    ]
+    for number, (table, place) in enumerate(zip(made, (2, 0, 1)), 1):
+        protocol = protocols[place]
+        section = measured_section(table)
+        assert f"({number} of 3, measured otherwise)" in section
+        assert f"Please refer to `{protocol.name}` for details of config." in section
+    assert "90 epochs, evaluated every 10, top-1 (%) of the last one" in footnotes(made[1])[0]
+
+
+def test_records_from_before_a_field_came_share_a_table_with_new_ones(zoo: Any) -> None:
+    settings = {k: v for k, v in to_builtins(IMAGENET_LINEAR).items() if k not in ADDED}
+    assert len(settings) < len(to_builtins(IMAGENET_LINEAR))
+    zoo.probe("old", HEADS, settings=settings)
+    zoo.probe("new", HEADS)
+    zoo.probe("other", HEADS, replace(IMAGENET_LINEAR, evaluate_every=2))
+    assert [[row.name for row in table.table.rows] for table in tables(zoo)] in (
+        [["new", "old"], ["other"]],
+        [["other"], ["new", "old"]],
     )
 
 

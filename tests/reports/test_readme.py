@@ -73,11 +73,29 @@ def test_markers_inside_fenced_code_are_text() -> None:
         (b"<!-- reports:all -->\n<!-- reports:voc-svm -->\n", "all of line 1 is not closed"),
         (b"<!-- reports:all -->\n<!-- /reports:voc-svm -->\n", "line 2: this closes"),
         ("<!-- reports:all -->\n".encode("utf-16"), "UTF-16"),
+        (
+            b"\n<!-- reports:all --> <!-- /reports:all -->\n",
+            "line 2: <!-- reports:all --> and <!-- /reports:all --> must stand alone on a line "
+            "each: the tables are written between",
+        ),
+        (b"<!--reports:all--><!--/reports:all-->", "line 1: .* must stand alone"),
+        (b"\xef\xbb\xbf<!-- reports:all --><!-- /reports:all -->\r\n", "line 1: .* stand alone"),
+        (b"See: <!-- reports:all -->\n<!-- /reports:all -->\n", "line 1: .* alone on its line"),
+        (b"<!-- reports:all -->\nold <!-- /reports:all -->\n", "line 2: .* alone on its line"),
+        (b"> <!-- reports:al -->\n", "line 1: <!-- reports:al --> must stand alone"),
     ],
 )
 def test_wrong_markers_are_named_with_their_line(content: bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         find_blocks(content, KNOWN, PATH)
+
+
+def test_markers_shown_as_code_in_a_sentence_are_text() -> None:
+    prose = b"Put `<!-- reports:all -->` and ``<!-- /reports:all -->`` on two lines.\n"
+    real = b"<!-- reports:all -->\n<!-- /reports:all -->\n"
+    new = replace(prose + real, all="X")
+    assert new.startswith(prose)
+    assert new.count(b"X") == 1
 
 
 other_bytes = st.binary(max_size=60).filter(

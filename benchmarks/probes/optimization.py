@@ -1,0 +1,36 @@
+"""How a protocol trains its heads: the optimizer, the learning rate and the evaluation by epoch."""
+
+import math
+
+import torch
+
+from benchmarks.probes.heads import Heads, parameter_groups
+from benchmarks.probes.lars import Lars
+from benchmarks.protocols import LinearProtocol
+from slurm.errors import UserError
+
+
+def new_optimizer(heads: Heads, protocol: LinearProtocol) -> torch.optim.Optimizer:
+    """The protocol's optimizer of all parameters of the heads."""
+    groups = parameter_groups(heads, protocol.weight_decay)
+    rate, momentum = protocol.learning_rate, protocol.momentum
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=protocol.nesterov)
+    if protocol.lars_eta is None or protocol.lars_epsilon is None or protocol.nesterov:
+        raise UserError(f"{protocol.name}: LARS needs lars_eta and lars_epsilon, and no nesterov")
+    eta, epsilon = protocol.lars_eta, protocol.lars_epsilon
+    return Lars(groups, lr=rate, momentum=momentum, eta=eta, epsilon=epsilon)
+
+
+def learning_rate(protocol: LinearProtocol, epoch: int) -> float:
+    """The rate of all steps of `epoch`, counted from 0."""
+    if protocol.schedule == "cosine":
+        return protocol.learning_rate * (1 + math.cos(math.pi * epoch / protocol.epochs)) / 2
+    drops = sum(epoch >= milestone for milestone in protocol.milestones)
+    return protocol.learning_rate * protocol.gamma**drops
+
+
+def evaluated_epochs(protocol: LinearProtocol) -> tuple[int, ...]:
+    """The epochs, counted from 1, after which the heads are evaluated; the last one is always."""
+    regular = range(protocol.evaluate_every, protocol.epochs, protocol.evaluate_every)
+    return (*regular, protocol.epochs)

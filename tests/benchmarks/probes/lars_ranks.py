@@ -1,0 +1,49 @@
+"""A LARS probe in the processes of torchrun, which leaves its heads: `lars_ranks.py ZOO DATA`."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.linear_probe import Probe, probe_item
+from benchmarks.probes import training
+from benchmarks.protocols import IMAGENET_AVGPOOL_LARS, ImageTransform, LinearProtocol
+
+ROOT = Path(__file__).parents[3]
+PLAIN = ImageTransform(crop=32, resize=32)
+SHIFT = ImageTransform(crop=32, resize=36, random_crop=36, flip=True)
+PROTOCOL = replace(
+    IMAGENET_AVGPOOL_LARS,
+    name="test_lars",
+    train=PLAIN,
+    test=PLAIN,
+    epochs=5,
+    batch_size=20,
+    evaluate_every=2,
+)
+
+
+def make_item(zoo: Path, data: Path, protocol: LinearProtocol = PROTOCOL) -> Probe:
+    """The probe of a random ResNet-18."""
+    from tests.benchmarks.voc_data import make_trunk
+
+    return probe_item(make_trunk(zoo, "random:resnet18", seed=3), data, protocol)
+
+
+def main(zoo: Path, data: Path) -> None:
+    """Run the probe; the first process leaves `heads.pt` in the zoo."""
+    train = training.ProbeRun.train
+
+    def train_and_keep(run: training.ProbeRun) -> None:
+        train(run)
+        if run.rank == 0:
+            torch.save(run.heads.state_dict(), zoo / "heads.pt")
+
+    training.ProbeRun.train = train_and_keep  # type: ignore[method-assign]
+    make_item(zoo, data).run()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
