@@ -10,11 +10,12 @@ not computed again.
 import fnmatch
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.commands import finish_command
-from benchmarks.overrides import lines_of
-from benchmarks.protocols import PROTOCOLS, Protocol
+from benchmarks.overrides import add_set_flags, custom, lines_of
+from benchmarks.protocols import PROTOCOLS, LowShotProtocol, Protocol
 from benchmarks.trunks import add_forward_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.errors import UserError
@@ -50,11 +51,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--only", metavar="NAME[,NAME]", help="benchmarks or protocols of the suite to run"
     )
+    parser.add_argument(
+        "--shots", metavar="K[,K]", help="positives a class of the low-shot SVMs (default: all)"
+    )
+    add_set_flags(parser)
     add_forward_flags(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
 
-    from benchmarks import suite
+    from benchmarks import low_shot_svm, suite
 
     protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
     if args.only:
@@ -71,6 +76,13 @@ def main(argv: list[str] | None = None) -> None:
             for protocol in protocols
             if protocol.name in wanted or protocol.benchmark in wanted
         ]
+    if args.shots is not None:
+        shots = low_shot_svm.read_shots(args.shots)
+        protocols = [
+            replace(one, shots=shots) if isinstance(one, LowShotProtocol) else one
+            for one in protocols
+        ]
+    protocols = custom(protocols, args)
     trunks = [find_trunk(args, name) for name in checkpoint_names(args.zoo, args.ckpt)]
     finish_command(args, suite.goals(trunks, args.data, protocols))
 

@@ -15,6 +15,7 @@ from typing import ClassVar
 from benchmarks import results
 from benchmarks.commands import finish_command
 from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.overrides import add_set_flags, custom
 from benchmarks.protocols import PROTOCOLS, LinearProtocol
 from benchmarks.results import Split
 from benchmarks.trunks import Trunk, add_trunk_flags, find_trunk
@@ -116,10 +117,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--data", required=True, type=Path, metavar="DIR", help="folder of the protocol's dataset"
     )
+    add_set_flags(parser)
     add_trunk_flags(parser)
     add_common_flags(parser)
     args: argparse.Namespace = parser.parse_args(argv)
     protocol = LINEAR_PROTOCOLS[choose(args.protocol, LINEAR_PROTOCOLS, "linear-probe protocol")]
+    (protocol,) = custom([protocol], args)
     item = probe_item(find_trunk(args), args.data, protocol)
     finish_command(args, [item])
 

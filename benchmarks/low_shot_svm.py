@@ -188,13 +188,14 @@ def main(argv: list[str] | None = None) -> None:
     name = args.protocol or VOC07_LOW_SHOT.name
     protocol = LOW_SHOT_PROTOCOLS[choose(name, LOW_SHOT_PROTOCOLS, "low-shot protocol")]
     if args.shots is not None:
-        protocol = replace(protocol, shots=_shots(args.shots))
+        protocol = replace(protocol, shots=read_shots(args.shots))
     if args.samples is not None:
         protocol = replace(protocol, samples=args.samples)
     finish_command(args, [VocLowShot(find_source(args, protocol), protocol)])
 
 
-def _shots(text: str) -> tuple[int, ...]:
+def read_shots(text: str) -> tuple[int, ...]:
+    """The k of `--shots`, ascending; `UserError` for what is no list of whole numbers from 1."""
     try:
         shots = sorted({int(part) for part in text.split(",")})
     except ValueError:

@@ -4,16 +4,62 @@ A frozen dataclass becomes plain values and back, with every type checked on the
 part are written with a dot, as in `train.crop=64`.
 """
 
+import argparse
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from slurm.cli import choose
+from benchmarks.protocols import Protocol
+from slurm.cli import choose, positive
 from slurm.errors import UserError
 
 C = TypeVar("C")
+P = TypeVar("P", bound=Protocol)
+
+CUSTOM: Literal["custom"] = "custom"  # the variant of a protocol whose numbers were changed
+IDENTITY = ("name", "benchmark", "dataset", "variant", "version")  # what cannot be
+
+
+def add_set_flags(parser: argparse.ArgumentParser, *, epochs: bool = True) -> None:
+    """Add `--set`, and `--epochs` where there are any."""
+    if epochs:
+        parser.add_argument(
+            "--epochs",
+            type=positive,
+            metavar="N",
+            help="of linear probes, instead of the protocol's (recorded as the variant custom)",
+        )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="another number than the protocol's, as in learning_rate=0.03 or train.crop=64; may "
+        "be repeated; recorded as the variant custom, in tables of its own",
+    )
+
+
+def custom(protocols: Sequence[P], args: argparse.Namespace) -> list[P]:
+    """`protocols` with the changes that the flags ask for, in those that have the field.
+
+    What is changed becomes the variant `custom`. Raises `UserError` for a field that none has.
+    """
+    epochs = getattr(args, "epochs", None)
+    changes = [*([f"epochs={epochs}"] if epochs else []), *args.set]
+    for change in changes:
+        part = change.partition("=")[0].partition(".")[0]
+        if not any(hasattr(protocol, part) for protocol in protocols):
+            changed(protocols[0], [change], IDENTITY)  # says what is wrong
+    return [_custom(protocol, changes) for protocol in protocols]
+
+
+def _custom(protocol: P, changes: Sequence[str]) -> P:
+    mine = [one for one in changes if hasattr(protocol, one.partition("=")[0].partition(".")[0])]
+    found = changed(protocol, mine, IDENTITY)
+    return protocol if found == protocol else replace(found, variant=CUSTOM)
 
 
 def lines_of(config: object) -> list[str]:
@@ -52,8 +98,8 @@ def changed(config: C, changes: Sequence[str], fixed: Sequence[str] = ()) -> C:
 
 
 def differences(old: object, new: object) -> list[str]:
-    """`field new (old)` for each number in which two configurations of one type differ."""
-    before, after = dict(_flat(msgspec.to_builtins(old))), dict(_flat(msgspec.to_builtins(new)))
+    """`field new (old)` for each number in which two configurations differ."""
+    before, after = (dict(_flat(msgspec.to_builtins(one))) for one in (old, new))
     names = dict.fromkeys((*before, *after))
     return [
         f"{name} {after.get(name)} ({before.get(name)})"

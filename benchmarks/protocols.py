@@ -8,7 +8,7 @@ model-zoo tables. `vissl` and `fair` are other laboratories' numbers for the sam
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-Variant = Literal["mmselfsup", "vissl", "fair", "digits"]
+Variant = Literal["mmselfsup", "vissl", "fair", "digits", "custom"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ records.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 
+from benchmarks.overrides import CUSTOM, differences
+from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record
 from reports.collect import Found, by_name
 from reports.measured import Measured, chosen
@@ -62,6 +65,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
     facts = [
         f"protocol {code(record.protocol)}, variant {code(record.variant)}, "
         f"version {record.protocol_version}",
+        *_changes(record),
         *_procedure(record),
         f"n = {_sizes(record)}",
         _seeds(shown, found, seeds),
@@ -69,11 +73,22 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
 
 
+def _changes(record: Record) -> list[str]:
+    """What was changed in the protocol of a custom run."""
+    if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
+        return []
+    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM))
+    used = {name: record.settings.get(name, value) for name, value in plain.items()}
+    return [f"changed: {escape(', '.join(differences(plain, used)))}"]
+
+
 def _procedure(record: Record) -> list[str]:
     if isinstance(record, ProbeRecord):
         every = record.settings.get("evaluate_every", 1)
         rarely = f", evaluated every {every}" if every != 1 else ""
-        epochs = f"{record.epochs} epochs{rarely}, top-1 (%) of the last one"
+        epochs = (
+            f"{record.epochs} epoch{'s' * (record.epochs != 1)}{rarely}, top-1 (%) of the last one"
+        )
         if record.benchmark == "imagenet_avgpool":
             epochs += " (the published AvgPool figures are of the best one)"
         return [epochs]

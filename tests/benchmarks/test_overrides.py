@@ -1,5 +1,6 @@
 """Numbers of protocols and recipes, changed by name with their types kept."""
 
+import argparse
 from dataclasses import replace
 from typing import Any
 
@@ -79,3 +80,29 @@ def test_nothing_else_comes_of_any_words(name: str, value: str) -> None:
     except UserError:
         return
     assert type(found) is type(IMAGENET_LINEAR)
+
+
+def flags(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    overrides.add_set_flags(parser)
+    return parser.parse_args(words)
+
+
+def test_a_suite_changes_the_protocols_that_have_the_field() -> None:
+    probe, svm = overrides.custom([IMAGENET_LINEAR, VOC07_SVM], flags("--epochs", "1"))
+    assert probe == replace(IMAGENET_LINEAR, epochs=1, variant="custom")
+    assert svm == VOC07_SVM
+    probe, svm = overrides.custom([IMAGENET_LINEAR, VOC07_SVM], flags("--set", "pooled_size=512"))
+    assert (probe.pooled_size, svm.pooled_size) == (512, 512)
+    assert (probe.variant, svm.variant) == ("custom", "custom")
+
+
+def test_what_is_set_to_what_it_is_stays_the_protocol() -> None:
+    same = overrides.custom([IMAGENET_LINEAR], flags("--epochs", "90", "--set", "momentum=0.9"))
+    assert same == [IMAGENET_LINEAR]
+
+
+@pytest.mark.parametrize("change", ["folds=4", "name=x", "variant=fair", "version=7", "nothing=1"])
+def test_a_field_that_none_has_or_may_change_is_refused(change: str) -> None:
+    with pytest.raises(UserError, match="unknown field of --set"):
+        overrides.custom([IMAGENET_LINEAR], flags("--set", change))

@@ -240,3 +240,15 @@ def test_a_protocol_with_other_numbers_under_the_same_name_is_kept_apart(zoo: An
     zoo.probe("a", HEADS)
     zoo.probe("b", HEADS, replace(IMAGENET_LINEAR, weight_decay=0.0))
     assert len(tables(zoo)) == 2
+
+
+def test_changed_numbers_have_tables_and_footnotes_of_their_own(zoo: Any) -> None:
+    zoo.probe("net", {"feature1": 10.0})
+    custom = replace(IMAGENET_LINEAR, epochs=1, learning_rate=0.03, variant="custom")
+    zoo.probe("other", {"feature1": 20.0}, custom)
+    first, second = measured_tables(collect(zoo.path))
+    assert [one.variant for one in (first, second)] == ["mmselfsup", "custom"]
+    assert str(second.table.rows[0].cells["Feature1"]) == "20.00"
+    (line,) = [note for note in footnotes(second) if note.startswith("**Feature1 - Feature5**")]
+    assert "changed: epochs 1 (90), learning_rate 0.03 (0.01)" in line
+    assert not any("changed" in note for note in footnotes(first))
