@@ -14,6 +14,7 @@ Whether an item is done is not noted here: its result says so.
 import os
 import secrets
 import shlex
+import shutil
 import socket
 import struct
 import sys
@@ -168,6 +169,7 @@ class Run:
     def drop_array(self, label: str) -> None:
         """Forget an array that SLURM did not take."""
         (self.folder / "arrays" / f"{label}.json").unlink(missing_ok=True)
+        shutil.rmtree(self.array_folder(label), ignore_errors=True)
 
     def forget_arrays(self) -> None:
         """Take no array for one of the run's any more."""

@@ -56,6 +56,7 @@ def run_slurm(
     check_writable(runs)
     try:
         requests = check_requests(scheduler, settings, stages)
+        scheduler.max_array_size()  # its answer is needed later; better known to be readable now
         fingerprint = sha256("\n".join(repr(goal) for goal in goals).encode()).hexdigest()
         running = find_same(runs, fingerprint, scheduler)
     except SchedulerDown as down:
@@ -83,7 +84,7 @@ def check_requests(
         named = request_for(settings, stage.name, stage.resources, 0).settings.partition
         for name in named.split(",") if named is not None else ():
             choose(name, partitions, "partition")
-        names = named.split(",") if named else [default] if default else []
+        names = named.split(",") if named else [default] if default in partitions else []
         chosen = [partitions[name] for name in names] or list(partitions.values())
         most = max((partition.gpus for partition in chosen), default=0)
         request = request_for(settings, stage.name, stage.resources, most)
@@ -150,9 +151,17 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
             view.show()
             submitted = detach and (told or submitter.complete())
             if not watch.open or (submitted and not run.cancelled):
+                if other is None:
+                    _cancel_orphans(watch)
                 return
             _check_deadlines(watch, submitter)
             time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 40)))
+
+
+def _cancel_orphans(watch: Watch) -> None:
+    """Leave no job behind of a submission that was given up, should the queue show it only now."""
+    if watch.cut and watch.look():
+        watch.scheduler.cancel(watch.orphans())
 
 
 def _end_jobs(watch: Watch) -> None:
@@ -178,8 +187,9 @@ def _check_deadlines(watch: Watch, submitter: Submitter) -> None:
 
 def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:
     """The latest run for the same goals that still has jobs."""
+    busy = {task.job_name.rpartition(".")[0] for task in scheduler.live("")}
     for run in reversed(find_runs(runs)[-20:]):
-        if not run.cancelled and run.manifest.goals == fingerprint and scheduler.live(run.name):
+        if not run.cancelled and run.manifest.goals == fingerprint and run.name in busy:
             return run
     return None
 
