@@ -179,10 +179,8 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
     try:
         main(argv)
         sys.stdout.flush()
-    except UserError as error:
-        return _fail(2, str(error))
-    except SweepError as error:
-        return _fail(1, str(error))
+    except (UserError, SweepError) as error:
+        return report_failure(error)
     except Stopped as stopped:
         return _fail(STOPPED, str(stopped))
     except KeyboardInterrupt:
@@ -198,6 +196,12 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
         traceback.print_exc()
         return 1
     return 0
+
+
+def report_failure(error: Exception, *, aloud: bool = True) -> int:
+    """The exit code of a command that failed by `error`; `aloud` also says why, in one line."""
+    code = 2 if isinstance(error, UserError) else 1
+    return _fail(code, str(error)) if aloud else code
 
 
 def _fail(code: int, message: str) -> int:

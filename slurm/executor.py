@@ -14,7 +14,7 @@ from slurm.progress import say
 from slurm.scheduler.settings import ClusterSettings, settings_from
 from slurm.stop import Stopped
 from slurm.sweep import Item, check_result, items_to_run, must_run
-from slurm.tasks.agreement import run_agreed, started_by_torchrun
+from slurm.tasks.agreement import end_together, run_agreed, started_by_torchrun
 from slurm.threads import thread_variables
 
 Cluster = Literal["inline", "local", "slurm"]
@@ -54,12 +54,14 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
 def _run_inline(goals: Sequence[Item]) -> None:
     if started_by_torchrun():
         failures = run_agreed(goals, _attempt)
-    else:
-        failures = {}
-        for item in items_to_run(goals):
-            failure = _attempt(item, failures)
-            if failure is not None:
-                failures[item.key] = failure
+        if failures:
+            end_together(failures.values())
+        return
+    failures = {}
+    for item in items_to_run(goals):
+        failure = _attempt(item, failures)
+        if failure is not None:
+            failures[item.key] = failure
     raise_failures(failures.values())
 
 

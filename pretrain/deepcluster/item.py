@@ -83,7 +83,9 @@ class Pretrain:
         from pretrain.deepcluster.train import Run
 
         world = distributed.find_world()
-        device = resolve_device(self.device, world.local_rank)
+        device = distributed.agree_on_device(
+            world, lambda: resolve_device(self.device, world.local_rank)
+        )
         if world.first:
             feature_file.remove_abandoned(self.state.parent)
         with polite_stop(), distributed.process_group(world, device):
