@@ -80,7 +80,8 @@ def print_status(run: Run) -> None:
     from slurm.launch.watch import Watch
     from slurm.scheduler.commands import Scheduler
 
-    watch = Watch(run, Scheduler(), run.manifest.requests, tell=lambda line: None)
+    requests, items = run.manifest.requests, run.list_items()
+    watch = Watch(run, Scheduler(), requests, tell=lambda line: None, items=items)
     known = watch.look()
     if known:
         watch.judge_absent(resubmit=False)
@@ -93,7 +94,7 @@ def print_status(run: Run) -> None:
         if failure.log:
             print(f"  log: {failure.log}")
     if not known:
-        print("SLURM does not answer, so what runs is not known")
+        print(f"SLURM does not answer ({watch.silence}), so what runs is not known")
         return
     alone = [p for p in watch.open if p not in watch.attempts or p in watch.absent]
     if alone or watch.failures:

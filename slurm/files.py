@@ -1,8 +1,10 @@
 """Files that many jobs on one shared filesystem can write at once: whole or not at all."""
 
+import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +56,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Atomically replace `path` by `content` as UTF-8, line endings untouched."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file; `OSError` for any other, since a FIFO would be waited for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
 
 
 def check_writable(directory: Path) -> None:

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 HOUSE = """
 slurm: cli distributed errors failures files progress stop sweep threads
 slurm.scheduler
-slurm: runs pickles
+slurm: pickles
+slurm.stored
+slurm: runs
 slurm.tasks
 slurm.launch
 slurm: executor __main__

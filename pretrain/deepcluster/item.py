@@ -47,6 +47,11 @@ class Pretrain:
         return self.zoo / "state" / self.name / "deepcluster.pt"
 
     @property
+    def result(self) -> Path:
+        """The card of the registered checkpoint."""
+        return card_path(self.zoo, self.name)
+
+    @property
     def log(self) -> Path:
         """One JSON line per finished epoch."""
         return self.zoo / "logs" / self.name / "deepcluster.jsonl"
