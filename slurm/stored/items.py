@@ -19,7 +19,7 @@ import msgspec
 
 from slurm.errors import UserError
 from slurm.files import read_regular, write_bytes
-from slurm.pickles import dump_item, load_item
+from slurm.stored.pickles import dump_item, load_item
 from slurm.stored.seals import TAG_BYTES, is_sealed, seal
 from slurm.sweep import Item, Resources
 
