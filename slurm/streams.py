@@ -64,7 +64,7 @@ class _Stream:
     """A stream whose own methods do all that is not said here."""
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
+        self._stream: TextIO = stream
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -20,7 +20,7 @@ import msgspec
 from slurm.errors import UserError
 from slurm.files import read_regular, write_bytes
 from slurm.stored.pickles import dump_item, load_item
-from slurm.stored.seals import TAG_BYTES, is_sealed, seal
+from slurm.stored.seals import TAG_BYTES, is_sealed, known_key, own_key, seal
 from slurm.sweep import Item, Resources
 
 _MARK = b"sealed1\n"  # what earlier versions wrote begins with an offset
@@ -63,8 +63,9 @@ class ListedItem:
 def write_items(folder: Path, run: str, stage: int, items: Sequence[Item]) -> None:
     """Store the items of a stage of the run of that name in `folder`."""
     contents = [dump_item(item) for item in items]
+    key = own_key()
     contents = [
-        seal(content, run, stage, number) + content for number, content in enumerate(contents)
+        seal(key, content, run, stage, number) + content for number, content in enumerate(contents)
     ]
     offsets = [len(_MARK) + _OFFSET.size * (len(contents) + 1)]
     for content in contents:
@@ -82,19 +83,21 @@ def load_one(folder: Path, run: str, stage: int, number: int) -> Item:
         first, last = _bounds(folder, file.read(_OFFSETS.size))
         file.seek(first)
         content = file.read(max(0, min(last, os.fstat(file.fileno()).st_size) - first))
-    return _unseal(folder, run, stage, number, content)
+    return _unseal(known_key(), folder, run, stage, number, content)
 
 
 def load_all(folder: Path, run: str, stage: int, count: int) -> list[Item]:
     """The items of a stage; `UserError` unless this user's own process stored them there."""
     with _open(folder, stage) as file:
         content = file.read()
-    items = []
+    key, items = known_key(), []
     for number in range(count):
         place = _OFFSET.size * number
         first, last = _bounds(folder, content[place : place + _OFFSETS.size])
         first, last = first - len(_MARK), last - len(_MARK)
-        items.append(_unseal(folder, run, stage, number, content[max(0, first) : max(0, last)]))
+        items.append(
+            _unseal(key, folder, run, stage, number, content[max(0, first) : max(0, last)])
+        )
     return items
 
 
@@ -154,9 +157,9 @@ def _bounds(folder: Path, table: bytes) -> tuple[int, int]:
     return first, last
 
 
-def _unseal(folder: Path, run: str, stage: int, number: int, content: bytes) -> Item:
+def _unseal(key: bytes, folder: Path, run: str, stage: int, number: int, content: bytes) -> Item:
     tag, pickled = content[:TAG_BYTES], content[TAG_BYTES:]
-    if not is_sealed(tag, pickled, run, stage, number):
+    if not is_sealed(key, tag, pickled, run, stage, number):
         raise UserError(
             f"item {number} of {folder}/{stage}.bin is not as you stored it on this machine (its "
             "seal is another one), so it is not loaded: start the run's command again; what is "

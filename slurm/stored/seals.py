@@ -30,19 +30,25 @@ def key_file() -> Path:
     return home / "deepcluster-bench" / "seal.key"
 
 
-def seal(content: bytes, *context: object) -> bytes:
-    """The tag of `content` where `context` says that it stands; makes the key if there is none."""
-    return _tag(_key(key_file(), make=True), content, context)
+def own_key() -> bytes:
+    """The key of this user; made if there is none yet."""
+    return _key(key_file(), make=True)
 
 
-def is_sealed(tag: bytes, content: bytes, *context: object) -> bool:
-    """Whether this user sealed `content` in this `context`; `UserError` when there is no key."""
-    return hmac.compare_digest(tag, _tag(_key(key_file(), make=False), content, context))
+def known_key() -> bytes:
+    """The key of this user; `UserError` when there is none."""
+    return _key(key_file(), make=False)
 
 
-def _tag(key: bytes, content: bytes, context: tuple[object, ...]) -> bytes:
+def seal(key: bytes, content: bytes, *context: object) -> bytes:
+    """The tag of `content` where `context` says that it stands."""
     head = repr(tuple(map(str, context))).encode("utf-8", "surrogateescape")
     return hmac.digest(key, b"%s %d %s " % (_PURPOSE, len(head), head) + content, "sha256")
+
+
+def is_sealed(key: bytes, tag: bytes, content: bytes, *context: object) -> bool:
+    """Whether the owner of `key` sealed `content` in this `context`."""
+    return hmac.compare_digest(tag, seal(key, content, *context))
 
 
 @cache
