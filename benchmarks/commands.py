@@ -8,9 +8,11 @@ from typing import Protocol
 
 from benchmarks import results
 from slurm.distributed import find_world
-from slurm.executor import launch_from, run_sweep
-from slurm.files import check_writable, write_bytes
-from slurm.sweep import Item, describe
+from slurm.executor import dry_run, launch_from, run_sweep
+from slurm.files import check_writable
+from slurm.outputs import write_output
+from slurm.streams import write_stdout
+from slurm.sweep import Item
 
 
 class Goal(Item, Protocol):
@@ -24,12 +26,14 @@ class Goal(Item, Protocol):
 def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
     """Run what the goals miss (or say what that is), then write `--json` and a summary line."""
     speaks = find_world().first
+    launch = launch_from(args)
     if args.dry_run:
         if speaks:
-            print(describe(goals))
+            print(dry_run(goals, launch))
         return
-    check_writable(args.zoo)
-    run_sweep(goals, launch_from(args))
+    if not all(goal.done() for goal in goals):  # else a zoo that cannot be written will do
+        check_writable(args.zoo)
+    run_sweep(goals, launch)
     if not speaks or args.detach:
         return
     records = [goal.result for goal in goals]
@@ -37,10 +41,9 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
         contents = [path.read_bytes().rstrip(b"\n") for path in records]
         content = contents[0] if len(contents) == 1 else b"[" + b",\n".join(contents) + b"]"
         if args.json == "-":
-            sys.stdout.buffer.write(content + b"\n")
-            sys.stdout.buffer.flush()
+            write_stdout(content + b"\n")
         else:
-            write_bytes(Path(args.json), content + b"\n")
+            write_output(Path(args.json), content + b"\n")
     for path in records:
         print(summary(results.read_record(path)), f"[{path}]", file=sys.stderr)
 

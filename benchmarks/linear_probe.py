@@ -20,7 +20,7 @@ from benchmarks.protocols import PROTOCOLS, LinearProtocol
 from benchmarks.results import Split
 from benchmarks.trunks import Trunk, add_trunk_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
-from slurm.distributed import barrier, find_world, process_group
+from slurm.distributed import agree_on_device, barrier, find_world, process_group
 from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
@@ -79,7 +79,7 @@ class Probe:
         from benchmarks.probes.training import ProbeRun
 
         world = find_world()
-        device = resolve_device(self.trunk.device, world.local_rank)
+        device = agree_on_device(world, lambda: resolve_device(self.trunk.device, world.local_rank))
         with polite_stop(), process_group(world, device):
             dataset = load_dataset(self.protocol.dataset, self.data)
             for split, planned in zip(("train", "val"), self.splits):

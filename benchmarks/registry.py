@@ -20,7 +20,9 @@ from benchmarks.checkpoints.cards import (
 from benchmarks.checkpoints.zoo import build_card, load_backbone, register, store
 from slurm.cli import Parser, add_zoo_flag, choose, json_path, run_command
 from slurm.errors import UserError
-from slurm.files import check_writable, write_bytes
+from slurm.files import check_is_there, check_writable
+from slurm.outputs import write_output
+from slurm.streams import write_stdout
 
 if TYPE_CHECKING:
     from benchmarks.checkpoints.reading import Imported
@@ -118,6 +120,7 @@ def _list(args: argparse.Namespace) -> None:
     """List the registered checkpoints."""
     import msgspec
 
+    check_is_there(args.zoo)
     cards = list_cards(args.zoo)
     rows: Rows = [("name", "architecture", "method", "format", "weights")]
     for card in cards:
@@ -136,6 +139,7 @@ def _list(args: argparse.Namespace) -> None:
 
 def _show(args: argparse.Namespace) -> None:
     """Show the card of a registered checkpoint."""
+    check_is_there(args.zoo)
     choose(args.name, registered_names(args.zoo), f"checkpoint in {args.zoo}")
     card = read_card(args.zoo, args.name)
     path = weights_path(args.zoo, args.name)
@@ -174,10 +178,9 @@ def _import_rows(found: "Imported") -> Rows:
 def _output(json: str | None, content: bytes, rows: Rows) -> None:
     """Rows as aligned columns on stdout, or on stderr when the JSON goes to stdout."""
     if json == "-":
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        write_stdout(content)
     elif json:
-        write_bytes(Path(json), content)
+        write_output(Path(json), content)
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()

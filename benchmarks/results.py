@@ -164,8 +164,9 @@ def read(path: Path, kind: type[R]) -> R:
     """Read and validate JSON of a known type; `UserError` names the file and what is wrong."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a valid {kind.__name__}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        name = "result record" if kind is _Kind else kind.__name__
+        raise UserError(f"{path} is not a valid {name}: {error}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 

@@ -8,10 +8,11 @@ from benchmarks.overrides import lines_of
 from pretrain.methods import METHODS
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.distributed import find_world
-from slurm.executor import launch_from, run_sweep
-from slurm.files import check_writable, write_bytes
+from slurm.executor import dry_run, launch_from, run_sweep
+from slurm.files import check_writable
+from slurm.outputs import write_output
 from slurm.progress import say
-from slurm.sweep import describe
+from slurm.streams import write_stdout
 
 PROG = "python -m pretrain"
 
@@ -60,22 +61,23 @@ def _run(name: str, words: list[str]) -> None:
     args = parser.parse_args(words)
     item = method.make_item(args)
     speaks = find_world().first
+    launch = launch_from(args)
     if args.dry_run:
         if speaks:
-            print(describe([item]))
+            print(dry_run([item], launch))
         return
     card = card_path(args.zoo, args.name)
     if not item.done():
         check_writable(args.zoo)
-        run_sweep([item], launch_from(args))
+        run_sweep([item], launch)
     elif speaks:
         say(f"{args.name} is registered already, trained to the end: {card}")
     if not speaks or (args.detach and not item.done()):
         return
     if args.json == "-":
-        sys.stdout.write(card.read_text(encoding="utf-8"))
+        write_stdout(card.read_bytes())
     elif args.json:
-        write_bytes(Path(args.json), card.read_bytes())
+        write_output(Path(args.json), card.read_bytes())
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from slurm.cli import Parser, add_zoo_flag, run_command
+from slurm.cli import Parser, add_zoo_flag, folder_path, output_path, run_command
 from slurm.errors import UserError
+from slurm.outputs import check_output
 
 DESCRIPTION = """\
 Print the model-zoo tables of a zoo's result records, or write them into a README.
@@ -35,9 +36,11 @@ def parser() -> Parser:
     flags.add_argument(
         "--seeds", action="store_true", help="mean and standard deviation over all seeds"
     )
-    flags.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
     flags.add_argument(
-        "--plots", type=Path, metavar="DIR", help="write the pictures there, as SVG and PNG"
+        "--html", type=output_path, metavar="FILE", help="write one self-contained page"
+    )
+    flags.add_argument(
+        "--plots", type=folder_path, metavar="DIR", help="write the pictures there, as SVG and PNG"
     )
     flags.add_argument(
         "--published", action="store_true", help="the published reference tables instead"
@@ -57,6 +60,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     if args.check and args.readme is None:
         raise UserError("--check needs the README to check: add --readme FILE")
+    if args.readme is not None and not args.check:
+        check_output(args.readme)
     if args.published and args.compare:
         raise UserError("--published and --compare are two different listings: choose one")
     if args.readme is not None and (args.published or args.compare):

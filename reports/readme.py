@@ -13,7 +13,7 @@ from pathlib import Path
 
 from slurm.cli import choose
 from slurm.errors import UserError
-from slurm.files import atomic_path
+from slurm.outputs import write_output
 
 _MARKER = re.compile(rb"[ \t]*<!--[ \t]*(/?)reports:([^\s>]*)[ \t]*-->[ \t]*\r?\n?")
 _FENCE = re.compile(rb" {0,3}(`{3,}|~{3,})([^\r\n]*)")
@@ -117,13 +117,8 @@ def read(path: Path) -> bytes | None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Atomically replace a README, through a symbolic link and with its mode kept."""
-    target = path.resolve()
-    mode = target.stat().st_mode if target.exists() else None
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(content)
-        if mode is not None:
-            temporary.chmod(mode & 0o7777)
+    """Replace a README whole, through a symbolic link and with its mode kept."""
+    write_output(path, content)
 
 
 def difference(old: bytes, new: bytes, path: Path) -> str:

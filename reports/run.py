@@ -22,6 +22,7 @@ from reports.tables import KINDS
 from reports.tables import link as markdown_link
 from slurm.errors import UserError
 from slurm.files import write_bytes
+from slurm.outputs import write_output
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = "results.json"
@@ -172,7 +173,7 @@ class Report:
         if self.args.html is not None:
             from reports import html
 
-            write_bytes(self.args.html, html.page(self.measured, self.pictures, self.args.seeds))
+            write_output(self.args.html, html.page(self.measured, self.pictures, self.args.seeds))
 
     def _check(self, path: Path, old: bytes | None, new: bytes, proof: bytes | None) -> None:
         problems = readme.difference(old or b"", new, path)

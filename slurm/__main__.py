@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurm.cli import Parser, add_zoo_flag, choose, run_command
-from slurm.errors import SweepError, UserError
+from slurm.errors import SweepError, UserError, one_line
+from slurm.files import check_is_there
 from slurm.runs import Run, find_runs
 
 if TYPE_CHECKING:
     from slurm.scheduler.commands import Scheduler
+
+SHOWN = 500  # characters of a run's command
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     add_zoo_flag(parser)
     args = parser.parse_args(argv)
     if args.action == "list":
+        check_is_there(args.zoo)
         print_runs(args.zoo / "runs")
         return
     if args.run is None:
@@ -45,6 +49,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def open_run(name: str, zoo: Path) -> Run:
     """The run named `name` in `zoo`, or whose folder `name` is; we move to where it was started."""
+    if not name.strip():
+        raise UserError("an empty RUN; python -m slurm list names the runs of a zoo")
     given = Path(name).absolute()
     if (given / "manifest.json").exists():
         run = Run(given)
@@ -66,12 +72,17 @@ def open_run(name: str, zoo: Path) -> Run:
 
 
 def print_runs(runs: Path) -> None:
-    """One line per run."""
+    """One line per run, also for one whose manifest cannot be read."""
     for run in find_runs(runs):
-        manifest = run.manifest
+        name = one_line(run.name)
+        try:
+            manifest = run.manifest
+        except UserError as error:
+            print(f"{name}  {one_line(str(error))}")
+            continue
         items = sum(len(stage.keys) for stage in manifest.stages)
         mark = " (cancelled)" if run.cancelled else ""
-        print(f"{run.name}  {items} items{mark}  {manifest.command}")
+        print(f"{name}  {items} items{mark}  {one_line(manifest.command)[:SHOWN]}")
 
 
 def print_status(run: Run) -> None:
@@ -80,20 +91,21 @@ def print_status(run: Run) -> None:
     from slurm.launch.watch import Watch
     from slurm.scheduler.commands import Scheduler
 
-    watch = Watch(run, Scheduler(), run.manifest.requests, tell=lambda line: None)
+    requests, items = run.manifest.requests, run.list_items()
+    watch = Watch(run, Scheduler(), requests, tell=lambda line: None, items=items)
     known = watch.look()
     if known:
         watch.judge_absent(resubmit=False)
-    print(f"run {run.name}" + (" (cancelled)" if run.cancelled else ""))
+    print(f"run {one_line(run.name)}" + (" (cancelled)" if run.cancelled else ""))
     print(table(watch.counts()))
     if watch.waiting_for():
         print(f"most of what waits in the queue waits for {watch.waiting_for()}")
     for failure in watch.failures.values():
-        print(f"failed: {failure.key}: {failure.reason}")
+        print(f"failed: {one_line(failure.key)}: {one_line(failure.reason)}")
         if failure.log:
-            print(f"  log: {failure.log}")
+            print(f"  log: {one_line(failure.log)}")
     if not known:
-        print("SLURM does not answer, so what runs is not known")
+        print(f"SLURM does not answer ({watch.silence}), so what runs is not known")
         return
     alone = [p for p in watch.open if p not in watch.attempts or p in watch.absent]
     if alone or watch.failures:

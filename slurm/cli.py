@@ -10,9 +10,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slurm.errors import SweepError, UserError, one_line, user_error
+from slurm.errors import SweepError, UserError, one_line, path_error
+from slurm.outputs import check_output
 from slurm.stop import Stopped
+from slurm.streams import STDOUT, give_up_stdout, safe_streams, was_closed
 
+MOST = 10**9  # of a number that is no seed
+MOST_SEED = 2**32 - 1  # scikit-learn's and NumPy's; torch and faiss take what is derived of it
+MOST_PROCESSES = 1024
 STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
 
 
@@ -43,7 +48,7 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="where tensors live (default: auto, cuda when there is one)",
     )
-    group.add_argument("--seed", type=natural, default=0, help="seed of every draw (default: 0)")
+    group.add_argument("--seed", type=seed, default=0, help="seed of every draw (default: 0)")
     group.add_argument(
         "--json",
         type=json_path,
@@ -60,7 +65,7 @@ def add_zoo_flag(parser: argparse._ActionsContainer) -> None:
     """Add `--zoo`, which defaults to the environment variable ZOO, then to ./zoo."""
     parser.add_argument(
         "--zoo",
-        type=Path,
+        type=folder_path,
         metavar="DIR",
         default=Path(os.environ.get("ZOO") or "zoo"),
         help="checkpoints, results and caches (default: $ZOO, else ./zoo)",
@@ -77,11 +82,15 @@ def add_launch_flags(parser: argparse.ArgumentParser) -> None:
         help="this process, processes of this machine, or SLURM job arrays (default: inline)",
     )
     group.add_argument(
-        "--jobs", type=positive, default=2, metavar="N", help="local: processes at once (default 2)"
+        "--jobs",
+        type=processes,
+        default=2,
+        metavar="N",
+        help="local: processes at once (default 2)",
     )
     group.add_argument(
         "--threads",
-        type=positive,
+        type=processes,
         default=None,
         metavar="N",
         help="CPU threads per process (default: all cores; with --cluster local, cores / jobs). "
@@ -125,13 +134,29 @@ def _add_slurm_flags(group: argparse._ActionsContainer) -> None:
 
 def json_path(text: str) -> str:
     """An argparse type: - or a file that can be written, which is better known before the work."""
-    path = Path(text).absolute()
-    folder = next(parent for parent in path.parents if parent.exists())
-    if text != "-" and path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
-    if text != "-" and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise argparse.ArgumentTypeError(f"{text}: {folder} is no folder that you can write in")
+    if text == "-" and was_closed(1):
+        raise argparse.ArgumentTypeError("- is standard output, which is closed")
+    if text != "-":
+        output_path(text)
     return text
+
+
+def output_path(text: str) -> Path:
+    """An argparse type: a file to write, checked before the work."""
+    if not text:
+        raise argparse.ArgumentTypeError("needs a file name, but is empty")
+    try:
+        check_output(Path(text))
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return Path(text)
+
+
+def folder_path(text: str) -> Path:
+    """An argparse type: the name of a folder, there or not."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("needs the name of a folder, but is empty")
+    return Path(text)
 
 
 def positive(text: str) -> int:
@@ -149,7 +174,28 @@ def natural(text: str) -> int:
     except ValueError:
         number = -1
     if number < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0")
+    if number > MOST:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is too large; the most is {MOST:,}")
+    return number
+
+
+def seed(text: str) -> int:
+    """An argparse type: a seed that every generator takes."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= MOST_SEED:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0 to 2**32 - 1")
+    return number
+
+
+def processes(text: str) -> int:
+    """An argparse type: how many processes or threads."""
+    number = positive(text)
+    if number > MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(f"{text} is too many; the most is {MOST_PROCESSES:,}")
     return number
 
 
@@ -169,7 +215,8 @@ def run_command(
     """Run `main` and exit: 0 on success, 2 on a user's mistake (one line), 1 on a failure."""
     # Importing torch makes a million objects, none of them garbage: look for some less often.
     gc.set_threshold(50_000, 20, 20)
-    code = _exit_code(main, argv)
+    with safe_streams():
+        code = _exit_code(main, argv)
     # The interpreter's last collections would walk through all of torch: a third of a second.
     gc.freeze()
     sys.exit(code)
@@ -179,25 +226,29 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
     try:
         main(argv)
         sys.stdout.flush()
-    except UserError as error:
-        return _fail(2, str(error))
-    except SweepError as error:
-        return _fail(1, str(error))
+    except (UserError, SweepError) as error:
+        return report_failure(error)
     except Stopped as stopped:
         return _fail(STOPPED, str(stopped))
     except KeyboardInterrupt:
         return _fail(130, "interrupted; the same command continues from what is done")
-    except BrokenPipeError:
-        # The reader of our standard output is gone; keep the interpreter from complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
-        mendable = user_error(error)
-        if mendable:
-            return _fail(2, str(mendable))
+        if error.filename == STDOUT:
+            give_up_stdout()
+            if isinstance(error, BrokenPipeError):  # its reader has seen enough
+                return 0
+        known = path_error(error)
+        if known:
+            return report_failure(known)
         traceback.print_exc()
         return 1
     return 0
+
+
+def report_failure(error: Exception, *, aloud: bool = True) -> int:
+    """The exit code of a command that failed by `error`; `aloud` also says why, in one line."""
+    code = 2 if isinstance(error, UserError) else 1
+    return _fail(code, str(error)) if aloud else code
 
 
 def _fail(code: int, message: str) -> int:

@@ -5,21 +5,26 @@ nothing, which means one process and no process group. torch is imported only wh
 """
 
 import datetime
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurm.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, device
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 # How long one process may compute while the others wait, as k-means on millions of images does;
 # torch's default is 10 minutes on GPUs. A process that dies is noticed at once by the launcher.
 _PATIENCE = datetime.timedelta(hours=24)
+_LEAVE = datetime.timedelta(seconds=60)  # for all to have read why none goes on
 _FIRST_PORT, _PORTS = 20_000, 12_000  # all below the ephemeral ports of Linux, from 32768
 
 
@@ -103,11 +108,87 @@ def first_host(nodes: str) -> str:
     return "".join(part or "" for part in found.groups())
 
 
+_store: "Store | None" = None  # where the processes of the world meet, apart from any group
+_meetings = 0  # there so far; the same number in every process
+
+
+def _meet(world: World) -> "Store":
+    """A part of the world's store that no earlier meeting used."""
+    from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
+
+    global _store, _meetings
+    if _store is None:
+        url = f"tcp://{world.address}:{world.port}"
+        _store, _, _ = next(rendezvous(url, world.rank, world.size, timeout=_PATIENCE))
+        _store.set_timeout(_PATIENCE)
+    _meetings += 1
+    return PrefixStore(f"meeting/{_meetings}", _store)
+
+
+def agree_on_device(world: World, find: Callable[[], "device"]) -> "device":
+    """This process's device, from `find`, once every process has found one of its own.
+
+    Before any process group: in one, a process without a GPU would leave the others waiting, and
+    two on one GPU would fail somewhere in nccl. Raises the same `UserError` in every process.
+    """
+    if world.size == 1:
+        return find()
+    store, found, mine = _meet(world), None, {}
+    try:
+        found = find()
+        mine = {"host": socket.gethostname(), "name": str(found), "device": _physical(found)}
+    except UserError as error:
+        mine = {"mistake": str(error)}
+    store.set(str(world.rank), json.dumps(mine))
+    reports = [json.loads(store.get(str(rank))) for rank in range(world.size)]
+    reason = _disagreement(reports)
+    if reason is None and found is not None:
+        return found
+    # The process that holds the store leaves last.
+    store.set(f"{world.rank} knows", "")
+    with suppress(RuntimeError):
+        store.wait([f"{rank} knows" for rank in range(world.size)], _LEAVE)
+    raise UserError(reason or "the processes do not agree on their devices")
+
+
+def _disagreement(reports: list[dict[str, str]]) -> str | None:
+    """Why processes with these reports, by rank, cannot work together; None if they can."""
+    holders: dict[str, int] = {}
+    for rank, report in enumerate(reports):
+        if "mistake" in report:
+            return f"process {rank} of {len(reports)}: {report['mistake']}"
+        first = holders.setdefault(report["device"], rank) if report["device"] else rank
+        if first != rank:
+            return (
+                f"processes {first} and {rank} of {len(reports)} would share {report['name']} of "
+                f"{report['host']}; start at most one process per GPU, or use --device cpu"
+            )
+    return None
+
+
+def _physical(device: "device") -> str:
+    """A name of the device among all machines, the same in every process; empty for the CPU."""
+    if device.type == "cpu":
+        return ""
+    import torch
+
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    machine = f"{socket.gethostname()} {boot.read_text().strip() if boot.exists() else ''}"
+    # Each process may see GPUs of its own as number 0: only the bus tells them apart.
+    seen = f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'all')} {device.index or 0}"
+    if device.type == "cuda" and torch.cuda.is_available():
+        found = torch.cuda.get_device_properties(device)
+        names = ("pci_domain_id", "pci_bus_id", "pci_device_id")
+        seen = " ".join(str(getattr(found, name, seen)) for name in names)
+    return f"{machine} {device.type} {seen}"
+
+
 @contextmanager
 def process_group(world: World, device: "device") -> Iterator[None]:
     """Join the other processes (nccl on cuda, else gloo) and leave them at the end.
 
-    A world of one process needs no group, and none is made.
+    A world of one process needs no group, and none is made. Raises `UserError` in every process
+    when two of them hold one GPU.
     """
     if world.size == 1:
         yield
@@ -115,11 +196,12 @@ def process_group(world: World, device: "device") -> Iterator[None]:
     import torch
     import torch.distributed as dist
 
+    agree_on_device(world, lambda: device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        init_method=f"tcp://{world.address}:{world.port}",
+        store=_meet(world),
         rank=world.rank,
         world_size=world.size,
         timeout=_PATIENCE,

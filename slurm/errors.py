@@ -1,8 +1,18 @@
 """The errors that end a command with one clear line instead of a traceback."""
 
 import errno
+import os
+import re
+from pathlib import Path
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# Of a path that a user gave, or a name that is made of one.
+_WRONG_PATH = (
+    *(errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY),
+    errno.ELOOP,
+)
+_MISSING = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EINVAL)
+_TEMPORARY = re.compile(r"(?P<folder>(?:.*/)?)\.(?P<name>[^/]+)\.\d+\.[0-9a-f]{8}(?:\.tmp)?")
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -24,17 +34,61 @@ class SweepError(Exception):
 
 
 def one_line(message: str) -> str:
-    """`message` with every run of white space made one space."""
-    return " ".join(message.split())
+    """`message` with every run of white space made one space, and nothing a terminal obeys."""
+    text = " ".join(message.split())
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def user_error(error: BaseException) -> UserError | None:
     """`error` as a `UserError` if the user can mend it: a full disk and a forbidden file are."""
     if isinstance(error, UserError):
         return error
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        where = error.filename or "the zoo"
-        return UserError(f"no room left while writing {where}: free some space and run again")
-    if isinstance(error, OSError) and error.errno in _NO_PERMISSION and error.filename:
-        return UserError(f"no permission for {error.filename}: {error.strerror}")
+    if not isinstance(error, OSError):
+        return None
+    name = _file_of(error)
+    if error.errno in _NO_ROOM:
+        what = f"writing {name}" if name else "writing"
+        return UserError(f"no room left while {what}: free some space and run again")
+    if error.errno in _NO_PERMISSION and name:
+        return UserError(f"no permission for {name}: {error.strerror}")
+    if error.errno in _WRONG_PATH and name:
+        return UserError(f"{name}: {error.strerror}; name another path, or move what is there")
     return None
+
+
+def path_error(error: OSError) -> Exception | None:
+    """What an `OSError` that ends a command comes to, if one line says it all.
+
+    A `UserError` for a path that is not there or cannot be opened, a `SweepError` for a device or
+    a network that fails; None for an error that names no file.
+    """
+    mendable = user_error(error)
+    if mendable:
+        return mendable
+    name = _file_of(error)
+    if not name:
+        return UserError(_GONE) if error.errno == errno.ENOENT and _is_homeless() else None
+    line = f"{name}: {error.strerror or error}"
+    return UserError(line) if error.errno in _MISSING else SweepError({name: str(error.strerror)})
+
+
+_GONE = "the working folder is gone: cd to one that is there, and run again"
+
+
+def _is_homeless() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
+
+
+def _file_of(error: OSError) -> str:
+    """The file that an error names; for a temporary one, the file that it was to become."""
+    if not isinstance(error.filename, (str, bytes, os.PathLike)):
+        return ""
+    name = os.fsdecode(error.filename)
+    found = _TEMPORARY.fullmatch(name)
+    return f"{found['folder']}{found['name']}" if found else name

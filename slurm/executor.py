@@ -11,10 +11,17 @@ from typing import Literal
 
 from slurm.failures import Failure, blocked_by, failure_of, raise_failures
 from slurm.progress import say
-from slurm.scheduler.settings import ClusterSettings, settings_from
+from slurm.scheduler.settings import ClusterSettings, check_stages, settings_from
 from slurm.stop import Stopped
-from slurm.sweep import Item, check_result, items_to_run, must_run
-from slurm.tasks.agreement import run_agreed, started_by_torchrun
+from slurm.sweep import (
+    Item,
+    check_result,
+    describe,
+    items_to_run,
+    missing_stages,
+    must_run,
+)
+from slurm.tasks.agreement import end_together, run_agreed, started_by_torchrun
 from slurm.threads import thread_variables
 
 Cluster = Literal["inline", "local", "slurm"]
@@ -31,6 +38,7 @@ class Launch:
     runs: Path = Path("zoo/runs")  # slurm: a folder per sweep
     settings: ClusterSettings = field(default_factory=ClusterSettings)
     detach: bool = False  # slurm: return when all is submitted
+    config: Path | None = None  # the file in which some of `settings` stand
 
 
 def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
@@ -39,6 +47,7 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
     Every item that can run is run, also after another one failed. Failures that are one mistake
     of the user are raised as that `UserError`, others as `SweepError`.
     """
+    check_stages(launch.settings, goals, str(launch.config or "the cluster settings"))
     if launch.cluster == "local":
         from slurm.launch.local import run_local
 
@@ -51,15 +60,29 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
         _run_inline(goals)
 
 
+def dry_run(goals: Sequence[Item], launch: Launch) -> str:
+    """What `--dry-run` prints: what would run, and with `--cluster slurm` what it would ask for."""
+    check_stages(launch.settings, goals, str(launch.config or "the cluster settings"))
+    stages = missing_stages(goals)
+    text = describe(goals, stages)
+    if launch.cluster != "slurm" or not stages:
+        return text
+    from slurm.launch.launcher import describe_requests
+
+    return f"{text}\n{describe_requests(launch.settings, stages)}"
+
+
 def _run_inline(goals: Sequence[Item]) -> None:
     if started_by_torchrun():
         failures = run_agreed(goals, _attempt)
-    else:
-        failures = {}
-        for item in items_to_run(goals):
-            failure = _attempt(item, failures)
-            if failure is not None:
-                failures[item.key] = failure
+        if failures:
+            end_together(failures.values())
+        return
+    failures = {}
+    for item in items_to_run(goals):
+        failure = _attempt(item, failures)
+        if failure is not None:
+            failures[item.key] = failure
     raise_failures(failures.values())
 
 
@@ -114,4 +137,5 @@ def launch_from(args: argparse.Namespace) -> Launch:
         runs=args.zoo / "runs",
         settings=settings_from(args),
         detach=args.detach,
+        config=args.cluster_config,
     )

@@ -1,8 +1,10 @@
 """Files that many jobs on one shared filesystem can write at once: whole or not at all."""
 
+import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +32,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     same path never see each other's bytes: the last rename wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    # 180 bytes of the name leave room for the rest, however its letters are encoded.
+    stem = os.fsdecode(os.fsencode(path.name)[:180])
+    temporary = path.parent / f".{stem}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -54,6 +58,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Atomically replace `path` by `content` as UTF-8, line endings untouched."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file; `OSError` for any other, since a FIFO would be waited for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
+def check_is_there(zoo: Path) -> None:
+    """`UserError` unless there is a zoo that can be listed."""
+    if not zoo.is_dir():
+        raise UserError(f"there is no zoo at {zoo}; name its directory with --zoo")
 
 
 def check_writable(directory: Path) -> None:

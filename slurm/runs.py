@@ -1,7 +1,8 @@
 """The folder of one sweep on SLURM, `zoo/runs/RUN`: all that another login node needs of it.
 
     manifest.json         what was asked for; written once
-    items/STAGE.bin       the items, pickled by us for our own workers
+    items/STAGE.bin       the items, pickled and sealed by us for our own workers
+    items/STAGE.json      the files that they leave, for whoever only looks
     arrays/LABEL.json     one array: which items its tasks run, and its job once SLURM took it
     arrays/LABEL/         submitit's folder of it, with a log per task
     failures/             why tasks failed, written by the tasks
@@ -11,11 +12,10 @@
 Whether an item is done is not noted here: its result says so.
 """
 
-import os
 import secrets
 import shlex
+import shutil
 import socket
-import struct
 import sys
 import time
 from collections.abc import Container, Sequence
@@ -23,21 +23,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from slurm.errors import UserError
 from slurm.failures import Failure, read_failure
-from slurm.files import atomic_path, check_writable, write_bytes
-from slurm.pickles import dump_item, load_item
+from slurm.files import atomic_path, check_writable, read_regular, write_bytes
 from slurm.scheduler.commands import TaskId
 from slurm.scheduler.settings import Request
+from slurm.stored.items import ListedItem, list_records, load_all, load_one, write_items
+from slurm.stored.launchers import (
+    UNREADABLE,
+    Launcher,
+    is_alive,
+    other_launcher,
+    release_launcher,
+    renew_launcher,
+)
 from slurm.sweep import Item, Resources, Stage
-
-STALE_SECONDS = 120.0  # of a launcher.json that nobody renewed
-_OFFSET = struct.Struct("<Q")
-_OFFSETS = struct.Struct("<QQ")  # where an item begins and ends
 
 
 class StageRecord(msgspec.Struct, frozen=True):
@@ -87,16 +90,7 @@ class ArrayRecord(msgspec.Struct, frozen=True):
 
     def submitter_is_dead(self) -> bool:
         """Whether the process that submits it is known to be gone; False on other machines."""
-        return self.host == socket.gethostname() and not _is_alive(self.pid)
-
-
-class Launcher(msgspec.Struct, frozen=True):
-    """The process that looks after a run."""
-
-    host: str
-    pid: int
-    token: str
-    time: float  # seconds since 1970
+        return self.host == socket.gethostname() and not is_alive(self.pid)
 
 
 @dataclass(frozen=True)
@@ -114,42 +108,48 @@ class Run:
     def manifest(self) -> Manifest:
         """What was asked for; `UserError` when this is not a run's folder."""
         try:
-            content = (self.folder / "manifest.json").read_bytes()
-            return msgspec.json.decode(content, type=Manifest)
+            content = read_regular(self.folder / "manifest.json")
+            found = msgspec.json.decode(content, type=Manifest)
         except FileNotFoundError:
             raise UserError(
                 f"no run {self.folder}; python -m slurm list names those of a zoo"
             ) from None
-        except msgspec.MsgspecError as error:
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
             raise UserError(f"{self.folder}/manifest.json is damaged: {error}") from None
+        fault = _fault(found)
+        if fault:
+            raise UserError(f"{self.folder}/manifest.json is damaged: {fault}")
+        return found
 
     def write_items(self, stage: int, items: Sequence[Item]) -> None:
-        """Store the items of a stage: a table of offsets, then one pickle each."""
-        contents = [dump_item(item) for item in items]
-        offsets = [_OFFSET.size * (len(contents) + 1)]
-        for content in contents:
-            offsets.append(offsets[-1] + len(content))
-        table = b"".join(_OFFSET.pack(offset) for offset in offsets)
-        write_bytes(self._items_file(stage), table + b"".join(contents))
+        """Store the items of a stage, sealed."""
+        write_items(self._items, self.name, stage, items)
 
     def load_item(self, place: Place) -> Item:
-        """One item; `UserError` when another user wrote it, since a pickle is a program."""
-        with self._open_items(place.stage) as file:
-            file.seek(_OFFSET.size * place.number)
-            first, last = _OFFSETS.unpack(file.read(_OFFSETS.size))
-            file.seek(first)
-            return load_item(file.read(last - first))
+        """One item; `UserError` unless this user stored it, since a pickle is a program."""
+        return load_one(self._items, self.name, place.stage, place.number)
 
     def load_items(self) -> dict[Place, Item]:
         """All items, stage by stage; the working directory must be the manifest's."""
-        items = {}
-        for stage, record in enumerate(self.manifest.stages):
-            with self._open_items(stage) as file:
-                content = file.read()
-            for number in range(len(record.keys)):
-                first, last = _OFFSETS.unpack_from(content, _OFFSET.size * number)
-                items[Place(stage, number)] = load_item(content[first:last])
-        return items
+        return {
+            Place(stage, number): item
+            for stage, record in enumerate(self.manifest.stages)
+            for number, item in enumerate(load_all(self._items, self.name, stage, len(record.keys)))
+        }
+
+    def list_items(self) -> dict[Place, Item]:
+        """The same to look at, from data alone; the working directory must be the manifest's."""
+        return {
+            Place(stage, number): ListedItem(record.name, key, record.resources, found)
+            for stage, record in enumerate(self.manifest.stages)
+            for number, (key, found) in enumerate(
+                zip(
+                    record.keys,
+                    list_records(self._items, stage, len(record.keys)),
+                    strict=True,
+                )
+            )
+        }
 
     def write_array(self, array: ArrayRecord) -> None:
         """Note an array."""
@@ -161,13 +161,25 @@ class Run:
         found = []
         for path in (self.folder / "arrays").glob("*.json"):
             if path.stem not in known:
-                with suppress(OSError, msgspec.MsgspecError):
-                    found.append(msgspec.json.decode(path.read_bytes(), type=ArrayRecord))
+                with suppress(*UNREADABLE):
+                    array = msgspec.json.decode(read_regular(path), type=ArrayRecord)
+                    if array.label == path.stem and self._has(array):
+                        found.append(array)
         return sorted(found, key=lambda array: (array.submitted, array.label))
+
+    def _has(self, array: ArrayRecord) -> bool:
+        """Whether the items of an array are items of this run."""
+        if not (self.folder / "manifest.json").exists():  # which is written last
+            return True
+        stages = self.manifest.stages
+        return 0 <= array.stage < len(stages) and all(
+            0 <= number < len(stages[array.stage].keys) for number in array.numbers
+        )
 
     def drop_array(self, label: str) -> None:
         """Forget an array that SLURM did not take."""
         (self.folder / "arrays" / f"{label}.json").unlink(missing_ok=True)
+        shutil.rmtree(self.array_folder(label), ignore_errors=True)
 
     def forget_arrays(self) -> None:
         """Take no array for one of the run's any more."""
@@ -208,38 +220,19 @@ class Run:
 
     def other_launcher(self, token: str) -> Launcher | None:
         """The living process, other than the one of `token`, that looks after the run."""
-        try:
-            content = (self.folder / "launcher.json").read_bytes()
-            found = msgspec.json.decode(content, type=Launcher)
-        except (OSError, msgspec.MsgspecError):
-            return None
-        if found.token == token or time.time() - found.time > STALE_SECONDS:
-            return None
-        if found.host == socket.gethostname() and not _is_alive(found.pid):
-            return None
-        return found
+        return other_launcher(self.folder, token)
 
     def renew_launcher(self, token: str) -> None:
         """Say that this process looks after the run."""
-        launcher = Launcher(socket.gethostname(), os.getpid(), token, time.time())
-        write_bytes(self.folder / "launcher.json", msgspec.json.encode(launcher) + b"\n")
+        renew_launcher(self.folder, token)
 
     def release_launcher(self, token: str) -> None:
         """Say that nobody does, if this process did."""
-        with suppress(OSError, msgspec.MsgspecError):
-            path = self.folder / "launcher.json"
-            if msgspec.json.decode(path.read_bytes(), type=Launcher).token == token:
-                path.unlink()
+        release_launcher(self.folder, token)
 
-    def _open_items(self, stage: int) -> BinaryIO:
-        file = self._items_file(stage).open("rb")
-        if os.fstat(file.fileno()).st_uid != os.getuid():
-            file.close()
-            raise UserError(f"{self.folder} belongs to another user, who alone can continue it")
-        return file
-
-    def _items_file(self, stage: int) -> Path:
-        return self.folder / "items" / f"{stage}.bin"
+    @property
+    def _items(self) -> Path:
+        return self.folder / "items"
 
 
 def create_run(
@@ -281,11 +274,11 @@ def find_runs(runs: Path) -> list[Run]:
     return [Run(path.parent) for path in sorted(runs.glob("*/manifest.json"))]
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _fault(manifest: Manifest) -> str | None:
+    """What cannot be in a manifest of ours; None if nothing is."""
+    if not manifest.stages or len(manifest.stages) != len(manifest.requests):
+        return f"{len(manifest.stages)} stages with {len(manifest.requests)} requests"
+    if "\0" in manifest.folder or not Path(manifest.folder).is_absolute():
+        return f"its folder {manifest.folder!r} is no absolute path"
+    keys = [key for stage in manifest.stages for key in stage.keys]
+    return "two items have one name" if len(set(keys)) != len(keys) else None

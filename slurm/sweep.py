@@ -133,9 +133,12 @@ def all_items(goals: Sequence[Item]) -> dict[str, Item]:
     return found
 
 
-def describe(goals: Sequence[Item]) -> str:
-    """What `--dry-run` prints: each stage with its missing items, or that all is done."""
-    stages = missing_stages(goals)
+def describe(goals: Sequence[Item], stages: Sequence[Stage] | None = None) -> str:
+    """What `--dry-run` prints: each stage with its missing items, or that all is done.
+
+    `stages` are the missing ones, where they are known already.
+    """
+    stages = missing_stages(goals) if stages is None else stages
     missing = {item.key for stage in stages for item in stage.items}
     done = sum(goal.key not in missing for goal in goals)
     lines = [f"{done} of {len(goals)} results are done"]

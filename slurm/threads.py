@@ -27,4 +27,7 @@ def thread_variables(threads: int) -> dict[str, str]:
 def share_of(jobs: int, environ: Mapping[str, str]) -> int:
     """Threads of each of `jobs` processes: OMP_NUM_THREADS if the user set it, else a share."""
     given = environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else max(1, cores() // jobs)
+    # A number as OpenMP would read it; anything else is as good as unset.
+    if given.isascii() and given.isdecimal() and int(given[:9]) > 0 and len(given) < 6:
+        return int(given)
+    return max(1, cores() // jobs)

@@ -14,9 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # The order of the house, from the ground up: a file imports from its own line and from those
 # above it. A line names a room (a folder), or files of a folder whose other files stand elsewhere.
 HOUSE = """
-slurm: cli distributed errors failures files progress stop sweep threads
+slurm: cli distributed errors failures files outputs progress stop streams sweep threads
 slurm.scheduler
-slurm: runs pickles
+slurm.stored
+slurm: runs
 slurm.tasks
 slurm.launch
 slurm: executor __main__

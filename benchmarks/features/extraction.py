@@ -64,6 +64,11 @@ class ExtractVoc:
         """Written last: the size of every other file."""
         return self.directory / "complete.json"
 
+    @property
+    def result(self) -> Path:
+        """What tells those who only look that all is there."""
+        return self.marker
+
     def done(self) -> bool:
         """Whether the marker is there, and every file that it lists of the size that it had."""
         try:

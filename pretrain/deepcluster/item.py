@@ -60,6 +60,11 @@ class Pretrain:
         return self.state.with_name("restart")
 
     @property
+    def result(self) -> Path:
+        """The card of the registered checkpoint."""
+        return card_path(self.zoo, self.name)
+
+    @property
     def log(self) -> Path:
         """One JSON line per finished epoch."""
         return self.zoo / "logs" / self.name / "deepcluster.jsonl"
@@ -100,7 +105,9 @@ class Pretrain:
         from pretrain.deepcluster.train import Run
 
         world = distributed.find_world()
-        device = resolve_device(self.device, world.local_rank)
+        device = distributed.agree_on_device(
+            world, lambda: resolve_device(self.device, world.local_rank)
+        )
         if world.first:
             feature_file.remove_abandoned(self.state.parent)
         with polite_stop(), distributed.process_group(world, device):

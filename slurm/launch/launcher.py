@@ -8,6 +8,7 @@ tasks that run twice, do no harm: every item writes its own result, whole or not
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,8 +24,8 @@ from slurm.launch.watch import Watch
 from slurm.progress import say
 from slurm.runs import Run, create_run, find_runs
 from slurm.scheduler.commands import Scheduler, SchedulerDown
-from slurm.scheduler.settings import STAGES, ClusterSettings, Request, request_for
-from slurm.sweep import Item, Stage, all_items, missing_stages
+from slurm.scheduler.settings import MOST, ClusterSettings, Request, check_stages, request_for
+from slurm.sweep import Item, Stage, missing_stages
 
 SILENCE_SECONDS = 1800.0  # without an answer of SLURM before the launcher gives up
 STANDSTILL_SECONDS = 14 * 86400.0  # without any change, such as in a queue that never moves
@@ -43,6 +44,7 @@ def run_slurm(
 
     Raises `UserError`, before anything is submitted where it can be known, or `SweepError`.
     """
+    check_stages(settings, goals, "the cluster settings")
     stages = missing_stages(goals)
     if not stages:
         return
@@ -50,12 +52,10 @@ def run_slurm(
     scheduler.check_installed()
     if "%" in str(runs.absolute()):
         raise UserError(f"SLURM reads the % in {runs.absolute()} as a pattern; name another --zoo")
-    known = dict.fromkeys([*(item.stage for item in all_items(goals).values()), *STAGES])
-    for name in settings.stages:
-        choose(name, known, "stage in the cluster settings:")
     check_writable(runs)
     try:
         requests = check_requests(scheduler, settings, stages)
+        scheduler.max_array_size()  # its answer is needed later; better known to be readable now
         fingerprint = sha256("\n".join(repr(goal) for goal in goals).encode()).hexdigest()
         running = find_same(runs, fingerprint, scheduler)
     except SchedulerDown as down:
@@ -83,7 +83,7 @@ def check_requests(
         named = request_for(settings, stage.name, stage.resources, 0).settings.partition
         for name in named.split(",") if named is not None else ():
             choose(name, partitions, "partition")
-        names = named.split(",") if named else [default] if default else []
+        names = named.split(",") if named else [default] if default in partitions else []
         chosen = [partitions[name] for name in names] or list(partitions.values())
         most = max((partition.gpus for partition in chosen), default=0)
         request = request_for(settings, stage.name, stage.resources, most)
@@ -102,6 +102,19 @@ def check_requests(
         if refusal:
             raise UserError(f"SLURM would refuse {' '.join(text)}: {refusal}")
     return requests
+
+
+def describe_requests(settings: ClusterSettings, stages: Sequence[Stage]) -> str:
+    """What `--dry-run` prints of SLURM: what each stage will ask for, a line each.
+
+    SLURM is not asked, so GPUs are shown as if the nodes had them.
+    """
+    lines = ["asked of SLURM for each task (GPUs where the nodes have some):"]
+    for stage in stages:
+        request = request_for(settings, stage.name, stage.resources, MOST["gpus_per_node"])
+        tasks = f"{len(stage.items)} task(s), at most {request.settings.array_parallelism} at once"
+        lines.append(f"  {stage.name}: {tasks}: {' '.join(_flags(request))}")
+    return "\n".join(lines)
 
 
 def look_after(
@@ -150,9 +163,17 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
             view.show()
             submitted = detach and (told or submitter.complete())
             if not watch.open or (submitted and not run.cancelled):
+                if other is None:
+                    _cancel_orphans(watch)
                 return
             _check_deadlines(watch, submitter)
             time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 40)))
+
+
+def _cancel_orphans(watch: Watch) -> None:
+    """Leave no job behind of a submission that was given up, should the queue show it only now."""
+    if watch.cut and watch.look():
+        watch.scheduler.cancel(watch.orphans())
 
 
 def _end_jobs(watch: Watch) -> None:
@@ -178,9 +199,11 @@ def _check_deadlines(watch: Watch, submitter: Submitter) -> None:
 
 def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:
     """The latest run for the same goals that still has jobs."""
+    busy = {task.job_name.rpartition(".")[0] for task in scheduler.live("")}
     for run in reversed(find_runs(runs)[-20:]):
-        if not run.cancelled and run.manifest.goals == fingerprint and scheduler.live(run.name):
-            return run
+        with suppress(UserError):  # one that cannot be read is not the one
+            if not run.cancelled and run.manifest.goals == fingerprint and run.name in busy:
+                return run
     return None
 
 

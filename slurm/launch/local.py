@@ -26,9 +26,9 @@ from typing import NoReturn
 from slurm.errors import one_line
 from slurm.failures import Failure, blocked_by, raise_failures, read_failure
 from slurm.files import check_writable
-from slurm.pickles import dump_item
 from slurm.progress import progress, say
 from slurm.scheduler.environment import RANKS
+from slurm.stored.pickles import dump_item
 from slurm.sweep import Item, items_to_run
 from slurm.tasks.worker import packed
 from slurm.threads import share_of, thread_variables

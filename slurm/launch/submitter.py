@@ -119,7 +119,9 @@ class Submitter:
                 run.manifest.threads,
             )
         except Refused as refused:
-            run.drop_array(label)
+            if not refused.lost:
+                run.drop_array(label)
+            watch.cut[label] = array  # should the queue show it yet, it is cancelled
             return refused
         self.busy_since, self._pause, self.refusals = None, 2.0, 0
         self.size = min(self.most, self.size * 2)
@@ -155,6 +157,7 @@ class Submitter:
                 self.most = min(MAX_TASKS, self.watch.scheduler.max_array_size())
                 self.size = self.most
             except SchedulerDown:
+                self.busy_since = self.busy_since or time.monotonic()
                 return False
         return True
 

@@ -12,6 +12,7 @@ from slurm.progress import say
 from slurm.runs import ArrayRecord, Place, Run
 from slurm.scheduler.commands import Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.scheduler.settings import Request
+from slurm.sweep import Item
 
 STARTS = 4  # submissions of one item by one launcher that ended without any progress
 MOST_STARTS = 200  # its submissions in all
@@ -55,9 +56,10 @@ class Watch:
         scheduler: Scheduler,
         requests: Sequence[Request],
         tell: Callable[[str], None] = say,
+        items: dict[Place, Item] | None = None,
     ) -> None:
         self.run, self.scheduler, self.requests, self.tell = run, scheduler, requests, tell
-        self.items = run.load_items()
+        self.items = run.load_items() if items is None else items
         self.places = {item.key: place for place, item in self.items.items()}
         self.open = {place for place, item in self.items.items() if not item.done()}
         self.failures: dict[str, Failure] = {}
@@ -69,6 +71,7 @@ class Watch:
         self.live: dict[TaskId, TaskState] = {}
         self.absent: dict[Place, float] = {}  # since when SLURM does not list its task
         self.answered = self.changed = self._checked = time.monotonic()
+        self.silence = ""  # why SLURM did not answer the last time that it did not
         self._marks: dict[Place, object] = {}  # what was saved when the latest attempt began
         self._unsettled: dict[str, float] = {}  # names of jobs without a whole record, since when
 
@@ -83,6 +86,7 @@ class Watch:
             known = False
             if time.monotonic() - self.answered > 60:
                 self.tell(f"SLURM does not answer ({down}); still trying")
+            self.silence = str(down)
         self._look_at_arrays()
         self._look_at_results()
         return known

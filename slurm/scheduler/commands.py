@@ -13,11 +13,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from slurm.errors import UserError, one_line
+from slurm.scheduler.answers import NotReadable, plain, rows
 from slurm.scheduler.environment import CLUSTERS, login_environment
 
 ANSWER_SECONDS = 60.0
 CANCEL_SECONDS = 120.0  # until a cancelled job has left the queue
 CANCEL_PAUSE = 0.5
+
+# The lines of each answer. The first line of the tables is asked for too: it tells an empty table
+# from one that something else printed.
+_PARTITION = re.compile(r"([^\s|]+)\s*\|([^|]*)\|\s*(infinite|unlimited|n/a|\d[\d:-]*)\s*", re.I)
+_PARTITION_NAME = re.compile(r"([^\s|*]+\*?)")
+_TASK = re.compile(r"(.*?)\|([^|]*)\|([A-Z_]+)\|(\d[^|\s]*)\|(.*)")
+_ENDED = re.compile(r"(\d+(?:_[\d\[\],%-]*)?)\|([^|]*)\|([A-Z_]+)(?: [^|]*)?\|(\d+:\d+)")
+_QUEUE = "NAME|ARRAY_TASK_ID|STATE|JOBID|REASON"
 
 
 class SchedulerDown(Exception):
@@ -70,28 +79,30 @@ class Scheduler:
     def partitions(self) -> dict[str, Partition]:
         """The partitions by name."""
         found: dict[str, Partition] = {}
-        for line in _ask("sinfo", "-h", "-a", "-o", "%R|%G|%l").splitlines():
-            name, gres, limit = (part.strip() for part in line.split("|"))
+        text = _ask("sinfo", "-a", "-o", "%R|%G|%l")
+        for name, gres, limit in _rows("sinfo", text, _PARTITION, "PARTITION|GRES|TIMELIMIT"):
             before = found.get(name)
-            gpus = max(gpus_in(gres), before.gpus if before else 0)
+            gpus = max(gpus_in(gres.strip()), before.gpus if before else 0)
             found[name] = Partition(name, gpus, minutes_in(limit))
         return found
 
     def default_partition(self) -> str | None:
         """The partition of jobs that name none."""
-        names = _ask("sinfo", "-h", "-a", "-o", "%P").split()
-        return next((name.rstrip("*") for name in names if name.endswith("*")), None)
+        names = _rows("sinfo", _ask("sinfo", "-a", "-o", "%P"), _PARTITION_NAME, "PARTITION")
+        return next((name.rstrip("*") for (name,) in names if name.endswith("*")), None)
 
     def max_array_size(self) -> int:
         """Most tasks of one array; 1 where there are no arrays."""
-        config = _ask("scontrol", "show", "config")
+        config = plain(_ask("scontrol", "show", "config"))
         limits = (
-            r"^MaxArraySize\s*=\s*(\d+)",
-            r"^MaxJobCount\s*=\s*(\d+)",
+            r"^\s*MaxArraySize\s*=\s*(\d+)",
+            r"^\s*MaxJobCount\s*=\s*(\d+)",
             r"max_array_tasks=(\d+)",
         )
-        found = [re.search(limit, config, re.M) for limit in limits]
-        return max(1, min((int(match.group(1)) for match in found if match), default=1001))
+        found = [match for limit in limits if (match := re.search(limit, config, re.M))]
+        if config.strip() and not found:
+            raise SchedulerDown(str(NotReadable("scontrol", config)))
+        return max(1, min((int(match.group(1)) for match in found), default=1001))
 
     def refusal(self, options: list[str]) -> str | None:
         """Why SLURM would refuse a job with these options of sbatch; None if it would not."""
@@ -107,12 +118,18 @@ class Scheduler:
 
     def live(self, run: str) -> dict[TaskId, TaskState]:
         """The tasks of the jobs whose names begin with `run`, as far as they wait or run."""
-        user = str(os.getuid())
+        text = _ask("squeue", "-r", "-u", str(os.getuid()), "-o", "%j|%K|%T|%i|%r")
+        damaged = [
+            line
+            for line in map(str.strip, plain(text).splitlines())
+            if run and line.startswith(run) and not _TASK.fullmatch(line)
+        ]
+        if damaged:  # a job of ours that we would take for gone
+            raise SchedulerDown(str(NotReadable("squeue", damaged[0])))
         found = {}
-        for line in _ask("squeue", "-h", "-r", "-u", user, "-o", "%j|%K|%T|%i|%r").splitlines():
-            name, index, state, job, reason = line.split("|", 4)
+        for name, index, state, job, reason in _rows("squeue", text, _TASK, _QUEUE):
             if name.startswith(run):
-                number = int(index) if index.isdigit() else 0
+                number = int(index) if index.isdecimal() else 0
                 found[TaskId(name, number)] = TaskState(state, reason, job)
         return found
 
@@ -123,7 +140,7 @@ class Scheduler:
         """
         if not jobs or shutil.which("sacct") is None:
             return {}
-        command = ["sacct", "-n", "-X", "-P", "-o", "JobID,JobName,State,ExitCode"]
+        command = ["sacct", "-X", "-P", "-o", "JobID,JobName,State,ExitCode"]
         try:
             text = _ask(*command, "-j", ",".join(jobs))
         except SchedulerDown as down:
@@ -131,12 +148,12 @@ class Scheduler:
                 return {}
             raise
         found = {}
-        for line in text.splitlines():
-            job, name, state, code = line.split("|")
+        header = "JobID|JobName|State|ExitCode"
+        for job, name, state, code in _rows("sacct", text, _ENDED, header):
             number, _, indices = job.partition("_")
             if jobs.get(number) == name:
                 for index in indices_in(indices):
-                    found[TaskId(name, index)] = TaskState(state.split()[0], code, job)
+                    found[TaskId(name, index)] = TaskState(state, code, job)
         return found
 
     def cancel(self, jobs: list[str]) -> str:
@@ -217,6 +234,13 @@ def minutes_in(limit: str) -> int | None:
     return (days * 24 + hours) * 60 + minutes
 
 
+def _rows(command: str, text: str, form: "re.Pattern[str]", header: str) -> list[tuple[str, ...]]:
+    try:
+        return rows(command, text, form, header)
+    except NotReadable as error:
+        raise SchedulerDown(str(error)) from None
+
+
 def _ask(*command: str) -> str:
     done = _run(list(command))
     if done.returncode:
@@ -229,7 +253,8 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             command,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # a banner may be in any encoding
             timeout=ANSWER_SECONDS,
             check=False,
             env=login_environment(os.environ) | {"SLURM_BITSTR_LEN": "0"},  # no task ids cut off

@@ -14,15 +14,19 @@ A flag wins over the file; a stage's own table wins over the rest of the file.
 """
 
 import argparse
+import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from slurm.cli import choose
 from slurm.errors import UserError
-from slurm.sweep import Resources
+from slurm.files import read_regular
+from slurm.sweep import Item, Resources, all_items
 
 # The stages of this project's commands, so that one file can serve several of them.
 STAGES = ("extract", "voc_svm", "low_shot_svm", "probe", "collect", "pretrain")
@@ -39,6 +43,17 @@ FLAGS = {
     "cpus-per-task": "--cpus-per-task",
     "mem": "--mem-gb",
 }
+# The most that is no slip of the finger, for any cluster there is.
+MOST = {
+    "nodes": 100_000,
+    "gpus_per_node": 256,
+    "cpus_per_task": 4_096,
+    "mem_gb": 1_000_000,
+    "time": 366 * 24 * 60,
+    "array_parallelism": 4_000_000,
+}
+_NAME = re.compile(r"[^\s\x00-\x1f\x7f\"'#-][^\s\x00-\x1f\x7f\"'#]*")
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -86,35 +101,64 @@ def settings_from(args: argparse.Namespace) -> ClusterSettings:
 def read_settings(path: Path) -> ClusterSettings:
     """The settings in a TOML file; `UserError` names the file and the key that is wrong."""
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(read_regular(path).decode("utf-8"))
+        return check_settings(_convert(table, str(path)), str(path))
     except OSError as error:
         raise UserError(f"cannot read --cluster-config {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
-    return check_settings(_convert(table, str(path)), str(path))
+    except RecursionError:
+        raise UserError(f"{path} nests tables or lists too deeply for settings") from None
 
 
 def check_settings(settings: ClusterSettings, where: str) -> ClusterSettings:
     """Return `settings` if nothing in them is out of range; else raise `UserError`."""
     for name, table in settings.stages.items():
-        _convert(table, f"{where}: [stages.{name}]")
-    for stage in (None, *settings.stages):
-        resolved = for_stage(settings, stage) if stage else settings
-        for name in ("nodes", "cpus_per_task", "mem_gb", "time", "array_parallelism"):
-            value = getattr(resolved, name)
-            if value is not None and value < 1:
-                raise UserError(f"{where}: {name} = {value} is not a whole number from 1")
-        if (resolved.gpus_per_node or 0) < 0:
-            raise UserError(f"{where}: gpus_per_node is below 0")
-        for key in resolved.sbatch:
-            option = key.replace("_", "-")
-            if option in FLAGS:
-                flag = FLAGS[option]
-                name = flag.lstrip("-").replace("-", "_")
-                raise UserError(f"{where}: sbatch option {key!r} is {flag}, or {name} in the file")
-            if option in RESERVED:
-                raise UserError(f"{where}: sbatch option {key!r} is set by the launcher; remove it")
+        place = f"{where}: [stages.{name}]"
+        if "stages" in table:
+            raise UserError(f"{place}: unknown setting 'stages'; a stage has no stages")
+        _check_values(_convert(table, place), place)
+    _check_values(settings, where)
     return settings
+
+
+def check_stages(settings: ClusterSettings, goals: Sequence[Item], where: str) -> None:
+    """`UserError` when a table of `settings` is for a stage of no command and of no goal."""
+    if settings.stages:
+        known = dict.fromkeys([*(item.stage for item in all_items(goals).values()), *STAGES])
+        for name in settings.stages:
+            choose(name, known, f"stage in {where}:")
+
+
+def _check_values(own: ClusterSettings, where: str) -> None:
+    for name, most in MOST.items():
+        value = getattr(own, name)
+        least = 0 if name == "gpus_per_node" else 1
+        if value is not None and value < least:
+            raise UserError(f"{where}: {name} = {value} is not a whole number from {least}")
+        if value is not None and value > most:
+            raise UserError(f"{where}: {name} = {value} is absurd; the most is {most}")
+    for name in ("partition", "account", "qos"):
+        value = getattr(own, name)
+        if value is not None and not _NAME.fullmatch(value):
+            raise UserError(f"{where}: {name} = {_shown(value)} is not a name that SLURM can have")
+    for key, value in own.sbatch.items():
+        option = key.replace("_", "-")
+        if not _OPTION.fullmatch(key):
+            raise UserError(
+                f"{where}: sbatch option {_shown(key)} is not the long name of an option, such as "
+                "constraint"
+            )
+        if option in FLAGS:
+            flag = FLAGS[option]
+            name = flag.lstrip("-").replace("-", "_")
+            raise UserError(f"{where}: sbatch option {key!r} is {flag}, or {name} in the file")
+        if option in RESERVED:
+            raise UserError(f"{where}: sbatch option {key!r} is set by the launcher; remove it")
+        if not str(value).isprintable() or not str(value).strip() or len(str(value)) > 1000:
+            raise UserError(
+                f"{where}: sbatch option {key} = {_shown(value)} is not one line of text"
+            )
 
 
 def for_stage(settings: ClusterSettings, stage: str) -> ClusterSettings:
@@ -153,9 +197,17 @@ def _pair(text: str) -> tuple[str, str]:
 def _convert(table: dict[str, Any], where: str) -> ClusterSettings:
     known = [item.name for item in fields(ClusterSettings)]
     unknown = next((key for key in table if key not in known), None)
-    if unknown:
-        raise UserError(f"{where}: unknown setting {unknown!r}; known: {', '.join(known)}")
-    try:
-        return msgspec.convert(table, ClusterSettings)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{where}: {error}") from None
+    if unknown is not None:
+        name = _shown(unknown)
+        raise UserError(f"{where}: unknown setting {name}; known: {', '.join(known)}")
+    for key, value in table.items():
+        try:
+            msgspec.convert({key: value}, ClusterSettings)
+        except msgspec.ValidationError as error:
+            raise UserError(f"{where}: {error}, in {key} = {_shown(value)}") from None
+    return msgspec.convert(table, ClusterSettings)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -7,15 +7,19 @@ item is started, and how it ended. The store is there before and apart from any 
 """
 
 import os
+import signal
+import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from slurm.errors import UserError
-from slurm.failures import Failure, failure_of
+from slurm.cli import report_failure
+from slurm.errors import UserError, user_error
+from slurm.failures import Failure, failure_of, raise_failures
 from slurm.stop import Stopped
 from slurm.sweep import Item, all_items, items_to_run
 
@@ -28,6 +32,7 @@ Attempt = Callable[[Item, dict[str, Failure], Callable[[bool], None]], Failure |
 _PATIENCE = timedelta(days=14)  # with rank 0 at work; when it dies, torchrun ends the others
 _GRACE = timedelta(seconds=60)  # for rank 0 to meet an error that ended another process's item
 _HEARSAY = timedelta(seconds=5)  # for the word of another process to reach rank 0
+_LEAVE = timedelta(seconds=20)  # for the processes to end together
 _sweeps = 0  # so far in this process; the same number in every process
 
 
@@ -45,6 +50,25 @@ def run_agreed(goals: Sequence[Item], attempt: Attempt) -> dict[str, Failure]:
     _sweeps += 1
     store = _agent_store(f"sweep/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{_sweeps}")
     return _lead(goals, attempt, store) if os.environ["RANK"] == "0" else _follow(goals, store)
+
+
+def end_together(failures: Iterable[Failure]) -> NoReturn:
+    """End every process with the exit code of what failed; rank 0 says what that is.
+
+    torchrun ends all others as soon as one has ended, so none does before rank 0 has spoken.
+    """
+    rank, size = os.environ["RANK"], int(os.environ["WORLD_SIZE"])
+    code = 1
+    try:
+        raise_failures(failures)
+    except Exception as error:
+        code = report_failure(error, aloud=rank == "0")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, for whoever is the last to end
+    store = _agent_store(f"end/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{_sweeps}")
+    store.set(rank, "")
+    with suppress(RuntimeError):
+        store.wait([str(other) for other in range(size)], _LEAVE)
+    sys.exit(code)
 
 
 def _lead(goals: Sequence[Item], attempt: Attempt, store: "Store") -> dict[str, Failure]:
@@ -75,7 +99,8 @@ def _follow(goals: Sequence[Item], store: "Store") -> dict[str, Failure]:
             except Stopped:
                 raise
             except Exception as error:
-                traceback.print_exc()
+                if user_error(error) is None:
+                    traceback.print_exc()
                 _tell(store, key, error)
                 if not _is_there(store, f"{key} ended", _GRACE):
                     raise  # rank 0 waits for us in a collective: let torchrun end it

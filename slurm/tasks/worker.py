@@ -30,7 +30,7 @@ def main() -> int:
     threading.Thread(target=_die_with_launcher, args=(pipe,), daemon=True).start()
 
     from slurm.failures import failure_of, write_failure
-    from slurm.pickles import load_item
+    from slurm.stored.pickles import load_item
     from slurm.sweep import run_item
 
     key = failure_file.stem

@@ -1,5 +1,7 @@
 """A run on a scheduler of our own."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +17,11 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
         monkeypatch.setattr(f"slurm.launch.{module}.time", clock)
     monkeypatch.setattr("slurm.launch.submitter.say", lambda line: None)
     return Lab(slurm, clock, tmp_path / "runs")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The key that seals items is a test's own, also in the processes that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield

@@ -29,6 +29,9 @@ class Clock:
     def time(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 @dataclass
 class FakeSlurm(Scheduler):

@@ -1,5 +1,6 @@
 """Who a process is, by launcher, and that the collectives agree among real processes."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from slurm import distributed
 from slurm.distributed import World, find_world, first_host
 from slurm.errors import UserError
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_no_launcher_means_one_process() -> None:
@@ -127,8 +131,6 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
 def test_without_a_group_every_collective_is_the_identity() -> None:
     import torch
 
-    from slurm import distributed
-
     device = torch.device("cpu")
     with distributed.process_group(World(), device):
         distributed.barrier()
@@ -136,3 +138,83 @@ def test_without_a_group_every_collective_is_the_identity() -> None:
         assert not distributed.any_true(False, device)
         assert distributed.broadcast_object(3) == 3
         assert distributed.mean(torch.tensor([2.0])).item() == 2.0
+
+
+DEVICES = """
+import os, sys
+from dataclasses import dataclass
+from pathlib import Path
+from slurm.cli import run_command
+from slurm.distributed import agree_on_device, find_world, process_group
+from slurm.errors import UserError
+from slurm.executor import Launch, run_sweep
+from slurm.sweep import Resources
+from tests.slurm.items import Number
+
+@dataclass(frozen=True)
+class Together(Number):
+    def run(self):
+        import torch
+        world = find_world()
+        def find():
+            if sys.argv[2] == "one is missing" and world.rank == 1:
+                raise UserError("GPU 1 was asked for, but this machine has 1")
+            # The sharp end is never reached: no machine of the tests needs a GPU.
+            return torch.device("cuda", 0 if sys.argv[2] == "one is shared" else world.rank)
+        device = agree_on_device(world, find)
+        with process_group(world, device):
+            raise AssertionError("a group was made")
+
+try:
+    goal = Together(Path(sys.argv[1]), "both", resources=Resources(distributed=True))
+    run_command(lambda argv: run_sweep([goal], Launch("inline")))
+finally:
+    Path(sys.argv[1], "code" + os.environ["RANK"]).write_text(repr(sys.exc_info()[1].code))
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "line"),
+    [
+        ("one is shared", r"processes 0 and 1 of 2 would share cuda:0 of \S+; start at most one"),
+        ("one is missing", r"process 1 of 2: GPU 1 was asked for, but this machine has 1"),
+    ],
+)
+def test_processes_agree_on_their_devices_before_there_is_a_group(
+    tmp_path: Path, case: str, line: str
+) -> None:
+    """One line of one process, exit code 2 in all, and nothing of nccl's."""
+    program = tmp_path / "program.py"
+    program.write_text(DEVICES)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, program, tmp_path, case],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert [(tmp_path / f"code{rank}").read_text() for rank in range(2)] == ["2", "2"]
+    said = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert len(said) == 1, done.stderr
+    assert re.match(f"error: {line}", said[0])
+    # All else is torchrun's own word on how its children ended.
+    assert "NCCL" not in done.stderr
+    assert "AssertionError" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("devices", "shared"),
+    [
+        (["a 0", "a 1", "b 0"], None),
+        (["", "", ""], None),  # any number of processes on CPUs
+        (["a 0", "a 1", "a 0"], "processes 0 and 2 of 3 would share cuda:9 of a"),
+        (["", "a 0", "a 0"], "processes 1 and 2 of 3"),
+    ],
+)
+def test_who_shares_a_device(devices: list[str], shared: str | None) -> None:
+    reports = [{"host": "a", "name": "cuda:9", "device": device} for device in devices]
+    reason = distributed._disagreement(reports)
+    assert reason is None if shared is None else reason is not None and shared in reason

@@ -93,3 +93,61 @@ def test_torchrun_processes_agree_on_what_runs(tmp_path: Path) -> None:
     assert sorted((tmp_path / "a" / "both.ranks").read_text()) == ["0", "1"]
     assert not (tmp_path / "a" / "done.ranks").exists()
     assert starts(tmp_path / "a" / "alone.txt") == 1
+
+
+def program(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.slurm.real.program", "chain", str(folder / "results")]
+    return subprocess.run(
+        [*command, "--zoo", str(folder / "zoo"), *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_dry_run_says_what_slurm_would_be_asked_for(tmp_path: Path) -> None:
+    """Without a SLURM on this machine, and without leaving anything."""
+    config = tmp_path / "cluster.toml"
+    config.write_text('partition = "gpu"\ntime = 60\n[stages.fit]\npartition = "cpu"\nmem_gb = 7\n')
+    flags = ("--cluster-config", str(config), "--dry-run", "--sbatch", "constraint=a100")
+    done = program(tmp_path, "--cluster", "slurm", *flags)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    asked = [line for line in lines if "--partition" in line]
+    assert asked == [
+        "  extract: 3 task(s), at most 256 at once: --partition=gpu --time=60 --nodes=1 "
+        "--ntasks-per-node=1 --constraint=a100",
+        "  fit: 6 task(s), at most 256 at once: --partition=cpu --time=60 --nodes=1 "
+        "--ntasks-per-node=1 --mem=7GB --constraint=a100",
+        "  table: 1 task(s), at most 256 at once: --partition=gpu --time=60 --nodes=1 "
+        "--ntasks-per-node=1 --constraint=a100",
+    ]
+    assert not (tmp_path / "zoo").exists()
+    assert "--partition" not in program(tmp_path, *flags).stdout
+
+
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "[stages.extrct]\ntime = 3",
+            "unknown stage in {}: 'extrct'; did you mean extract or collect or pretrain?",
+        ),
+        ("time = 10_000_000", "{}: time = 10000000 is absurd; the most is 527040"),
+    ],
+)
+def test_settings_are_checked_before_anything_runs(
+    tmp_path: Path, text: str, line: str, dry: bool
+) -> None:
+    config = tmp_path / "cluster.toml"
+    config.write_text(text)
+    flags = ["--cluster-config", str(config), *["--dry-run"] * dry]
+    for cluster in ("slurm", "inline"):
+        done = program(tmp_path, "--cluster", cluster, *flags)
+        assert done.returncode == 2
+        assert done.stderr == f"error: {line.format(config)}\n"
+        assert not done.stdout
+    assert not (tmp_path / "results").exists()

@@ -38,11 +38,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     answer(tmp_path, f"env >{tmp_path}/seen; cp $1 {tmp_path}/script; echo Submitted batch job 7")
     program(bin_folder / "srun", "true")
+    queue(tmp_path, "")
+    monkeypatch.setattr(submission, "LISTED_SECONDS", 0.0)
     return tmp_path
 
 
 def answer(folder: Path, action: str) -> None:
     program(folder / "bin" / "sbatch", action)
+
+
+def queue(folder: Path, lines: str, code: int = 0) -> None:
+    """What squeue says."""
+    (folder / "queue").write_text(lines)
+    program(folder / "bin" / "squeue", f"cat {folder}/queue; exit {code}")
 
 
 def program(path: Path, action: str) -> None:
@@ -112,3 +120,82 @@ def test_a_refusal_says_why(folder: Path) -> None:
     with pytest.raises(Refused, match="Invalid account") as caught:
         submit(folder)
     assert not caught.value.busy
+
+
+BANNER = """\
+*** Welcome to Camelot ***   2,048 GPUs in 256 nodes
+Your project has used 1234 of 5000 hours; job 99 of yours was preempted.
+|| maintenance | on 12 June ||
+"""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "7",
+        "7;tc",
+        "  7;tc  ",
+        "Submitted batch job 7 on cluster tc",
+        "sbatch: Submitted batch job 7",
+        "\x1b[32mSubmitted batch job 7\x1b[0m",
+        "JobID: 7",
+        f"{BANNER}7",
+        f"{BANNER}7;tc\nGood luck!",
+        f"{BANNER}Submitted batch job 7\n{BANNER}",
+        "Submitted batch job 7\n2024",
+        "7\r",
+    ],
+)
+@pytest.mark.parametrize("stream", ["", " >&2"])
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_however_sbatch_tells_the_number(folder: Path, said: str, stream: str, tasks: int) -> None:
+    (folder / "said").write_text(said)
+    answer(folder, f"cat {folder}/said{stream}")
+    queue(folder, "run.0-0-a|0|PENDING|7_0|None\n")
+    assert submit(folder, tasks) == "7"
+    work = [path.name for path in (folder / "run/arrays/0-0-a").glob("*_submitted.pkl")]
+    assert sorted(work) == (
+        ["7_submitted.pkl"] if tasks == 1 else ["7_0_submitted.pkl", "7_1_submitted.pkl"]
+    )
+
+
+@pytest.mark.parametrize("said", ["", BANNER, "1\n2", "Bienvenue \udce9"])
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_queue_tells_the_number_when_sbatch_does_not(
+    folder: Path, said: str, code: int
+) -> None:
+    """Also after an error: `Socket timed out` says nothing of what the controller did."""
+    (folder / "said").write_bytes(said.encode(errors="surrogateescape"))
+    answer(folder, f"cat {folder}/said; exit {code}")
+    others = "run.0-0-ab|0|PENDING|5_0|None\nother|N/A|RUNNING|6|None\n"
+    queue(folder, f"{BANNER}{others}run.0-0-a|1|PENDING|31_1|None\n")
+    assert submit(folder) == "31"
+
+
+def test_a_job_that_the_queue_shows_late(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(folder, "true")
+    monkeypatch.setattr(submission, "LISTED_SECONDS", 2.0)
+    queue(folder, "run.0-0-a|1|PENDING|31_1|None\n")
+    program(
+        folder / "bin" / "squeue",
+        f"test -e {folder}/asked && cat {folder}/queue; touch {folder}/asked",
+    )
+    assert submit(folder) == "31"
+
+
+def test_an_sbatch_that_says_nothing_and_does_nothing(folder: Path) -> None:
+    answer(folder, "echo All is well")
+    with pytest.raises(Refused, match="told no number of a job, but 'All is well'") as caught:
+        submit(folder)
+    assert not caught.value.lost
+    assert not caught.value.busy
+
+
+def test_a_submission_that_nobody_knows_of_is_lost(folder: Path) -> None:
+    answer(folder, "true")
+    queue(folder, "squeue: maintenance\n")
+    with pytest.raises(Refused, match=r"cannot be asked for the job .*maintenance") as caught:
+        submit(folder)
+    assert caught.value.lost
+    assert caught.value.busy
+    assert caught.value.unreachable

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from slurm.errors import SweepError
+from slurm.errors import SweepError, UserError
 from slurm.launch.launcher import look_after
+from slurm.launch.submission import Refused
 from slurm.launch.submitter import REFUSALS
 from slurm.launch.watch import SUBMISSION_SECONDS
 from slurm.runs import ArrayRecord, Place, Run
@@ -213,3 +214,47 @@ def test_a_refusal_for_good_ends_the_whole_stage_at_once(lab: Lab, tmp_path: Pat
         lab.step(100)
     assert len(lab.watch.failures) == 8  # not only the array, a smaller one each time
     assert not lab.watch.open
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_submission_that_may_have_been_taken_is_asked_for_before_the_next_one(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    """sbatch ended well without a number and squeue was away: at last one job runs each item."""
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(3)])
+
+    def lost(*arguments: Any) -> str:
+        monkeypatch.setattr("slurm.launch.submitter.submit_array", lab.slurm.submit_array)
+        if shown:
+            lab.slurm.submit_array(*arguments)
+        raise Refused("sbatch told no number", lost=True)
+
+    monkeypatch.setattr("slurm.launch.submitter.submit_array", lost)
+    lab.step()
+    lab.slurm.down = True
+    lab.step(30)
+    assert lab.slurm.sizes == ([3] if shown else [])  # nothing before the queue has answered
+    lab.slurm.down = False
+    lab.step(30)
+    assert {state.state for state in lab.slurm.past.values()} == ({"CANCELLED"} if shown else set())
+    assert len(lab.slurm.tasks) == 3
+    lab.run_all()
+    assert not lab.watch.failures
+
+
+def test_jobs_that_the_queue_shows_after_the_last_refusal_are_cancelled(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A squeue that is behind, and an sbatch that says nothing: refused, but nothing is left."""
+    lab.start([Number(tmp_path / "a", "n")])
+
+    def silent(*arguments: Any) -> str:
+        lab.slurm.submit_array(*arguments)
+        raise Refused("sbatch told no number")
+
+    monkeypatch.setattr("slurm.launch.submitter.submit_array", silent)
+    monkeypatch.setattr("slurm.launch.launcher.time", lab.clock)
+    with pytest.raises(UserError, match="sbatch told no number"):
+        look_after(lab.watch.run, lab.slurm, lab.watch.run.manifest.requests)
+    assert not lab.slurm.tasks
+    assert not list((lab.watch.run.folder / "arrays").iterdir())

@@ -9,10 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from slurm.cli import Parser, add_common_flags, run_command
-from slurm.executor import launch_from, run_sweep
+from slurm.executor import dry_run, launch_from, run_sweep
 from slurm.files import write_text
 from slurm.stop import Stopped, polite_stop, stop_requested
-from slurm.sweep import Item, Resources, describe
+from slurm.sweep import Item, Resources
 from tests.slurm.items import Broken, Killed, Misused, Number, Shows, Steps, note_start
 
 
@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     goals = suite(args.suite, args.folder)
     if args.dry_run:
-        print(describe(goals))
+        print(dry_run(goals, launch_from(args)))
         return
     run_sweep(goals, launch_from(args))
 

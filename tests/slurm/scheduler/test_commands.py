@@ -1,8 +1,11 @@
 """What SLURM's commands print, read back; the texts are from SLURM 22.05."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from slurm.errors import UserError
 from slurm.scheduler.commands import (
@@ -210,3 +213,96 @@ def test_what_is_submitted_while_we_cancel_is_cancelled_too(commands: Path) -> N
 def test_what_can_be_tried_again() -> None:
     assert is_down("sbatch: error: Batch job submission failed: Socket timed out on send/recv")
     assert not is_down("Batch job submission failed: Invalid account or account/partition")
+
+
+# What sites print around answers: notices, rules, tables of their own, and SLURM's own headers.
+AROUND = (
+    "CLUSTER: tc",
+    "*** Welcome to Camelot ***",
+    "|| maintenance | on | 12 June ||",
+    "a|b",
+    "a|b|c|d|e|f|g",
+    "Your project: 1234 of 5000 hours",
+    "-----+-----",
+    "\udce9t\udce9",
+)
+
+
+def printed(commands: Path, name: str, lines: list[str]) -> None:
+    """Let a command print these lines, in whatever encoding."""
+    content = "\n".join(lines) + "\n"
+    (commands / f"{name}.said").write_bytes(content.encode(errors="surrogateescape"))
+    (commands / name).write_text(f"#!/bin/sh\n/bin/cat {commands / name}.said\n")
+    (commands / name).chmod(0o755)
+
+
+ANSWERS: dict[str, tuple[list[str], Callable[[], object]]] = {
+    "squeue": (
+        ["r1.0-a|3|RUNNING|7_3|None", "r1.1-b|N/A|PENDING|8|Dependency", "x|y|N/A|RUNNING|9|None"],
+        lambda: Scheduler().live("r1."),
+    ),
+    "sinfo": (
+        ["gpu|gpu:a100:8(S:0-1)|2-00:00:00", "cpu|(null)|infinite"],
+        lambda: Scheduler().partitions(),
+    ),
+    "sacct": (
+        ["7_0|r1.0-a|CANCELLED by 0|0:15", "7_[3-4,6%2]|r1.0-a|COMPLETED|0:0"],
+        lambda: Scheduler().ended({"7": "r1.0-a"}),
+    ),
+    "scontrol": (
+        ["MaxArraySize            = 321", "MaxJobCount             = 10000"],
+        lambda: Scheduler().max_array_size(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@given(data=st.data())
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lines_of_another_form_are_ignored(commands: Path, name: str, data: st.DataObject) -> None:
+    answer, ask = ANSWERS[name]
+    printed(commands, name, answer)
+    plain = ask()
+    lines = list(answer)
+    for noise in data.draw(st.lists(st.sampled_from(AROUND), min_size=1, max_size=4)):
+        lines.insert(data.draw(st.integers(0, len(lines))), noise)
+    printed(commands, name, lines)
+    assert ask() == plain
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_only_lines_of_another_form_are_no_answer(commands: Path, name: str) -> None:
+    printed(commands, name, list(AROUND))
+    with pytest.raises(SchedulerDown, match=f"no line that {name} printed is of the form") as down:
+        ANSWERS[name][1]()
+    assert "'CLUSTER: tc'" in str(down.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("squeue", "NAME|ARRAY_TASK_ID|STATE|JOBID|REASON"),
+        ("sacct", "JobID|JobName|State|ExitCode"),
+        ("sinfo", "PARTITION|GRES|TIMELIMIT"),
+    ],
+)
+def test_an_empty_table_under_a_banner_is_an_empty_one(
+    commands: Path, name: str, header: str
+) -> None:
+    printed(commands, name, [*AROUND, header])
+    assert ANSWERS[name][1]() == {}
+
+
+def test_a_line_of_our_own_run_is_never_ignored(commands: Path) -> None:
+    """Else a job that waits would be taken for gone and submitted again."""
+    printed(commands, "squeue", ["r1.0-a|0|RUNNING|7_0|None", "r1.0-a|1|RUNNING"])
+    with pytest.raises(SchedulerDown, match=r"'r1\.0-a\|1\|RUNNING'"):
+        Scheduler().live("r1.")
+
+
+def test_the_default_partition_among_banners(commands: Path) -> None:
+    printed(commands, "sinfo", ["*** Welcome ***", "***", "CLUSTER: tc", "cpu", "gpu*"])
+    assert Scheduler().default_partition() == "gpu"
+    printed(commands, "sinfo", ["* * *", "CLUSTER: tc"])
+    with pytest.raises(SchedulerDown, match="no line that sinfo printed"):
+        Scheduler().default_partition()

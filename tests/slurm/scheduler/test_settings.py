@@ -1,6 +1,7 @@
 """Cluster settings: flags, TOML files, and what a stage asks for in the end."""
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -126,3 +127,104 @@ def test_the_settings_in_the_readme_are_read(tmp_path: Path) -> None:
     settings = read_settings(toml(tmp_path, example))
     assert settings.partition == "gpu"
     assert for_stage(settings, "low_shot_svm").partition == "cpu"
+
+
+# Each with a setting, or a value, that no cluster can have; on every level where it may stand.
+ABSURD = (
+    ("time = 0", "time = 0"),
+    ("time = -5", "time = -5"),
+    ("time = 99999999999999999999", r"time = 9+"),
+    ("time = 1e9", r"time = 1000000000\.0"),
+    ("time = inf", "time = inf"),
+    ("time = nan", "time = nan"),
+    ("time = true", "time = True"),
+    ("time = '4h'", "time = '4h'"),
+    ("time = 2026-01-01", "time = datetime"),
+    ("time = 10_000_000", "time = 10000000 is absurd; the most is 527040"),
+    ("nodes = 1_000_000", "nodes = 1000000 is absurd"),
+    ("gpus_per_node = -1", "gpus_per_node = -1"),
+    ("gpus_per_node = 8000", "gpus_per_node = 8000 is absurd"),
+    ("cpus_per_task = 100_000", "cpus_per_task = 100000 is absurd"),
+    ("mem_gb = 0", "mem_gb = 0"),
+    ("mem_gb = 68719476736", "mem_gb = 68719476736 is absurd"),
+    ("array_parallelism = 0", "array_parallelism = 0"),
+    ("array_parallelism = [1]", r"array_parallelism = \[1\]"),
+    ("partition = ''", "partition = ''"),
+    ("partition = 'a b'", "partition = 'a b'"),
+    ('partition = "a\\n#SBATCH --wrap=x"', r"partition = 'a\\n#SBATCH"),
+    ("account = '--help'", "account = '--help'"),
+    ('qos = "\\u0000"', r"qos = '\\x00'"),
+    ("prtition = 'gpu'", "unknown setting 'prtition'"),
+    ("'' = 1", "unknown setting ''"),
+    ("sbatch = {'a b' = 1}", "sbatch option 'a b'"),
+    ("sbatch = {'' = 1}", "sbatch option ''"),
+    ('sbatch = {constraint = "a\\nb"}', r"sbatch option constraint = 'a\\nb'"),
+    ("sbatch = {constraint = ''}", "sbatch option constraint = ''"),
+    ("sbatch = {constraint = [1]}", "constraint"),
+)
+
+
+@pytest.mark.parametrize("table", ["", "[stages.probe]\n"])
+@pytest.mark.parametrize(("line", "message"), ABSURD)
+def test_what_no_cluster_has_is_named_with_its_file(
+    tmp_path: Path, table: str, line: str, message: str
+) -> None:
+    path = toml(tmp_path, table + line + "\n")
+    with pytest.raises(UserError, match=message) as caught:
+        settings_from(parse("--cluster-config", str(path)))
+    assert str(path) in str(caught.value)
+    assert ("[stages.probe]" in str(caught.value)) == bool(table)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--time", "999999999"),
+        ("--nodes", "999999999"),
+        ("--partition", ""),
+        ("--account", "a b"),
+        ("--sbatch", "constraint=a\nb"),
+        ("--sbatch", "a b=c"),
+    ],
+)
+def test_flags_have_the_same_bounds(flags: tuple[str, str]) -> None:
+    with pytest.raises(UserError, match=r"^the flags: "):
+        settings_from(parse(*flags))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a = " + b"[" * 20_000,
+        b"a = " + b"[" * 3000 + b"]" * 3000,
+        b"[stages]\nprobe = " + b"{a=" * 400 + b"1" + b"}" * 400,
+        b".".join([b"a"] * 5000) + b" = 1",
+        b"\xff\xfe",
+        b"\xef\xbb\xbftime = 1",
+        b"\0",
+        b"PK\x03\x04",
+        b'{"time": 3}',
+    ],
+)
+def test_a_file_of_something_else_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cluster.toml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_settings(path)
+    assert str(caught.value).startswith(str(path))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "device", "loop", "long"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "loop":
+        path.symlink_to(path)
+    path = {"device": Path("/dev/zero"), "long": tmp_path / ("x" * 300)}.get(kind, path)
+    with pytest.raises(UserError, match=f"cannot read --cluster-config {re.escape(str(path))}: "):
+        read_settings(path)

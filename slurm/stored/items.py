@@ -1,0 +1,168 @@
+"""The items of a run on disk: sealed pickles for our own workers, and a list that anyone can read.
+
+    items/STAGE.bin     a mark, a table of offsets, then a seal and a pickle for each item
+    items/STAGE.json    where each item leaves its result: all that `status` needs
+
+Commands that only look read the list. A pickle is read by what computes, and not before its seal
+has shown that this user wrote it, for this place of this run.
+"""
+
+import os
+import stat
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from slurm.errors import UserError
+from slurm.files import read_regular, write_bytes
+from slurm.stored.pickles import dump_item, load_item
+from slurm.stored.seals import TAG_BYTES, is_sealed, known_key, own_key, seal
+from slurm.sweep import Item, Resources
+
+_MARK = b"sealed1\n"  # what earlier versions wrote begins with an offset
+_OFFSET = struct.Struct("<Q")
+_OFFSETS = struct.Struct("<QQ")  # where an item begins and ends
+
+Mark = tuple[int, int, int]  # time of change in nanoseconds, size, inode
+
+
+class ItemRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What can be known of an item without loading it."""
+
+    result: str | None = None  # the file that it leaves, from the working directory of the run
+    before: Mark | None = None  # of a result of something else that was there when the run began
+
+
+@dataclass(frozen=True)
+class ListedItem:
+    """An item of a run, to look at: whether it is done is told by its result's file alone."""
+
+    stage: str
+    key: str
+    resources: Resources
+    record: ItemRecord
+
+    needs: tuple[Item, ...] = ()
+
+    def done(self) -> bool:
+        """Whether the result is there; the item itself, which cannot be asked, looks closer."""
+        if self.record.result is None:
+            return False
+        mark = _mark(Path(self.record.result))
+        return mark is not None and mark[1] > 0 and mark != self.record.before
+
+    def run(self) -> None:
+        """Cannot be done by this."""
+        raise NotImplementedError(f"{self.key} is only listed")
+
+
+def write_items(folder: Path, run: str, stage: int, items: Sequence[Item]) -> None:
+    """Store the items of a stage of the run of that name in `folder`."""
+    contents = [dump_item(item) for item in items]
+    key = own_key()
+    contents = [
+        seal(key, content, run, stage, number) + content for number, content in enumerate(contents)
+    ]
+    offsets = [len(_MARK) + _OFFSET.size * (len(contents) + 1)]
+    for content in contents:
+        offsets.append(offsets[-1] + len(content))
+    table = b"".join(_OFFSET.pack(offset) for offset in offsets)
+    write_bytes(folder / f"{stage}.bin", _MARK + table + b"".join(contents))
+    records = [_record(item) for item in items]
+    write_bytes(folder / f"{stage}.json", msgspec.json.encode(records) + b"\n")
+
+
+def load_one(folder: Path, run: str, stage: int, number: int) -> Item:
+    """One item; `UserError` unless this user's own process stored it there."""
+    with _open(folder, stage) as file:
+        file.seek(len(_MARK) + _OFFSET.size * number)
+        first, last = _bounds(folder, file.read(_OFFSETS.size))
+        file.seek(first)
+        content = file.read(max(0, min(last, os.fstat(file.fileno()).st_size) - first))
+    return _unseal(known_key(), folder, run, stage, number, content)
+
+
+def load_all(folder: Path, run: str, stage: int, count: int) -> list[Item]:
+    """The items of a stage; `UserError` unless this user's own process stored them there."""
+    with _open(folder, stage) as file:
+        content = file.read()
+    key, items = known_key(), []
+    for number in range(count):
+        place = _OFFSET.size * number
+        first, last = _bounds(folder, content[place : place + _OFFSETS.size])
+        first, last = first - len(_MARK), last - len(_MARK)
+        items.append(
+            _unseal(key, folder, run, stage, number, content[max(0, first) : max(0, last)])
+        )
+    return items
+
+
+def list_records(folder: Path, stage: int, count: int) -> list[ItemRecord]:
+    """What is listed of the items of a stage; `UserError` when there is no such list."""
+    path = folder / f"{stage}.json"
+    try:
+        found = msgspec.json.decode(read_regular(path), type=list[ItemRecord])
+    except FileNotFoundError:
+        raise UserError(_too_old(folder)) from None
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {error}") from None
+    if len(found) != count:
+        raise UserError(f"{path} is damaged: it lists {len(found)} items, the manifest {count}")
+    return found
+
+
+def _record(item: Item) -> ItemRecord:
+    result: Path | None = getattr(item, "result", None)
+    return ItemRecord(str(result), _mark(result)) if result is not None else ItemRecord()
+
+
+def _mark(path: Path) -> Mark | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _open(folder: Path, stage: int) -> BinaryIO:
+    """The sealed items of a stage, behind the mark."""
+    path = folder / f"{stage}.bin"
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path} is damaged: it is no regular file")
+    if found.st_uid != os.getuid():
+        raise UserError(f"{folder.parent} belongs to another user, who alone can continue it")
+    file = path.open("rb")
+    if file.read(len(_MARK)) != _MARK:
+        file.close()
+        raise UserError(_too_old(folder))
+    return file
+
+
+def _too_old(folder: Path) -> str:
+    return (
+        f"{folder.parent} was written by an earlier version, whose items prove no origin: start "
+        "its command again (python -m slurm list shows it); what is done is not computed again"
+    )
+
+
+def _bounds(folder: Path, table: bytes) -> tuple[int, int]:
+    if len(table) != _OFFSETS.size:
+        raise UserError(f"{folder} is damaged: it lacks items that the manifest names")
+    first, last = _OFFSETS.unpack(table)
+    return first, last
+
+
+def _unseal(key: bytes, folder: Path, run: str, stage: int, number: int, content: bytes) -> Item:
+    tag, pickled = content[:TAG_BYTES], content[TAG_BYTES:]
+    if not is_sealed(key, tag, pickled, run, stage, number):
+        raise UserError(
+            f"item {number} of {folder}/{stage}.bin is not as you stored it on this machine (its "
+            "seal is another one), so it is not loaded: start the run's command again; what is "
+            "done is not computed again"
+        )
+    return load_item(pickled)

@@ -1,0 +1,224 @@
+"""How commands end when a path, a stream or the working folder is not as it should be."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slurm.cli import Parser, add_common_flags, add_zoo_flag
+from slurm.errors import SweepError, UserError, one_line, path_error
+from slurm.threads import share_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def bash(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What a shell gets of a line in which COMMAND is `python -m`."""
+    return subprocess.run(
+        ["bash", "-c", line.replace("COMMAND", f"{sys.executable} -m")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+LISTING = "COMMAND benchmarks.registry list --zoo docs/demo"
+
+
+@pytest.mark.parametrize(
+    "closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", "2> >(true)"]
+)
+def test_closed_streams_are_no_failure(closed: str, tmp_path: Path) -> None:
+    done = bash(f"{LISTING} --json {tmp_path}/a.json {closed}")
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    # No file of ours got the number of a stream, and with it what was printed there.
+    assert (tmp_path / "a.json").read_text().startswith("[")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full", ">&- 2>&-"])
+def test_a_mistake_without_a_place_to_say_so_is_still_one(closed: str) -> None:
+    done = bash(f"COMMAND slurm list --zoo nowhere {closed}")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_named(unbuffered: str) -> None:
+    for flag in ("", "--json -"):
+        done = bash(f"{LISTING} {flag} >/dev/full", PYTHONUNBUFFERED=unbuffered)
+        assert done.returncode == 2
+        assert "no room left while writing standard output" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+
+
+def test_json_to_a_closed_standard_output_is_refused() -> None:
+    done = bash(f"{LISTING} --json - >&-")
+    assert done.returncode == 2
+    assert "standard output, which is closed" in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough_is_no_failure(unbuffered: str) -> None:
+    done = bash(f"{LISTING} | true; exit ${{PIPESTATUS[0]}}", PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_broken_pipe_of_something_else_is_no_success(tmp_path: Path) -> None:
+    """As that of a worker process: the command has not done what it was asked for."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from slurm.cli import run_command\n"
+        "def main(argv):\n"
+        "    raise BrokenPipeError(32, 'Broken pipe')\n"
+        "run_command(main)\n"
+    )
+    done = bash(f"{sys.executable} {program}")
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "slurm list",
+        "benchmarks.registry list",
+        "benchmarks.registry list --json a.json",
+        "slurm status x",
+        "reports",
+        "reports --readme a.md",
+    ],
+)
+def test_a_working_folder_that_is_gone(tmp_path: Path, command: str) -> None:
+    (tmp_path / "gone").mkdir()
+    done = bash(f"cd {tmp_path}/gone && rmdir ../gone && COMMAND {command}", PYTHONSAFEPATH="1")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"slurm list --zoo {LONG}",
+        f"slurm status {LONG}",
+        "slurm status ''",
+        "slurm list --zoo ''",
+        "slurm list --zoo nowhere",
+        "slurm list --zoo README.md",
+        "benchmarks.registry list --zoo nowhere",
+        "benchmarks.registry list --zoo ''",
+        "benchmarks.registry list --json ''",
+        f"benchmarks.registry list --json {LONG}",
+        f"benchmarks.registry add {LONG} --name a --dry-run",
+        "benchmarks.registry add README.md --name a --zoo README.md",
+        "benchmarks.registry list --zoo docs/demo --json docs",
+        f"reports --zoo docs/demo --html {LONG}",
+        "reports --zoo docs/demo --html docs",
+        "reports --zoo docs/demo --html ''",
+        "reports --zoo docs/demo --plots README.md",
+        "reports --zoo docs/demo --plots ''",
+        f"reports --zoo docs/demo --readme {LONG}",
+        "reports --zoo docs/demo --readme docs",
+        "pretrain deepcluster --seed 99999999999 --recipe x --data x --name x",
+        "pretrain deepcluster --threads 1000000 --recipe x --data x --name x",
+    ],
+)
+def test_a_path_that_cannot_be_is_one_line(command: str) -> None:
+    done = bash(f"COMMAND {command}")
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
+    assert ".tmp" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENAMETOOLONG, UserError),
+        (errno.EISDIR, UserError),
+        (errno.EEXIST, UserError),
+        (errno.ENOTDIR, UserError),
+        (errno.ELOOP, UserError),
+        (errno.ENOENT, UserError),
+        (errno.ENXIO, UserError),
+        (errno.EACCES, UserError),
+        (errno.EROFS, UserError),
+        (errno.ENOSPC, UserError),
+        (errno.EIO, SweepError),
+        (errno.ESTALE, SweepError),
+        (errno.EMFILE, SweepError),
+    ],
+)
+@pytest.mark.parametrize("path", ["zoo/a.json", b"zoo/a.json", Path("zoo/a.json")])
+def test_every_error_of_a_file_is_one_line(
+    number: int, kind: type[Exception], path: str | bytes | Path
+) -> None:
+    error = path_error(OSError(number, os.strerror(number), path))
+    assert isinstance(error, kind)
+    assert "zoo/a.json" in str(error)
+    assert path_error(OSError(errno.EIO, "without a file")) is None
+
+
+def test_temporary_names_are_not_shown() -> None:
+    hidden = "zoo/.a.b.json.4711.0123abcd.tmp"
+    error = path_error(OSError(errno.ENOSPC, "full", hidden))
+    assert str(error) == "no room left while writing zoo/a.b.json: free some space and run again"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\n b\t c", "a b c"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("\udce9t\udce9", "\\udce9t\\udce9"),
+        ("a\u202eb", "a\\u202eb"),
+        ("Universität 大学", "Universität 大学"),
+    ],
+)
+def test_messages_are_one_line_that_a_terminal_only_shows(text: str, shown: str) -> None:
+    assert one_line(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("flag", "good", "bad"),
+    [
+        ("--seed", ["0", "4294967295"], ["-1", "4294967296", "1e3", "1.5", "", "9" * 5000]),
+        ("--threads", ["1", "1024"], ["0", "-1", "1025", "9" * 30, "x"]),
+        ("--jobs", ["1", "1024"], ["0", "-1", "1025", "9" * 30, "x"]),
+        ("--nodes", ["1"], ["0", "9" * 30]),
+    ],
+)
+def test_the_range_of_numbers(
+    flag: str, good: list[str], bad: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser(prog="x", description="")
+    add_common_flags(parser)
+    for text in good:
+        assert getattr(parser.parse_args([flag, text]), flag[2:]) == int(text)
+    for text in bad:
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_args([f"{flag}={text}"])
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1
+        assert len(said) < 300
+
+
+@pytest.mark.parametrize("given", ["", "0", "-3", "x", "²", "1.5", "9" * 6000, "4,2"])
+def test_threads_of_the_environment_that_are_no_number(given: str) -> None:
+    assert share_of(10_000, {"OMP_NUM_THREADS": given}) == 1
+    assert share_of(10_000, {"OMP_NUM_THREADS": "7"}) == 7
+
+
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO", "")
+    parser = Parser(prog="x", description="")
+    add_zoo_flag(parser)
+    assert parser.parse_args([]).zoo == Path("zoo")
