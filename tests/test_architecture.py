@@ -20,7 +20,7 @@ slurm: runs pickles
 slurm.tasks
 slurm.launch
 slurm: executor __main__
-benchmarks: devices metrics protocols results whole_files
+benchmarks: devices input_files metrics protocols results whole_files
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones

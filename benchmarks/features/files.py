@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.features.arrays import open_array
-from benchmarks.features.labels import Labels, label_path, read_classes, read_labels
+from benchmarks.features.labels import Convention, Labels, label_path, read_classes, read_labels
 from slurm.errors import UserError
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
@@ -80,10 +80,12 @@ def check_layer(features: Path, labels: Path, layer: str) -> None:
         )
 
 
-def read_layer(features: Path, labels: Path, layer: str) -> LayerData:
-    """Open a layer, and read it once to prove that every value is finite."""
+def read_layer(
+    features: Path, labels: Path, layer: str, convention: Convention = "fair"
+) -> LayerData:
+    """Open a layer, and read it once to prove that its values can be measured."""
     check_layer(features, labels, layer)
-    train_labels, test_labels = (read_labels(labels, split) for split in SPLITS)
+    train_labels, test_labels = (read_labels(labels, split, convention) for split in SPLITS)
     if train_labels.shape[1] != test_labels.shape[1]:
         raise UserError(
             f"{label_path(labels, 'test')} has {test_labels.shape[1]} classes but trainval has "

@@ -89,9 +89,9 @@ BROKEN: dict[Callable[[Path], None], str] = {
     _truncated: r"voc07_test_feat5\.npy is not a whole \.npy array",
     _short_header: r"voc07_test_feat5\.npy is not a whole \.npy array",
     _objects: r"voc07_test_feat5\.npy is not a whole \.npy array: pickled objects are not read",
-    _text: r"voc07_test_feat5\.npy is not a whole \.npy array",
+    _text: r"voc07_test_feat5\.npy is not a whole \.npy array: it is text, 'not an array'",
     _integers: r"voc07_test_feat5\.npy holds int64",
-    _missing: r"voc07_test_feat5\.npy is missing",
+    _missing: r"voc07_test_feat5\.npy does not exist; ",
 }
 
 
