@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.input_files import open_file
+from benchmarks.input_files import is_there, open_file
 from slurm.errors import UserError
 
 _MAGIC = b"\x93NUMPY"
@@ -15,7 +15,9 @@ _REMEDY = "write it again with numpy.save"
 
 def open_array(path: Path) -> NDArray[Any]:
     """Memory-map a .npy file; `UserError` when it is missing, damaged or holds objects."""
-    with open_file(path, "name the folder that holds it, or write it with numpy.save") as file:
+    if not is_there(path):
+        raise UserError(f"{path} is missing: name the folder that holds it")
+    with open_file(path, _REMEDY) as file:
         start = file.read(64)
     if not start.startswith(_MAGIC):
         raise UserError(f"{path} is not a whole .npy array: {_other_content(start)}; {_REMEDY}")

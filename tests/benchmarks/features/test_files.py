@@ -91,7 +91,7 @@ BROKEN: dict[Callable[[Path], None], str] = {
     _objects: r"voc07_test_feat5\.npy is not a whole \.npy array: pickled objects are not read",
     _text: r"voc07_test_feat5\.npy is not a whole \.npy array: it is text, 'not an array'",
     _integers: r"voc07_test_feat5\.npy holds int64",
-    _missing: r"voc07_test_feat5\.npy does not exist; ",
+    _missing: r"voc07_test_feat5\.npy is missing",
 }
 
 
