@@ -86,7 +86,7 @@ def whiten(features: NDArray[np.float32], dimensions: int) -> NDArray[np.float32
     broken = ~np.isfinite(whitened)
     if broken.mean() > NAN_TOLERATED:
         raise UserError(
-            f"{100 * broken.mean():.2g} % of the whitened features are not finite: the features "
+            f"{100 * broken.mean():.3g} % of the whitened features are not finite: the features "
             f"vary in fewer than {dimensions} directions; use a recipe with fewer PCA dimensions"
         )
     whitened[broken] = 0
