@@ -1,5 +1,7 @@
 """Arrays that users give us: memory-mapped, never unpickled."""
 
+import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ def open_array(path: Path) -> NDArray[Any]:
     if not start.startswith(_MAGIC):
         raise UserError(f"{path} is not a whole .npy array: {_other_content(start)}; {_REMEDY}")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the header's text, and of sizes that overflow
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy's parser of headers raises whatever Python's does
         if "Python objects" in str(error) or "allow_pickle" in str(error):
             raise UserError(
@@ -30,8 +34,9 @@ def open_array(path: Path) -> NDArray[Any]:
             ) from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path} is not a whole .npy array: {reason}; {_REMEDY}") from None
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path} is not a whole .npy array; {_REMEDY}")
+    # A shape whose product overflows would be mapped beyond the end of the file.
+    if math.prod(array.shape) * array.itemsize > path.stat().st_size:
+        raise UserError(f"{path} is not a whole .npy array: it is too short; {_REMEDY}")
     return array
 
 

@@ -18,6 +18,7 @@ from slurm.errors import UserError
 
 MOST_PIXELS = 89_478_485  # of a resized image; from where on PIL warns of one
 Transform = Callable[[Image.Image], Tensor]
+Step = Callable[[Any], Any]  # part of one, on images or tensors
 
 # Principal components of ImageNet's RGB values in 0..1 (Krizhevsky et al. 2012, section 4.1; the
 # figures are those of fb.resnet.torch, which OpenSelfSup's Lighting uses too).
@@ -104,13 +105,11 @@ def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[f
     return compose
 
 
-def _geometry(spec: ImageTransform) -> list[Callable[[Any], Any]]:
+def _geometry(spec: ImageTransform) -> list[Step]:
     square = (spec.crop, spec.crop)
     if spec.random_resized_crop:
         return [v2.RandomResizedCrop(spec.crop, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))]
-    steps: list[Callable[[Any], Any]] = (
-        [] if spec.resize is None else [ResizeShortSide(spec.resize)]
-    )
+    steps: list[Step] = [] if spec.resize is None else [ResizeShortSide(spec.resize)]
     if spec.squash:
         return [*steps, v2.Resize(square)]
     if spec.random_crop is not None:
