@@ -10,6 +10,7 @@ import fnmatch
 from pathlib import Path
 
 from benchmarks.commands import finish_command
+from benchmarks.input_files import folder_flag
 from benchmarks.trunks import add_forward_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.errors import UserError
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--data",
-        type=Path,
+        type=folder_flag,
         default=Path("data"),
         metavar="DIR",
         help="folder that holds the datasets (default: ./data)",
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks import suite
 
     protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
-    if args.only:
+    if args.only is not None:
         names = {name for protocol in protocols for name in (protocol.name, protocol.benchmark)}
         wanted = {choose(name, sorted(names), "benchmark") for name in _split(args.only)}
         protocols = [

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks import results
+from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
 from slurm.executor import launch_from, run_sweep
 from slurm.files import check_writable, write_bytes
-from slurm.sweep import Item, describe
+from slurm.sweep import Item, all_items, describe
 
 
 class Goal(Item, Protocol):
@@ -29,7 +30,7 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
             print(describe(goals))
         return
     check_writable(args.zoo)
-    run_sweep(goals, launch_from(args))
+    run_sweep([*checks_of(goals), *goals], launch_from(args))
     if not speaks or args.detach:
         return
     records = [goal.result for goal in goals]
@@ -43,6 +44,11 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
             write_bytes(Path(args.json), content + b"\n")
     for path in records:
         print(summary(results.read_record(path)), f"[{path}]", file=sys.stderr)
+
+
+def checks_of(goals: Sequence[Item]) -> list[Item]:
+    """The checks of images that goals need: asked for, they run though all else is done."""
+    return [item for item in all_items(goals).values() if item.stage == CheckImages.stage]
 
 
 def summary(record: results.Record) -> str:

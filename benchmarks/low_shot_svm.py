@@ -157,7 +157,7 @@ class VocLowShot:
             **record_fields(self.source, self.protocol, settings),
             **joined(list(parts.values())),
             notes=(
-                *self.source.notes,
+                *self.source.all_notes(),
                 *(
                     f"{item.layer} k={item.k}: {note}"
                     for item, part in parts.items()

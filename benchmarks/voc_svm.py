@@ -118,7 +118,7 @@ class VocSvm:
             **record_fields(self.source, self.protocol, settings),
             **joined(list(parts.values())),
             notes=(
-                *self.source.notes,
+                *self.source.all_notes(),
                 *(f"{layer}: {note}" for layer, part in parts.items() for note in part.notes),
             ),
             classes=next(iter(parts.values())).classes,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.features.arrays import open_array
 from benchmarks.features.labels import Convention, Labels, label_path, read_classes, read_labels
+from benchmarks.input_files import is_folder
 from slurm.errors import UserError
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
@@ -43,7 +44,7 @@ def feature_path(folder: Path, layer: str, split: str) -> Path:
 
 def find_layers(folder: Path) -> tuple[str, ...]:
     """The layers that have a file of either split; `UserError` when there is none."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UserError(f"no folder {folder}: --features takes the folder of voc07_*_feat*.npy")
     found = tuple(
         layer for layer in LAYERS if any(feature_path(folder, layer, s).exists() for s in SPLITS)

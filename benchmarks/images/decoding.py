@@ -26,14 +26,17 @@ def open_image(path: Path) -> Image.Image:
     Grey values of 16 bits are scaled to 8, which PIL's conversion would clip instead. What PIL
     warns of, such as damaged EXIF data, is said with the name of the file.
     """
-    with (
-        open_file(path, "complete the images or correct the list") as file,
-        warnings.catch_warnings(record=True) as caught,
-    ):
+    with open_file(path, "complete the images or correct the list") as file:
+        return decode_image(file, path)
+
+
+def decode_image(file: BinaryIO, path: Path) -> Image.Image:
+    """As `open_image`, of an open file; `path` is how errors call it."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         image = _open(file, path)
     for warning in caught:
-        warnings.warn(f"{path}: {warning.message}", warning.category, stacklevel=2)
+        warnings.warn(f"{path}: {warning.message}", warning.category, stacklevel=3)
     return image
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmarks.backbones.taps import tap_names
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.features.extraction import extract_item
+from benchmarks.images.checking import check_notes
 from benchmarks.input_files import folder_flag
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Checkpoint, Split, key_of
@@ -45,6 +46,15 @@ class Source:
     solver: Solver = "gram"
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
     notes: tuple[str, ...] = ()  # what a reader of the record must know of the labels
+
+    @property
+    def data(self) -> dict[str, Split]:
+        """The fingerprints by split, as a record has them."""
+        return dict(zip(("trainval", "test"), self.splits))
+
+    def all_notes(self) -> tuple[str, ...]:
+        """`notes`, and what a check of the images found."""
+        return (*self.notes, *check_notes(self.zoo, "voc07", self.data))
 
     @cached_property
     def folder(self) -> Path:
@@ -269,6 +279,6 @@ def record_fields(
         "variant": protocol.variant,
         "settings": settings | stated,
         "checkpoint": source.checkpoint,
-        "data": dict(zip(("trainval", "test"), source.splits)),
+        "data": source.data,
         "seed": source.seed,
     }
