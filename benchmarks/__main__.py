@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.commands import finish_command
+from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom, lines_of
 from benchmarks.protocols import PROTOCOLS, LowShotProtocol, Protocol
 from benchmarks.trunks import add_forward_flags, find_trunk
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--data",
-        type=Path,
+        type=folder_flag,
         default=Path("data"),
         metavar="DIR",
         help="folder that holds the datasets (default: ./data)",
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks import low_shot_svm, suite
 
     protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
-    if args.only:
+    if args.only is not None:
         names = {name for protocol in protocols for name in (protocol.name, protocol.benchmark)}
         for name in _split(args.only):
             elsewhere = [key for key, members in suite.SUITES.items() if _names(members, name)]

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks import results
+from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
 from slurm.executor import dry_run, launch_from, run_sweep
 from slurm.files import check_writable
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
-from slurm.sweep import Item
+from slurm.sweep import Item, all_items
 
 
 class Goal(Item, Protocol):
@@ -31,9 +32,10 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
         if speaks:
             print(dry_run(goals, launch))
         return
-    if not all(goal.done() for goal in goals):  # else a zoo that cannot be written will do
+    checks = checks_of(goals)
+    if not all(item.done() for item in (*checks, *goals)):  # else a read-only zoo will do
         check_writable(args.zoo)
-    run_sweep(goals, launch)
+    run_sweep([*checks, *goals], launch)
     if not speaks or args.detach:
         return
     records = [goal.result for goal in goals]
@@ -46,6 +48,11 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
             write_output(Path(args.json), content + b"\n")
     for path in records:
         print(summary(results.read_record(path)), f"[{path}]", file=sys.stderr)
+
+
+def checks_of(goals: Sequence[Item]) -> list[Item]:
+    """The checks of images that goals need: asked for, they run though all else is done."""
+    return [item for item in all_items(goals).values() if item.stage == CheckImages.stage]
 
 
 def summary(record: results.Record) -> str:

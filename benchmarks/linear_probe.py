@@ -15,6 +15,8 @@ from typing import ClassVar
 from benchmarks import results
 from benchmarks.commands import finish_command
 from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.images.checking import check_items
+from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom
 from benchmarks.protocols import PROTOCOLS, LinearProtocol
 from benchmarks.results import Split
@@ -39,7 +41,15 @@ class Probe:
     splits: tuple[Split, Split]  # fingerprints of train and val
 
     stage: ClassVar[str] = "probe"
-    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The check of the images, where it was asked for."""
+        if not self.trunk.check_images:
+            return ()
+        splits = dict(zip(("train", "val"), self.splits))
+        name = self.protocol.dataset
+        return check_items(self.trunk.zoo, name, self.data, splits, self.trunk.workers)
 
     @cached_property
     def _file_stem(self) -> str:
@@ -115,7 +125,11 @@ def main(argv: list[str] | None = None) -> None:
         "--protocol", required=True, metavar="NAME", help=f"one of {', '.join(LINEAR_PROTOCOLS)}"
     )
     parser.add_argument(
-        "--data", required=True, type=Path, metavar="DIR", help="folder of the protocol's dataset"
+        "--data",
+        required=True,
+        type=folder_flag,
+        metavar="DIR",
+        help="folder of the protocol's dataset",
     )
     add_set_flags(parser)
     add_trunk_flags(parser)

@@ -98,6 +98,7 @@ class LowShot:
                 self.k,
                 protocol.negatives_per_positive,
                 source.seed,
+                source.convention or "fair",
             )
             shot = evaluate_low_shot(work.machine, protocol, targets)
             draws = f"official:{self.draws}" if self.draws else f"seed {source.seed}"
@@ -117,7 +118,7 @@ class VocLowShot:
     @cached_property
     def needs(self) -> tuple[LowShot, ...]:
         """A part a layer and k."""
-        draws = _official_draws(self.source.labels, self.protocol)
+        draws = _official_draws(self.source, self.protocol)
         return tuple(
             LowShot(self.source, self.protocol, layer, k, draws[k])
             for layer in self.source.layers
@@ -157,10 +158,13 @@ class VocLowShot:
         record = results.LowShotRecord(
             **record_fields(self.source, self.protocol, settings),
             **joined(list(parts.values())),
-            notes=tuple(
-                f"{item.layer} k={item.k}: {note}"
-                for item, part in parts.items()
-                for note in part.notes
+            notes=(
+                *self.source.all_notes(),
+                *(
+                    f"{item.layer} k={item.k}: {note}"
+                    for item, part in parts.items()
+                    for note in part.notes
+                ),
             ),
             layers={name: results.LowShotLayer(shots) for name, shots in layers.items()},
             selection=self.protocol.selection,
@@ -196,6 +200,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def read_shots(text: str) -> tuple[int, ...]:
     """The k of `--shots`, ascending; `UserError` for what is no list of whole numbers from 1."""
+    if not text.strip(" ,"):
+        raise UserError(f"--shots {text!r} is empty: name whole numbers from 1, as in 1,2,4")
     try:
         shots = sorted({int(part) for part in text.split(",")})
     except ValueError:
@@ -205,15 +211,26 @@ def read_shots(text: str) -> tuple[int, ...]:
     return tuple(shots)
 
 
-def _official_draws(labels: Path, protocol: LowShotProtocol) -> dict[int, str | None]:
-    """The fingerprint of the official draws of each k; None when the labels have none."""
-    from benchmarks.features.files import fingerprint
-    from benchmarks.svm.draws import draws_path, official_folder
+def _official_draws(source: Source, protocol: LowShotProtocol) -> dict[int, str | None]:
+    """The fingerprint of the official draws of each k; None when the labels have none.
 
-    folder = official_folder(labels)
+    `UserError` for a draw that is missing, or is none of these labels.
+    """
+    from benchmarks.features.files import fingerprint
+    from benchmarks.features.labels import read_classes, read_labels
+    from benchmarks.svm.draws import draws_path, official_folder, read_official
+
+    folder = None if source.needs else official_folder(source.labels)
     if folder is None:
         return dict.fromkeys(protocol.shots)
+    convention = source.convention or "fair"
+    labels = read_labels(source.labels, "trainval", convention)
+    classes = read_classes(source.labels, labels.shape[1])
     samples = range(1, protocol.samples + 1)
+    for k in protocol.shots:
+        for sample in samples:
+            negatives = protocol.negatives_per_positive
+            read_official(folder, labels, classes, sample, k, negatives, convention)
     return {k: fingerprint(*(draws_path(folder, s, k) for s in samples)) for k in protocol.shots}
 
 

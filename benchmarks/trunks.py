@@ -27,6 +27,7 @@ class Trunk:
     amp: bool = False  # half-precision forward of the frozen trunk
     mean: tuple[float, ...] = ()  # of the pixels, from the card
     std: tuple[float, ...] = ()
+    check_images: bool = False  # decode the data once before they are measured on
 
     def inputs(self) -> tuple[object, ...]:
         """All that the features of an image depend on, for a cache key or a result's name."""
@@ -50,6 +51,13 @@ def add_forward_flags(parser: argparse.ArgumentParser) -> None:
     add_workers_flag(parser)
     parser.add_argument(
         "--amp", action="store_true", help="half-precision forward of the trunk (recorded)"
+    )
+    parser.add_argument(
+        "--check-images",
+        action="store_true",
+        help="first decode every image once (a dataset is checked once a zoo): those that cannot "
+        "be decoded end the run, those of which libjpeg warns are counted in the records. The "
+        "fingerprint in a record sees names, labels and the sizes of some files, never contents",
     )
 
 
@@ -82,6 +90,7 @@ def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
         amp=args.amp,
         mean=card.mean,
         std=card.std,
+        check_images=args.check_images,
     )
 
 

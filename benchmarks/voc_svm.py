@@ -119,7 +119,10 @@ class VocSvm:
         record = results.VocSvmRecord(
             **record_fields(self.source, self.protocol, settings),
             **joined(list(parts.values())),
-            notes=tuple(f"{layer}: {note}" for layer, part in parts.items() for note in part.notes),
+            notes=(
+                *self.source.all_notes(),
+                *(f"{layer}: {note}" for layer, part in parts.items() for note in part.notes),
+            ),
             classes=next(iter(parts.values())).classes,
             layers={layer: part.layer for layer, part in parts.items()},
             # The first of equals; published tables take the best layer, chosen on test.

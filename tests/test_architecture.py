@@ -21,7 +21,7 @@ slurm: runs
 slurm.tasks
 slurm.launch
 slurm: executor __main__
-benchmarks: devices metrics overrides protocols results whole_files
+benchmarks: devices input_files metrics overrides protocols results whole_files
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones

@@ -5,16 +5,10 @@ Expected size: 1,281,167 training and 50,000 validation images of 1,000 classes.
 
 from pathlib import Path
 
-from benchmarks.datasets.lists import (
-    LabelledList,
-    class_names,
-    find_root,
-    first_file,
-    make_dataset,
-    read_list,
-    require_directory,
-    scan_folders,
-)
+from benchmarks.datasets.folders import Owners, require_directory
+from benchmarks.datasets.joining import class_names, make_dataset
+from benchmarks.datasets.lists import LabelledList, find_root, first_file, read_list
+from benchmarks.datasets.scan import scan_folders
 from benchmarks.datasets.splits import Dataset
 
 
@@ -25,8 +19,9 @@ def load(folder: Path) -> Dataset:
     lie directly in `val/`. A split without a list is read from its class folders in sorted order.
     """
     require_directory(folder, "--data should lead to ImageNet: train/, val/ and perhaps meta/")
-    train = _listed(folder, "train") or scan_folders(folder / "train")
-    val = _listed(folder, "val") or scan_folders(folder / "val", class_names(train))
+    owners: Owners = {}  # the same in both scans, so that no folder is of both splits
+    train = _listed(folder, "train") or scan_folders(folder / "train", owners=owners)
+    val = _listed(folder, "val") or scan_folders(folder / "val", class_names(train), owners)
     return make_dataset("imagenet", train, folder / "train", val, folder / "val")
 
 

@@ -9,16 +9,17 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from benchmarks.datasets.folders import require_directory
+from benchmarks.datasets.joining import make_dataset
 from benchmarks.datasets.lists import (
     LabelledList,
     escapes,
     find_root,
     first_file,
-    make_dataset,
     read_list,
-    require_directory,
 )
 from benchmarks.datasets.splits import Dataset
+from benchmarks.input_files import read_file
 from slurm.errors import UserError
 
 
@@ -71,8 +72,8 @@ def _split(folder: Path, split: str) -> tuple[LabelledList, Path]:
 def _read_annotations(file: Path) -> LabelledList:
     """Join images and annotations by image id, in the order of the images, in linear time."""
     try:
-        content = msgspec.json.decode(file.read_bytes(), type=_Annotations)
-    except msgspec.DecodeError as error:
+        content = msgspec.json.decode(read_file(file), type=_Annotations)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(
             f"{file} is not an annotation file of iNaturalist 2018 ({error}); download it again"
         ) from None

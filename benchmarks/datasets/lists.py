@@ -4,7 +4,6 @@ Shared by the datasets with one label an image. Fast enough for millions of line
 line by line in Python but splitting, and no image is looked up but the first of each list.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets.splits import Dataset, ImageSplit
+from benchmarks.datasets.folders import require_directory
+from benchmarks.input_files import is_there, read_file, require_file
 from slurm.errors import UserError
-
-# What torchvision's and MMSelfSup's folder readers take for an image.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,23 +26,22 @@ class LabelledList:
     classes: tuple[str, ...] = ()  # names, where the source itself tells them
 
 
-def require_directory(folder: Path, remedy: str) -> None:
-    """Raise `UserError` with the remedy unless `folder` is a directory."""
-    if not folder.is_dir():
-        state = "is not a directory" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {state}; {remedy}")
-
-
 def read_lines(file: Path, remedy: str) -> list[str]:
     """Return the lines of a text file (blank ones too, so that numbers count) or `UserError`."""
+    content = read_file(file, remedy)
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{file} does not exist; {remedy}") from None
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text ({error}); {remedy}") from None
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; {remedy}") from None
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise UserError(f"{file} is not UTF-8 text but UTF-16; save it as UTF-8") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        shown = content.split(b"\n")[line - 1][:80]
+        raise UserError(
+            f"{file} is not UTF-8 text: line {line} is {shown!r}; write the names in "
+            f"UTF-8; {remedy}"
+        ) from None
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     # Only \n ends a line here: str.splitlines would also split at characters legal in file names.
     lines = text.split("\n")
     if not text.strip():
@@ -56,20 +52,49 @@ def read_lines(file: Path, remedy: str) -> list[str]:
 def read_list(file: Path) -> LabelledList:
     """Read `relative/path label` lines, each split at its last space.
 
-    Blank lines are passed over and repeated lines kept. Raises `UserError` naming the file and
-    the line for a missing or unusable label and for a path that leaves its root.
+    Blank lines are passed over and repeated lines kept; the slash with which every path of
+    Places365's lists begins is left out. Raises `UserError` naming the file and the line for a
+    missing or unusable label and for a path that leaves its root.
     """
     lines = read_lines(file, "it must hold lines 'relative/path label'")
-    fields = [line.rsplit(None, 1) for line in lines]
     try:
-        paths = tuple([path for path, _ in filter(None, fields)])
-        digits = [label for _, label in filter(None, fields)]
+        paths, digits = _split_plain(lines) or _split_any(lines)
     except ValueError:
         raise _first_bad_line(file, lines) from None
     joined = "".join(digits)
-    if not (joined.isascii() and joined.isdigit()) or max(map(len, digits)) > 9 or escapes(paths):
+    if not (joined.isascii() and joined.isdigit()) or max(map(len, digits)) > 9:
         raise _first_bad_line(file, lines)
-    return LabelledList(file, paths, np.array(digits, dtype=np.str_).astype(np.int64))
+    if paths[0].startswith("/") and all(path.startswith("/") for path in paths):
+        paths = [path.lstrip("/") for path in paths]
+    if escapes(paths):
+        raise _first_bad_line(file, lines)
+    labels = np.fromiter(map(int, digits), dtype=np.int64, count=len(digits))
+    return LabelledList(file, tuple(paths), labels)
+
+
+def _split_plain(lines: list[str]) -> tuple[list[str], list[str]] | None:
+    """Paths and labels where every line is `path label` with one space and no other; else None.
+
+    Nearly all lists are; no object is made for a line but its two parts.
+    """
+    text = "\n".join(lines).strip("\n")
+    if not text.isascii() or any(sign in text for sign in "\t\v\f\x1c\x1d\x1e\x1f"):
+        return None
+    signs = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+    spaces, ends = np.flatnonzero(signs == 32), np.flatnonzero(signs == 10)
+    ends = np.append(ends, len(signs))
+    inside = len(spaces) == len(ends) and (spaces < ends - 1).all()
+    if not (inside and (spaces[1:] > ends[:-1] + 1).all() and spaces[0] > 0):
+        return None
+    parts = text.replace(" ", "\n").split("\n")
+    return parts[0::2], parts[1::2]
+
+
+def _split_any(lines: list[str]) -> tuple[list[str], list[str]]:
+    """As `_split_plain`, for all that is legal; `ValueError` for a line without a label."""
+    fields = [line.rsplit(None, 1) for line in lines]
+    paths = [path for path, _ in filter(None, fields)]
+    return paths, [label for _, label in filter(None, fields)]
 
 
 def escapes(paths: Sequence[str]) -> bool:
@@ -84,6 +109,7 @@ def _leaves_root(path: str) -> bool:
 
 
 def _first_bad_line(file: Path, lines: list[str]) -> UserError:
+    rooted = all(line.startswith("/") for line in lines if line.strip())
     for number, line in enumerate(lines, 1):
         fields = line.rsplit(None, 1)
         if not fields:
@@ -94,7 +120,7 @@ def _first_bad_line(file: Path, lines: list[str]) -> UserError:
                 f"{where} has no label: {fields[0][:80]!r}; lines are 'relative/path label' "
                 "(an unlabelled list can stay beside a labelled one named *_labeled.txt)"
             )
-        path, label = fields
+        path, label = (fields[0].lstrip("/") if rooted else fields[0]), fields[1]
         if not (label.isascii() and label.isdigit()) or len(label) > 9:
             return UserError(
                 f"{where}: the label {label[:80]!r} is not a class number from 0; "
@@ -103,124 +129,37 @@ def _first_bad_line(file: Path, lines: list[str]) -> UserError:
         if _leaves_root(path):
             return UserError(
                 f"{where}: the path {path[:80]!r} leaves the image folder; "
-                "use paths relative to it, without '..'"
+                "use paths relative to it, without '..' (all of a list may begin with one '/')"
             )
     raise AssertionError(f"no bad line in {file}")
 
 
-def scan_folders(root: Path, classes: Sequence[str] = ()) -> LabelledList:
-    """Read `root/<class>/**/image`: classes, directories and files each in sorted order.
-
-    Labels index `classes`, by default the sorted folder names (torchvision's ImageFolder order).
-    Hidden folders and files that do not end like an image are passed over. Raises `UserError` for
-    a missing or empty root, an empty class folder and a folder that is not in `classes`.
-    """
-    require_directory(root, "it should hold one folder of images for each class")
-    names = sorted(
-        entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."
-    )
-    if not names:
-        raise UserError(f"{root} has no class folders; it should hold one for each class")
-    known = {name: label for label, name in enumerate(classes or names)}
-    paths: list[str] = []
-    counts: list[int] = []
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"{root / name} is not a class of the training list; remove or rename the folder"
-            )
-        images = _images_below(root, name)
-        if not images:
-            raise UserError(
-                f"the class folder {root / name} holds no image ({' '.join(EXTENSIONS)}); "
-                "fill or remove it"
-            )
-        paths += images
-        counts.append(len(images))
-    labels = np.repeat(np.array([known[name] for name in names], dtype=np.int64), counts)
-    return LabelledList(root, tuple(paths), labels, tuple(known))
-
-
-def _images_below(root: Path, name: str) -> list[str]:
-    top = os.path.join(root, name)  # noqa: PTH118 - os.walk joins strings; 1.3 million files
-    skip = len(str(root)) + 1
-    images = []
-    for directory, _, files in sorted(os.walk(top, followlinks=True)):
-        prefix = directory[skip:].replace(os.sep, "/")
-        images += [
-            f"{prefix}/{file}"
-            for file in sorted(files)
-            if file.lower().endswith(EXTENSIONS) and file[0] != "."
-        ]
-    return images
-
-
 def first_file(candidates: Sequence[Path]) -> Path | None:
-    """Return the first candidate that is a file, or None."""
-    return next((path for path in candidates if path.is_file()), None)
+    """Return the first candidate that is there, or None; `UserError` unless it is a file."""
+    for path in candidates:
+        if is_there(path.parent):
+            require_directory(path.parent, f"it may hold {path.name}; mend or remove it")
+        if is_there(path):
+            require_file(path, "it should be a list of images; mend or remove it")
+            return path
+    return None
 
 
 def find_root(listed: LabelledList, candidates: Sequence[Path]) -> Path:
     """Return the first candidate folder that holds the first listed image, or `UserError`."""
     first = listed.paths[0]
     for root in candidates:
-        if (root / first).is_file():
+        if _is_file(root / first):
             return root
     places = ", ".join(str(root) for root in candidates)
     raise UserError(
-        f"{listed.source} names {first}, which is in none of: {places}; unpack the images there, "
-        "or remove the list if class folders should be read instead"
+        f"{listed.source} names {first[:300]}, which is in none of: {places}; unpack the images "
+        "there, or remove the list if class folders should be read instead"
     )
 
 
-def make_dataset(
-    name: str, train: LabelledList, train_root: Path, val: LabelledList, val_root: Path
-) -> Dataset:
-    """Join two splits; `UserError` unless the labels are sound.
-
-    The training labels must be 0..C-1 without gaps, those of validation within them.
-    """
-    classes = class_names(train)
-    _check_labels(train, len(classes))
-    if int(val.labels.max()) >= len(classes):
-        raise _out_of_range(val, train, len(classes))
-    return Dataset(
-        name,
-        {
-            "train": ImageSplit(train_root, train.paths, train.labels, classes),
-            "val": ImageSplit(val_root, val.paths, val.labels, classes),
-        },
-    )
-
-
-def class_names(train: LabelledList) -> tuple[str, ...]:
-    """Name each class as the source does, else by the folder of its first image, else by number."""
-    if train.classes:
-        return train.classes
-    _, first = np.unique(train.labels, return_index=True)
-    folders = tuple(train.paths[row].rpartition("/")[0] for row in first)
-    if "" in folders or len(set(folders)) < len(folders):
-        return tuple(str(label) for label in range(len(folders)))
-    return folders
-
-
-def _check_labels(train: LabelledList, count: int) -> None:
-    present = np.unique(train.labels)
-    gaps = present != np.arange(count)
-    if gaps.any():
-        raise UserError(
-            f"{train.source}: no image has label {gaps.argmax()}, but labels go up to "
-            f"{present[-1]}; number the classes 0, 1, 2, ... without gaps"
-        )
-
-
-def _out_of_range(val: LabelledList, train: LabelledList, count: int) -> UserError:
-    row = int(np.argmax(val.labels >= count))
-    where = str(val.source)
-    if val.source.suffix != ".json":
-        lines = read_lines(val.source, "run again")
-        where += f" line {[n for n, line in enumerate(lines, 1) if line.strip()][row]}"
-    return UserError(
-        f"{where}: the label {val.labels[row]} of {val.paths[row]} is out of range; "
-        f"the {count} classes of {train.source} are numbered 0 to {count - 1}"
-    )
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long for any file
+        return False

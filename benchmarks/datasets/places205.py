@@ -5,13 +5,13 @@ Expected size: 2,448,873 training and 20,500 validation images of 205 classes.
 
 from pathlib import Path
 
+from benchmarks.datasets.folders import require_directory
+from benchmarks.datasets.joining import make_dataset
 from benchmarks.datasets.lists import (
     LabelledList,
     find_root,
     first_file,
-    make_dataset,
     read_list,
-    require_directory,
 )
 from benchmarks.datasets.splits import Dataset
 from slurm.errors import UserError

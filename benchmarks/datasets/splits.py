@@ -1,6 +1,7 @@
 """What a dataset gives the harness: the files of a split, their labels, and its fingerprint."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,25 @@ class ImageSplit:
     classes: tuple[str, ...]
 
     def fingerprint(self) -> Split:
-        """Number of images and classes, the hash of the list of paths and labels, and of sizes."""
-        digest = hashlib.sha256("\n".join(self.paths).encode())
+        """Number of images and classes, the hash of the list of paths and labels, and of sizes.
+
+        It does not see what is in the files: an image that was edited, damaged or replaced by
+        another of the same size changes nothing here, and neither does a change of size of a file
+        that is none of the `SAMPLED`. `UserError` for a path that is not UTF-8.
+        """
+        try:
+            digest = hashlib.sha256("\n".join(self.paths).encode())
+        except UnicodeEncodeError:
+            raise self._odd_name() from None
         digest.update(np.ascontiguousarray(self.labels).astype("<i8").tobytes())
         return Split(len(self.paths), len(self.classes), digest.hexdigest(), self._sizes())
+
+    def _odd_name(self) -> UserError:
+        odd = next(path for path in self.paths if not path.isascii() and _is_odd(path))
+        return UserError(
+            f"the name of {os.fsencode(odd)!r} below {self.root} is not UTF-8: rename it (a record "
+            "is of images whose names everybody can write)"
+        )
 
     def require(self, planned: Split) -> None:
         """Raise `UserError` unless these are the images that were planned with.
@@ -51,6 +67,10 @@ class ImageSplit:
         rows = np.unique(np.linspace(0, len(self.paths) - 1, SAMPLED).astype(np.int64))
         sizes = [_size(self.root / self.paths[row]) for row in rows.tolist()]
         return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
+
+
+def _is_odd(path: str) -> bool:
+    return any("\ud800" <= sign <= "\udfff" for sign in path)
 
 
 def _size(path: Path) -> int:

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets.lists import read_lines, require_directory
+from benchmarks.datasets.folders import require_directory
+from benchmarks.datasets.lists import read_lines
 from benchmarks.datasets.splits import Dataset, ImageSplit
+from benchmarks.input_files import is_there
 from slurm.errors import UserError
 
 _REMEDY = "unpack VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar into one folder"
@@ -28,15 +30,23 @@ def load(folder: Path) -> Dataset:
     require_directory(sets, _REMEDY)
     require_directory(folder / "JPEGImages", _REMEDY)
     classes = _classes(sets)
-    return Dataset(
-        "voc07",
-        {split: _split(folder, sets, split, classes) for split in ("trainval", "test")},
-    )
+    splits = {split: _split(folder, sets, split, classes) for split in ("trainval", "test")}
+    both = set(splits["trainval"].paths) & set(splits["test"].paths)
+    if both:
+        raise UserError(
+            f"{sets / 'test.txt'} names the image {min(both)[:-4]}, which "
+            f"{sets / 'trainval.txt'} names too: no image may be trained on and tested; {_REMEDY}"
+        )
+    return Dataset("voc07", splits)
 
 
 def _classes(sets: Path) -> tuple[str, ...]:
     found = {
-        split: {path.name.removesuffix(f"_{split}.txt") for path in sets.glob(f"?*_{split}.txt")}
+        split: {
+            path.name.removesuffix(f"_{split}.txt")
+            for path in sets.glob(f"?*_{split}.txt")
+            if not path.name.startswith(".")  # such as AppleDouble's ._cat_test.txt
+        }
         for split in ("trainval", "test")
     }
     for split, other in (("trainval", "test"), ("test", "trainval")):
@@ -55,7 +65,7 @@ def _split(folder: Path, sets: Path, split: str, classes: tuple[str, ...]) -> Im
         if "/" in image or "\0" in image:
             raise UserError(f"{listed}: {image[:80]!r} is not an image id such as 000005")
     first = folder / "JPEGImages" / f"{ids[0]}.jpg"
-    if not first.is_file():
+    if not is_there(first):
         raise UserError(f"{first} of {listed} does not exist; {_REMEDY}")
     labels = np.stack(
         [_column(sets / f"{name}_{split}.txt", rows, listed) for name in classes], axis=1

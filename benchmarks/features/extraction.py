@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 import msgspec
 
 from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.images.checking import check_items
 from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
 from benchmarks.results import Split, key_of
 from benchmarks.trunks import Trunk, load_trunk
@@ -40,7 +41,14 @@ class ExtractVoc:
     splits: tuple[Split, ...]  # fingerprints of trainval and test
 
     stage: ClassVar[str] = "extract"
-    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The check of the images, where it was asked for."""
+        if not self.trunk.check_images:
+            return ()
+        splits = dict(zip(("trainval", "test"), self.splits))
+        return check_items(self.trunk.zoo, "voc07", self.data, splits, self.trunk.workers)
 
     @cached_property
     def directory(self) -> Path:

@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.features.arrays import open_array
-from benchmarks.features.labels import Labels, label_path, read_classes, read_labels
+from benchmarks.features.labels import Convention, Labels, label_path, read_classes, read_labels
+from benchmarks.input_files import is_folder
 from slurm.errors import UserError
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
 SPLITS = ("trainval", "test")
 CHUNK = 512  # rows checked at a time
+LARGEST = float(np.finfo(np.float32).max)
+SMALLEST_NORM = 1e-8  # a thousandth of what all protocols add to a norm; no solver converges below
+ALIKE = 1e-6  # of unit vectors: what rounding to float32 leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,7 @@ def feature_path(folder: Path, layer: str, split: str) -> Path:
 
 def find_layers(folder: Path) -> tuple[str, ...]:
     """The layers that have a file of either split; `UserError` when there is none."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UserError(f"no folder {folder}: --features takes the folder of voc07_*_feat*.npy")
     found = tuple(
         layer for layer in LAYERS if any(feature_path(folder, layer, s).exists() for s in SPLITS)
@@ -80,10 +84,12 @@ def check_layer(features: Path, labels: Path, layer: str) -> None:
         )
 
 
-def read_layer(features: Path, labels: Path, layer: str) -> LayerData:
-    """Open a layer, and read it once to prove that every value is finite."""
+def read_layer(
+    features: Path, labels: Path, layer: str, convention: Convention = "fair"
+) -> LayerData:
+    """Open a layer, and read it once to prove that its values can be measured."""
     check_layer(features, labels, layer)
-    train_labels, test_labels = (read_labels(labels, split) for split in SPLITS)
+    train_labels, test_labels = (read_labels(labels, split, convention) for split in SPLITS)
     if train_labels.shape[1] != test_labels.shape[1]:
         raise UserError(
             f"{label_path(labels, 'test')} has {test_labels.shape[1]} classes but trainval has "
@@ -91,8 +97,8 @@ def read_layer(features: Path, labels: Path, layer: str) -> LayerData:
         )
     train = open_features(features, layer, "trainval", len(train_labels))
     test = open_features(features, layer, "test", len(test_labels))
-    _check_finite(train, feature_path(features, layer, "trainval"))
-    _check_finite(test, feature_path(features, layer, "test"))
+    _check_values(train, feature_path(features, layer, "trainval"))
+    _check_values(test, feature_path(features, layer, "test"))
     classes = read_classes(labels, train_labels.shape[1])
     return LayerData(train, test, train_labels, test_labels, classes)
 
@@ -131,9 +137,40 @@ def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
     return found
 
 
-def _check_finite(array: NDArray[Any], path: Path) -> None:
+def _check_values(array: NDArray[Any], path: Path) -> None:
+    """Refuse what no SVM can be trained on, though it would give a figure, near chance."""
+    most, alike = 0.0, len(array) > 1
+    first = _directions(array[:1])
     for start in range(0, len(array), CHUNK):
         chunk = array[start : start + CHUNK]
-        if not np.isfinite(chunk).all():
+        low, high = float(chunk.min()), float(chunk.max())  # NaN if there is any
+        if not (np.isfinite(low) and np.isfinite(high)):
             row = start + int(np.argwhere(~np.isfinite(chunk))[0, 0])
             raise UserError(f"{path} holds NaN or infinity in row {row}: extract it again")
+        most = max(most, -low, high)
+        if most > LARGEST:
+            row = start + int(np.argwhere(np.abs(chunk) > LARGEST)[0, 0])
+            raise UserError(
+                f"{path} holds {most:.3g} in row {row}, beyond the range of float32 "
+                f"({LARGEST:.3g}): scale the features, or extract them again"
+            )
+        alike = alike and bool((np.abs(_directions(chunk) - first) <= ALIKE).all())
+    if most * np.sqrt(array.shape[1]) < SMALLEST_NORM:
+        raise UserError(
+            f"{path} holds no value beyond {most:.3g}: nothing is left of such features when they "
+            "are divided by (norm + 1e-5), as all SVM protocols do: scale them, or extract them "
+            "again"
+        )
+    if alike:
+        raise UserError(
+            f"{path} is constant: all of its rows have the same features (up to a factor), by "
+            "which no image can be told from another; check the network and the extraction"
+        )
+
+
+def _directions(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows (N, D) of unit length, or zero."""
+    values = np.array(rows, dtype=np.float64)
+    values /= np.abs(values).max(1, keepdims=True).clip(np.finfo(np.float64).tiny)
+    values /= np.sqrt((values**2).sum(1, keepdims=True)).clip(np.finfo(np.float64).tiny)
+    return values

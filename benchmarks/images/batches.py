@@ -90,12 +90,16 @@ class _Batches(Dataset[Tensor | _Failure]):
             torch.set_rng_state(state)
 
     def _load_one(self, index: int) -> Tensor:
-        image = open_image(Path(f"{self.root}/{self.paths[index]}"))
+        path = Path(f"{self.root}/{self.paths[index]}")
+        image = open_image(path)
         # torchvision draws from torch's CPU generator only; torch.manual_seed would also touch
         # the generators of other devices.
         entropy = np.random.SeedSequence([self.seed, self.epoch, index])
         torch.default_generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
-        return self.transform(image)
+        try:
+            return self.transform(image)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
 
 def _leave_quietly(worker: int) -> None:

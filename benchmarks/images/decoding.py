@@ -1,32 +1,62 @@
-"""Images from disk, by PIL: whole, as RGB of 8 bits, or one line that says what is wrong."""
+"""Images from disk, by PIL: whole, as RGB of 8 bits, or one line that says what is wrong.
+
+What PIL's decoders repair in silence, such as a JPEG damaged within, is not seen here: see
+`images.checking`.
+"""
 
 import errno
+import io
+import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.input_files import open_file
 from slurm.errors import UserError
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf")  # chunks on which no pixel depends
 
 
 def open_image(path: Path) -> Image.Image:
     """Decode an image whole, as RGB; `UserError` naming the file if it is missing or damaged.
 
-    Grey values of 16 bits are scaled to 8, which PIL's conversion would clip instead.
+    Grey values of 16 bits are scaled to 8, which PIL's conversion would clip instead. What PIL
+    warns of, such as damaged EXIF data, is said with the name of the file.
     """
+    with open_file(path, "complete the images or correct the list") as file:
+        return decode_image(file, path)
+
+
+def decode_image(file: BinaryIO, path: Path) -> Image.Image:
+    """As `open_image`, of an open file; `path` is how errors call it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image = _open(file, path)
+    for warning in caught:
+        warnings.warn(f"{path}: {warning.message}", warning.category, stacklevel=3)
+    return image
+
+
+def _open(file: BinaryIO, path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            if image.mode == "F":
-                raise UserError(
-                    f"{path} has floating-point pixels, whose range is unknown: convert the images "
-                    "to 8 or 16 bits"
-                )
-            grey = _to_eight_bits(image) if image.mode.startswith("I") else image
-            return grey.convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; complete the images or correct the list") from None
+        try:
+            return _decode(file, path)
+        except ValueError as error:
+            # PIL reads no text beyond 1 MB a chunk when unpacked, 64 MB in all: a picture can be
+            # read without any.
+            if "MAX_TEXT_" not in str(error):
+                raise
+            file.seek(0)
+            return _decode(io.BytesIO(_without_text(file.read())), path)
     except (UserError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{path} is too large to be read safely ({error}); make it smaller"
+        ) from None
     except Exception as error:  # PIL's decoders raise many types for damaged files
         if isinstance(error, OSError) and error.errno is not None:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
@@ -34,6 +64,31 @@ def open_image(path: Path) -> Image.Image:
             raise UserError(f"cannot read {path}: {error.strerror}; check the file") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is damaged or not an image ({reason}); replace the file") from None
+
+
+def _decode(file: BinaryIO, path: Path) -> Image.Image:
+    with Image.open(file) as image:
+        if image.mode == "F":
+            raise UserError(
+                f"{path} has floating-point pixels, whose range is unknown: convert the images "
+                "to 8 or 16 bits"
+            )
+        grey = _to_eight_bits(image) if image.mode.startswith("I") else image
+        return grey.convert("RGB")
+
+
+def _without_text(content: bytes) -> bytes:
+    """A PNG file without its chunks of text; what is no PNG file, or cut, as it is."""
+    if not content.startswith(_PNG):
+        return content
+    kept, start = [_PNG], len(_PNG)
+    while start < len(content):
+        length = int.from_bytes(content[start : start + 4], "big")
+        end = start + 12 + length  # length, type, data and checksum
+        if content[start + 4 : start + 8] not in _TEXT:
+            kept.append(content[start:end])
+        start = end
+    return b"".join(kept)
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ Resizing is PIL's (bilinear, antialiased), as in OpenSelfSup and MMSelfSup 0.x.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,11 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.protocols import ImageTransform
+from slurm.errors import UserError
 
+MOST_PIXELS = 89_478_485  # of a resized image; from where on PIL warns of one
 Transform = Callable[[Image.Image], Tensor]
+Step = Callable[[Any], Any]  # part of one, on images or tensors
 
 # Principal components of ImageNet's RGB values in 0..1 (Krizhevsky et al. 2012, section 4.1; the
 # figures are those of fb.resnet.torch, which OpenSelfSup's Lighting uses too).
@@ -57,6 +61,30 @@ class Normalise:
         return image.sub_(self.mean).div_(self.std)
 
 
+class ResizeShortSide:
+    """Resize so that the short side has `size` pixels, unless that would take gigabytes.
+
+    A picture of one pixel by fifty thousand, a damaged scan perhaps, would become one of 256 by
+    thirteen million.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.resize = v2.Resize(size)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return `image`, resized; `UserError` beyond `MOST_PIXELS`."""
+        width, height = image.size
+        pixels = self.size**2 * max(width, height) / min(width, height)
+        if pixels > MOST_PIXELS:
+            raise UserError(
+                f"an image of {width} x {height} pixels would be resized to {pixels:,.0f} pixels, "
+                f"the limit is {MOST_PIXELS:,}: crop it, or leave it out of the list"
+            )
+        resized: Image.Image = self.resize(image)
+        return resized
+
+
 def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[float]) -> Transform:
     """Return the function from a PIL image to a (3, crop, crop) float32 tensor.
 
@@ -77,11 +105,11 @@ def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[f
     return compose
 
 
-def _geometry(spec: ImageTransform) -> list[torch.nn.Module]:
+def _geometry(spec: ImageTransform) -> list[Step]:
     square = (spec.crop, spec.crop)
     if spec.random_resized_crop:
         return [v2.RandomResizedCrop(spec.crop, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))]
-    steps: list[torch.nn.Module] = [] if spec.resize is None else [v2.Resize(spec.resize)]
+    steps: list[Step] = [] if spec.resize is None else [ResizeShortSide(spec.resize)]
     if spec.squash:
         return [*steps, v2.Resize(square)]
     if spec.random_crop is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks import results
+from benchmarks.images.checking import check_notes
 from benchmarks.probes.optimization import evaluated_epochs
 from benchmarks.protocols import LinearProtocol
 from benchmarks.results import Split
@@ -33,6 +34,8 @@ def probe_record(
     evaluated = evaluated_epochs(protocol)
     notes = [f"{processes} processes"] if processes > 1 else []
     notes += ["half-precision forward"] if trunk.amp else []
+    data = {"train": splits[0], "val": splits[1]}
+    notes += check_notes(trunk.zoo, protocol.dataset, data)
     return results.ProbeRecord(
         benchmark=protocol.benchmark,
         protocol=protocol.name,
@@ -40,7 +43,7 @@ def probe_record(
         variant=protocol.variant,
         settings=msgspec.to_builtins(protocol),
         checkpoint=trunk.checkpoint,
-        data={"train": splits[0], "val": splits[1]},
+        data=data,
         seed=trunk.seed,
         device=str(device),
         threads=torch.get_num_threads(),

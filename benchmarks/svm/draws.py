@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.features.labels import read_targets
+from benchmarks.features.labels import MEANINGS, Convention, read_targets
+from benchmarks.input_files import is_there
+from benchmarks.svm.classes import check_draw
 from benchmarks.whole_files import write_array
 from slurm.errors import UserError
 
@@ -26,17 +28,12 @@ def draw(
     `labels` is (N, classes) with 1, 0, -1; ignored rows are never drawn. `UserError` when a class
     is too small.
     """
+    check_draw(labels, classes, k, negatives)
     targets = np.full(labels.shape, -1, dtype=np.int8)
-    for column, name in enumerate(classes):
+    for column in range(len(classes)):
         generator = np.random.default_rng([seed, sample, k, column])
         for value, wanted in ((1, k), (0, k * negatives)):
             there = np.flatnonzero(labels[:, column] == value)
-            if len(there) < wanted:
-                kind = "positives" if value else "negatives"
-                raise UserError(
-                    f"class {name} has {len(there)} {kind} in trainval, k={k} needs {wanted}: "
-                    "choose smaller --shots"
-                )
             targets[generator.choice(there, wanted, replace=False), column] = value
     return targets
 
@@ -63,15 +60,19 @@ def read_or_draw(
     k: int,
     negatives: int,
     seed: int,
+    convention: Convention = "fair",
 ) -> Labels:
     """All samples of one k, (samples, N, classes) int8.
 
     With `official` every file must be there; otherwise the draws are made and left in `store`.
     """
     if official is not None:
-        paths = [draws_path(official, sample, k) for sample in range(1, samples + 1)]
-        drawn = [_official(path, labels, classes) for path in paths]
-        return np.stack(drawn)
+        return np.stack(
+            [
+                read_official(official, labels, classes, sample, k, negatives, convention)
+                for sample in range(1, samples + 1)
+            ]
+        )
     drawn = []
     for sample in range(1, samples + 1):
         targets = draw(labels, classes, sample, k, negatives, seed)
@@ -82,10 +83,50 @@ def read_or_draw(
     return np.stack(drawn)
 
 
-def _official(path: Path, labels: Labels, classes: tuple[str, ...]) -> Labels:
-    targets = read_targets(path, (labels.shape[0], labels.shape[1]))
-    for value, kind in ((1, "positive"), (0, "negative")):
-        empty = np.flatnonzero(~(targets == value).any(0))
-        if len(empty):
-            raise UserError(f"{path} has no {kind} row for class {classes[empty[0]]}")
+def read_official(
+    folder: Path,
+    labels: Labels,
+    classes: tuple[str, ...],
+    sample: int,
+    k: int,
+    negatives: int,
+    convention: Convention,
+) -> Labels:
+    """One official draw, (N, classes) int8; `UserError` unless it is one of `labels`.
+
+    Every class has k positives and k * `negatives` negatives, which the labels of trainval call so
+    too: a file in another convention, of other images or with other columns does not.
+    """
+    path = draws_path(folder, sample, k)
+    if not is_there(path):
+        there = sorted(found.name for found in folder.glob("train_targets_sample*_k*.npy"))
+        shown = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
+        raise UserError(
+            f"the official draw {path} is missing; there are {shown}: choose --shots and "
+            "--samples among them, complete them, or move them away to have all drawn anew"
+        )
+    targets = read_targets(path, (labels.shape[0], labels.shape[1]), convention)
+    for value, kind, wanted in ((1, "positive", k), (0, "negative", k * negatives)):
+        counts = (targets == value).sum(0)
+        odd = np.flatnonzero(counts != wanted)
+        if len(odd):
+            raise UserError(
+                f"{path} has {counts[odd[0]] or 'no'} {kind} rows for class {classes[odd[0]]}, "
+                f"a draw of k={k} has {wanted}, when its values are read as {MEANINGS[convention]}"
+                f" (not drawn): {_other_values(convention)}"
+            )
+    wrong = (targets != -1) & (targets != labels)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0].tolist()
+        raise UserError(
+            f"{path} has {targets[row, column]} in row {row} for class {classes[column]}, but the "
+            f"labels of trainval have {labels[row, column]} there: they must be of the same images "
+            "and classes in the same order, and in one convention (--label-values)"
+        )
     return targets
+
+
+def _other_values(convention: Convention) -> str:
+    if convention == "voc":
+        return "write the draws in the convention of the label files"
+    return "VOC's own convention needs --label-values voc"

@@ -16,9 +16,9 @@ from benchmarks.features.labels import Labels
 from benchmarks.metrics import envelope_average_precision, step_average_precision
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
+from benchmarks.svm.classes import check_classes, check_test
 from benchmarks.svm.machine import Machine
 from benchmarks.svm.solver.fits import Engine, Fits, Floats
-from slurm.errors import UserError
 
 
 def stratified_folds(positive: NDArray[np.bool_], folds: int) -> NDArray[np.int64]:
@@ -40,11 +40,11 @@ def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:
     """The full protocol on one layer; percent.
 
     Raises `UserError` for a class with fewer positives (or negatives) than folds, where the public
-    scripts select by NaN, and for a class without test positives.
+    scripts select by NaN, and for a class without test positives or negatives.
     """
     data, costs = machine.data, np.array(protocol.costs)
     positive = (data.train_labels == 1).T
-    _check_classes(data, positive, protocol.folds)
+    check_classes(data.train_labels, data.test_labels, data.classes, protocol)
     signs = np.where(positive, 1, -1).astype(np.int8)
     held = np.stack([stratified_folds(row, protocol.folds) for row in positive])
     problems = np.stack(
@@ -95,7 +95,7 @@ def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labe
     """
     data, costs = machine.data, np.array(protocol.costs)
     samples, rows, count = targets.shape
-    _check_test(data)
+    check_test(data.test_labels, data.classes)
     drawn = np.select([targets == 1, targets == 0], [1, -1], 0).astype(np.int8)
     problems = drawn.transpose(0, 2, 1).reshape(-1, rows)
     names = [f"{name} of draw {sample + 1}" for sample in range(samples) for name in data.classes]
@@ -136,23 +136,6 @@ def _average_dual(engine: Engine, best: NDArray[np.int64], folds: int) -> NDArra
     shaped = dual.reshape(len(best), folds, *dual.shape[1:])
     chosen = [shaped[column, :, cost].mean(0) for column, cost in enumerate(best)]
     return np.stack([row.cpu().numpy() for row in chosen])
-
-
-def _check_classes(data: LayerData, positive: NDArray[np.bool_], folds: int) -> None:
-    for name, row in zip(data.classes, positive):
-        for kind, found in (("positives", int(row.sum())), ("negatives", int((~row).sum()))):
-            if found < folds:
-                raise UserError(
-                    f"class {name} has {found} {kind} in trainval; "
-                    f"{folds} stratified folds need at least {folds}"
-                )
-    _check_test(data)
-
-
-def _check_test(data: LayerData) -> None:
-    for name, labels in zip(data.classes, data.test_labels.T):
-        if not (labels == 1).any():
-            raise UserError(f"class {name} has no positives in test, so it has no AP")
 
 
 def _state(machine: Machine, fits: Fits) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.backbones.taps import tap_names
+from benchmarks.datasets.loading import load_dataset
 from benchmarks.features.extraction import extract_item
+from benchmarks.images.checking import check_notes
+from benchmarks.input_files import folder_flag
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Checkpoint, Split, key_of
 from benchmarks.trunks import Trunk, add_forward_flags, find_trunk
@@ -18,10 +21,12 @@ from slurm.sweep import Item
 
 if TYPE_CHECKING:
     from benchmarks.features.files import LayerData
+    from benchmarks.features.labels import Convention, Labels
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
 Solver = Literal["gram", "liblinear"]
 SOLVERS: tuple[Solver, ...] = ("gram", "liblinear")
+CONVENTIONS = ("fair", "voc")  # of label files; see `features.labels`
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,17 @@ class Source:
     seed: int = 0
     device: str = "auto"
     solver: Solver = "gram"
+    convention: "Convention | None" = None  # of the label files; None for those of an extraction
+    notes: tuple[str, ...] = ()  # what a reader of the record must know of the labels
+
+    @property
+    def data(self) -> dict[str, Split]:
+        """The fingerprints by split, as a record has them."""
+        return dict(zip(("trainval", "test"), self.splits))
+
+    def all_notes(self) -> tuple[str, ...]:
+        """`notes`, and what a check of the images found."""
+        return (*self.notes, *check_notes(self.zoo, "voc07", self.data))
 
     @cached_property
     def folder(self) -> Path:
@@ -48,13 +64,14 @@ class Source:
     def inputs(self, layer: str) -> tuple[object, ...]:
         """All that a layer's result depends on beside the protocol, for its file name."""
         identity = self.identities[self.layers.index(layer)]
-        return (layer, identity, self.splits, self.seed, self.solver)
+        stated = ("voc",) if self.convention == "voc" else ()
+        return (layer, identity, self.splits, self.seed, self.solver, *stated)
 
     def read(self, layer: str) -> "LayerData":
         """Open and check a layer's files."""
         from benchmarks.features.files import read_layer
 
-        return read_layer(self.features, self.labels, layer)
+        return read_layer(self.features, self.labels, layer, self.convention or "fair")
 
 
 def trunk_source(
@@ -66,8 +83,11 @@ def trunk_source(
 ) -> Source:
     """Features that one extraction leaves, shared by both benchmarks and all layers.
 
-    `layers` None takes all that the trunk has; `UserError` for one that it has not.
+    `layers` None takes all that the trunk has; `UserError` for one that it has not, and for a class
+    of the dataset that is too small.
     """
+    from benchmarks.svm.classes import check_classes
+
     taps = tap_names(trunk.checkpoint.arch or "")
     layers = layers or taps
     for layer in layers:
@@ -77,6 +97,10 @@ def trunk_source(
             )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
+    images = load_dataset("voc07", data).splits
+    train_labels, test_labels = (images[split].labels for split in ("trainval", "test"))
+    classes = images["trainval"].classes
+    check_classes(train_labels, test_labels, classes, protocol)  # type: ignore[arg-type]
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,
@@ -96,27 +120,38 @@ def file_source(
     zoo: Path,
     features: Path,
     labels: Path,
+    protocol: SvmProtocol | LowShotProtocol,
     *,
     layers: tuple[str, ...] | None = None,
     name: str | None = None,
+    label_values: "Convention | None" = None,
     seed: int = 0,
     device: str = "auto",
     solver: Solver = "gram",
 ) -> Source:
-    """Features that are on disk already, fingerprinted by content; `layers` None takes all."""
-    from benchmarks.features import files
-    from benchmarks.features.labels import label_path
+    """Features that are on disk already, fingerprinted by content; `layers` None takes all.
 
+    `label_values` is the user's word for the convention of the label files.
+    """
+    from benchmarks.features import files
+    from benchmarks.features.labels import find_convention, read_classes, read_labels
+    from benchmarks.svm.classes import check_classes
+    from benchmarks.svm.draws import official_folder
+
+    label = _name_of(features, name)
     layers = layers or files.find_layers(features)
+    convention, notes = find_convention(labels, label_values)
     for layer in layers:
         files.check_layer(features, labels, layer)
-    paths = {split: label_path(labels, split) for split in files.SPLITS}
-    splits = tuple(_label_split(paths[split], labels, split) for split in files.SPLITS)
+    train_labels, test_labels = (read_labels(labels, x, convention) for x in files.SPLITS)
+    classes = read_classes(labels, train_labels.shape[1])
+    drawn = official_folder(labels) is None
+    check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
+    splits = tuple(_label_split(one) for one in (train_labels, test_labels))
     identities = tuple(
         files.fingerprint(*(files.feature_path(features, layer, s) for s in files.SPLITS))
         for layer in layers
     )
-    label = check_name(name or features.resolve().name or "features", "name")
     weights = key_of(*zip(layers, identities))
     return Source(
         zoo=zoo,
@@ -129,16 +164,26 @@ def file_source(
         seed=seed,
         device=device,
         solver=solver,
+        convention=convention,
+        notes=notes,
     )
 
 
-def _label_split(path: Path, folder: Path, split: str) -> Split:
-    """The hash is of the label file itself: these users have no list of images."""
+def _name_of(features: Path, name: str | None) -> str:
+    """How results call the features: the user's word, or the folder's name."""
+    if name is not None:
+        return check_name(name, "--name")
+    found = features.resolve().name or "features"
+    try:
+        return check_name(found, "the folder's name")
+    except UserError as error:
+        raise UserError(f"{error}; call the features otherwise with --name") from None
+
+
+def _label_split(labels: "Labels") -> Split:
+    """The hash is of the labels themselves: these users have no list of images."""
     import hashlib
 
-    from benchmarks.features.labels import read_labels
-
-    labels = read_labels(folder, split)
     digest = hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
     return Split(labels.shape[0], labels.shape[1], digest)
 
@@ -149,17 +194,27 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ckpt", help="a registered name, a checkpoint file, or random:ARCH (random:sobel_ARCH)"
     )
-    group.add_argument("--data", type=Path, metavar="DIR", help="VOCdevkit/VOC2007")
+    group.add_argument("--data", type=folder_flag, metavar="DIR", help="VOCdevkit/VOC2007")
     add_forward_flags(parser)
     group = parser.add_argument_group("or features on disk")
     group.add_argument(
-        "--features", type=Path, metavar="DIR", help="voc07_{trainval,test}_feat{1..5}.npy"
+        "--features", type=folder_flag, metavar="DIR", help="voc07_{trainval,test}_feat{1..5}.npy"
     )
     group.add_argument(
         "--labels",
-        type=Path,
+        type=folder_flag,
         metavar="DIR",
-        help="train_labels.npy and test_labels.npy: 1 present, 0 absent, -1 ignore",
+        help="train_labels.npy and test_labels.npy, images x classes, rows in the order of the "
+        "features. Columns are assumed to stand for the same classes, in the same order, in both "
+        "(and in classes.json): labels alone cannot show otherwise",
+    )
+    group.add_argument(
+        "--label-values",
+        choices=CONVENTIONS,
+        help="fair: 1 present, 0 absent, -1 ignore, as FAIR's scripts, VISSL and MMSelfSup write "
+        "(default); voc: 1 present, -1 absent, 0 difficult, as VOC's own lists. Low-shot targets "
+        "follow the same (voc: 0 not drawn). Files that read like the other are refused; the "
+        "record says which was read",
     )
     group.add_argument("--name", help="how results call the features (default: the folder's name)")
     parser.add_argument(
@@ -188,20 +243,26 @@ def find_source(args: argparse.Namespace, protocol: SvmProtocol | LowShotProtoco
             args.zoo,
             args.features,
             args.labels,
+            protocol,
             layers=layers,
             name=args.name,
+            label_values=args.label_values,
             seed=args.seed,
             device=args.device,
             solver=args.solver,
         )
     if not args.ckpt or args.data is None:
         raise UserError("name what to measure: --ckpt and --data, or --features and --labels")
-    if args.name:
+    if args.name is not None:
         raise UserError("--name is for --features; a checkpoint has its own name")
+    if args.label_values is not None:
+        raise UserError("--label-values is for --labels; VOC's lists are read by their own values")
     return trunk_source(find_trunk(args), args.data, protocol, layers, args.solver)
 
 
 def _layers(text: str) -> tuple[str, ...]:
+    if not text.strip(" ,"):
+        raise UserError(f"--layers {text!r} is empty: name some of {','.join(LAYERS)}")
     chosen = [choose(part.strip(), LAYERS, "layer") for part in text.split(",")]
     return tuple(layer for layer in LAYERS if layer in chosen)
 
@@ -210,13 +271,14 @@ def record_fields(
     source: Source, protocol: SvmProtocol | LowShotProtocol, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields of a record that the source and the protocol fill."""
+    stated = {"label_values": source.convention} if source.convention else {}
     return {
         "benchmark": protocol.benchmark,
         "protocol": protocol.name,
         "protocol_version": protocol.version,
         "variant": protocol.variant,
-        "settings": settings,
+        "settings": settings | stated,
         "checkpoint": source.checkpoint,
-        "data": dict(zip(("trainval", "test"), source.splits)),
+        "data": source.data,
         "seed": source.seed,
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks import results
 from benchmarks.checkpoints.cards import card_path
+from benchmarks.input_files import folder_flag
 from benchmarks.trunks import add_workers_flag
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
@@ -38,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         required=True,
-        type=Path,
+        type=folder_flag,
         metavar="DIR",
         help="an ImageNet-layout folder (train/, val/, perhaps meta/; labels only monitor), or "
         "any folder of images",

@@ -5,25 +5,37 @@ then serve to monitor the clustering, never to train. Any other folder is search
 any depth (in its `train/` if it has one), and there are no labels.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import imagenet
-from benchmarks.datasets.lists import EXTENSIONS, require_directory
+from benchmarks.datasets.folders import (
+    EXTENSIONS,
+    images_below,
+    owners_above,
+    require_directory,
+)
 from benchmarks.datasets.splits import ImageSplit
+from benchmarks.input_files import is_folder, is_there
 from slurm.errors import UserError
 
 
 def read_images(folder: Path) -> ImageSplit:
     """The training images of `folder`; `classes` is empty when there are no labels."""
     require_directory(folder, "--data should lead to train/ and val/, or to any folder of images")
-    if (folder / "train").is_dir() and (folder / "val").is_dir():
+    for part in (folder / "train", folder / "val"):
+        if is_there(part) and not is_folder(part):
+            raise UserError(
+                f"{part} is no folder, or a link that leads to none; --data should lead to train/ "
+                "and val/, or to any folder of images"
+            )
+    if is_folder(folder / "train") and is_folder(folder / "val"):
         return imagenet.load(folder).splits["train"]
-    root = folder / "train" if (folder / "train").is_dir() else folder
-    paths = _images_below(root)
+    root = folder / "train" if is_folder(folder / "train") else folder
+    # Sorted as a whole: neither links nor the depth of folders move an image.
+    paths = tuple(sorted(images_below(root, str(root), owners_above(root))))
     if not paths:
         raise UserError(
             f"{root} holds no image ({' '.join(EXTENSIONS)}); --data should lead to train/ and "
@@ -37,16 +49,3 @@ def select(images: ImageSplit, rows: NDArray[np.int64]) -> ImageSplit:
     paths = images.paths
     selected = tuple([paths[row] for row in rows.tolist()])
     return ImageSplit(images.root, selected, np.zeros(len(rows), dtype=np.int64), ())
-
-
-def _images_below(root: Path) -> tuple[str, ...]:
-    """Paths relative to `root`, sorted; hidden files and other kinds are passed over."""
-    found = []
-    for directory, _, files in os.walk(root, followlinks=True):
-        prefix = Path(directory).relative_to(root).as_posix()
-        found += [
-            file if prefix == "." else f"{prefix}/{file}"
-            for file in files
-            if file.lower().endswith(EXTENSIONS) and file[0] != "."
-        ]
-    return tuple(sorted(found))

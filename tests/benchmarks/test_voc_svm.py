@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -109,11 +110,207 @@ def test_a_finished_layer_is_not_computed_again(
     assert ran == ["feature5", "feature5"]
 
 
-def test_each_k_is_kept_as_soon_as_it_exists(features: Path) -> None:
-    with pytest.raises(UserError, match="k=50 needs"):
-        low_shot_svm.main(flags(features, "--layers", "feature5", "--shots", "1,50"))
+def test_each_k_is_kept_as_soon_as_it_exists(
+    features: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = low_shot_svm.LowShot.run
+
+    def stop_at_two(item: low_shot_svm.LowShot) -> None:
+        if item.k == 2:
+            raise KeyboardInterrupt
+        original(item)
+
+    monkeypatch.setattr(low_shot_svm.LowShot, "run", stop_at_two)
+    with pytest.raises(KeyboardInterrupt):
+        low_shot_svm.main(flags(features, "--layers", "feature5", "--shots", "1,2"))
     parts = features.parent / "zoo/results/mine/voc07_low_shot_svm/parts"
     assert [p.name.split("-")[1] for p in parts.iterdir()] == ["k1"]
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("command", "shots", "harm", "says"),
+    [
+        (low_shot_svm, ["--shots", "1,50"], None, "class class1 has 13 positives .*k=50 needs 50"),
+        (low_shot_svm, [], ("test", 0), "class class2 has no positives in test"),
+        (low_shot_svm, [], ("test", 1), "class class2 has no negatives in test"),
+        (low_shot_svm, [], ("train", 0), "class class2 has 0 positives in trainval, k=1 needs"),
+        (voc_svm, [], ("train", 0), "class class2 has 0 positives in trainval; 3 stratified"),
+        (voc_svm, [], ("train", 1), "class class2 has no negatives in trainval"),
+        (voc_svm, [], ("test", 0), "class class2 has no positives in test"),
+        (voc_svm, [], ("test", 1), "class class2 has no negatives in test"),
+    ],
+)
+def test_a_class_that_is_too_small_is_found_when_planning(
+    features: Path,
+    command: Any,
+    shots: list[str],
+    harm: tuple[str, int] | None,
+    says: str,
+    more: list[str],
+) -> None:
+    if harm:
+        path = features / f"{harm[0]}_labels.npy"
+        labels = np.load(path)
+        labels[:, 1] = harm[1]
+        np.save(path, labels)
+    shots = shots or (["--shots", "1"] if command is low_shot_svm else [])
+    with pytest.raises(UserError, match=says):
+        command.main(flags(features, *shots, *more))
+    assert not (features.parent / "zoo").exists()
+
+
+def save_draws(folder: Path, k: int, samples: int, form: Any = np.asarray) -> None:
+    """The official files, by a generator of their own."""
+    (folder / "low_shot" / "labels").mkdir(parents=True, exist_ok=True)
+    labels = np.load(folder / "train_labels.npy")
+    for sample in range(1, samples + 1):
+        draws = np.random.default_rng(100 * k + sample)
+        targets = np.full(labels.shape, -1)
+        for column in range(labels.shape[1]):
+            for value, count in ((1, k), (0, 19 * k)):
+                rows = np.flatnonzero(labels[:, column] == value)
+                targets[draws.permutation(rows)[:count], column] = value
+        np.save(folder / f"low_shot/labels/train_targets_sample{sample}_k{k}.npy", form(targets))
+
+
+def to_voc(labels: np.ndarray) -> np.ndarray:
+    """From 1, 0, -1 (present, absent, ignore) to VOC's own 1, -1, 0."""
+    return np.choose(labels + 1, [0, -1, 1]).astype(labels.dtype)
+
+
+@pytest.fixture
+def voc_values(features: Path) -> Path:
+    """The same features and labels, the labels in VOC's own convention."""
+    save_draws(features, 1, 2)
+    folder = features.parent / "voc"
+    shutil.copytree(features, folder)
+    for path in folder.rglob("*_labels.npy"):
+        np.save(path, to_voc(np.load(path)))
+    for path in folder.rglob("train_targets*.npy"):
+        np.save(path, to_voc(np.load(path)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [(voc_svm, []), (low_shot_svm, ["--shots", "1", "--samples", "2"])],
+)
+def test_both_conventions_of_labels_give_the_same_figures(
+    features: Path, voc_values: Path, command: Any, more: list[str]
+) -> None:
+    ours = run_json(command, features, *more)
+    theirs = run_json(command, voc_values, *more, "--label-values", "voc")
+    assert theirs["layers"] == ours["layers"]
+    assert ours["settings"]["label_values"] == "fair"
+    assert theirs["settings"]["label_values"] == "voc"
+    assert theirs["notes"] == ours["notes"] == []
+
+
+def _fail(command: Any, folder: Path, *more: str) -> str:
+    with pytest.raises(UserError) as caught:
+        command.main(flags(folder, *more))
+    assert not list(folder.parent.glob("zoo/*"))  # refused before anything is computed
+    return str(caught.value)
+
+
+def test_labels_of_the_other_convention_are_refused(features: Path, voc_values: Path) -> None:
+    for command in (voc_svm, low_shot_svm):
+        message = _fail(command, voc_values, "--dry-run")
+        assert "voc/train_labels.npy, class 1" in message
+        assert "1 present, -1 absent, 0 difficult, pass --label-values voc" in message
+        message = _fail(command, features, "--label-values", "voc")
+        assert "1 present, 0 absent, -1 ignore, pass --label-values fair" in message
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("more", [[], ["--label-values", "voc"], ["--label-values", "fair"]])
+def test_two_conventions_in_two_files_are_refused(
+    features: Path, split: str, more: list[str]
+) -> None:
+    path = features / f"{split}_labels.npy"
+    np.save(path, to_voc(np.load(path)))
+    message = _fail(voc_svm, features, *more)
+    assert "write both files in one convention" in message
+    assert "train_labels.npy" in message
+    assert "test_labels.npy" in message
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_one_class_in_the_other_convention_is_refused(features: Path, split: str) -> None:
+    path = features / f"{split}_labels.npy"
+    labels = np.load(path)
+    labels[:, 2] = to_voc(labels[:, 2])
+    np.save(path, labels)
+    assert f"{split}_labels.npy, class 3" in _fail(voc_svm, features)
+
+
+def test_ones_and_minus_ones_alone_are_vocs(features: Path) -> None:
+    for split in ("train", "test"):
+        path = features / f"{split}_labels.npy"
+        labels = np.load(path)
+        np.save(path, np.where(labels == 1, 1, -1))
+    assert "pass --label-values voc" in _fail(voc_svm, features)
+    record = run_json(voc_svm, features, "--label-values", "voc", "--layers", "feature5")
+    for split in ("train", "test"):
+        path = features / f"{split}_labels.npy"
+        np.save(path, np.where(np.load(path) == 1, 1, 0))
+    plain = run_json(voc_svm, features, "--layers", "feature5")
+    assert plain["layers"] == record["layers"]
+
+
+def test_many_images_to_ignore_need_the_users_word_and_leave_a_note(features: Path) -> None:
+    for split in ("train", "test"):
+        path = features / f"{split}_labels.npy"
+        labels = np.load(path)
+        absent = np.flatnonzero(labels[:, 0] == 0)
+        labels[absent[: int(0.7 * len(absent))], 0] = -1
+        np.save(path, labels)
+    more = ("--layers", "feature5")
+    assert "where they are meant so, pass --label-values fair" in _fail(voc_svm, features, *more)
+    record = run_json(voc_svm, features, *more, "--label-values", "fair")
+    assert len(record["notes"]) == 2
+    assert "train_labels.npy, class 1" in record["notes"][0]
+
+
+def test_inverted_labels_leave_a_note(features: Path) -> None:
+    for split in ("train", "test"):
+        path = features / f"{split}_labels.npy"
+        labels = np.load(path)
+        np.save(path, np.where(labels == -1, -1, 1 - labels))
+    record = run_json(voc_svm, features, "--layers", "feature5")
+    assert [note.endswith("are the labels inverted?") for note in record["notes"]] == [True, True]
+
+
+def _swap_columns(targets: np.ndarray) -> np.ndarray:
+    return targets[:, ::-1]
+
+
+def _shift_rows(targets: np.ndarray) -> np.ndarray:
+    return np.roll(targets, 1, axis=0)
+
+
+def _undrawn(targets: np.ndarray) -> np.ndarray:
+    changed = targets.copy()
+    changed[np.flatnonzero(targets[:, 1] == 0)[0], 1] = -1
+    return changed
+
+
+@pytest.mark.parametrize("change", [to_voc, _swap_columns, _shift_rows, _undrawn])
+def test_draws_that_are_none_of_the_labels_are_refused(features: Path, change: Any) -> None:
+    save_draws(features, 1, 2, form=change)
+    message = _fail(low_shot_svm, features, "--shots", "1", "--samples", "2")
+    assert "train_targets_sample1_k1.npy" in message
+    assert "--label-values" in message
+
+
+def test_a_missing_draw_says_which_there_are(features: Path) -> None:
+    save_draws(features, 1, 2)
+    save_draws(features, 2, 2)
+    for more in (["--shots", "1,97", "--samples", "2"], ["--shots", "1,2", "--samples", "3"]):
+        message = _fail(low_shot_svm, features, *more, "--dry-run")
+        assert "is missing; there are train_targets_sample1_k1.npy" in message
+        assert "choose --shots and --samples among them" in message
 
 
 def test_dry_run_computes_nothing(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +326,10 @@ def test_dry_run_computes_nothing(features: Path, capsys: pytest.CaptureFixture[
         (["--protocol", "voc07_svn"], "unknown SVM protocol 'voc07_svn'; did you mean"),
         (["--ckpt", "x"], "not both"),
         (["--layers", "feature3"], "feat3.npy is missing"),
-        (["--name", "../x"], "not usable as a file name"),
+        (["--name", "../x"], "--name '../x' is not usable as a file name"),
+        (["--name", ""], "--name '' is not usable as a file name"),
+        (["--layers", ""], "--layers '' is empty: name some of feature1,"),
+        (["--layers", " , "], "--layers ' , ' is empty"),
     ],
 )
 def test_wrong_flags_are_one_line(features: Path, more: list[str], says: str) -> None:
@@ -137,10 +337,35 @@ def test_wrong_flags_are_one_line(features: Path, more: list[str], says: str) ->
         voc_svm.main(flags(features, *more))
 
 
-@pytest.mark.parametrize("shots", ["0", "1,x", ""])
+@pytest.mark.parametrize("shots", ["0", "1,x", "", ",", " "])
 def test_wrong_shots_are_one_line(features: Path, shots: str) -> None:
-    with pytest.raises(UserError, match="whole numbers"):
+    with pytest.raises(UserError, match="whole numbers") as caught:
         low_shot_svm.main(flags(features, "--shots", shots))
+    assert ("is empty" in str(caught.value)) == (shots.strip(" ,") == "")
+
+
+@pytest.mark.parametrize("flag", ["--features", "--labels", "--data"])
+@pytest.mark.parametrize("command", [voc_svm, low_shot_svm])
+def test_an_empty_folder_is_not_the_working_folder(
+    features: Path, command: Any, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.main(flags(features, flag, ""))
+    assert caught.value.code == 2
+    assert f"argument {flag}: is empty: name a folder" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_cannot_be_a_files_asks_for_another(features: Path) -> None:
+    folder = features.rename(features.parent / "my feats")
+    with pytest.raises(UserError, match=r"folder's name 'my feats' is not usable .* with --name"):
+        voc_svm.main(flags(folder))
+    voc_svm.main(flags(folder, "--name", "mine", "--dry-run"))
+
+
+def test_a_checkpoint_takes_no_convention(tmp_path: Path) -> None:
+    args = ["--zoo", str(tmp_path), "--ckpt", "random:resnet18", "--data", str(tmp_path)]
+    with pytest.raises(UserError, match="--label-values is for --labels"):
+        voc_svm.main([*args, "--label-values", "voc"])
 
 
 def test_a_source_must_be_named(tmp_path: Path) -> None:

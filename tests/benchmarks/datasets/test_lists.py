@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.datasets import lists
+from benchmarks.datasets import joining, lists
 from slurm.errors import UserError
 
 Write = Callable[[str, str], Path]
@@ -54,7 +54,7 @@ def test_repeated_lines_and_odd_file_names_are_kept(write: Write) -> None:
         ("a.jpg 99999999999999999999\n", r"train\.txt line 1: the label '9+'"),
         ("a.jpg 0\n../b.jpg 1\n", r"train\.txt line 2: the path '\.\./b\.jpg' leaves"),
         ("a.jpg 0\nb/../../c.jpg 1\n", r"train\.txt line 2: the path .* leaves"),
-        ("/etc/a.jpg 0\n", r"train\.txt line 1: the path '/etc/a\.jpg' leaves"),
+        ("/etc/a.jpg 0\nb.jpg 0\n", r"train\.txt line 1: the path '/etc/a\.jpg' leaves"),
         ("a.jpg 0\nb\0.jpg 0\n", r"train\.txt line 2: the path .* leaves"),
         ("", r"train\.txt is empty; it must hold lines"),
         (" \n\n", r"train\.txt is empty"),
@@ -69,7 +69,7 @@ def test_a_mistake_names_file_and_line(write: Write, text: str, message: str) ->
 def test_a_missing_directory_or_binary_list_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.txt does not exist; it must hold"):
         lists.read_list(tmp_path / "train.txt")
-    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
+    with pytest.raises(UserError, match=r"cannot read .*: Is a directory, where a file"):
         lists.read_list(tmp_path)
     (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00 1")
     with pytest.raises(UserError, match=r"train\.txt is not UTF-8 text"):
@@ -94,7 +94,8 @@ def test_what_is_written_is_read(rows: list[tuple[list[str], int]]) -> None:
 
 
 def _listed(write: Write, name: str, *labels: int) -> lists.LabelledList:
-    return lists.read_list(write(name, "".join(f"{n}.jpg {v}\n\n" for n, v in enumerate(labels))))
+    lines = (f"{name[0]}{n}.jpg {v}\n\n" for n, v in enumerate(labels))
+    return lists.read_list(write(name, "".join(lines)))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_gaps_in_the_training_labels_are_refused(
     val = _listed(write, "val.txt", 0)
     message = rf"train\.txt: no image has label {missing}, but labels go up to {max(labels)};"
     with pytest.raises(UserError, match=message):
-        lists.make_dataset("imagenet", train, tmp_path, val, tmp_path)
+        joining.make_dataset("imagenet", train, tmp_path, val, tmp_path)
 
 
 def test_a_validation_label_out_of_range_is_refused_with_its_line(
@@ -115,13 +116,72 @@ def test_a_validation_label_out_of_range_is_refused_with_its_line(
 ) -> None:
     train = _listed(write, "train.txt", 0, 1)
     val = _listed(write, "val.txt", 0, 1, 2, 7)
-    message = r"val\.txt line 5: the label 2 of 2\.jpg is out of range; the 2 classes of .*0 to 1"
+    message = r"val\.txt line 5: the label 2 of v2\.jpg is out of range; the 2 classes of .*0 to 1"
     with pytest.raises(UserError, match=message):
-        lists.make_dataset("imagenet", train, tmp_path, val, tmp_path)
+        joining.make_dataset("imagenet", train, tmp_path, val, tmp_path)
 
 
 def test_validation_may_lack_classes(write: Write, tmp_path: Path) -> None:
     train = _listed(write, "train.txt", 2, 0, 1)
     val = _listed(write, "val.txt", 1)
-    dataset = lists.make_dataset("imagenet", train, tmp_path, val, tmp_path)
+    dataset = joining.make_dataset("imagenet", train, tmp_path, val, tmp_path)
     assert dataset.splits["val"].classes == ("0", "1", "2")
+
+
+def test_the_slash_of_places365_is_left_out(write: Write) -> None:
+    listed = lists.read_list(write("train.txt", "/a/abbey/1.jpg 0\n/b/bar/2.jpg 1\n"))
+    assert listed.paths == ("a/abbey/1.jpg", "b/bar/2.jpg")
+    assert listed.labels.tolist() == [0, 1]
+
+
+def test_a_slash_does_not_lead_out(write: Write) -> None:
+    with pytest.raises(UserError, match=r"line 2: the path '\.\./b\.jpg' leaves"):
+        lists.read_list(write("train.txt", "/a.jpg 0\n/../b.jpg 0\n"))
+    assert lists.read_list(write("train.txt", "//etc/a.jpg 0\n")).paths == ("etc/a.jpg",)
+
+
+@pytest.mark.parametrize("where", ["train", "val"])
+@pytest.mark.parametrize("again", ["a.jpg", "./a.jpg", "x/..a/../a.jpg", ".//a.jpg"])
+def test_an_image_with_two_labels_is_refused(
+    write: Write, tmp_path: Path, where: str, again: str
+) -> None:
+    plain = write("plain.txt", "c.jpg 0\nd.jpg 1\n")
+    odd = write("odd.txt", f"a.jpg 0\nb.jpg 1\n{again} 1\n")
+    if ".." in again.split("/"):
+        with pytest.raises(UserError, match="leaves the image folder"):
+            lists.read_list(odd)
+        return
+    files = (odd, plain) if where == "train" else (plain, odd)
+    train, val = map(lists.read_list, files)
+    with pytest.raises(UserError, match=r"odd\.txt gives the image a\.jpg two labels, 0 and 1"):
+        joining.make_dataset("imagenet", train, tmp_path / "train", val, tmp_path / "val")
+
+
+def test_an_image_that_is_trained_on_and_tested_is_refused(write: Write, tmp_path: Path) -> None:
+    train = lists.read_list(write("train.txt", "a.jpg 0\nb.jpg 1\n"))
+    val = lists.read_list(write("val.txt", "c.jpg 0\n./b.jpg 1\n"))
+    with pytest.raises(UserError, match=r"val\.txt names b\.jpg, which .*train\.txt names too"):
+        joining.make_dataset("places205", train, tmp_path, val, tmp_path)
+    # of two folders, they are two images
+    joining.make_dataset("imagenet", train, tmp_path / "train", val, tmp_path / "val")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"a.jpg 0\nb\xe9.jpg 1\n", r"line 2 is b'b\\xe9\.jpg 1'; write the names in UTF-8"),
+        ("a.jpg 0\n".encode("utf-16"), "is not UTF-8 text but UTF-16; save it as UTF-8"),
+    ],
+)
+def test_another_encoding_is_named_with_its_line(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "train.txt").write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        lists.read_list(tmp_path / "train.txt")
+
+
+@given(st.text(st.sampled_from("a1 /\t\n\u3000."), max_size=40))
+def test_the_quick_way_reads_as_the_other(text: str) -> None:
+    lines = text.split("\n")
+    plain = lists._split_plain(lines) if text.strip() else None
+    if plain is not None:
+        assert plain == lists._split_any(lines)

@@ -30,16 +30,16 @@ def test_lists_of_meta_over_the_images_of_the_official_archive(
     tmp_path: Path, touch_images: Touch, write: Write
 ) -> None:
     touch_images(f"{MIT}/a/abbey/1.jpg", f"{MIT}/a/apartment_building/outdoor/2.jpg")
-    touch_images(f"{MIT}/b/basement/outdoor/3.jpg")
+    touch_images(f"{MIT}/b/basement/outdoor/3.jpg", f"{MIT}/a/abbey/4.jpg")
     write(
         "meta/train.txt",
         "a/abbey/1.jpg 0\na/apartment_building/outdoor/2.jpg 1\nb/basement/outdoor/3.jpg 2\n",
     )
-    write("trainvalsplit_places205/val_places205.csv", "a/abbey/1.jpg 0\n")
+    write("trainvalsplit_places205/val_places205.csv", "a/abbey/4.jpg 0\n")
     dataset = places205.load(tmp_path)
     assert dataset.splits["train"].root == tmp_path / MIT
     assert len(set(dataset.splits["train"].classes)) == 3
-    assert dataset.splits["val"].paths == ("a/abbey/1.jpg",)
+    assert dataset.splits["val"].paths == ("a/abbey/4.jpg",)
 
 
 def test_no_list_and_no_images(tmp_path: Path, write: Write) -> None:

@@ -105,3 +105,11 @@ def test_missing_folders_and_an_empty_class_list(voc: Path) -> None:
     (voc / "JPEGImages").rename(voc / "Pictures")
     with pytest.raises(UserError, match="JPEGImages does not exist; unpack"):
         voc07.load(voc)
+
+
+def test_an_image_of_both_splits_is_refused(voc: Path) -> None:
+    for file, label in (("test.txt", ""), ("cat_test.txt", " 1"), ("bird_test.txt", " -1")):
+        path = voc / "ImageSets/Main" / file
+        path.write_text(path.read_text() + f"000007{label}\n")
+    with pytest.raises(UserError, match=r"test\.txt names the image 000007, which .*trainval\.txt"):
+        voc07.load(voc)

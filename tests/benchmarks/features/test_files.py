@@ -1,13 +1,20 @@
 import json
+import math
+import os
+import pickle
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks import low_shot_svm
 from benchmarks.features import files
+from benchmarks.features.arrays import open_array
 from benchmarks.features.labels import read_labels
 from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, make, write
@@ -75,6 +82,83 @@ def _integers(folder: Path) -> None:
     np.save(folder / "voc07_test_feat5.npy", np.zeros((20, 6), dtype=np.int64))
 
 
+def _change(folder: Path, split: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    path = folder / f"voc07_{split}_feat5.npy"
+    np.save(path, change(np.load(path).astype(np.float64)))
+
+
+def _beyond_float32(folder: Path) -> None:
+    _change(folder, "trainval", lambda rows: rows * 1e39)
+
+
+def _norm_overflows(folder: Path) -> None:
+    _change(folder, "test", lambda rows: rows * 1e200)
+
+
+def _vanishing(folder: Path) -> None:
+    _change(folder, "trainval", lambda rows: rows * 1e-12)
+
+
+def _zero(folder: Path) -> None:
+    _change(folder, "test", np.zeros_like)
+
+
+def _constant(folder: Path) -> None:
+    _change(folder, "trainval", lambda rows: np.repeat(rows[:1], len(rows), axis=0))
+
+
+def _constant_up_to_scale(folder: Path) -> None:
+    _change(folder, "test", lambda rows: np.outer(np.arange(1, len(rows) + 1), rows[0]))
+
+
+def _constant_but_for_rounding(folder: Path) -> None:
+    _change(folder, "trainval", lambda rows: 1 + 1e-8 * rows)
+
+
+def _pipe(folder: Path) -> None:
+    _missing(folder)
+    os.mkfifo(folder / "voc07_test_feat5.npy")
+
+
+def _folder(folder: Path) -> None:
+    _missing(folder)
+    (folder / "voc07_test_feat5.npy").mkdir()
+
+
+def _broken_link(folder: Path) -> None:
+    _missing(folder)
+    (folder / "voc07_test_feat5.npy").symlink_to("nowhere.npy")
+
+
+def _archive(folder: Path) -> None:
+    np.savez(folder / "x.npz", np.zeros(3))
+    (folder / "x.npz").rename(folder / "voc07_test_feat5.npy")
+
+
+def _pickled(folder: Path) -> None:
+    (folder / "voc07_test_feat5.npy").write_bytes(pickle.dumps([1.0]))
+
+
+def _empty(folder: Path) -> None:
+    (folder / "voc07_test_feat5.npy").write_bytes(b"")
+
+
+def _not_utf8(folder: Path) -> None:
+    (folder / "classes.json").write_bytes(b'["caf\xe9"]')
+
+
+def _surrogate(folder: Path) -> None:
+    (folder / "classes.json").write_text(json.dumps(["a", "b", "c", "\ud800"]))
+
+
+def _nested(folder: Path) -> None:
+    (folder / "classes.json").write_text("[" * 5000 + "]" * 5000)
+
+
+def _two_alike(folder: Path) -> None:
+    (folder / "classes.json").write_text('["a", "b", "c", "a"]')
+
+
 def _missing(folder: Path) -> None:
     (folder / "voc07_test_feat5.npy").unlink()
 
@@ -89,8 +173,25 @@ BROKEN: dict[Callable[[Path], None], str] = {
     _truncated: r"voc07_test_feat5\.npy is not a whole \.npy array",
     _short_header: r"voc07_test_feat5\.npy is not a whole \.npy array",
     _objects: r"voc07_test_feat5\.npy is not a whole \.npy array: pickled objects are not read",
-    _text: r"voc07_test_feat5\.npy is not a whole \.npy array",
+    _text: r"voc07_test_feat5\.npy is not a whole \.npy array: it is text, 'not an array'",
     _integers: r"voc07_test_feat5\.npy holds int64",
+    _beyond_float32: r"trainval_feat5\.npy holds .*e\+39 in row 0, beyond the range of float32",
+    _norm_overflows: r"test_feat5\.npy holds .*e\+200 in row 0, beyond the range of float32",
+    _vanishing: r"trainval_feat5\.npy holds no value beyond .*e-12: nothing is left",
+    _zero: r"test_feat5\.npy holds no value beyond 0: nothing is left",
+    _constant: r"trainval_feat5\.npy is constant",
+    _constant_up_to_scale: r"test_feat5\.npy is constant",
+    _constant_but_for_rounding: r"trainval_feat5\.npy is constant",
+    _pipe: r"test_feat5\.npy: it is a pipe, where a file is expected",
+    _folder: r"test_feat5\.npy: Is a directory",
+    _broken_link: r"test_feat5\.npy is a link that leads nowhere",
+    _archive: r"test_feat5\.npy is not a whole \.npy array: it is an archive",
+    _pickled: r"test_feat5\.npy is not a whole \.npy array: it is a pickle",
+    _empty: r"test_feat5\.npy is not a whole \.npy array: the file is empty",
+    _not_utf8: r"classes\.json is not a JSON list of class names",
+    _surrogate: r"classes\.json must be a JSON list of 4 class names",
+    _nested: r"classes\.json is not a JSON list of class names",
+    _two_alike: r"classes\.json names a class twice",
     _missing: r"voc07_test_feat5\.npy is missing",
 }
 
@@ -103,6 +204,52 @@ def test_each_fault_is_one_line_that_names_the_file(
     with pytest.raises(UserError, match=BROKEN[breaks]) as caught:
         files.read_layer(folder, folder, "feature5")
     assert "\n" not in str(caught.value)
+
+
+HEADER = st.one_of(
+    st.binary(max_size=60),
+    st.text("{}()[]',:0123456789-+.eLdscrfotanhpu_<>=|OVUM\n# ", max_size=60).map(str.encode),
+    st.sampled_from(
+        [
+            b"{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 4)}",
+            b"{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 8)}",
+            b"{'descr': '<f4', 'fortran_order': False, 'shape': (10**99, 8)}",
+            b"{'descr': '<f4', 'fortran_order': 3, 'shape': (1, 1)}",
+            b"{'descr': ('<f4', (2,)), 'fortran_order': False, 'shape': (1, 1)}",
+            b"{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (1, 1)}",
+            b"{'descr': 'zz', 'fortran_order': False, 'shape': (1, 1)}",
+            b"{'descr': '<f4', 'fortran_order': False}",
+            b"{'descr': '<f4', 'fortran_order': False, 'shape': (1.5, 1)}",
+            b"{" * 50,
+            b"-" * 60,
+            b"'unterminated",
+        ]
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(HEADER, st.sampled_from([b"\1\0", b"\2\0", b"\3\0", b"\x09\0"]), st.integers(-3, 3))
+def test_no_header_ends_in_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, header: bytes, version: bytes, off: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "header.npy"
+    size = struct.pack("<H" if version == b"\1\0" else "<I", max(0, len(header) + off))
+    path.write_bytes(b"\x93NUMPY" + version + size + header + bytes(64))
+    message = str(path)
+    try:
+        array = open_array(path)
+        assert math.prod(array.shape) * array.itemsize <= path.stat().st_size
+    except UserError as error:
+        message = str(error)
+    assert str(path) in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e30])
+def test_features_of_any_usual_scale_are_measured(folder: Path, scale: float) -> None:
+    _change(folder, "trainval", lambda rows: rows / np.abs(rows).max() * scale)
+    files.read_layer(folder, folder, "feature5")
 
 
 def test_what_was_written_is_read(folder: Path) -> None:

@@ -1,14 +1,21 @@
 """Decoding: every mode and depth, and files that are no images."""
 
 import io
+import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from benchmarks.datasets.splits import ImageSplit
+from benchmarks.images.batches import load_batches
 from benchmarks.images.decoding import open_image
+from benchmarks.images.transforms import build_transform
+from benchmarks.protocols import IMAGENET_LINEAR, VOC07_SVM
 from slurm.errors import UserError
 from tests.benchmarks.images.pictures import photo
 
@@ -109,7 +116,7 @@ def test_a_damaged_image_is_named_in_one_line(tmp_path: Path, kind: str) -> None
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo(64, 48).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UserError, match=r"huge\.png is damaged or not an image"):
+    with pytest.raises(UserError, match=r"huge\.png is too large .*limit of 200 pixels"):
         open_image(tmp_path / "huge.png")
 
 
@@ -118,3 +125,73 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         open_image(tmp_path / "absent.jpg")
     with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
         open_image(tmp_path)
+
+
+def _many_texts(info: PngInfo) -> None:
+    for number in range(70):
+        info.add_text(f"note{number}", "x" * 1_000_000, zip=True)
+
+
+TEXTS: dict[str, Callable[[PngInfo], None]] = {
+    "3 MB packed": lambda info: info.add_text("note", "x" * 3_000_000, zip=True),
+    "3 MB international": lambda info: info.add_itxt("note", "x" * 3_000_000, zip=True),
+    "70 MB in all": _many_texts,
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_png_with_more_text_than_pil_reads_is_the_same_picture(tmp_path: Path, text: str) -> None:
+    info = PngInfo()
+    TEXTS[text](info)
+    photo(30, 20).save(tmp_path / "wordy.png", pnginfo=info)
+    photo(30, 20).save(tmp_path / "plain.png")
+    with pytest.raises(ValueError, match="MAX_TEXT_"):
+        Image.open(tmp_path / "wordy.png").load()
+    assert np.array_equal(open_image(tmp_path / "wordy.png"), open_image(tmp_path / "plain.png"))
+
+
+def test_a_png_with_a_large_profile_is_read_and_a_damaged_one_is_not(tmp_path: Path) -> None:
+    photo(30, 20).save(tmp_path / "x.png", icc_profile=bytes(3_000_000))
+    assert np.array_equal(open_image(tmp_path / "x.png"), photo(30, 20))
+    content = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(content[: len(content) - 400])
+    with pytest.raises(UserError, match=r"x\.png is damaged or not an image"):
+        open_image(tmp_path / "x.png")
+
+
+def test_warnings_name_the_file(tmp_path: Path) -> None:
+    tag = struct.pack("<HHHII", 1, 0x011A, 5, 1, 5000)  # a resolution beyond the end of the data
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + tag
+    photo(20, 10).save(tmp_path / "x.jpg", exif=exif)
+    with pytest.warns(UserWarning, match=r"x\.jpg: Truncated File Read"):
+        open_image(tmp_path / "x.jpg")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jpg")
+    with pytest.raises(UserError, match=r"x\.jpg: it is a pipe, where a file is expected"):
+        open_image(tmp_path / "x.jpg")
+
+
+def test_a_link_that_leads_nowhere_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").symlink_to("nowhere.jpg")
+    with pytest.raises(UserError, match=r"x\.jpg is a link that leads nowhere; complete"):
+        open_image(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (2, 120_000)])
+def test_a_thin_image_whose_resize_takes_gigabytes_is_named(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    Image.new("RGB", size).save(tmp_path / "thin.png")
+    split = ImageSplit(tmp_path, ("thin.png",), np.zeros(1, dtype=np.int64), ())
+    for spec in (VOC07_SVM.image, IMAGENET_LINEAR.test):
+        transform = build_transform(spec, (0, 0, 0), (1, 1, 1))
+        batches = load_batches(split, transform, np.arange(1), batch_size=1, seed=0, epoch=0)
+        with pytest.raises(UserError, match=r"thin\.png: an image of .* would be resized to 3,9"):
+            next(batches)
+
+
+def test_a_long_image_is_still_read(tmp_path: Path) -> None:
+    transform = build_transform(VOC07_SVM.image, (0, 0, 0), (1, 1, 1))
+    assert transform(photo(10, 2000)).shape == (3, 224, 224)

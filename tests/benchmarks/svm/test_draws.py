@@ -77,10 +77,12 @@ def test_official_files_must_be_whole(tmp_path: Path) -> None:
     np.save(draws_path(tmp_path, 1, 4), labels[:-1])
     with pytest.raises(UserError, match="has shape"):
         read_or_draw(tmp_path, tmp_path, labels, CLASSES, 1, 4, 19, 0)
-    with pytest.raises(UserError, match=r"sample1_k8\.npy is missing"):
+    with pytest.raises(
+        UserError, match=r"sample1_k8\.npy is missing; there are train_targets_sample1_k4"
+    ):
         read_or_draw(tmp_path, tmp_path, labels, CLASSES, 1, 8, 19, 0)
     empty = draw(labels, CLASSES, 1, 4, 19, 0)
     empty[:, 2] = -1
     np.save(draws_path(tmp_path, 1, 4), empty)
-    with pytest.raises(UserError, match="has no positive row for class cat"):
+    with pytest.raises(UserError, match="has no positive rows for class cat"):
         read_or_draw(tmp_path, tmp_path, labels, CLASSES, 1, 4, 19, 0)

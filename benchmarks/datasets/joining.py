@@ -1,0 +1,110 @@
+"""Two lists of labelled images made one dataset: what must be true of both."""
+
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.datasets.folders import is_foreign
+from benchmarks.datasets.lists import LabelledList, read_lines
+from benchmarks.datasets.splits import Dataset, ImageSplit
+from slurm.errors import UserError
+
+# Some sign of every foreign name; a list in which there is none need not be looked at more closely.
+_SIGNS = ("._", "@", "__", "#", "~", "$", ".ipynb", "lost+", "LOST+", "volume", "Volume", " ")
+
+
+def make_dataset(
+    name: str, train: LabelledList, train_root: Path, val: LabelledList, val_root: Path
+) -> Dataset:
+    """Join two splits; `UserError` unless the labels are sound.
+
+    The training labels must be 0..C-1 without gaps, those of validation within them; an image has
+    one label and is in one split.
+    """
+    trained, tested = _checked_paths(train), _checked_paths(val)
+    if train_root.resolve() == val_root.resolve():
+        _check_disjoint(train, trained, val, tested)
+    classes = class_names(train)
+    _check_labels(train, len(classes))
+    if int(val.labels.max()) >= len(classes):
+        raise _out_of_range(val, train, len(classes))
+    return Dataset(
+        name,
+        {
+            "train": ImageSplit(train_root, train.paths, train.labels, classes),
+            "val": ImageSplit(val_root, val.paths, val.labels, classes),
+        },
+    )
+
+
+def class_names(train: LabelledList) -> tuple[str, ...]:
+    """Name each class as the source does, else by the folder of its first image, else by number."""
+    if train.classes:
+        return train.classes
+    _, first = np.unique(train.labels, return_index=True)
+    folders = tuple(train.paths[row].rpartition("/")[0] for row in first)
+    if "" in folders or len(set(folders)) < len(folders):
+        return tuple(str(label) for label in range(len(folders)))
+    return folders
+
+
+def _checked_paths(listed: LabelledList) -> Sequence[str]:
+    """The paths, each spelled in one way; `UserError` for two labels, and for what is no image."""
+    if listed.classes:  # by folders, each read once
+        return listed.paths
+    text = "\n".join(listed.paths)
+    if any(sign in text for sign in _SIGNS):
+        for path in listed.paths:
+            if any(map(is_foreign, path.split("/"))):
+                raise UserError(
+                    f"{listed.source} names {path[:300]}, which a file server or a desktop left "
+                    "there, and no image: write the list again without such files"
+                )
+    paths: Sequence[str] = listed.paths
+    if "./" in text or "//" in text:
+        paths = [posixpath.normpath(path) for path in paths]
+    if len(set(paths)) < len(paths):
+        labels: dict[str, int] = {}
+        for path, label in zip(paths, listed.labels.tolist()):
+            if labels.setdefault(path, label) != label:
+                raise UserError(
+                    f"{listed.source} gives the image {path[:300]} two labels, {labels[path]} and "
+                    f"{label}: keep the right one"
+                )
+    return paths
+
+
+def _check_disjoint(
+    train: LabelledList, trained: Sequence[str], val: LabelledList, tested: Sequence[str]
+) -> None:
+    """Refuse an image of one folder that is trained on and tested."""
+    if not set(tested).isdisjoint(trained):
+        image = min(set(tested).intersection(trained))
+        raise UserError(
+            f"{val.source} names {image[:300]}, which {train.source} names too: no image may be "
+            "trained on and tested"
+        )
+
+
+def _check_labels(train: LabelledList, count: int) -> None:
+    present = np.unique(train.labels)
+    gaps = present != np.arange(count)
+    if gaps.any():
+        raise UserError(
+            f"{train.source}: no image has label {gaps.argmax()}, but labels go up to "
+            f"{present[-1]}; number the classes 0, 1, 2, ... without gaps"
+        )
+
+
+def _out_of_range(val: LabelledList, train: LabelledList, count: int) -> UserError:
+    row = int(np.argmax(val.labels >= count))
+    where = str(val.source)
+    if val.source.suffix != ".json":
+        lines = read_lines(val.source, "run again")
+        where += f" line {[n for n, line in enumerate(lines, 1) if line.strip()][row]}"
+    return UserError(
+        f"{where}: the label {val.labels[row]} of {val.paths[row]} is out of range; "
+        f"the {count} classes of {train.source} are numbered 0 to {count - 1}"
+    )

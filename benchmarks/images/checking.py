@@ -1,0 +1,195 @@
+"""`--check-images`: every image of a split decoded once, before anything is measured on it.
+
+A JPEG file that is damaged within still decodes: PIL says nothing of what libjpeg made up. The
+same library warns through torchvision's decoder, on the process's standard error, where it is
+caught here. Damage that leaves the stream of codes legal is seen by no decoder.
+"""
+
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from benchmarks import results
+from benchmarks.datasets.loading import load_dataset
+from benchmarks.results import Split, key_of
+from slurm.errors import UserError
+from slurm.progress import progress
+from slurm.sweep import Item, Resources
+
+KEPT = 20  # files that are named; all are counted
+TOGETHER = 64  # images between two reports of progress
+
+
+class Checked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was found in one split."""
+
+    images: int
+    warned: int  # images of which libjpeg warned
+    files: dict[str, str]  # the first of them, and the first warning of each
+
+
+@dataclass(frozen=True)
+class CheckImages:
+    """Decode every image of one split, once a zoo."""
+
+    zoo: Path
+    dataset: str  # a key of datasets.catalog.DATASETS
+    data: Path
+    split: str
+    planned: Split
+    workers: int = 0
+
+    stage: ClassVar[str] = "check"
+    needs: ClassVar[tuple[Item, ...]] = ()
+    resources: ClassVar[Resources] = Resources(minutes=720)
+
+    @property
+    def result(self) -> Path:
+        """What was found."""
+        return checked_path(self.zoo, self.dataset, self.split, self.planned)
+
+    @property
+    def key(self) -> str:
+        """Name of the item."""
+        return f"checks/{self.result.stem}"
+
+    def done(self) -> bool:
+        """Whether the result is there and valid."""
+        return results.is_done(self.result, Checked)
+
+    def run(self) -> None:
+        """Decode all; `UserError` naming the first images that cannot be decoded at all."""
+        images = load_dataset(self.dataset, self.data).splits[self.split]
+        images.require(self.planned)
+        paths = [str(images.root / path) for path in images.paths]
+        broken: list[str] = []
+        warned: dict[str, str] = {}
+        with progress(desc=self.key, total=len(paths), unit="img") as bar:
+            for first, found in _decode_all(paths, self.workers):
+                for row, (error, warning) in enumerate(found, first):
+                    if error:
+                        broken.append(error)
+                    elif warning:
+                        warned[images.paths[row]] = warning
+                bar.update(len(found))
+        if broken:
+            raise UserError(
+                f"{len(broken)} of {len(paths)} images of {self.split} cannot be used: "
+                f"{'; '.join(broken[:3])}"
+            )
+        kept = dict(list(warned.items())[:KEPT])
+        results.write(self.result, Checked(len(paths), len(warned), kept))
+
+
+def checked_path(zoo: Path, dataset: str, split: str, planned: Split) -> Path:
+    """Where the findings on a split lie."""
+    return zoo / "checks" / f"{dataset}-{split}-{key_of(planned)}.json"
+
+
+def check_items(
+    zoo: Path, dataset: str, data: Path, splits: dict[str, Split], workers: int
+) -> tuple[CheckImages, ...]:
+    """The check of each split of a dataset."""
+    return tuple(
+        CheckImages(zoo, dataset, data, split, planned, workers)
+        for split, planned in splits.items()
+    )
+
+
+def check_notes(zoo: Path, dataset: str, splits: dict[str, Split]) -> tuple[str, ...]:
+    """What a record must say of its images, when they were ever checked in this zoo."""
+    notes = []
+    for split, planned in splits.items():
+        path = checked_path(zoo, dataset, split, planned)
+        if not results.is_done(path, Checked):
+            continue
+        found = results.read(path, Checked)
+        if found.warned:
+            name, warning = next(iter(found.files.items()))
+            notes.append(
+                f"libjpeg warns of {found.warned} of {found.images} images of {split}, which may "
+                f"be damaged within; the first: {name}: {warning}"
+            )
+    return tuple(notes)
+
+
+def jpeg_warning(content: bytes) -> str:
+    """The first thing that libjpeg says of a JPEG file; empty for a sound one or no JPEG."""
+    import numpy as np
+    import torch
+
+    try:
+        from torchvision.io import decode_jpeg
+    except ImportError:
+        raise UserError(
+            "--check-images needs torchvision.io.decode_jpeg, which this torchvision has not: "
+            "leave the flag out, or install another version"
+        ) from None
+
+    if not content.startswith(b"\xff\xd8"):
+        return ""
+    encoded = torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            decode_jpeg(encoded)
+        except RuntimeError as error:  # of kinds that only PIL decodes
+            return " ".join(str(error).split())[:200]
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[0][:200] if lines else ""
+
+
+def check_file(path: str) -> tuple[str, str]:
+    """What is wrong with an image: why it cannot be decoded, and what libjpeg warns of."""
+    from benchmarks.images.decoding import decode_image
+    from benchmarks.input_files import read_file
+
+    try:
+        content = read_file(Path(path), "complete the images or correct the list")
+        decode_image(io.BytesIO(content), Path(path))
+    except UserError as error:
+        return str(error), ""
+    return "", jpeg_warning(content)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a split, checked some at a time; a data set in torch's sense."""
+
+    paths: list[str]
+
+    def __len__(self) -> int:
+        return -(-len(self.paths) // TOGETHER)
+
+    def __getitem__(self, number: int) -> list[tuple[str, str]]:
+        start = number * TOGETHER
+        return [check_file(path) for path in self.paths[start : start + TOGETHER]]
+
+
+def _decode_all(paths: list[str], workers: int) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+    """The first row and the findings of each group of images, in order."""
+    from torch.utils.data import DataLoader
+
+    files: Any = _Files(paths)
+    loader = DataLoader(
+        files, batch_size=None, num_workers=min(workers, len(files)), collate_fn=_unchanged
+    )
+    for number, found in enumerate(loader):
+        yield number * TOGETHER, found
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,70 @@
+"""Whether every class has the images that a protocol needs, from the labels alone.
+
+Asked when a benchmark is planned, which can be hours before its features are extracted. Labels are
+images x classes: 1 present, 0 absent, -1 ignore.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.protocols import LowShotProtocol, SvmProtocol
+from slurm.errors import UserError
+
+Labels = NDArray[np.int8]
+
+
+def check_classes(
+    train: Labels,
+    test: Labels,
+    classes: tuple[str, ...],
+    protocol: SvmProtocol | LowShotProtocol,
+    *,
+    drawn: bool = True,
+) -> None:
+    """Raise `UserError` for the first class that is too small.
+
+    Without `drawn` the draws of low-shot training are given: trainval need not be rich enough for
+    new ones.
+    """
+    if isinstance(protocol, SvmProtocol):
+        _check_folds(train, classes, protocol.folds)
+    elif drawn:
+        for k in sorted(protocol.shots):
+            check_draw(train, classes, k, protocol.negatives_per_positive)
+    check_test(test, classes)
+
+
+def check_draw(train: Labels, classes: tuple[str, ...], k: int, negatives: int) -> None:
+    """Raise `UserError` unless k positives and k * `negatives` negatives can be drawn."""
+    for value, kind, wanted in ((1, "positives", k), (0, "negatives", k * negatives)):
+        for name, found in zip(classes, (train == value).sum(0).tolist()):
+            if found < wanted:
+                raise UserError(
+                    f"class {name} has {found} {kind} in trainval, k={k} needs {wanted}: "
+                    "choose smaller --shots"
+                )
+
+
+def check_test(test: Labels, classes: tuple[str, ...]) -> None:
+    """Raise `UserError` for a class without an AP, or whose AP is 100 whatever the features."""
+    for name, labels in zip(classes, test.T):
+        if not (labels == 1).any():
+            raise UserError(f"class {name} has no positives in test, so it has no AP")
+        if not (labels == 0).any():
+            raise UserError(
+                f"class {name} has no negatives in test, so its AP would be 100 whatever the "
+                "features: check the labels"
+            )
+
+
+def _check_folds(train: Labels, classes: tuple[str, ...], folds: int) -> None:
+    for name, labels in zip(classes, train.T):
+        if not (labels == 0).any():
+            raise UserError(f"class {name} has no negatives in trainval: check the labels")
+        positive = int((labels == 1).sum())
+        for kind, found in (("positives", positive), ("negatives", len(labels) - positive)):
+            if found < folds:
+                raise UserError(
+                    f"class {name} has {found} {kind} in trainval; "
+                    f"{folds} stratified folds need at least {folds}"
+                )
