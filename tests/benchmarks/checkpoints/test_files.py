@@ -176,19 +176,6 @@ def test_dictionaries_of_frameworks_become_plain_ones(
     assert found == {"hyper_parameters": {"lr": 0.1}, "d": {"a": [1]}}
 
 
-def test_settings_that_cannot_be_skipped_are_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Settings(dict[str, object]):
-        pass
-
-    settings = install(monkeypatch, "addict.addict.Dict", Settings)(lr=0.1)
-    torch.save({"state_dict": state(), "settings": settings}, tmp_path / "x.pth")
-    monkeypatch.undo()
-    with pytest.raises(UserError, match="settings of its framework stand beside the weights"):
-        read_file(tmp_path / "x.pth")
-
-
 class Bomb:
     """Runs a command when an ordinary unpickler reads it."""
 
