@@ -1,172 +1,160 @@
 """Read a checkpoint file of any age without running anything that it holds.
 
-torch.load(weights_only=True) does the reading. Two things are done for it first. Files pickled by
-Python 2 hold instructions that it does not know, for strings and for integers; they are rewritten
-to their present equivalents. And objects of training frameworks (settings, loggers) that lie
-beside the weights become inert placeholders: nothing of theirs is imported or called.
+torch.load(weights_only=True) does the reading, of a copy in memory: each pickle of the file is
+checked and spelt as that knows it (see `pickles`), objects of training frameworks that lie beside
+the weights become inert (see `stand_ins`), and what comes out is reduced to plain dictionaries,
+lists, numbers, strings and tensors.
 """
 
 import io
-import pickletools
 import re
-import struct
+import shutil
 import warnings
 import zipfile
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from pathlib import Path
-from pickle import encode_long
 from typing import Any
 
 import torch
 
+from benchmarks.checkpoints.kinds import kind_of_file
+from benchmarks.checkpoints.objects import Refused
+from benchmarks.checkpoints.pickles import Pickle, read_pickle
+from benchmarks.checkpoints.plain import plain
+from benchmarks.checkpoints.stand_ins import Placeholder, stand_ins
 from benchmarks.checkpoints.weights import read_weights
 from slurm.errors import UserError
 
+ZIP = b"PK\x03\x04"
 LEGACY_PICKLES = 5  # magic number, protocol, system, the object, storage keys; then the storages
+MAGIC_NUMBER = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first of them
+# What the records of an archive may unpack to: torch.save does not compress, other tools do.
+MOST_UNPACKED = 10  # times the size of the file,
+ALWAYS_UNPACKED = 64 << 20  # or this many bytes
 
-# Modules whose objects stand beside weights in the files of known frameworks.
-_BESIDE_WEIGHTS = re.compile(
-    r"(argparse|pathlib|datetime|typing|enum|collections|numpy|omegaconf|yacs|easydict|addict|"
-    r"munch|ml_collections|hydra|mmengine|mmcv|mmcls|mmpretrain|mmselfsup|openselfsup|"
-    r"pytorch_lightning|lightning|lightning_fabric|lightning_utilities|lightly|solo|vissl|"
-    r"classy_vision|fvcore|iopath|apex|torchmetrics|torch\.optim|torch\.torch_version|"
-    r"sklearn|faiss)\..+|"
-    r"builtins\.(object|type|dict|list|tuple|frozenset|int|float|str|bool|bytes|slice|range)|"
-    r"copyreg\._reconstructor"
-)
-# Those among them that are filled item by item, which torch.load does to a plain dict alone.
-_DICTIONARIES = re.compile(r"collections\.defaultdict|.+\.(AttributeDict|AttrDict)")
-
-
-class Placeholder:
-    """Stands for an object that is not needed; takes whatever it is given and keeps nothing."""
-
-    def __new__(cls, *_: object, **__: object) -> "Placeholder":
-        """Ignore the arguments of whatever class this stands for."""
-        return super().__new__(cls)
-
-    def __init__(self, *_: object, **__: object) -> None: ...
-
-    def __setstate__(self, _: object) -> None: ...
-
-
-class DictionaryPlaceholder:
-    """Stands for a subclass of dict: a plain one is made in its stead."""
-
-    def __new__(cls, *_: object) -> dict[object, object]:  # type: ignore[misc]
-        """Ignore the arguments."""
-        return {}
+_ALONE = "torch.save(model.state_dict(), 'weights.pth')"
 
 
 def read_file(path: Path) -> dict[str, Any]:
     """The dictionary in a .safetensors file, or in one that torch.save wrote, on the CPU.
 
-    Raises `UserError` for a file that is missing, truncated, no checkpoint, or that holds objects
-    which are neither tensors nor known to stand beside them.
+    What it holds is plain: dict, list, tuple, str, bytes, numbers, dense tensors, and
+    `Placeholder` for anything else. Raises `UserError` for a file that is missing, truncated,
+    damaged, no checkpoint, beyond the limits of `pickles`, or that holds objects which are neither
+    tensors nor known to stand beside them.
     """
     try:
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(512)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         return dict(read_weights(path))
     try:
-        content = _load(path)
-    except MemoryError:
-        raise
+        content = _load(path, head)
+    except Refused as error:
+        raise UserError(_refusal(path, str(error))) from error
+    except MemoryError as error:
+        raise UserError(f"{path} does not fit into memory") from error
     except Exception as error:  # malformed bytes make torch and zipfile raise almost any type
         raise UserError(_explain(path, error)) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a dictionary of weights")
-    return content
+    found = plain(content, path)
+    if not isinstance(found, dict):
+        kind = found.stands_for if isinstance(found, Placeholder) else type(found).__name__
+        raise UserError(f"{path} holds a {kind}, not a dictionary of weights")
+    return found
 
 
-def _load(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-            names = global_names(archive.read(name))
-        source: Any = path
+def _load(path: Path, head: bytes) -> Any:
+    if head[:4] == ZIP:
+        copy, pickle = _archive(path)
     else:
-        content, names = _modernised(path.read_bytes())
-        source = io.BytesIO(content)
-    inert: list[Any] = [
-        (DictionaryPlaceholder if _DICTIONARIES.fullmatch(name) else Placeholder, name)
-        for name in sorted(names)
-        if _BESIDE_WEIGHTS.fullmatch(name)
-    ]
+        copy, pickle = _old_file(path, head)
+    copy.seek(0)
+    inert = stand_ins(pickle.names, pickle.lists, pickle.dictionaries)
     with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
-        warnings.simplefilter("ignore")  # of old storage classes and pickle protocols
-        return torch.load(source, map_location="cpu", weights_only=True)
+        warnings.simplefilter("ignore")  # of old storage classes
+        return torch.load(copy, map_location="cpu", weights_only=True)
 
 
-def global_names(content: bytes) -> set[str]:
-    """Full names, as Python 3 has them, of all globals that a pickle refers to."""
-    names = set()
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name == "GLOBAL":
-            names.add(_modern_name(argument))
-    return names
+def _archive(path: Path) -> tuple[io.BytesIO, Pickle]:
+    """The file's records, none compressed, their checksums verified, with its pickle respelt."""
+    copy = io.BytesIO()
+    pickle: Pickle | None = None
+    if not zipfile.is_zipfile(path):
+        raise Refused("it is truncated: its end is missing")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as written:
+        records = archive.infolist()
+        names = [record.filename for record in records]
+        if any(name.endswith("/constants.pkl") for name in names):
+            raise Refused("TorchScript")
+        if sum(name.endswith("/data.pkl") for name in names) != 1 or len(names) > len(set(names)):
+            few = ", ".join(names[:3])
+            raise Refused(f"a zip archive that torch.save did not write; in it: {few}")
+        if sum(record.file_size for record in records) > max(
+            ALWAYS_UNPACKED, MOST_UNPACKED * path.stat().st_size
+        ):
+            raise Refused(f"it would unpack to more than {MOST_UNPACKED} times its size")
+        unsummed = not any(record.CRC for record in records)  # torch can be told to leave them out
+        for record in records:
+            if unsummed:
+                del record.CRC  # or zipfile would compare
+            plain_record = zipfile.ZipInfo(record.filename)
+            plain_record.file_size = record.file_size
+            with archive.open(record) as source:
+                if record.filename.endswith("/data.pkl"):
+                    pickle = read_pickle(io.BytesIO(source.read()))
+                    written.writestr(plain_record, pickle.content)
+                    continue
+                with written.open(plain_record, "w") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+    assert pickle is not None
+    return copy, pickle
 
 
-def _modern_name(argument: Any) -> str:
-    module, name = argument.split(" ", 1)
-    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-    return f"{module}.{name}"
-
-
-def _modernised(content: bytes) -> tuple[bytes, set[str]]:
-    """A file of torch.save's old format without Python 2's instructions, and its globals."""
+def _old_file(path: Path, head: bytes) -> tuple[io.BytesIO, Pickle]:
+    """A file of torch.save's old format with its pickles respelt."""
+    kind = kind_of_file(head)
+    if kind:
+        raise Refused(kind)
+    content = path.read_bytes()
     file = io.BytesIO(content)
-    parts: list[bytes] = []
-    names: set[str] = set()
-    for _ in range(LEGACY_PICKLES):
-        operations = list(pickletools.genops(file))
-        ends = [position for _, _, position in operations[1:]] + [file.tell()]
-        for (opcode, argument, start), end in zip(operations, ends):
-            assert start is not None
-            assert end is not None
-            parts.append(_modern_operation(opcode.name, argument) or content[start:end])
-            if opcode.name == "GLOBAL":
-                names.add(_modern_name(argument))
-    parts.append(content[file.tell() :])
-    return b"".join(parts), names
+    pickles = [read_pickle(file)]
+    if not pickles[0].content.endswith(MAGIC_NUMBER):
+        raise Refused("a pickle that torch.save did not write")
+    pickles += [read_pickle(file) for _ in range(LEGACY_PICKLES - 1)]
+    copy = io.BytesIO()
+    for pickle in pickles:
+        copy.write(pickle.content)
+    copy.write(memoryview(content)[file.tell() :])
+    return copy, pickles[3]
 
 
-def _modern_operation(name: str, argument: Any) -> bytes | None:
-    """The same value by an instruction that torch.load knows; None when it knows this one."""
-    if name in ("STRING", "BINSTRING", "SHORT_BINSTRING"):
-        text: bytes = argument.encode("utf-8", "surrogatepass")
-        return b"X" + struct.pack("<I", len(text)) + text  # BINUNICODE
-    if name in ("INT", "LONG"):
-        if isinstance(argument, bool):
-            return b"\x88" if argument else b"\x89"  # NEWTRUE, NEWFALSE
-        digits: bytes = encode_long(argument)
-        return b"\x8a" + bytes([len(digits)]) + digits  # LONG1
-    if name == "FLOAT":
-        return b"G" + struct.pack(">d", argument)  # BINFLOAT
-    return None
+def _refusal(path: Path, reason: str) -> str:
+    """One line for a file that is not given to torch."""
+    if reason == "TorchScript":
+        return (
+            f"{path} is a TorchScript archive; save its weights alone: "
+            "torch.save(torch.jit.load(PATH).state_dict(), 'weights.pth')"
+        )
+    remedy = f"save its weights alone where it was made: {_ALONE}"
+    if reason.startswith(("it is truncated", "it is empty", "its records are damaged")):
+        size = path.stat().st_size
+        remedy = f"the file has {size} bytes; copy or download it again"
+    return f"{path} is not a checkpoint that can be read ({reason}): {remedy}"
 
 
 def _explain(path: Path, error: Exception) -> str:
+    """One line for what zipfile or torch said."""
     text = str(error)
     foreign = re.search(r"GLOBAL (\S+)", text)
     if foreign:
         return (
             f"{path} holds {foreign[1]}, which could run code and is not loaded; where the file "
-            "was made, save its weights alone: torch.save(model.state_dict(), 'weights.pth')"
+            f"was made, save its weights alone: {_ALONE}"
         )
-    if "TorchScript" in text:
-        return (
-            f"{path} is a TorchScript archive; save its weights alone: "
-            "torch.save(torch.jit.load(PATH).state_dict(), 'weights.pth')"
-        )
+    if isinstance(error, zipfile.BadZipFile | EOFError) or "unexpected EOF" in text:
+        return _refusal(path, f"its records are damaged or cut short: {text or 'it ends early'}")
     reason = text.partition("WeightsUnpickler error: ")[2] or text or type(error).__name__
-    if "Placeholder" in reason:
+    if "Placeholder" in reason or "was not an allowed" in reason:
         reason = "settings of its framework stand beside the weights"
-    return (
-        f"{path} is not a checkpoint that can be read ({reason.splitlines()[0][:120]}): if it is "
-        "not truncated, save its weights alone where it was made: torch.save("
-        "model.state_dict(), 'weights.pth')"
-    )
+    return _refusal(path, reason.splitlines()[0][:120])

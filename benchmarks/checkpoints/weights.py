@@ -1,6 +1,7 @@
 """The tensors of a registered trunk: whether they fit, their fingerprint, their file."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from slurm.errors import UserError
 from slurm.files import write_bytes
 
 COUNTER = "num_batches_tracked"  # of batch norm; unused in evaluation, absent in old files
+# Of counters, and of tables of positions; all else in a trunk is a weight or a statistic.
+_WHOLE_NAMES = re.compile(rf".*({COUNTER}|_idxs?|_index)")
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def fitted(
@@ -23,10 +28,14 @@ def fitted(
 
     Floating-point tensors become float32. Keys may carry the prefix `trunk.` of
     `Backbone.state_dict()`. Raises `UserError`, which starts with `what`, when a tensor is missing,
-    unexpected, of another shape or not finite.
+    unexpected, of another shape, no floating-point number where the trunk has one, not finite, or
+    a variance below zero.
     """
     shapes = weight_shapes(arch, sobel=sobel)
     tensors = {name.removeprefix("trunk."): tensor for name, tensor in state_dict.items()}
+    for name, tensor in tensors.items():
+        if name in shapes:
+            _check_kind(name, tensor, what)
     for name, shape in shapes.items():
         if name.endswith(COUNTER) and name.replace(COUNTER, "running_mean") in tensors:
             tensors.setdefault(name, torch.zeros(shape, dtype=torch.int64))
@@ -45,9 +54,40 @@ def fitted(
         raise UserError(f"{what} is no {trunk}: {matched} of {len(shapes)} keys match; {found}")
     tensors = {name: _plain(tensor) for name, tensor in sorted(tensors.items())}
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise UserError(f"{what} holds NaN or infinity in {name}: its training diverged")
+        _check_values(name, tensor, what)
     return tensors
+
+
+def _check_kind(name: str, tensor: Tensor, what: str) -> None:
+    """Raise `UserError` unless the tensor holds real numbers that float32 stands for.
+
+    Integers (of quantised or packed weights), booleans, complex and 8-bit numbers would be weights
+    of another network without the scales that belong to them.
+    """
+    whole = _WHOLE_NAMES.fullmatch(name) is not None
+    if tensor.is_nested or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise UserError(f"{what}: {name} is no dense tensor with values; save plain tensors")
+    if tensor.dtype in _REAL or (whole and tensor.dtype in _WHOLE):
+        return
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    wanted = "whole numbers" if whole else "floating-point numbers of 16, 32 or 64 bits"
+    raise UserError(
+        f"{what}: {name} is of type {dtype}, where {wanted} belong; save the weights as they are "
+        "used, in float32"
+    )
+
+
+def _check_values(name: str, tensor: Tensor, what: str) -> None:
+    """Raise `UserError` for values that no training ends with."""
+    if not tensor.is_floating_point():
+        return
+    if not bool(torch.isfinite(tensor).all()):
+        raise UserError(f"{what} holds NaN or infinity in {name}: its training diverged")
+    if name.endswith("running_var") and bool((tensor < 0).any()):
+        raise UserError(
+            f"{what} holds a negative variance in {name} ({float(tensor.min()):.3g}): the file "
+            "is damaged, or these are not batch norm's statistics"
+        )
 
 
 def shorten(names: list[str], limit: int = 4) -> str:
@@ -77,8 +117,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
-    except SafetensorError as error:
-        raise UserError(f"{path} is not a whole safetensors file: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (SafetensorError, KeyError, ValueError, OverflowError, RuntimeError) as error:
+        size = path.stat().st_size
+        raise UserError(
+            f"{path} is not a whole safetensors file ({size} bytes; copy or download it again): "
+            f"{str(error).splitlines()[0][:120] if str(error) else type(error).__name__}"
+        ) from error
     return tensors
 
 

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from benchmarks.probes.heads import Heads
 from benchmarks.probes.optimization import evaluated_epochs, learning_rate, new_optimizer
 from benchmarks.probes.pieces import Batch, joined, number_of_pieces
 from benchmarks.probes.record import Scores
+from benchmarks.probes.state import read_state
 from benchmarks.protocols import LinearProtocol
 from benchmarks.trunks import Trunk, load_trunk
 from benchmarks.whole_files import write_tensors
@@ -252,7 +252,7 @@ class ProbeRun:
 
     def resume(self) -> None:
         """Continue from the state file, if there is a readable one, all processes from the same."""
-        state = _read_state(self.state)
+        state = read_state(self.state, self.heads, self.optimizer)
         if state is not None:
             self.heads.load_state_dict(state["heads"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -269,15 +269,3 @@ def _set_learning_rate(
 ) -> None:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(protocol, epoch)
-
-
-def _read_state(path: Path) -> dict[str, Any] | None:
-    """The saved state, or None when there is none; a damaged one is said and not used."""
-    if not path.exists():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        say(f"{path} cannot be read ({error}): starting from the first epoch")
-        return None
-    return state

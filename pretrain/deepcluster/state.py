@@ -4,13 +4,12 @@
 by the seed and the position (epoch, step), which is all that has to be remembered.
 """
 
-import pickle
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-import torch
 from torch import Tensor
 
+from benchmarks.checkpoints.files import read_file
 from benchmarks.whole_files import write_tensors
 from pretrain.deepcluster.identity import differences
 from slurm.errors import UserError
@@ -37,6 +36,24 @@ class State(TypedDict):
     history: dict[str, list[Any]]  # name -> one plain number (or None) per finished epoch
 
 
+# What each of these is in a file; the tensors in them are checked where they are loaded.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "format": (int,),
+    "identity": (str,),
+    "epoch": (int,),
+    "step": (int,),
+    "loss": (Tensor,),
+    "seconds": (float, int),
+    "net": (dict,),
+    "optimizer": (dict,),
+    "scaler": (dict,),
+    "labels": (Tensor, type(None)),
+    "clustered_at": (int,),
+    "figures": (dict,),
+    "history": (dict,),
+}
+
+
 def save_state(path: Path, state: State) -> None:
     """Replace the state file."""
     write_tensors(path, dict(state))
@@ -52,21 +69,27 @@ def load_state(path: Path, identity: str, restart: str = "") -> State | None:
         return None
     remedy = "choose another --name, or pass --restart to begin anew"
     try:
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
-        version, found = state["format"], state["identity"]
-        begun = state.get("restart", "")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+        content = read_file(path)
+    except UserError as error:
         if restart:
             return None
-        raise UserError(f"{path} is damaged or not a DeepCluster state; {remedy}") from None
-    if restart and begun != restart:
+        raise UserError(f"{path} cannot be continued from ({error}); {remedy}") from None
+    if restart and content.get("restart") != restart:
         return None
+    version, found = content.get("format"), content.get("identity")
+    if type(version) is int and version not in (1, FORMAT):
+        raise UserError(f"{path} has format {version}, this version reads {FORMAT}; {remedy}")
+    wrong = [name for name, kinds in _KINDS.items() if not _is_one_of(content.get(name), kinds)]
+    if wrong:
+        raise UserError(
+            f"{path} is damaged or not a DeepCluster state (missing or malformed: "
+            f"{', '.join(wrong[:4])}); {remedy}"
+        )
+    if found != identity:
+        raise UserError(f"{path} is of another run ({_differences(found, identity)}); {remedy}")
+    state: State = {name: content[name] for name in _KINDS}  # type: ignore[assignment]
     if version == 1:
         _rename_nmi(state)
-    elif version != FORMAT:
-        raise UserError(f"{path} has format {version}, this version reads {FORMAT}; {remedy}")
-    if found != identity:
-        raise UserError(f"{path} is of another run ({differences(found, identity)}); {remedy}")
     return state
 
 
@@ -79,6 +102,17 @@ def _rename_nmi(state: State) -> None:
             history[name] = [None] * state["epoch"]
         if name in figures:
             figures[f"{name}_arithmetic"], figures[name] = figures[name], None
+
+
+def _is_one_of(value: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _differences(found: Any, identity: str) -> str:
+    try:
+        return differences(found, identity)
+    except (ValueError, AttributeError):
+        return "its identity cannot be read"
 
 
 def require_at_most(epochs: int, state: State, path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import builtins
 import datetime
+import io
 import os
 import pickle
 import struct
@@ -19,7 +20,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from benchmarks.checkpoints.files import Placeholder, global_names, read_file
+from benchmarks.checkpoints.files import read_file
+from benchmarks.checkpoints.pickles import read_pickle
+from benchmarks.checkpoints.stand_ins import Placeholder
 from slurm.errors import UserError
 
 
@@ -173,19 +176,6 @@ def test_dictionaries_of_frameworks_become_plain_ones(
     assert found == {"hyper_parameters": {"lr": 0.1}, "d": {"a": [1]}}
 
 
-def test_settings_that_cannot_be_skipped_are_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Settings(dict[str, object]):
-        pass
-
-    settings = install(monkeypatch, "addict.addict.Dict", Settings)(lr=0.1)
-    torch.save({"state_dict": state(), "settings": settings}, tmp_path / "x.pth")
-    monkeypatch.undo()
-    with pytest.raises(UserError, match="settings of its framework stand beside the weights"):
-        read_file(tmp_path / "x.pth")
-
-
 class Bomb:
     """Runs a command when an ordinary unpickler reads it."""
 
@@ -287,4 +277,5 @@ def test_other_files(tmp_path: Path) -> None:
 
 def test_global_names_are_those_of_python_3() -> None:
     content = b"\x80\x02c__builtin__\nobject\nccopy_reg\n_reconstructor\n\x86."
-    assert global_names(content) == {"builtins.object", "copyreg._reconstructor"}
+    names = read_pickle(io.BytesIO(content)).names
+    assert names == {"builtins.object", "copyreg._reconstructor"}

@@ -1,0 +1,99 @@
+"""The file that an interrupted probe continues from, and whether it is one of this probe."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.checkpoints.files import read_file
+from slurm.errors import UserError
+from slurm.progress import say
+
+
+def read_state(
+    path: Path, heads: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any] | None:
+    """The saved state, or None when there is none.
+
+    One that is damaged, or that does not fit these heads and their optimiser, is said and not used.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = read_file(path)
+    except UserError as error:
+        say(f"{path} cannot be continued from ({error}): starting from the first epoch")
+        return None
+    wrong = _misfit(state, heads, optimizer)
+    if wrong:
+        say(f"{path} is no state of this probe ({wrong}): starting from the first epoch")
+        return None
+    return state
+
+
+def _misfit(
+    state: dict[str, Any], heads: nn.Module, optimizer: torch.optim.Optimizer
+) -> str | None:
+    """What does not fit, or None."""
+    epoch, step = state.get("epoch"), state.get("step")
+    history, seconds = state.get("history"), state.get("seconds")
+    if type(epoch) is not int or type(step) is not int or min(epoch, step) < 0:
+        return "epoch and step"
+    if type(seconds) is not float or not seconds >= 0.0:
+        return "seconds"
+    if not isinstance(history, list) or len(history) != epoch:
+        return "history"
+    if not all(isinstance(scores, dict) and _are_scores(scores) for scores in history):
+        return "history"
+    if not _same_tensors(state.get("heads"), heads.state_dict()):
+        return "heads"
+    return None if _fits_optimizer(state.get("optimizer"), optimizer) else "optimizer"
+
+
+def _are_scores(scores: dict[Any, Any]) -> bool:
+    return all(
+        isinstance(tap, str)
+        and isinstance(pair, tuple)
+        and len(pair) == 2
+        and all(type(value) is float for value in pair)
+        for tap, pair in scores.items()
+    )
+
+
+def _same_tensors(found: Any, ours: dict[str, Tensor]) -> bool:
+    return (
+        isinstance(found, dict)
+        and found.keys() == ours.keys()
+        and all(
+            isinstance(found[name], Tensor)
+            and (found[name].shape, found[name].dtype) == (tensor.shape, tensor.dtype)
+            for name, tensor in ours.items()
+        )
+    )
+
+
+def _fits_optimizer(found: Any, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the groups are ours and each momentum has the shape of its parameter."""
+    if not isinstance(found, dict) or not isinstance(found.get("state"), dict):
+        return False
+    ours, groups = optimizer.state_dict()["param_groups"], found.get("param_groups")
+    if not isinstance(groups, list) or len(groups) != len(ours):
+        return False
+    for group, own in zip(groups, ours, strict=True):
+        if not isinstance(group, dict) or group.keys() != own.keys():
+            return False
+        if group["params"] != own["params"]:
+            return False
+    parameters = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    for number, values in found["state"].items():
+        if type(number) is not int or not 0 <= number < len(parameters):
+            return False
+        momentum = values.get("momentum_buffer") if isinstance(values, dict) else None
+        if momentum is not None and not isinstance(momentum, Tensor):
+            return False
+        if momentum is not None and momentum.shape != parameters[number].shape:
+            return False
+        if not isinstance(values, dict):
+            return False
+    return True
