@@ -16,7 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
-from benchmarks.checkpoints.formats import LAYOUTS
+from benchmarks.checkpoints.formats import FORMATS
 from benchmarks.checkpoints.reading import Imported, read_checkpoint
 from slurm.errors import UserError
 
@@ -350,7 +350,7 @@ def test_what_is_left_out_is_said(tmp_path: Path, models: dict[int, nn.Module]) 
 
 def test_every_layout_has_a_file_here() -> None:
     seen = {layout for layout, _, _ in FILES.values()}
-    assert seen | {"deepcluster", "dino-student"} == {layout.name for layout in LAYOUTS}
+    assert seen | {"deepcluster", "dino-student"} == {format.name for format in FORMATS}
 
 
 def test_dino_student_on_request(tmp_path: Path, models: dict[int, nn.Module]) -> None:
