@@ -21,14 +21,15 @@ Triple = tuple[float, float, float]
 _RESNETS = ("ResNet", "ResNeXt", "ResNetSobel", "ResNetV1c", "ResNetV1d")
 _TRANSFORMERS = ("VisionTransformer", "MoCoV3ViT", "MAEViT", "MIMVisionTransformer", "CAEViT")
 # Options that change nothing in evaluation, or only what names and shapes of tensors say too.
-_HARMLESS = """
+_WORDS = """
 type depth init_cfg pretrained with_cp norm_eval zero_init_residual out_indices drop_path_rate
 in_channels stem_channels base_channels groups base_width width_per_group expansion
 contract_dilation frozen_stages bn_eval bn_frozen norm_freeze stage_with_dcn name _scope_ _delete_
 img_size patch_size drop_rate drop_path out_type final_norm mask_ratio stop_grad_conv1
 interpolate_mode output_cls_token avg_token arch style norm_cfg model_name features_only
 checkpoint_path finetune
-""".split()
+"""
+_HARMLESS = frozenset(_WORDS.split())
 # Options that are known, with the values that torchvision's and timm's networks have.
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "num_stages": (4,),

@@ -72,7 +72,21 @@ def read_checkpoint(
     when nothing says which of several trunks is meant, and when a tensor of the trunk is missing,
     unexpected or of another shape; it lists them.
     """
-    content = read_file(path)
+    options: dict[str, Any] = {"arch": arch, "format": format, "sobel": sobel}
+    return read_content(path, read_file(path), which=which, drop=drop, **options)
+
+
+def read_content(
+    path: Path,
+    content: dict[str, Any],
+    *,
+    arch: str | None = None,
+    format: str = "auto",
+    sobel: str = "auto",
+    which: str | None = None,
+    drop: Sequence[str] = (),
+) -> Imported:
+    """The trunk in what a file at `path` held; see `read_checkpoint`."""
     places = tensors_of(path, content, drop)
     writer = recognise(path, [str(key) for key in content], places, format)
     card = _card_beside(path)
