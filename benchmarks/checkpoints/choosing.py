@@ -57,7 +57,8 @@ def choose_trunk(
             f"choose one, such as --which {shown(picked[0].address)}"
         )
     chosen = groups[0][0]
-    _check_copies(path, chosen, trunks, format)
+    if which is None:
+        _check_copies(path, chosen, trunks, format)
     others = [group[0] for group in _different(trunks) if group[0] is not chosen]
     others = [other for other in others if not _same(chosen, other)]
     if not others:

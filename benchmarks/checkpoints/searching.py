@@ -99,8 +99,9 @@ def tensors_of(path: object, content: Mapping[Any, Any], drop: Iterable[str] = (
         seen.add(id(node))
         for key, value in node.items():
             name = str(key)
-            if isinstance(value, Mapping) and not (not keys and _OPTIMIZERS.match(name)):
-                walk(value, (*keys, name))
+            if isinstance(value, Mapping):
+                if not _OPTIMIZERS.match(name):
+                    walk(value, (*keys, name))
             elif isinstance(value, Tensor):
                 address = ".".join((*keys, name))
                 if address in places:
@@ -118,9 +119,9 @@ def tensors_of(path: object, content: Mapping[Any, Any], drop: Iterable[str] = (
 
 
 def _starts(place: Place, prefix: str) -> bool:
-    """Whether the tensor's name, or any end of its address, starts with a prefix of --drop."""
-    parts = place.address.split(".")
-    return any(".".join(parts[start:]).startswith(prefix) for start in range(len(parts)))
+    """Whether a prefix of --drop starts the address, or the name with or without wrappers."""
+    name = place.address[len(place.container) + 1 if place.container else 0 :]
+    return any(text.startswith(prefix) for text in (place.address, name, plain(name)))
 
 
 def find_trunks(places: list[Place], *, arch: str | None, moco: bool = False) -> list[Trunk]:

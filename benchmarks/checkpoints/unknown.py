@@ -90,7 +90,7 @@ def timm_may_have_it(places: list[Place]) -> bool:
     return any(
         2 * counts[prefix] >= len(places) and len(names) > 2 and _in_timm(frozenset(names))
         for prefix, names in children.items()
-        if prefix in stems
+        if prefix in stems and not any(name.isdigit() for name in names)
     )
 
 

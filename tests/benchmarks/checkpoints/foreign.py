@@ -329,8 +329,6 @@ def dinov2_teacher(tv: State) -> Any:
 def dinov2_training(tv: State) -> Any:
     inner = "_checkpoint_wrapped_module.conv1"
     wrapped = {name.replace("conv1", inner): tensor for name, tensor in tv.items()}
-        name.replace("conv1", "_checkpoint_wrapped_module.conv1"): t for name, t in tv.items()
-    }
     state = under("student.backbone._fsdp_wrapped_module.", doubled(tv))
     state |= under("teacher.backbone._fsdp_wrapped_module.", wrapped)
     return {"model": state | linear("teacher.dino_head.mlp.0", 8, 512), "iteration": 9}
