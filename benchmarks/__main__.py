@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.checkpoints.cards import read_cards, registered_names
+from benchmarks.checkpoints.wording import shown
 from benchmarks.commands import finish_command
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom, lines_of
 from benchmarks.protocols import PROTOCOLS, LowShotProtocol, Protocol
 from benchmarks.trunks import add_forward_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
-from slurm.errors import UserError
+from slurm.errors import UserError, one_line
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -110,15 +112,23 @@ def _names(members: Sequence[Protocol], name: str) -> bool:
 
 
 def checkpoint_names(zoo: Path, ckpt: str) -> list[str]:
-    """The checkpoints that `--ckpt` lists, patterns replaced by the registered names they match."""
+    """The checkpoints that `--ckpt` lists, patterns replaced by the registered names they match.
+
+    A checkpoint whose card cannot be read does not keep a pattern from the others: it is named on
+    standard error and left out.
+    """
     names: list[str] = []
-    registered = sorted(path.parent.name for path in zoo.glob("checkpoints/*/card.json"))
     for name in _split(ckpt):
         if any(sign in name for sign in "*?["):
-            matched = fnmatch.filter(registered, name)
+            matched = fnmatch.filter(registered_names(zoo), name)
             if not matched:
                 raise UserError(f"--ckpt {name} matches no registered checkpoint of {zoo}")
-            names += matched
+            cards, unreadable = read_cards(zoo, matched)
+            for reason in unreadable.values():
+                print(f"warning: left out: {shown(one_line(reason), 400)}", file=sys.stderr)
+            if not cards:
+                raise UserError(f"--ckpt {name} matches no checkpoint of {zoo} that can be read")
+            names += [card.name for card in cards]
         else:
             names.append(name)
     return list(dict.fromkeys(names))

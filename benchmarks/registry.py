@@ -12,14 +12,16 @@ from benchmarks import results
 from benchmarks.checkpoints.cards import (
     Card,
     card_path,
-    list_cards,
     read_card,
+    read_cards,
     registered_names,
     weights_path,
 )
+from benchmarks.checkpoints.formats import FORMATS
+from benchmarks.checkpoints.wording import listed, shown
 from benchmarks.checkpoints.zoo import build_card, load_backbone, register, store
 from slurm.cli import Parser, add_zoo_flag, choose, json_path, run_command
-from slurm.errors import UserError
+from slurm.errors import UserError, one_line
 from slurm.files import check_is_there, check_writable
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
@@ -30,12 +32,20 @@ if TYPE_CHECKING:
 __all__ = ["load_backbone", "main", "register"]
 
 Rows = list[tuple[str, ...]]
+MOST_SHOWN = 8  # names in one row
+LONGEST_CELL = 1000  # characters
 
 EPILOG = """\
-Layouts are recognised by their keys (--format auto): torchvision, timm, MMSelfSup 0.x and 1.x,
-MMClassification, OpenSelfSup, VISSL, DeepCluster (AlexNet, VGG16), DeepCluster-v2, SwAV, MoCo,
-DINO (the teacher; dino-student for the other), solo-learn, lightly and Lightning. All tensors of
-the trunk must map; otherwise nothing is registered and the missing and unexpected ones are listed.
+The trunk is found wherever it lies in the file and whatever its names are wrapped in (module.,
+backbone., _orig_mod. and so on): it is the one place where every tensor of an architecture is
+found with its shape. A tensor that is missing, misshaped or too many is an error that lists it;
+heads and what else stands beside the trunk are listed and left. Of several trunks (EMA, teacher
+and student) the one is taken that the project which wrote the file evaluates, and the card notes
+it; where there is no such rule, all are listed and --which chooses. The configuration in the files
+of OpenMMLab is read, never run, for what tensors do not show: style, BGR, mean and std. A file
+without one is assumed to be torchvision's or timm's network on RGB; the card says so.
+
+formats (--format auto takes the first that fits):
 """
 
 
@@ -52,7 +62,10 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(required=True, metavar="add|list|show")
     add = commands.add_parser(
-        "add", help="register a checkpoint file", description=_add.__doc__, epilog=EPILOG
+        "add",
+        help="register a checkpoint file",
+        description=_add.__doc__,
+        epilog=EPILOG + "".join(f"  {f.name:<19} {f.project}\n" for f in FORMATS),
     )
     add.add_argument(
         "path", type=Path, metavar="PATH", help=".pth, .pt, .tar, .torch, .safetensors"
@@ -60,6 +73,18 @@ def _parser() -> Parser:
     add.add_argument("--name", required=True, help="name in the zoo and in the tables")
     add.add_argument("--arch", help="timm architecture, alexnet, resnet50w2 (default: by shapes)")
     add.add_argument("--format", default="auto", help="layout of the file (default: auto)")
+    add.add_argument(
+        "--which",
+        metavar="NAME",
+        help="of several trunks in the file, the one at this address, such as teacher",
+    )
+    add.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="leave out tensors whose names start so; may be repeated; the card notes it",
+    )
     add.add_argument(
         "--sobel",
         choices=("auto", "yes", "no"),
@@ -93,7 +118,14 @@ def _add(args: argparse.Namespace) -> None:
         check_writable(args.zoo)
     from benchmarks.checkpoints.reading import read_checkpoint
 
-    found = read_checkpoint(args.path, arch=args.arch, format=args.format, sobel=args.sobel)
+    found = read_checkpoint(
+        args.path,
+        arch=args.arch,
+        format=args.format,
+        sobel=args.sobel,
+        which=args.which,
+        drop=args.drop,
+    )
     card = build_card(
         args.name,
         found.tensors,
@@ -117,11 +149,13 @@ def _add(args: argparse.Namespace) -> None:
 
 
 def _list(args: argparse.Namespace) -> None:
-    """List the registered checkpoints."""
+    """List the registered checkpoints; one that cannot be read is named on standard error."""
     import msgspec
 
     check_is_there(args.zoo)
-    cards = list_cards(args.zoo)
+    cards, unreadable = read_cards(args.zoo, registered_names(args.zoo))
+    for reason in unreadable.values():
+        print(f"warning: not listed: {shown(one_line(reason), 400)}", file=sys.stderr)
     rows: Rows = [("name", "architecture", "method", "format", "weights")]
     for card in cards:
         row = (
@@ -163,13 +197,18 @@ def _card_rows(card: Card) -> Rows:
 
 
 def _import_rows(found: "Imported") -> Rows:
-    dropped = ", ".join(f"{name} ({count})" for name, count in found.dropped.items())
+    dropped = [f"{name} ({count})" for name, count in found.dropped.items()]
     rows = [
         ("matched", f"{found.matched} of {len(found.tensors)} tensors"),
         ("missing", "0"),
         ("unexpected", "0"),
-        ("dropped", dropped or "0"),
+        (
+            "dropped",
+            listed(dropped, MOST_SHOWN) if len(dropped) > MOST_SHOWN else ", ".join(dropped) or "0",
+        ),
     ]
+    if len(found.trunks) > 1:
+        rows += [("trunk", trunk) for trunk in found.trunks[:MOST_SHOWN]]
     if found.assumed:
         rows.append(("set to zero", f"{len(found.assumed)} batch counters that old files lack"))
     return list(rows)
@@ -181,6 +220,7 @@ def _output(json: str | None, content: bytes, rows: Rows) -> None:
         write_stdout(content)
     elif json:
         write_output(Path(json), content)
+    rows = [tuple(shown(cell, LONGEST_CELL) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()

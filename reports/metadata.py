@@ -127,8 +127,8 @@ def _protocol_names(item: Measured) -> str:
 
 
 def to_yaml(document: object) -> str:
-    """Block YAML that PyYAML itself wrote, in the order given; no line is folded."""
+    """Block YAML that PyYAML itself wrote, in the order given; no line is folded, and all letters but ASCII escaped."""
     import yaml
 
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=math.inf)
+    text: str = yaml.safe_dump(document, sort_keys=False, width=math.inf)
     return text

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 
 from tests.conftest import write_image_folders
 
@@ -99,11 +100,14 @@ def test_a_dataset_a_benchmark_and_a_method(copy: Copy) -> None:
 
 
 def test_a_checkpoint_layout(copy: Copy) -> None:
-    network = timm.create_model("resnet10t")
-    names = {f"net.body.{name}": tensor for name, tensor in network.state_dict().items()}
-    torch.save({"step": 7, "acme": {"weights": names}}, copy.folder / "acme.pth")
+    first, second = (timm.create_model("resnet10t").state_dict() for _ in range(2))
+    student = {f"net.{name}": tensor for name, tensor in first.items()}
+    teacher = {f"net.{name}": tensor for name, tensor in second.items()}
+    torch.save({"acme": {"student": student, "teacher": teacher}}, copy.folder / "acme.pth")
     diff = next(content for language, content in blocks("A checkpoint layout"))
     add_lines(copy.folder / "benchmarks/checkpoints/formats.py", diff.partition("\n")[2])
     copy.run("python -m benchmarks.registry add acme.pth --name acme --arch resnet10t")
     card = json.loads((copy.folder / "zoo/checkpoints/acme/card.json").read_text())
     assert card["format"] == "acme"
+    weights = load_file(copy.folder / "zoo/checkpoints/acme/weights.safetensors")
+    assert torch.equal(weights["conv1.0.weight"], second["conv1.0.weight"])

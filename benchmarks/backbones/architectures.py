@@ -16,13 +16,20 @@ VARIANTS: dict[str, tuple[str, dict[str, int]]] = {
     "vit_small_patch16_224_12heads": ("vit_small_patch16_224", {"num_heads": 12}),
 }
 
+# ResNets that stride in the 1x1 convolution of a stage's first block, as Caffe's did, where
+# torchvision's and timm's stride in the 3x3; the tensors are of the same names and shapes.
+CAFFE = {
+    f"{name}_caffe": name
+    for name in ("resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d")
+}
+
 # timm registers an architecture by decorating a function of that name.
 _REGISTERED = re.compile(r"^@register_model\s*\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 
 
 @cache
 def architectures() -> frozenset[str]:
-    """Every name that `build_backbone` knows: timm's architectures, `VARIANTS` and `OWN`.
+    """Every name that `build_backbone` knows: timm's architectures, `VARIANTS`, `CAFFE` and `OWN`.
 
     Read from timm's source files, so that a misspelt name fails at once instead of after the
     seconds that importing torch takes.
@@ -30,7 +37,7 @@ def architectures() -> frozenset[str]:
     spec = importlib.util.find_spec("timm")
     if spec is None or spec.submodule_search_locations is None:
         raise RuntimeError("timm is not installed")
-    names = {*OWN, *VARIANTS}
+    names = {*OWN, *VARIANTS, *CAFFE}
     for file in (Path(spec.submodule_search_locations[0]) / "models").glob("*.py"):
         names.update(_REGISTERED.findall(file.read_text(encoding="utf-8")))
     return frozenset(names)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.backbones import alexnet, wide_resnet
-from benchmarks.backbones.architectures import OWN, VARIANTS, check_architecture
+from benchmarks.backbones.architectures import CAFFE, OWN, VARIANTS, check_architecture
 from benchmarks.backbones.sobel import SobelStem
 from slurm.errors import UserError
 
@@ -103,7 +103,7 @@ def network_names(arch: str) -> frozenset[str]:
     """Names of all tensors of timm's whole network, its head included; none for `OWN`."""
     if arch in OWN:
         return frozenset()
-    name, _ = VARIANTS.get(arch, (arch, {}))
+    name, _ = VARIANTS.get(arch, (CAFFE.get(arch, arch), {}))
     with torch.device("meta"):
         return frozenset(timm.create_model(name, pretrained=False).state_dict())
 
@@ -117,7 +117,7 @@ def _start_at_one(norm: nn.Module) -> None:
 
 def _timm_trunk(arch: str, in_chans: int) -> tuple[nn.Module, list[tuple[int, int]]]:
     """A timm feature net and (channels, stride) of each of its maps."""
-    name, arguments = VARIANTS.get(arch, (arch, {}))
+    name, arguments = VARIANTS.get(arch, (CAFFE.get(arch, arch), {}))
     family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
     options: dict[str, object] = {"dynamic_img_size": True} if family in _ANY_SIZE else {}
     options.update(arguments)
@@ -138,8 +138,17 @@ def _timm_trunk(arch: str, in_chans: int) -> tuple[nn.Module, list[tuple[int, in
             f"architecture {arch!r} cannot be a backbone: timm gives no feature maps for it with "
             f"{in_chans} input channels ({reason}); choose another, such as resnet50"
         ) from error
+    if arch in CAFFE:
+        _stride_early(trunk)
     info = trunk.feature_info
     return trunk, list(zip(info.channels(), info.reduction()))
+
+
+def _stride_early(resnet: nn.Module) -> None:
+    """Move the stride of bottlenecks from their 3x3 convolution to the 1x1 before it."""
+    for block in resnet.modules():
+        if isinstance(block, timm.models.resnet.Bottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
 
 
 def _levels(info: Any, family: str) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """The card of a registered checkpoint: how to rebuild its trunk and where it came from."""
 
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ SCHEMA = 1
 MOST_HEADER = 100_000_000  # bytes; the format's own limit
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1; what checkpoints are assumed to expect
 IMAGENET_STD = (0.229, 0.224, 0.225)
+STD_RANGE = (0.001, 10.0)  # of pixels in 0..1; 1 / 255 is that of networks fed with 0..255
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,11 +50,7 @@ def read_card(zoo: Path, name: str) -> Card:
     path = card_path(zoo, name)
     if not path.exists():
         raise UserError(f"no checkpoint {name!r} is registered in {zoo}")
-    card = results.read(path, Card)
-    if card.schema != SCHEMA:
-        raise UserError(
-            f"{path} has schema {card.schema}, this version reads {SCHEMA}: register it again"
-        )
+    card = read_card_file(path)
     if card.name != name:
         raise UserError(
             f"{path} is the card of {card.name!r}: register its weights under the name {name!r} "
@@ -74,9 +73,52 @@ def is_safetensors(path: Path) -> bool:
         return False
 
 
+def read_card_file(path: Path) -> Card:
+    """The card in a file, validated; `UserError` names the file and what is wrong."""
+    try:
+        card = results.read(path, Card)
+    except RecursionError as error:
+        raise UserError(f"{path} is not a valid Card: it nests too deeply") from error
+    if card.schema != SCHEMA:
+        raise UserError(
+            f"{path} has schema {card.schema}, this version reads {SCHEMA}: register it again"
+        )
+    check_pixels(card.mean, card.std, str(path))
+    return card
+
+
+def check_pixels(mean: tuple[float, ...], std: tuple[float, ...], where: str) -> None:
+    """Raise `UserError`, which starts with `where`, unless these can be of pixels in 0..1."""
+    low, high = STD_RANGE
+    for value in std:
+        if not (math.isfinite(value) and low <= value <= high):
+            raise UserError(
+                f"{where}: std {value} is none of pixels in 0..1 ({low} to {high}): divide "
+                "figures of pixels in 0..255 by 255"
+            )
+    for value in mean:
+        if not (math.isfinite(value) and 0 <= value <= 1):
+            raise UserError(
+                f"{where}: mean {value} is none of pixels in 0..1: divide figures of pixels in "
+                "0..255 by 255"
+            )
+
+
 def list_cards(zoo: Path) -> list[Card]:
-    """All cards of a zoo, by name."""
-    return [read_card(zoo, name) for name in registered_names(zoo)]
+    """All cards of a zoo that can be read, by name."""
+    return read_cards(zoo, registered_names(zoo))[0]
+
+
+def read_cards(zoo: Path, names: Iterable[str]) -> tuple[list[Card], dict[str, str]]:
+    """The cards that can be read, and what is wrong with each other one, by its folder's name."""
+    cards: list[Card] = []
+    reasons: dict[str, str] = {}
+    for name in names:
+        try:
+            cards.append(read_card(zoo, name))
+        except UserError as error:
+            reasons[name] = str(error)
+    return cards, reasons
 
 
 def is_registered(zoo: Path, name: str) -> bool:

@@ -1,189 +1,288 @@
-"""The layouts in which other projects save a trunk, as a table; the first that fits is taken.
+"""The formats in which other projects save a trunk, as a table; the first that fits is taken.
 
-Sources: the constructors and save calls of each project. "TV" is torchvision's ResNet naming.
+A tensor's address is the keys that lead to it and its own name, joined by dots, such as
+state_dict.module.encoder_q.conv1.weight. A trunk's address is what stands before its names, without
+technical wrappers: state_dict.encoder_q. Sources: the constructors, the save calls and the
+evaluation scripts of each project. "TV" is torchvision's ResNet naming.
 """
 
 from dataclasses import dataclass
 
 from benchmarks.checkpoints.cards import IMAGENET_STD
 
-_STATE = (("state_dict",),)
-_STATE_OR_FLAT = (("state_dict",), ())
-
-# VISSL's AlexNet: block (0: conv1, 2: conv2, 4, 5, 6) and layer -> index in DeepCluster's.
-_VISSL_ALEXNET = tuple(
-    (rf"^{block}\.{layer}\.", f"features.{first + layer}.")
-    for block, first in ((0, 0), (2, 4), (4, 8), (5, 11), (6, 14))
-    for layer in (0, 1)
-)
-# nn.Sequential(*list(resnet.children())[:-1]), common among Lightning modules.
-_SEQUENTIAL_RESNET = (
-    (r"^0\.", "conv1."),
-    (r"^1\.", "bn1."),
-    *((rf"^{stage + 3}\.", f"layer{stage}.") for stage in (1, 2, 3, 4)),
-)
-
 
 @dataclass(frozen=True)
-class Layout:
-    """Where a trunk's tensors lie in a file and how they are called."""
+class Format:
+    """How a project's files look, and which trunk of theirs the project itself evaluates."""
 
-    name: str
-    what: str  # who writes it
-    paths: tuple[tuple[str, ...], ...]  # keys that lead to the state dict; the first that exists
-    prefix: str = ""  # regular expression of what stands before the trunk's names
-    marks: tuple[str, ...] = ()  # each must match the start of some key of the state dict
-    beside: tuple[str, ...] = ()  # keys that the file must have
-    rename: tuple[tuple[str, str], ...] = ()  # regular expressions, after the prefix is gone
-    copies: str | None = None  # prefix of a second copy of the trunk, which must be the same
+    name: str  # of --format
+    project: str
+    looks: str  # Markdown, one line
+    told_by: str  # one line
+    keys: tuple[str, ...] = ()  # that the file must have at its top
+    marks: tuple[str, ...] = ()  # regular expressions; each must match within some tensor's address
+    takes: tuple[str, ...] = ()  # regular expressions of trunks' addresses, the first that is there
+    rule: str = ""  # where the project says which of several trunks is to be taken
+    copies: str = ""  # regular expression of the addresses of copies, which must be the same
     std: tuple[float, float, float] = IMAGENET_STD  # that the trunk was trained with
     notes: tuple[str, ...] = ()
     auto: bool = True  # whether --format auto may take it
+    common: bool = False  # no one project's: told by where the trunk lies
+    network_known: bool = False  # the project's code is torchvision's or timm's network, RGB
 
 
 _SWAV_STD = (0.228, 0.224, 0.225)
 _SWAV_NOTE = "trained with standard deviation 0.228 for red, which evaluation uses too, not 0.229"
+_MM_RULE = (
+    "OpenMMLab's loaders read the plain names, where its EMA hooks put the average before saving "
+    "(ema_state_dict and ema_* then hold the other weights; publish_model.py drops them)"
+)
+_MM_TAKES = (r"state_dict\.backbone",)
 
-LAYOUTS: tuple[Layout, ...] = (
-    Layout(
+FORMATS: tuple[Format, ...] = (
+    Format(
         "vissl",
-        "VISSL .torch files and converted ones, _feature_blocks.+TV or AlexNet",
-        (("classy_state_dict", "base_model", "model", "trunk"), ("model_state_dict",), ()),
-        r"(?:base_model\.)?_feature_blocks\.",
-        (r"(base_model\.)?_feature_blocks\.",),
-        rename=_VISSL_ALEXNET,
+        "VISSL",
+        "`classy_state_dict.base_model.model.trunk` of `_feature_blocks.`+TV, bare TV or AlexNet; "
+        "converted files `model_state_dict` or flat",
+        "`_feature_blocks.` or `classy_state_dict`",
+        marks=(r"(_feature_blocks|classy_state_dict\.base_model\.model\.trunk)\.",),
+        takes=(r"classy_state_dict\.base_model\.model\.trunk(\..+)?", r"(.+\.)?_feature_blocks"),
+        rule="VISSL's evaluations load base_model.model.trunk",
+        network_known=True,
     ),
-    Layout(
+    Format(
         "deepcluster",
-        "facebookresearch/deepcluster: AlexNet and VGG16, features.module.N",
-        _STATE_OR_FLAT,
-        r"(?:module\.)?",
-        (r"(module\.)?features\.module\.0\.weight",),
-        rename=((r"^features\.module\.", "features."),),
+        "facebookresearch/deepcluster: AlexNet, VGG16",
+        "`state_dict` of `features.module.N`, `classifier.`, `top_layer.`, `sobel.`",
+        "`features.module.0.weight`",
+        marks=(r"features\.module\.0\.weight",),
+        network_known=True,
     ),
-    Layout(
+    Format(
         "deepcluster-v2",
-        "facebookresearch/swav: DeepCluster-v2, module.+TV",
-        _STATE_OR_FLAT,
-        r"module\.",
-        (r"module\.prototypes\.prototypes0\.weight",),
+        "facebookresearch/swav: DeepCluster-v2",
+        "flat, or `state_dict` beside `optimizer`: `module.`+TV, `module.projection_head.`",
+        "`module.prototypes.prototypes0.weight`",
+        marks=(r"module\.prototypes\.prototypes0\.weight",),
         std=_SWAV_STD,
         notes=(_SWAV_NOTE,),
+        network_known=True,
     ),
-    Layout(
+    Format(
         "swav",
-        "facebookresearch/swav: SwAV, module.+TV",
-        _STATE_OR_FLAT,
-        r"module\.",
-        (r"module\.prototypes\.weight",),
+        "facebookresearch/swav: SwAV",
+        "flat, or `state_dict` beside `optimizer`: `module.`+TV, `module.projection_head.`",
+        "`module.prototypes.weight`",
+        marks=(r"module\.prototypes\.weight",),
         std=_SWAV_STD,
         notes=(_SWAV_NOTE,),
+        network_known=True,
     ),
-    Layout(
+    Format(
         "openselfsup",
-        "OpenSelfSup (and MMSelfSup 0.x) MoCo and BYOL: backbone.+TV, twice",
-        _STATE,
-        r"backbone\.",
-        (r"backbone\.", r"(encoder_q|online_net)\.0\."),
-        copies=r"(?:encoder_q|online_net)\.0\.",
+        "OpenSelfSup, MMSelfSup 0.x: MoCo, BYOL, DenseCL",
+        "`state_dict` of `backbone.`+TV and the same again as `encoder_q.0.` or `online_net.0.`; "
+        "`encoder_k.`, `target_net.`",
+        "`backbone.` beside `encoder_q.0.` or `online_net.0.`",
+        marks=(r"state_dict\.backbone\.", r"(encoder_q|online_net|base_encoder)\.0\."),
+        takes=(r"state_dict\.backbone",),
+        rule="extract_backbone_weights.py takes backbone, the encoder that is trained by gradient",
+        copies=r"state_dict\.(encoder_q|online_net|base_encoder)\.0",
     ),
-    Layout(
+    Format(
         "moco",
-        "facebookresearch/moco v1, v2 (encoder_q) and v3 (base_encoder)",
-        _STATE_OR_FLAT,
-        r"(?:module\.)?(?:encoder_q|base_encoder)\.",
-        (r"(module\.)?(encoder_q|base_encoder)\.",),
+        "facebookresearch/moco and moco-v3",
+        "`state_dict` of `module.encoder_q.`+TV, `encoder_k.`, `queue`; v3 `module.base_encoder.`, "
+        "`momentum_encoder.`",
+        "`encoder_q.` or `base_encoder.`",
+        marks=(r"(encoder_q|base_encoder)\.",),
+        takes=(r"(.+\.)?(encoder_q|base_encoder)",),
+        rule="MoCo's main_lincls.py takes encoder_q (v3: base_encoder)",
+        network_known=True,
     ),
-    Layout(
+    Format(
+        "timm-ema",
+        "timm, DeiT, ConvNeXt, torchvision's training script: with an average of the weights",
+        "`state_dict` beside `state_dict_ema`, or `model` beside `model_ema`",
+        "`state_dict_ema` or `model_ema`",
+        marks=(r"^(state_dict_ema|model_ema)\.",),
+        takes=(r"state_dict_ema(\..+)?", r"model_ema(\..+)?"),
+        rule="timm's load_checkpoint takes the average (use_ema)",
+        network_known=True,
+    ),
+    Format(
         "dino",
-        "facebookresearch/dino full checkpoints: the teacher",
-        (("teacher",),),
-        r"(?:module\.)?backbone\.",
-        (r"(module\.)?backbone\.",),
-        ("student", "teacher"),
+        "facebookresearch/dino, iBOT: full checkpoints, the teacher",
+        "`student`, `teacher`: `backbone.` or `module.backbone.` before TV or ViT names, `head.`",
+        "`teacher` and `student` of `backbone.`",
+        keys=("student", "teacher"),
+        marks=(r"^teacher\.(module\.)?backbone\.",),
+        takes=(r"teacher\.backbone",),
+        rule="DINO's eval_linear.py and eval_knn.py take the teacher (--checkpoint_key)",
+        network_known=True,
     ),
-    Layout(
+    Format(
         "dino-student",
-        "facebookresearch/dino full checkpoints: the student",
-        (("student",),),
-        r"(?:module\.)?backbone\.",
-        (r"(module\.)?backbone\.",),
-        ("student", "teacher"),
+        "facebookresearch/dino, iBOT: the student of the same files",
+        "as `dino`",
+        "never by itself: `--format dino-student`",
+        keys=("student", "teacher"),
+        marks=(r"^student\.(module\.)?backbone\.",),
+        takes=(r"student\.backbone",),
+        rule="--format dino-student",
         auto=False,
+        network_known=True,
     ),
-    Layout(
+    Format(
+        "dinov2",
+        "facebookresearch/dinov2: teacher files and training states",
+        "`teacher` of `backbone.`, `dino_head.`; or `model` of `teacher.backbone.`, "
+        "`student.backbone.`",
+        "`teacher.backbone.` at the top or in `model`",
+        marks=(r"^(model\.)?teacher\.(module\.|_\w+\.)*backbone\.",),
+        takes=(r"(model\.)?teacher\.backbone",),
+        rule="DINOv2's evaluations load the teacher (checkpoint_key)",
+        network_known=True,
+    ),
+    Format(
+        "openmmlab",
+        "MMDetection, MMSegmentation",
+        "`meta`, `state_dict` of `backbone.`+TV, `neck.`, `bbox_head.`, `decode_head.`; `ema_*`",
+        "`meta`, `backbone.` and a detection or segmentation head",
+        keys=("meta",),
+        marks=(
+            r"state_dict\.backbone\.",
+            r"state_dict\.(bbox|rpn|roi|mask|decode|auxiliary|panoptic|semantic|query)_head\.",
+        ),
+        takes=_MM_TAKES,
+        rule=_MM_RULE,
+    ),
+    Format(
         "mmcls",
-        "MMClassification and MMPretrain: backbone.+TV, head.fc",
-        _STATE,
-        r"backbone\.",
-        (r"backbone\.", r"head\.(fc|layers)\."),
-        ("meta",),
+        "MMClassification, MMPretrain",
+        "`meta`, `state_dict` of `backbone.`+TV, `head.fc.`",
+        "`meta`, `backbone.` and `head.fc.` or `head.layers.`",
+        keys=("meta",),
+        marks=(r"state_dict\.backbone\.", r"state_dict\.head\.(fc|layers)\."),
+        takes=_MM_TAKES,
+        rule=_MM_RULE,
     ),
-    Layout(
+    Format(
         "mmselfsup-1.x",
-        "MMSelfSup 1.x training checkpoints: backbone.+TV",
-        _STATE,
-        r"backbone\.",
-        (r"backbone\.",),
-        ("message_hub",),
+        "MMSelfSup 1.x and what MMEngine trains",
+        "`meta`, `state_dict` of `backbone.`+TV, `message_hub`, `optimizer`, `param_schedulers`",
+        "`message_hub` and `backbone.`",
+        keys=("message_hub",),
+        marks=(r"state_dict\.backbone\.",),
+        takes=_MM_TAKES,
+        rule=_MM_RULE,
     ),
-    Layout(
+    Format(
         "mmselfsup-0.x",
-        "MMSelfSup 0.x and OpenSelfSup training checkpoints: backbone.+TV",
-        _STATE,
-        r"backbone\.",
-        (r"backbone\.",),
-        ("meta",),
+        "MMSelfSup 0.x and OpenSelfSup: training checkpoints",
+        "`meta`, `state_dict` of `backbone.`+TV, `head.`, `sobel_layer.`, `optimizer`",
+        "`meta` and `backbone.`",
+        keys=("meta",),
+        marks=(r"state_dict\.backbone\.",),
+        takes=_MM_TAKES,
+        rule=_MM_RULE,
     ),
-    Layout(
+    Format(
         "mmselfsup-backbone",
-        "released by MMSelfSup 0.x and OpenSelfSup (extract_backbone_weights): TV",
-        _STATE,
-        marks=(r"conv1\.weight",),
-        beside=("author",),
+        "MMSelfSup 0.x and OpenSelfSup: released files (extract_backbone_weights)",
+        "`state_dict` of bare TV, `author`",
+        "`author` and `conv1.weight`",
+        keys=("author",),
+        marks=(r"^state_dict\.conv1\.weight",),
+        takes=(r"state_dict",),
+        rule=_MM_RULE,
     ),
-    Layout(
+    Format(
         "solo-learn",
-        "solo-learn: backbone.+TV, formerly encoder.+TV",
-        _STATE,
-        r"(?:backbone|encoder)\.",
-        (r"(backbone|encoder)\.", r"(projector|classifier|momentum_\w+|prototypes)\."),
-        ("pytorch-lightning_version",),
+        "solo-learn",
+        "Lightning's `state_dict` of `backbone.`+TV (formerly `encoder.`), `projector.`, "
+        "`momentum_backbone.`",
+        "`pytorch-lightning_version` and `projector.`, `classifier.` or `momentum_*.`",
+        keys=("pytorch-lightning_version",),
+        marks=(
+            r"state_dict\.(backbone|encoder)\.",
+            r"state_dict\.(projector|classifier|momentum_\w+|prototypes)\.",
+        ),
+        takes=(r"state_dict\.(backbone|encoder)",),
+        rule="solo-learn's main_linear.py takes backbone, not momentum_backbone",
+        network_known=True,
     ),
-    Layout(
+    Format(
         "lightly",
-        "lightly's benchmarks: backbone.+TV",
-        _STATE,
-        r"backbone\.",
-        (r"backbone\.", r"(projection_head|prediction_head|online_classifier|student_\w+)\."),
-        rename=_SEQUENTIAL_RESNET,
+        "lightly's benchmarks",
+        "Lightning's `state_dict` of `backbone.`+TV or numbered children, `projection_head.`",
+        "`backbone.` beside `projection_head.`, `online_classifier.` and the like",
+        marks=(
+            r"state_dict\.backbone\.",
+            r"state_dict\.(projection_head|prediction_head|online_classifier|student_\w+)\.",
+        ),
+        takes=(r"state_dict\.backbone",),
+        rule="lightly's benchmarks evaluate self.backbone",
+        network_known=True,
     ),
-    Layout(
+    Format(
+        "lightning-average",
+        "Lightning's WeightAveraging callback",
+        "`state_dict` (the average) beside `current_model_state`",
+        "`current_model_state`",
+        keys=("state_dict", "current_model_state"),
+        takes=(r"state_dict(\..+)?",),
+        rule="Lightning's WeightAveraging saves the average as state_dict",
+    ),
+    Format(
         "lightning",
-        "other Lightning modules: backbone., encoder., model. or net. before the names",
-        _STATE,
-        r"(?:model\.)?(?:backbone|encoder|model|net)\.",
-        (r"(model\.)?(backbone|encoder|model|net)\.",),
-        rename=_SEQUENTIAL_RESNET,
+        "other Lightning modules",
+        "`state_dict` of `backbone.`, `encoder.`, `model.` or `net.` before TV, timm's names or "
+        "numbered children",
+        "one of these before the trunk's names",
+        takes=(r"state_dict\.(model\.)?(backbone|encoder|model|net)",),
+        common=True,
     ),
-    Layout(
+    Format(
         "data-parallel",
-        "any DataParallel or DDP state dict: module. before the names",
-        (("state_dict",), ("model",), ()),
-        r"module\.",
-        (r"module\.",),
+        "any DataParallel or DDP state dict",
+        "flat, `state_dict` or `model` of `module.`+TV or timm's names",
+        "`module.` before the trunk's names",
+        marks=(r"module\.",),
+        takes=(r"top|state_dict|model",),
+        common=True,
     ),
-    Layout(
+    Format(
         "flat",
-        "torchvision, timm, DINO trunks, and the zoo's own files: bare names",
-        ((), ("state_dict",), ("model",), ("model_state_dict",)),
-        r"(?:trunk\.)?",
+        "torchvision, timm, DINO's trunks, the zoo's own files",
+        "bare names: flat, or in `state_dict`, `model`, `model_state_dict`",
+        "nothing before the trunk's names",
+        takes=(r"(top|state_dict|model|model_state_dict)(\.trunk)?|trunk",),
+        common=True,
+    ),
+    Format(
+        "wrapped",
+        "anyone else",
+        "one trunk below any keys and wrappers, such as `network`, `weights`, `_orig_mod.`, "
+        "`module.`, `encoder.`, `_fsdp_wrapped_module.`",
+        "the one place where every tensor of an architecture is found",
+        takes=(r".*",),
+        common=True,
     ),
 )
 
-# Names that stand beside a trunk's within its prefix: heads, and the constants of a Sobel stem.
-HEADS = (
-    r"(fc|head|heads|neck|classifier|top_layer|last_layer|projection_head|projector|prototypes|"
-    r"predictor|aux|sobel|sobel_layer|loss_weight|queue|queue_ptr)(\.|$)"
-)
-SOBEL = r"(?:.*\.)?sobel(?:_layer\.sobel)?\.(0|1)\.(weight|bias)"
+
+def format_names() -> list[str]:
+    """What `--format` takes beside auto."""
+    return [format.name for format in FORMATS]
+
+
+def markdown_table() -> str:
+    """The formats as a table in Markdown."""
+    lines = [
+        "| `--format` | written by | looks like | recognised by |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [f"| `{f.name}` | {f.project} | {f.looks} | {f.told_by} |" for f in FORMATS]
+    return "\n".join(lines) + "\n"

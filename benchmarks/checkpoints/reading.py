@@ -1,9 +1,10 @@
 """Foreign checkpoints -> a trunk of ours, strictly: every tensor of the trunk maps, or nothing.
 
-What stands beside the trunk (heads, momentum copies, optimizers) is dropped and said to be.
+What stands beside the trunk (heads, momentum copies, optimizers) is left and said to be.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import results
 from benchmarks.backbones.architectures import architectures, check_architecture
-from benchmarks.backbones.backbone import network_names, weight_shapes
+from benchmarks.backbones.backbone import weight_shapes
 from benchmarks.backbones.sobel import sobel_kernels
-from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card
+from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card, check_pixels, read_card_file
+from benchmarks.checkpoints.choosing import UNKNOWN, choose_trunk, common_format, recognise
 from benchmarks.checkpoints.files import read_file
-from benchmarks.checkpoints.formats import HEADS, LAYOUTS, SOBEL, Layout
-from benchmarks.checkpoints.guessing import guess_architecture
-from benchmarks.checkpoints.weights import COUNTER, fitted, shorten
-from slurm.cli import choose
+from benchmarks.checkpoints.formats import Format
+from benchmarks.checkpoints.matching import COUNTED, Match, Place
+from benchmarks.checkpoints.mm_network import NetworkConfig, network_config
+from benchmarks.checkpoints.searching import Trunk, find_trunks, tensors_of
+from benchmarks.checkpoints.unknown import explain_unknown
+from benchmarks.checkpoints.weights import COUNTER, fitted
+from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
+
+SOBEL = re.compile(r"(?:.*\.)?sobel(?:_layer\.sobel)?\.(0|1)\.(weight|bias)")
+ASSUMED_NETWORK = (
+    "the file does not say how its network is built beyond the tensors: strides and all else as in "
+    "torchvision and timm were assumed"
+)
+ASSUMED_PIXELS = (
+    "the file does not say how its pixels are normalised: RGB, ImageNet's mean and std were assumed"
+)
 
 
 @dataclass(frozen=True)
@@ -38,187 +51,155 @@ class Imported:
     assumed: tuple[str, ...]  # counters of batch norm that old files lack, set to zero
     dropped: dict[str, int]  # what was left out: first part of the name -> number of tensors
     notes: tuple[str, ...]
+    trunks: tuple[str, ...] = ()  # all that the file holds: address (architecture)
 
 
 def read_checkpoint(
-    path: Path, *, arch: str | None = None, format: str = "auto", sobel: str = "auto"
+    path: Path,
+    *,
+    arch: str | None = None,
+    format: str = "auto",
+    sobel: str = "auto",
+    which: str | None = None,
+    drop: Sequence[str] = (),
 ) -> Imported:
-    """The trunk in a checkpoint file of any known layout.
+    """The trunk in a checkpoint file of any known format.
 
     `arch` is needed where names and shapes do not tell it. `sobel` (auto, yes, no) is only a
     demand: whether there is a Sobel stem follows from the channels of the first convolution.
-    Raises `UserError` for an unknown layout or architecture, and when a tensor of the trunk is
-    missing, unexpected or of another shape; it lists them.
+    `which` is the address of one of several trunks, or a part of it; tensors whose names start
+    with a prefix in `drop` are left out. Raises `UserError` for an unknown format or architecture,
+    when nothing says which of several trunks is meant, and when a tensor of the trunk is missing,
+    unexpected or of another shape; it lists them.
     """
-    if format != "auto":
-        choose(format, [layout.name for layout in LAYOUTS], "checkpoint format")
-    content = read_file(path)
-    layout, found = _recognise(path, content, format)
-    inside, dropped = _split(path, layout, found)
-    sobel_names = {name for name in found if re.fullmatch(SOBEL, name)}
+    options: dict[str, Any] = {"arch": arch, "format": format, "sobel": sobel}
+    return read_content(path, read_file(path), which=which, drop=drop, **options)
+
+
+def read_content(
+    path: Path,
+    content: dict[str, Any],
+    *,
+    arch: str | None = None,
+    format: str = "auto",
+    sobel: str = "auto",
+    which: str | None = None,
+    drop: Sequence[str] = (),
+) -> Imported:
+    """The trunk in what a file at `path` held; see `read_checkpoint`."""
+    places = tensors_of(path, content, drop)
+    writer = recognise(path, [str(key) for key in content], places, format)
     card = _card_beside(path)
-    known_arch = content.get("arch")
     arch = arch or (card.arch if card else None)
-    arch = arch or guess_architecture(
-        {name: tuple(t.shape) for name, t in inside.items()},
-        moco=layout.name == "moco" or known_arch == "vit_small",
+    if arch:
+        check_architecture(arch)
+    trunks = _trunks(places, arch, content.get("arch"), writer)
+    if not trunks:
+        raise explain_unknown(path, content, places)
+    trunk, choice = choose_trunk(path, trunks, writer, which)
+    writer = common_format(trunk) if writer is UNKNOWN else writer
+    match = _checked(path, trunk, writer, sobel)
+    sobel_filters = [place for place in places if SOBEL.fullmatch(place.address)]
+    _check_sobel(path, match, [p for p in sobel_filters if _beside(p, trunk)])
+    config = network_config(path, content, match.arch, match.first, sobel=match.sobel)
+    shapes = weight_shapes(config.arch, sobel=match.sobel)
+    tensors = {name: place.tensor for name, place in match.tensors.items()}
+    fits = fitted(
+        config.in_rgb(tensors),
+        arch=config.arch,
+        sobel=match.sobel,
+        what=f"{path} (format {writer.name})",
     )
-    if arch is None and isinstance(known_arch, str) and known_arch in architectures():
-        arch = known_arch
-    if arch is None:
-        names = shorten(list(inside))
-        raise UserError(f"{path}: cannot tell the architecture; give --arch (its tensors: {names})")
-    check_architecture(arch)
-    has_sobel = _has_sobel(path, inside, arch, sobel, bool(sobel_names))
-    _check_sobel(path, {name: found[name] for name in sobel_names})
-    tensors, heads = _own_names(inside, arch, has_sobel)
-    shapes = weight_shapes(arch, sobel=has_sobel)
     assumed = tuple(name for name in shapes if name.endswith(COUNTER) and name not in tensors)
-    fits = fitted(tensors, arch=arch, sobel=has_sobel, what=f"{path} (format {layout.name})")
+    mean, std = (card.mean, card.std) if card else _pixels(config, writer)
+    check_pixels(mean, std, str(path))
+    left = [f"left out by --drop {shown(', '.join(drop))}"] if drop else []
+    notes = (*writer.notes, *choice, *config.notes, *_assumptions(config, writer), *left)
     return Imported(
         tensors=fits,
-        arch=arch,
-        sobel=has_sobel,
-        format=layout.name,
-        mean=card.mean if card else IMAGENET_MEAN,
-        std=card.std if card else layout.std,
+        arch=config.arch,
+        sobel=match.sobel,
+        format=writer.name,
+        mean=mean,
+        std=std,
         matched=len(fits) - len(assumed),
         assumed=assumed,
-        dropped=_count_first_parts([*dropped, *heads]),
-        notes=card.notes if card else layout.notes,
+        dropped=_left_out(trunk, places),
+        notes=card.notes if card else notes,
+        trunks=tuple(str(trunk) for trunk in trunks),
     )
 
 
-def _recognise(
-    path: Path, content: dict[str, Any], format: str
-) -> tuple[Layout, dict[str, Tensor]]:
-    """The first layout that fits, and the state dict where it says."""
-    for layout in LAYOUTS:
-        if layout.name != format and not (format == "auto" and layout.auto):
-            continue
-        if any(key not in content for key in layout.beside):
-            continue
-        for keys in layout.paths:
-            tensors = _tensors_at(content, keys)
-            if tensors and all(_matches(mark, tensors) for mark in layout.marks):
-                return layout, tensors
-    top = ", ".join(str(key) for key in list(content)[:8])
-    asked = "is of no known layout" if format == "auto" else f"is not of format {format!r}"
-    raise UserError(
-        f"{path} {asked} (at its top: {top}); save the trunk's state dict alone, or choose a "
-        f"--format from {', '.join(layout.name for layout in LAYOUTS)}"
-    )
+def _trunks(places: list[Place], arch: str | None, said: Any, writer: Format) -> list[Trunk]:
+    """The trunks of a file; where names and shapes tell no architecture, of the one it `said`."""
+    moco = writer.name == "moco" or said == "vit_small"
+    trunks = find_trunks(places, arch=arch, moco=moco)
+    known = [trunk for trunk in trunks if trunk.match]
+    if not known and isinstance(said, str) and said in architectures():
+        known = [trunk for trunk in find_trunks(places, arch=said) if trunk.whole]
+    return known
 
 
-def _tensors_at(content: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Tensor]:
-    node: Any = content
-    for key in keys:
-        if not isinstance(node, dict) or key not in node:
-            return {}
-        node = node[key]
-    if not isinstance(node, dict):
-        return {}
-    return {str(name): value for name, value in node.items() if isinstance(value, Tensor)}
-
-
-def _matches(pattern: str, names: dict[str, Tensor]) -> bool:
-    return any(re.match(pattern, name) for name in names)
-
-
-def _split(
-    path: Path, layout: Layout, found: dict[str, Tensor]
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors within the layout's prefix, renamed; and the names of those outside."""
-    inside: dict[str, Tensor] = {}
-    outside: list[str] = []
-    for name, tensor in found.items():
-        match = re.match(layout.prefix, name)
-        if match is None:
-            outside.append(name)
-            continue
-        inner = _renamed(name[match.end() :], layout)
-        if inner in inside and not torch.equal(inside[inner], tensor):
-            raise UserError(f"{path} holds two different tensors {inner}; extract one trunk first")
-        inside[inner] = tensor
-    for name in outside if layout.copies else ():
-        match = re.match(layout.copies or "", name)
-        inner = _renamed(name[match.end() :], layout) if match else ""
-        if inner in inside and not torch.equal(inside[inner], found[name]):
-            raise UserError(
-                f"{path}: {name} differs from the tensor of the backbone that it should be a copy "
-                "of; extract one trunk first"
-            )
-    return inside, outside
-
-
-def _renamed(name: str, layout: Layout) -> str:
-    for pattern, replacement in layout.rename:
-        name, count = re.subn(pattern, replacement, name)
-        if count:
-            break
-    return name
-
-
-def _own_names(
-    inside: dict[str, Tensor], arch: str, sobel: bool
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors by the trunk's own names (unknown names stay), and the names of the heads."""
-    own = {_canonical(name): name for name in weight_shapes(arch, sobel=sobel)}
-    heads_of_arch = {_canonical(name) for name in network_names(arch)}
-    tensors: dict[str, Tensor] = {}
-    heads: list[str] = []
-    for name, tensor in inside.items():
-        if _canonical(name) in own:
-            tensors[own[_canonical(name)]] = tensor
-        elif re.match(HEADS, name) or _canonical(name) in heads_of_arch:
-            heads.append(name)
-        else:
-            tensors[name] = tensor
-    return tensors, heads
-
-
-def _canonical(name: str) -> str:
-    """timm's feature nets write features_0 for features.0, and model. before transformers."""
-    return name.removeprefix("model.").replace("_", ".")
-
-
-def _has_sobel(
-    path: Path, inside: dict[str, Tensor], arch: str, asked: str, constants: bool
-) -> bool:
-    """Whether a Sobel stem feeds the trunk: its first convolution then takes two channels."""
-    own = weight_shapes(arch, sobel=False)
-    first = next((name for name, shape in own.items() if len(shape) == 4), "")
-    tensors = {_canonical(name): tensor for name, tensor in inside.items()}
-    convolution = tensors.get(_canonical(first))
-    channels = own[first][1] if convolution is None else convolution.shape[1]
-    if channels not in (2, 3):
+def _checked(path: Path, trunk: Trunk, writer: Format, sobel: str) -> Match:
+    """The trunk's tensors; `UserError` unless they are whole and the stem is as demanded."""
+    match = trunk.match
+    assert match is not None
+    if match.channels not in (2, 3):
         raise UserError(
-            f"{path}: {first} takes {channels} channels; a trunk takes 3, or 2 by Sobel"
+            f"{path}: {shown(match.stem)} takes {match.channels} channels; a trunk takes 3, or 2 "
+            "by Sobel"
         )
-    sobel = channels == 2
-    if constants and not sobel:
-        raise UserError(f"{path} holds Sobel filters, but {first} takes 3 channels")
-    if asked not in ("auto", "yes" if sobel else "no"):
-        raise UserError(f"--sobel {asked}: {path} has a first convolution of {channels} channels")
-    return sobel
+    if sobel not in ("auto", "yes" if match.sobel else "no"):
+        raise UserError(
+            f"--sobel {sobel}: {path} has a first convolution of {match.channels} channels"
+        )
+    if match.problems:
+        where = "" if trunk.address == "top" else f", trunk {shown(trunk.address)}"
+        raise UserError(
+            f"{path} (format {writer.name}{where}) is no {match.label}: {match.filled} of "
+            f"{match.expected} keys match; {match.problems}"
+        )
+    return match
 
 
-def _check_sobel(path: Path, constants: dict[str, Tensor]) -> None:
+def _beside(place: Place, trunk: Trunk) -> bool:
+    return place.container == trunk.container
+
+
+def _check_sobel(path: Path, match: Match, constants: list[Place]) -> None:
     """The file's Sobel filters, where it has them, must be ours."""
+    if constants and not match.sobel:
+        raise UserError(
+            f"{path} holds Sobel filters, but {shown(match.stem)} takes {match.channels} channels"
+        )
     ours = {
         "0.weight": torch.full((1, 3, 1, 1), 1 / 3),
         "0.bias": torch.zeros(1),
         "1.weight": sobel_kernels(),
         "1.bias": torch.zeros(2),
     }
-    for name, tensor in constants.items():
-        expected = ours[".".join(name.split(".")[-2:])]
-        given = tensor.float()
+    for place in constants:
+        expected = ours[".".join(place.address.split(".")[-2:])]
+        given = place.tensor.float()
         if given.shape != expected.shape or not torch.allclose(given, expected, atol=1e-6):
             raise UserError(
-                f"{path}: {name} is not the Sobel filter of DeepCluster (grey is a third of each "
-                "channel; left minus right, top minus bottom), so its features would be wrong here"
+                f"{path}: {shown(place.address)} is not the Sobel filter of DeepCluster (grey is a "
+                "third of each channel; left minus right, top minus bottom), so its features would "
+                "be wrong here"
             )
+
+
+def _pixels(
+    config: NetworkConfig, writer: Format
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    return config.mean or IMAGENET_MEAN, config.std or writer.std
+
+
+def _assumptions(config: NetworkConfig, writer: Format) -> list[str]:
+    """Notes for files whose writer may have had another network of the same tensors in mind."""
+    if writer.network_known:
+        return []
+    return [ASSUMED_NETWORK] * (not config.read) + [ASSUMED_PIXELS] * (config.mean is None)
 
 
 def _card_beside(path: Path) -> Card | None:
@@ -226,13 +207,22 @@ def _card_beside(path: Path) -> Card | None:
     card = path.with_name("card.json")
     if path.name != "weights.safetensors" or not card.exists():
         return None
-    return results.read(card, Card)
+    return read_card_file(card)
 
 
-def _count_first_parts(names: list[str]) -> dict[str, int]:
+def _left_out(trunk: Trunk, places: list[Place]) -> dict[str, int]:
+    """What stands beside a trunk: first part of the name within its dictionary -> tensors."""
+    assert trunk.match is not None
+    taken = {place.address for place in trunk.inside.values()}
+    names = [
+        place.address[len(place.container) + 1 if place.container else 0 :]
+        for place in places
+        if place.container == trunk.container and place.address not in taken
+    ]
     counts: dict[str, int] = {}
-    for name in names:
+    for name in (*names, *trunk.match.beside):
         parts = name.split(".")
         first = ".".join(parts[:2]) if parts[0] == "module" else parts[0]
+        first = parts[-1] if parts[-1] in COUNTED else first
         counts[first] = counts.get(first, 0) + 1
     return counts

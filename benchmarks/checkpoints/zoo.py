@@ -17,6 +17,7 @@ from benchmarks.checkpoints.cards import (
     IMAGENET_STD,
     Card,
     card_path,
+    check_pixels,
     is_registered,
     read_card,
     registered_names,
@@ -56,6 +57,7 @@ def register(
     """
     from benchmarks.checkpoints.weights import fitted
 
+    check_pixels(mean, std, f"checkpoint {name!r}")
     tensors = fitted(state_dict, arch=arch, sobel=sobel, what=f"checkpoint {name!r}")
     card = build_card(
         name,
@@ -130,7 +132,7 @@ def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]
     Raises `UserError` when there is none, or its weights are not those of the card.
     """
     from benchmarks.backbones.backbone import build_backbone
-    from benchmarks.checkpoints.weights import fingerprint, read_weights
+    from benchmarks.checkpoints.weights import fingerprint, fitted, read_weights
 
     if not is_registered(zoo, ckpt) and not ckpt.startswith(RANDOM) and Path(ckpt).is_file():
         card, tensors = _file_card(zoo, Path(ckpt))
@@ -144,7 +146,10 @@ def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]
                 f"{weights_path(zoo, ckpt)} does not hold the weights of its card: register "
                 f"{ckpt!r} again with --force"
             )
-        backbone.trunk.load_state_dict(tensors)
+        what = f"{weights_path(zoo, ckpt)}, by the architecture in its card,"
+        backbone.trunk.load_state_dict(
+            fitted(tensors, arch=card.arch, sobel=card.sobel, what=what), assign=True
+        )
     return backbone.eval().requires_grad_(False), card
 
 
