@@ -127,7 +127,7 @@ def _protocol_names(item: Measured) -> str:
 
 
 def to_yaml(document: object) -> str:
-    """Block YAML that PyYAML itself wrote, in the order given; no line is folded, and all letters but ASCII escaped."""
+    """Block YAML that PyYAML itself wrote, in the order given: no line folded, ASCII alone."""
     import yaml
 
     text: str = yaml.safe_dump(document, sort_keys=False, width=math.inf)

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import gc
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -12,12 +13,13 @@ from typing import Any, NoReturn
 
 from slurm.errors import SweepError, UserError, one_line, path_error
 from slurm.outputs import check_output
-from slurm.stop import Stopped
+from slurm.stop import Stopped, Terminated, ended_by_sigterm
 from slurm.streams import STDOUT, give_up_stdout, safe_streams, was_closed
 
 MOST = 10**9  # of a number that is no seed
 MOST_SEED = 2**32 - 1  # scikit-learn's and NumPy's; torch and faiss take what is derived of it
 MOST_PROCESSES = 1024
+CONTINUES = "the same command continues from what is done"
 STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
 
 
@@ -215,7 +217,7 @@ def run_command(
     """Run `main` and exit: 0 on success, 2 on a user's mistake (one line), 1 on a failure."""
     # Importing torch makes a million objects, none of them garbage: look for some less often.
     gc.set_threshold(50_000, 20, 20)
-    with safe_streams():
+    with safe_streams(), ended_by_sigterm():
         code = _exit_code(main, argv)
     # The interpreter's last collections would walk through all of torch: a third of a second.
     gc.freeze()
@@ -230,8 +232,10 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
         return report_failure(error)
     except Stopped as stopped:
         return _fail(STOPPED, str(stopped))
+    except Terminated:
+        return _fail(128 + signal.SIGTERM, f"ended by SIGTERM; {CONTINUES}")
     except KeyboardInterrupt:
-        return _fail(130, "interrupted; the same command continues from what is done")
+        return _fail(130, f"interrupted; {CONTINUES}")
     except OSError as error:
         if error.filename == STDOUT:
             give_up_stdout()

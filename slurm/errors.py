@@ -12,7 +12,10 @@ _WRONG_PATH = (
     errno.ELOOP,
 )
 _MISSING = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EINVAL)
-_TEMPORARY = re.compile(r"(?P<folder>(?:.*/)?)\.(?P<name>[^/]+)\.\d+\.[0-9a-f]{8}(?:\.tmp)?")
+# As slurm.leftovers names them: hidden, with their owner, process and some random letters.
+_TEMPORARY = re.compile(
+    r"(?P<folder>(?:.*/)?)\.(?P<name>[^/]+?)(?:\.[A-Za-z0-9-]+-\d*)?\.\d+\.[0-9a-f]{8}(?:\.tmp)?"
+)
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 

@@ -3,13 +3,13 @@
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from slurm.errors import UserError
+from slurm.leftovers import remove_leftovers, temporary_beside
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
@@ -32,9 +32,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     same path never see each other's bytes: the last rename wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # 180 bytes of the name leave room for the rest, however its letters are encoded.
-    stem = os.fsdecode(os.fsencode(path.name)[:180])
-    temporary = path.parent / f".{stem}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    remove_leftovers(path.parent)
+    temporary = temporary_beside(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -75,7 +74,7 @@ def check_is_there(zoo: Path) -> None:
 
 def check_writable(directory: Path) -> None:
     """Create `directory` and prove that a file can be written there, or raise `UserError`."""
-    probe = directory / f".write-test.{os.getpid()}.{secrets.token_hex(4)}"
+    probe = temporary_beside(directory / "write-test")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x")

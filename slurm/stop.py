@@ -23,6 +23,10 @@ class Stopped(Exception):
     """The item saved its progress and stopped because it was asked to; run it again."""
 
 
+class Terminated(BaseException):
+    """SIGTERM arrived while nothing could be saved; raised so that files are tidied up."""
+
+
 def stop_requested() -> bool:
     """Whether one of `SIGNALS` arrived inside `polite_stop`."""
     return bool(_received)
@@ -54,6 +58,26 @@ def polite_stop() -> Iterator[None]:
         _depth -= 1
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM within the block; main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            os._exit(128 + number)  # a forked child, such as a data loader, just ends
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _request(number: int, frame: FrameType | None) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The order of the house, from the ground up: a file imports from its own line and from those
 # above it. A line names a room (a folder), or files of a folder whose other files stand elsewhere.
 HOUSE = """
-slurm: cli distributed errors failures files outputs progress stop streams sweep threads
+slurm: cli distributed errors failures files leftovers outputs progress stop streams sweep threads
 slurm.scheduler
 slurm.stored
 slurm: runs

@@ -7,8 +7,6 @@ ordinary readers then read. Nothing is downloaded, and the bytes are the same ea
 of a training split is in a validation or test split of any of the four.
 """
 
-import os
-import secrets
 import shutil
 import time
 import zlib
@@ -34,6 +32,7 @@ from benchmarks.datasets.digit_images import (
 from benchmarks.datasets.places205 import IMAGES as PLACES_IMAGES
 from slurm.cli import Parser, run_command
 from slurm.errors import UserError
+from slurm.leftovers import temporary_beside
 
 VERSION = "2"  # changes with every change of what is written
 CLASSES = tuple(f"digit{label}" for label in range(10))
@@ -64,7 +63,7 @@ def _write_once(target: Path, write: Callable[[Path], None]) -> None:
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(target)
-    temporary = target.parent / f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    temporary = temporary_beside(target)
     try:
         write(temporary)
         (temporary / _MARKER).write_text(VERSION)

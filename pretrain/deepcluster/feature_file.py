@@ -65,7 +65,7 @@ def stripe(rows: int, rank: int, size: int) -> tuple[int, int]:
 
 def remove_abandoned(folder: Path) -> None:
     """Delete what killed runs left: files of dead processes of this machine, or a day old."""
-    for path in (*folder.glob("*features.*.npy"), *folder.glob(".*.tmp")):
+    for path in folder.glob("*features.*.npy"):
         try:
             if _is_abandoned(path):
                 path.unlink()

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from slurm.errors import UserError
+from slurm.leftovers import temporary_beside
 
 TAG_BYTES = 32
 _KEY_BYTES = 32
@@ -80,7 +81,7 @@ def _key(path: Path, *, make: bool) -> bytes:
 def _make_key(path: Path) -> None:
     """Write a new key; of two processes that do so at once, the first one's stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_beside(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -110,6 +110,20 @@ def test_a_finished_layer_is_not_computed_again(
     assert ran == ["feature5", "feature5"]
 
 
+def test_a_zoo_in_which_all_is_done_is_only_read(features: Path, tmp_path: Path) -> None:
+    """So one on a filesystem that cannot be written will do; the user's file is still written."""
+
+    def changes() -> dict[Path, int]:
+        zoo = tmp_path / "zoo"
+        return {path: path.stat().st_mtime_ns for path in [zoo, *zoo.rglob("*")]}
+
+    record = run_json(voc_svm, features)
+    before = changes()
+    assert run_json(voc_svm, features) == record
+    voc_svm.main(flags(features, "--dry-run"))
+    assert changes() == before
+
+
 def test_each_k_is_kept_as_soon_as_it_exists(
     features: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

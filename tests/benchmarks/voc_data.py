@@ -1,6 +1,5 @@
 """A VOC2007 folder of a few small real images, trunks as the commands make them, a full disk."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from PIL import Image
 from benchmarks.checkpoints.zoo import resolve
 from benchmarks.results import Checkpoint
 from benchmarks.trunks import Trunk
-from slurm import files
+from slurm import leftovers
 
 CLASSES = ("bird", "cat")
 COUNTS = {"trainval": 24, "test": 10}
@@ -54,7 +53,6 @@ def make_trunk(zoo: Path, ckpt: str, *, seed: int = 0, workers: int = 0) -> Trun
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     """Make the kernel refuse every byte that is written to `path`, as a full disk does."""
-    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "0" * 2 * count)
+    monkeypatch.setattr(leftovers.secrets, "token_hex", lambda count: "0" * 2 * count)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{'0' * 8}.tmp"
-    temporary.symlink_to("/dev/full")
+    leftovers.temporary_beside(path).symlink_to("/dev/full")

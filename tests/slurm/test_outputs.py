@@ -120,7 +120,7 @@ def test_descriptors_that_cannot_be_written(tmp_path: Path) -> None:
         ("", "needs a file name"),
         ("folder", "is a folder"),
         ("loop", "circle of symbolic links"),
-        ("file/a.json", "Not a directory"),
+        ("file/a.json", "is no folder that you can write in"),
         ("x" * 300, "File name too long"),
     ],
 )
