@@ -8,6 +8,7 @@ space of process numbers, as in the name; what others left goes after a day with
 import os
 import platform
 import secrets
+import shutil
 import time
 from contextlib import suppress
 from functools import lru_cache
@@ -30,8 +31,15 @@ def remove_leftovers(folder: Path) -> None:
         for entry in entries:
             if entry.name.startswith(".") and entry.name.endswith(".tmp"):
                 with suppress(OSError):
-                    if entry.is_file(follow_symlinks=False) and _is_abandoned(entry):
-                        os.unlink(entry.path)  # noqa: PTH108
+                    if _is_abandoned(entry):
+                        _remove(entry)
+
+
+def _remove(entry: "os.DirEntry[str]") -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path)
+    elif entry.is_file(follow_symlinks=False):
+        os.unlink(entry.path)  # noqa: PTH108
 
 
 def _is_abandoned(entry: "os.DirEntry[str]") -> bool:

@@ -45,6 +45,18 @@ def weights_path(zoo: Path, name: str) -> Path:
     return card_path(zoo, name).with_name("weights.safetensors")
 
 
+def content_path(folder: Path, weights: str) -> Path:
+    """Where the weights of a checkpoint lie while they take the place of others."""
+    return folder / f"weights-{weights[:16]}.safetensors"
+
+
+def weights_of(zoo: Path, card: Card) -> Path:
+    """Where the weights of this very card lie."""
+    plain = weights_path(zoo, card.name)
+    content = content_path(plain.parent, card.weights)
+    return content if content.exists() else plain
+
+
 def read_card(zoo: Path, name: str) -> Card:
     """The card of a registered checkpoint; `UserError` when it is missing or malformed."""
     path = card_path(zoo, name)
@@ -131,4 +143,4 @@ def is_registered(zoo: Path, name: str) -> bool:
 
 def registered_names(zoo: Path) -> list[str]:
     """Names of the registered checkpoints, sorted."""
-    return sorted(path.parent.name for path in zoo.glob("checkpoints/*/card.json"))
+    return sorted(path.parent.name for path in zoo.glob("checkpoints/[!.]*/card.json"))

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from benchmarks.backbones.backbone import weight_shapes
 from slurm.errors import UserError
-from slurm.files import write_bytes
 
 COUNTER = "num_batches_tracked"  # of batch norm; unused in evaluation, absent in old files
 # Of counters, and of tables of positions; all else in a trunk is a weight or a statistic.
@@ -106,9 +105,10 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Atomically write a safetensors file."""
-    write_bytes(path, safetensors.torch.save(tensors))
+def encoded(tensors: dict[str, Tensor]) -> bytes:
+    """The content of a safetensors file."""
+    content: bytes = safetensors.torch.save(tensors)
+    return content
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

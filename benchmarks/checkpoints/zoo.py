@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.backbones.architectures import check_architecture
+from benchmarks.checkpoints import placing
 from benchmarks.checkpoints.cards import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -21,6 +22,7 @@ from benchmarks.checkpoints.cards import (
     is_registered,
     read_card,
     registered_names,
+    weights_of,
     weights_path,
 )
 from slurm.errors import UserError
@@ -83,22 +85,26 @@ def build_card(name: str, tensors: "Mapping[str, Tensor]", **fields: Any) -> Car
 
 
 def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = False) -> None:
-    """Write a trunk and its card, unless they are there already; see `register`."""
-    from benchmarks.checkpoints.weights import write_weights
+    """Put a trunk and its card into the zoo, unless they are there already; see `register`."""
+    from benchmarks.checkpoints.weights import encoded
 
     if card.name.startswith("random-"):
         raise UserError(f"the name {card.name!r} is kept for random trunks; choose another")
-    path = card_path(zoo, card.name)
-    old = None if force else find_card(zoo, card.name)
-    if old is not None and _measured(old) != _measured(card):
-        raise UserError(
-            f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these are "
-            f"{card.weights[:12]}): choose another --name, or replace it with --force"
-        )
-    if old is None or not _is_whole(weights_path(zoo, card.name), card):
-        write_weights(weights_path(zoo, card.name), tensors)
-    if old != card:
-        results.write(path, card)
+    folder = card_path(zoo, card.name).parent
+    results.encode(card)  # before anything is written, since not all that a card is given is JSON
+    if not folder.exists() and placing.place_new(folder, card, encoded(tensors)):
+        return
+    with placing.alone(folder):
+        old = find_card(zoo, card.name)
+        if old is not None and not force and _measured(old) != _measured(card):
+            raise UserError(
+                f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these "
+                f"are {card.weights[:12]}): choose another --name, or replace it with --force"
+            )
+        whole = old is not None and _is_whole(weights_of(zoo, card), card)
+        if old != card or not whole:
+            placing.replace(folder, card, None if whole else encoded(tensors))
+        placing.settle(folder, card)
 
 
 def find_card(zoo: Path, name: str) -> Card | None:
@@ -138,7 +144,10 @@ def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]
         card, tensors = _file_card(zoo, Path(ckpt))
     else:
         card = resolve(zoo, ckpt, seed)
-        tensors = {} if ckpt.startswith(RANDOM) else read_weights(weights_path(zoo, ckpt))
+        tensors = {} if ckpt.startswith(RANDOM) else read_weights(weights_of(zoo, card))
+        if tensors and fingerprint(tensors) != card.weights:  # perhaps replaced between the two
+            card = resolve(zoo, ckpt, seed)
+            tensors = read_weights(weights_of(zoo, card))
     backbone = build_backbone(card.arch, sobel=card.sobel, seed=seed)
     if tensors:
         if fingerprint(tensors) != card.weights:

@@ -11,7 +11,7 @@ from benchmarks.checkpoints.cards import (
     card_path,
     is_safetensors,
     read_card,
-    weights_path,
+    weights_of,
 )
 from benchmarks.results import Split
 from pretrain.deepcluster.identity import identity_of
@@ -94,7 +94,7 @@ class Pretrain:
             return False
         if self.restart and card.pretraining.get("restart") != self.restart:
             return False
-        return is_safetensors(weights_path(self.zoo, self.name))
+        return is_safetensors(weights_of(self.zoo, card))
 
     def run(self) -> None:
         """Train, alone or as one of several processes, and register the backbone."""

@@ -1,0 +1,66 @@
+"""Weights and card of a checkpoint put into place together, whoever else registers meanwhile.
+
+A new name is a folder that is made aside and renamed: of two that want one name, one wins, on
+every file system. What replaces a checkpoint comes in three steps, each of which leaves card and
+weights of one trunk wherever it is cut off: the weights under a name of their own content, the
+card, and the weights under their plain name. A lock keeps two such replacements apart.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmarks import results
+from benchmarks.checkpoints.cards import Card, content_path
+from slurm.files import write_bytes
+from slurm.leftovers import remove_leftovers, temporary_beside
+
+
+def place_new(folder: Path, card: Card, weights: bytes) -> bool:
+    """Make the checkpoint's folder, whole; False when there is one already."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent)
+    made = temporary_beside(folder)
+    try:
+        write_bytes(made / "weights.safetensors", weights)
+        results.write(made / "card.json", card)
+        made.rename(folder)
+    except OSError:
+        shutil.rmtree(made, ignore_errors=True)
+        if folder.is_dir():
+            return False
+        raise
+    return True
+
+
+def replace(folder: Path, card: Card, weights: bytes | None) -> None:
+    """Put a card in place of another and, unless they are there already, its weights."""
+    if weights is None:
+        results.write(folder / "card.json", card)
+        return
+    write_bytes(content_path(folder, card.weights), weights)
+    results.write(folder / "card.json", card)
+    settle(folder, card)
+
+
+def settle(folder: Path, card: Card) -> None:
+    """Give the weights of the card their plain name, if they have not got it yet."""
+    content = content_path(folder, card.weights)
+    if content.exists():
+        content.replace(folder / "weights.safetensors")
+    for other in folder.glob("weights-*.safetensors"):
+        other.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the same block for `folder`; a dead one keeps nobody out.
+
+    Where a file system has no locks, nobody is kept out.
+    """
+    with (folder / ".lock").open("ab") as lock:
+        with suppress(OSError):
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield
