@@ -19,6 +19,7 @@ from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card
 from benchmarks.checkpoints.files import read_file
 from benchmarks.checkpoints.formats import HEADS, LAYOUTS, SOBEL, Layout
 from benchmarks.checkpoints.guessing import guess_architecture
+from benchmarks.checkpoints.vit_names import with_timm_names
 from benchmarks.checkpoints.weights import COUNTER, fitted, shorten
 from slurm.cli import choose
 from slurm.errors import UserError
@@ -52,7 +53,7 @@ def read_checkpoint(
     """
     if format != "auto":
         choose(format, [layout.name for layout in LAYOUTS], "checkpoint format")
-    content = read_file(path)
+    content = with_timm_names(read_file(path))
     layout, found = _recognise(path, content, format)
     inside, dropped = _split(path, layout, found)
     sobel_names = {name for name in found if re.fullmatch(SOBEL, name)}
