@@ -48,10 +48,9 @@ class Block(nn.Module):
 
     def attention(self, tokens: Tensor) -> Tensor:
         n, count, width = tokens.shape
-        q, k, v = self.attn["qkv"](tokens).view(n, count, 3, self.heads, -1).unbind(2)
-        weights = torch.einsum("nqhc,nkhc->nhqk", q, k) * (width // self.heads) ** -0.5
-        mixed = torch.einsum("nhqk,nkhc->nqhc", weights.softmax(-1), v)
-        return self.attn["proj"](mixed.reshape(n, count, width))
+        q, k, v = self.attn["qkv"](tokens).view(n, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.attn["proj"](mixed.transpose(1, 2).reshape(n, count, width))
 
     def feed(self, tokens: Tensor) -> Tensor:
         if "w12" in self.mlp:
