@@ -1,9 +1,6 @@
 """Which architecture a trunk has, by the names and shapes of its tensors."""
 
-from collections.abc import Mapping
-
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
+from benchmarks.checkpoints.vit_guessing import Shape, Shapes, count_children, vision_transformer
 
 # Blocks per stage of a ResNet -> suffix of its name, for basic blocks and for bottlenecks.
 _BASIC: dict[Shape, str] = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
@@ -18,7 +15,6 @@ _WIDTHS: dict[tuple[int, Shape], str] = {
     (256, (1024, 1024, 3, 3)): "resnet{}w4",
     (320, (1600, 1600, 3, 3)): "resnet{}w5",
 }
-_VIT = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
 
 
 def guess_architecture(shapes: Shapes, *, moco: bool = False) -> str | None:
@@ -26,19 +22,19 @@ def guess_architecture(shapes: Shapes, *, moco: bool = False) -> str | None:
 
     `moco` says that MoCo's code wrote them, since its ViT-S has the shapes of all others.
     """
+    if "patch_embed.proj.weight" in shapes:
+        arch = vision_transformer(shapes)
+        return f"{arch}_12heads" if moco and arch == "vit_small_patch16_224" else arch
     if "conv1.weight" in shapes:
         return _resnet(shapes)
     if "features.0.weight" in shapes:
         return _plain_network(shapes)
-    if "patch_embed.proj.weight" in shapes:
-        arch = _vision_transformer(shapes)
-        return f"{arch}_12heads" if moco and arch == "vit_small_patch16_224" else arch
     return None
 
 
 def _resnet(shapes: Shapes) -> str | None:
     stem = shapes["conv1.weight"]
-    blocks = tuple(_count(shapes, f"layer{stage}.") for stage in (1, 2, 3, 4))
+    blocks = tuple(count_children(shapes, f"layer{stage}.") for stage in (1, 2, 3, 4))
     if len(stem) != 4 or stem[2:] != (7, 7):
         return None
     if "layer1.0.conv3.weight" not in shapes:
@@ -58,14 +54,3 @@ def _plain_network(shapes: Shapes) -> str | None:
         last = shapes.get("features.40.weight")  # the thirteenth convolution
         return "vgg16_bn" if last and "features.43.weight" not in shapes else None
     return None
-
-
-def _vision_transformer(shapes: Shapes) -> str | None:
-    patch = shapes["patch_embed.proj.weight"]
-    size = _VIT.get((patch[0], _count(shapes, "blocks.")))
-    return f"vit_{size}_patch{patch[-1]}_224" if size else None
-
-
-def _count(shapes: Shapes, prefix: str) -> int:
-    """How many numbered children stand after `prefix`."""
-    return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})

@@ -23,6 +23,7 @@ from benchmarks.checkpoints.matching import COUNTED, Match, Place
 from benchmarks.checkpoints.mm_network import NetworkConfig, network_config
 from benchmarks.checkpoints.searching import Trunk, find_trunks, tensors_of
 from benchmarks.checkpoints.unknown import explain_unknown
+from benchmarks.checkpoints.vit_names import with_timm_names
 from benchmarks.checkpoints.weights import COUNTER, fitted
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
@@ -73,7 +74,8 @@ def read_checkpoint(
     unexpected or of another shape; it lists them.
     """
     options: dict[str, Any] = {"arch": arch, "format": format, "sobel": sobel}
-    return read_content(path, read_file(path), which=which, drop=drop, **options)
+    content = with_timm_names(read_file(path))
+    return read_content(path, content, which=which, drop=drop, **options)
 
 
 def read_content(
