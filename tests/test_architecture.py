@@ -25,6 +25,8 @@ benchmarks: devices input_files metrics overrides protocols results whole_files
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones
+benchmarks.checkpoints: wording
+benchmarks.checkpoints.openmmlab
 benchmarks.checkpoints
 benchmarks: trunks
 benchmarks.features

@@ -1,6 +1,7 @@
 """Which trunk of a file is taken: under any keys and wrappers, damaged, or one of several."""
 
 import copy
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarks import voc_svm
+from benchmarks.checkpoints.cards import read_card
 from benchmarks.checkpoints.reading import Imported, read_content
+from benchmarks.checkpoints.weights import fingerprint
 from benchmarks.registry import load_backbone, main
 from slurm.errors import UserError
 from tests.benchmarks.checkpoints.foreign import (
@@ -30,6 +35,7 @@ from tests.benchmarks.checkpoints.foreign import (
     trunk_state,
     under,
 )
+from tests.benchmarks.voc_data import write_voc
 
 PATH = Path("x.pth")
 TRUNKS = {channels: trunk_state(resnet(channels=channels)) for channels in (2, 3)}
@@ -384,3 +390,45 @@ def test_reading_is_quick() -> None:
     started = time.process_time()
     read(content)
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("file", ["moco_v2_800ep.pth.tar", "timm-ema.pth.tar", "compiled.pt"])
+def test_from_a_file_to_a_record(file: str, tmp_path: Path) -> None:
+    """`registry add`, then a benchmark of the name: its record is of the trunk in the file."""
+    _, write, channels = FILES[file]
+    torch.save(write(dict(TRUNKS[channels])), tmp_path / file)
+    zoo = tmp_path / "zoo"
+    main(["add", str(tmp_path / file), "--name", "mine", "--zoo", str(zoo)])
+    voc = write_voc(tmp_path / "VOC2007")
+    benchmark = ["--ckpt", "mine", "--data", str(voc), "--zoo", str(zoo), "--workers", "0"]
+    voc_svm.main([*benchmark, "--layers", "feature5", "--json", str(tmp_path / "record.json")])
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["checkpoint"]["weights"] == read_card(zoo, "mine").weights
+    assert record["checkpoint"]["weights"] == fingerprint(TRUNKS[channels])
+    assert 0 < record["layers"]["feature5"]["map"] <= 100
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_dilated_networks_of_segmentation_are_refused(name: str, prefix: str) -> None:
+    """Their backbone has the tensors of a ResNet-50, and other features."""
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None, aux_loss=True)
+    state = under(prefix, model.state_dict())
+    for content in (state, {"model": state}):
+        assert "is a segmentation network" in refused(content)
+
+
+def test_other_means_beside_the_trunk_are_noted() -> None:
+    usual = {"0.mean": torch.tensor([0.485, 0.456, 0.406]), "0.std": torch.ones(3)}
+    notes = [note for note in read(under("1.", TV) | usual).notes if "normalise pixels" in note]
+    assert notes == ["0.std is [1.0, 1.0, 1.0]: it was not used to normalise pixels"]
+
+
+def test_dictionaries_that_hold_themselves() -> None:
+    content: dict[str, Any] = {"model": dict(TV)}
+    content["self"] = content
+    assert_is(read(content), TV)
+    many: Any = {"x": noise(1)}
+    for _ in range(12):
+        many = {str(i): many for i in range(10)}
+    assert "more than 100000 dictionaries" in refused(many)
