@@ -25,8 +25,10 @@ benchmarks: devices input_files metrics overrides protocols results whole_files
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones
-benchmarks.checkpoints: wording
+benchmarks.checkpoints: cards formats weights wording
+benchmarks.checkpoints.unpickling
 benchmarks.checkpoints.openmmlab
+benchmarks.checkpoints.finding
 benchmarks.checkpoints
 benchmarks: trunks
 benchmarks.features

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.checkpoints.kinds import kind_of_file
-from benchmarks.checkpoints.objects import Refused
-from benchmarks.checkpoints.pickles import Pickle, read_pickle
-from benchmarks.checkpoints.plain import plain
-from benchmarks.checkpoints.stand_ins import Placeholder, stand_ins
+from benchmarks.checkpoints.unpickling.kinds import kind_of_file
+from benchmarks.checkpoints.unpickling.objects import Refused
+from benchmarks.checkpoints.unpickling.pickles import Pickle, read_pickle
+from benchmarks.checkpoints.unpickling.plain import plain
+from benchmarks.checkpoints.unpickling.stand_ins import Placeholder, stand_ins
 from benchmarks.checkpoints.weights import read_weights
 from slurm.errors import UserError
 

@@ -27,9 +27,9 @@ def place_new(folder: Path, card: Card, weights: bytes) -> bool:
         write_bytes(made / "weights.safetensors", weights)
         results.write(made / "card.json", card)
         made.rename(folder)
-    except OSError:
+    except BaseException as error:
         shutil.rmtree(made, ignore_errors=True)
-        if folder.is_dir():
+        if isinstance(error, OSError) and folder.is_dir():
             return False
         raise
     return True
@@ -37,16 +37,9 @@ def place_new(folder: Path, card: Card, weights: bytes) -> bool:
 
 def replace(folder: Path, card: Card, weights: bytes | None) -> None:
     """Put a card in place of another and, unless they are there already, its weights."""
-    if weights is None:
-        results.write(folder / "card.json", card)
-        return
-    write_bytes(content_path(folder, card.weights), weights)
+    if weights is not None:
+        write_bytes(content_path(folder, card.weights), weights)
     results.write(folder / "card.json", card)
-    settle(folder, card)
-
-
-def settle(folder: Path, card: Card) -> None:
-    """Give the weights of the card their plain name, if they have not got it yet."""
     content = content_path(folder, card.weights)
     if content.exists():
         content.replace(folder / "weights.safetensors")

@@ -16,15 +16,15 @@ from benchmarks.backbones.architectures import architectures, check_architecture
 from benchmarks.backbones.backbone import weight_shapes
 from benchmarks.backbones.sobel import sobel_kernels
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card, check_pixels, read_card_file
-from benchmarks.checkpoints.choosing import UNKNOWN, choose_trunk, common_format, recognise
 from benchmarks.checkpoints.files import read_file
+from benchmarks.checkpoints.finding.choosing import UNKNOWN, choose_trunk, common_format, recognise
+from benchmarks.checkpoints.finding.matching import COUNTED, Match, Place
+from benchmarks.checkpoints.finding.searching import Trunk, find_trunks, tensors_of
+from benchmarks.checkpoints.finding.surroundings import check_dilation, pixel_notes
+from benchmarks.checkpoints.finding.unknown import explain_unknown
+from benchmarks.checkpoints.finding.vit_names import with_timm_names
 from benchmarks.checkpoints.formats import Format
-from benchmarks.checkpoints.matching import COUNTED, Match, Place
 from benchmarks.checkpoints.openmmlab.network import NetworkConfig, network_config
-from benchmarks.checkpoints.searching import Trunk, find_trunks, tensors_of
-from benchmarks.checkpoints.surroundings import check_dilation, pixel_notes
-from benchmarks.checkpoints.unknown import explain_unknown
-from benchmarks.checkpoints.vit_names import with_timm_names
 from benchmarks.checkpoints.weights import COUNTER, fitted
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError

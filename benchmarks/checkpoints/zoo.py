@@ -94,17 +94,23 @@ def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = 
     results.encode(card)  # before anything is written, since not all that a card is given is JSON
     if not folder.exists() and placing.place_new(folder, card, encoded(tensors)):
         return
+    if _is_there(zoo, card, force):
+        return
     with placing.alone(folder):
-        old = find_card(zoo, card.name)
-        if old is not None and not force and _measured(old) != _measured(card):
-            raise UserError(
-                f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these "
-                f"are {card.weights[:12]}): choose another --name, or replace it with --force"
-            )
-        whole = old is not None and _is_whole(weights_of(zoo, card), card)
-        if old != card or not whole:
+        if not _is_there(zoo, card, force):  # while we waited
+            whole = _is_whole(weights_of(zoo, card), card)
             placing.replace(folder, card, None if whole else encoded(tensors))
-        placing.settle(folder, card)
+
+
+def _is_there(zoo: Path, card: Card, force: bool) -> bool:
+    """Whether this very checkpoint is in place; `UserError` when another must not be replaced."""
+    old = find_card(zoo, card.name)
+    if old is not None and not force and _measured(old) != _measured(card):
+        raise UserError(
+            f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these are "
+            f"{card.weights[:12]}): choose another --name, or replace it with --force"
+        )
+    return old == card and _is_whole(weights_path(zoo, card.name), card)
 
 
 def find_card(zoo: Path, name: str) -> Card | None:

@@ -6,8 +6,8 @@ import pytest
 import timm
 import torch
 
-from benchmarks.checkpoints.guessing import guess_architecture
-from benchmarks.checkpoints.vit_guessing import vision_transformer
+from benchmarks.checkpoints.finding.guessing import guess_architecture
+from benchmarks.checkpoints.finding.vit_guessing import vision_transformer
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -278,7 +278,7 @@ ARCHITECTURES = (
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_architecture_is_told_by_shapes(arch: str) -> None:
     from benchmarks.backbones.backbone import weight_shapes
-    from benchmarks.checkpoints.guessing import guess_architecture
+    from benchmarks.checkpoints.finding.guessing import guess_architecture
 
     shapes = {
         name.removeprefix("model.").replace("features_", "features."): tuple(shape)

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.checkpoints.finding.matching import Place, plain
+from benchmarks.checkpoints.finding.searching import Trunk, nearest_trunk
 from benchmarks.checkpoints.formats import format_names
-from benchmarks.checkpoints.matching import Place, plain
-from benchmarks.checkpoints.searching import Trunk, nearest_trunk
 from benchmarks.checkpoints.wording import listed
 from slurm.errors import UserError
 

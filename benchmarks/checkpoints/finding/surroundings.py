@@ -5,8 +5,8 @@ import re
 import torch
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
-from benchmarks.checkpoints.matching import Place
-from benchmarks.checkpoints.searching import Trunk
+from benchmarks.checkpoints.finding.matching import Place
+from benchmarks.checkpoints.finding.searching import Trunk
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 

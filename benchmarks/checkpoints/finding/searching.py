@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.backbones.architectures import architectures
-from benchmarks.checkpoints.guessing import guess_architecture
-from benchmarks.checkpoints.matching import (
+from benchmarks.checkpoints.finding.guessing import guess_architecture
+from benchmarks.checkpoints.finding.matching import (
     Match,
     Place,
     dotted,
