@@ -95,9 +95,10 @@ def _named(path: object, trunks: list[Trunk], which: str) -> list[Trunk]:
 
 def _by_rule(path: object, trunks: list[Trunk], format: Format) -> list[Trunk]:
     for takes in format.takes:
-        picked = [trunk for trunk in trunks if re.fullmatch(takes, trunk.address)]
-        if picked:
-            return picked
+        for pattern in (takes, rf"(?:{takes})\..+"):
+            picked = [trunk for trunk in trunks if re.fullmatch(pattern, trunk.address)]
+            if picked:
+                return picked
     raise UserError(
         f"{path} is of format {format.name!r}, but the trunk that is taken from such files is not "
         f"there; found: {listed(trunks, 8)}; choose one by --which"

@@ -140,7 +140,7 @@ FORMATS: tuple[Format, ...] = (
         "`teacher` of `backbone.`, `dino_head.`; or `model` of `teacher.backbone.`, "
         "`student.backbone.`",
         "`teacher.backbone.` at the top or in `model`",
-        marks=(r"^(model\.)?teacher\.(\w+\.)?backbone\.",),
+        marks=(r"^(model\.)?teacher\.(module\.|_\w+\.)*backbone\.",),
         takes=(r"(model\.)?teacher\.backbone",),
         rule="DINOv2's evaluations load the teacher (checkpoint_key)",
         network_known=True,

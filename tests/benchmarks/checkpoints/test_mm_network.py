@@ -1,5 +1,6 @@
 """What OpenMMLab's configurations say of a network, read as text and built, or refused."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
