@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-LONGEST = 100  # characters of one name that are shown
+LONGEST = 160  # characters of one name that are shown
 
 
 def shown(text: object, limit: int = LONGEST) -> str:

