@@ -129,9 +129,10 @@ def resolve(zoo: Path, ckpt: str, seed: int = 0) -> Card:
 def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]":
     """The trunk that `ckpt` names, in eval mode, without gradients, on the CPU; and its card.
 
-    Raises `UserError` when there is none, or its weights are not those of the card.
+    Raises `UserError` when there is none, or its weights are not those of the card, or not of the
+    card's architecture.
     """
-    from benchmarks.backbones.backbone import build_backbone
+    from benchmarks.backbones.backbone import build_backbone, weight_shapes
     from benchmarks.checkpoints.weights import fingerprint, fitted, read_weights
 
     if not is_registered(zoo, ckpt) and not ckpt.startswith(RANDOM) and Path(ckpt).is_file():
@@ -146,10 +147,11 @@ def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]
                 f"{weights_path(zoo, ckpt)} does not hold the weights of its card: register "
                 f"{ckpt!r} again with --force"
             )
-        what = f"{weights_path(zoo, ckpt)}, by the architecture in its card,"
-        backbone.trunk.load_state_dict(
-            fitted(tensors, arch=card.arch, sobel=card.sobel, what=what), assign=True
-        )
+        shapes = weight_shapes(card.arch, sobel=card.sobel)
+        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+            what = f"{weights_path(zoo, ckpt)}, by the architecture in its card,"
+            tensors = fitted(tensors, arch=card.arch, sobel=card.sobel, what=what)
+        backbone.trunk.load_state_dict(tensors)
     return backbone.eval().requires_grad_(False), card
 
 

@@ -469,7 +469,7 @@ def test_a_card_that_does_not_fit_its_weights(tmp_path: Path, backbone: Backbone
     register(tmp_path, "a", backbone.state_dict(), **SOBEL)
     for fields, says in (
         ({"arch": "resnet34"}, "is no resnet34 with Sobel stem"),
-        ({"sobel": False}, "is no resnet18: 119 of 120"),
+        ({"arch": "resnet18", "sobel": False}, "is no resnet18: 119 of 120"),
         ({"arch": "resnet18", "sobel": True, "weights": "0" * 32}, "does not hold the weights"),
         ({"arch": "resnet5O"}, "unknown architecture 'resnet5O'"),
     ):
@@ -503,7 +503,7 @@ def test_bad_folders_do_not_hide_the_others(
     assert all(line.isprintable() for line in error.splitlines())
     assert "\\x1b[2Jwiped\\u202e" in error
     assert checkpoint_names(tmp_path, "*") == ["good"]
-    with pytest.raises(UserError, match="matches no checkpoint of .* that can be read"):
+    with pytest.raises(UserError, match=r"matches no checkpoint of .* that can be read"):
         checkpoint_names(tmp_path, "not-*")
     for name in BAD_CARDS:
         with pytest.raises(UserError):

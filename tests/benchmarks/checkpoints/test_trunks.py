@@ -1,6 +1,7 @@
 """Which trunk of a file is taken: under any keys and wrappers, damaged, or one of several."""
 
 import copy
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarks import voc_svm
+from benchmarks.checkpoints.cards import read_card
 from benchmarks.checkpoints.reading import Imported, read_content
+from benchmarks.checkpoints.weights import fingerprint
 from benchmarks.registry import load_backbone, main
 from slurm.errors import UserError
 from tests.benchmarks.checkpoints.foreign import (
@@ -30,6 +34,7 @@ from tests.benchmarks.checkpoints.foreign import (
     trunk_state,
     under,
 )
+from tests.benchmarks.voc_data import write_voc
 
 PATH = Path("x.pth")
 TRUNKS = {channels: trunk_state(resnet(channels=channels)) for channels in (2, 3)}
@@ -384,3 +389,19 @@ def test_reading_is_quick() -> None:
     started = time.process_time()
     read(content)
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("file", ["moco_v2_800ep.pth.tar", "timm-ema.pth.tar", "compiled.pt"])
+def test_from_a_file_to_a_record(file: str, tmp_path: Path) -> None:
+    """`registry add`, then a benchmark of the name: its record is of the trunk in the file."""
+    _, write, channels = FILES[file]
+    torch.save(write(dict(TRUNKS[channels])), tmp_path / file)
+    zoo = tmp_path / "zoo"
+    main(["add", str(tmp_path / file), "--name", "mine", "--zoo", str(zoo)])
+    voc = write_voc(tmp_path / "VOC2007")
+    benchmark = ["--ckpt", "mine", "--data", str(voc), "--zoo", str(zoo), "--workers", "0"]
+    voc_svm.main([*benchmark, "--layers", "feature5", "--json", str(tmp_path / "record.json")])
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["checkpoint"]["weights"] == read_card(zoo, "mine").weights
+    assert record["checkpoint"]["weights"] == fingerprint(TRUNKS[channels])
+    assert 0 < record["layers"]["feature5"]["map"] <= 100
