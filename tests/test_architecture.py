@@ -24,6 +24,8 @@ benchmarks: devices metrics protocols results whole_files
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones
+benchmarks.checkpoints: wording
+benchmarks.checkpoints.openmmlab
 benchmarks.checkpoints
 benchmarks: trunks
 benchmarks.features

@@ -20,8 +20,9 @@ from benchmarks.checkpoints.choosing import UNKNOWN, choose_trunk, common_format
 from benchmarks.checkpoints.files import read_file
 from benchmarks.checkpoints.formats import Format
 from benchmarks.checkpoints.matching import COUNTED, Match, Place
-from benchmarks.checkpoints.mm_network import NetworkConfig, network_config
+from benchmarks.checkpoints.openmmlab.network import NetworkConfig, network_config
 from benchmarks.checkpoints.searching import Trunk, find_trunks, tensors_of
+from benchmarks.checkpoints.surroundings import check_dilation, pixel_notes
 from benchmarks.checkpoints.unknown import explain_unknown
 from benchmarks.checkpoints.weights import COUNTER, fitted
 from benchmarks.checkpoints.wording import shown
@@ -101,6 +102,7 @@ def read_content(
     match = _checked(path, trunk, writer, sobel)
     sobel_filters = [place for place in places if SOBEL.fullmatch(place.address)]
     _check_sobel(path, match, [p for p in sobel_filters if _beside(p, trunk)])
+    check_dilation(path, trunk, places)
     config = network_config(path, content, match.arch, match.first, sobel=match.sobel)
     shapes = weight_shapes(config.arch, sobel=match.sobel)
     tensors = {name: place.tensor for name, place in match.tensors.items()}
@@ -113,8 +115,9 @@ def read_content(
     assumed = tuple(name for name in shapes if name.endswith(COUNTER) and name not in tensors)
     mean, std = (card.mean, card.std) if card else _pixels(config, writer)
     check_pixels(mean, std, str(path))
+    beside = pixel_notes(trunk, places)
     left = [f"left out by --drop {shown(', '.join(drop))}"] if drop else []
-    notes = (*writer.notes, *choice, *config.notes, *_assumptions(config, writer), *left)
+    notes = (*writer.notes, *choice, *config.notes, *_assumptions(config, writer), *beside, *left)
     return Imported(
         tensors=fits,
         arch=config.arch,

@@ -6,6 +6,7 @@ trunk is a prefix under which the tensors of an architecture are found.
 """
 
 import dataclasses
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +31,7 @@ from slurm.errors import UserError
 
 TOP = "top"  # the address of a trunk whose names have nothing before them
 DEEPEST = 12  # dictionaries within dictionaries
+MOST_DICTIONARIES = 100_000
 _OPTIMIZERS = re.compile(r"optim|(lr_)?scheduler|scaler|callbacks$|loops$")  # hold no trunk
 
 # What an unmistakable tensor of a family is called. One trunk has several, so that a trunk which
@@ -91,12 +93,13 @@ class Trunk:
 def tensors_of(path: object, content: Mapping[Any, Any], drop: Iterable[str] = ()) -> list[Place]:
     """All tensors of a file that may be a trunk's, but for those whose names start with `drop`."""
     places: dict[str, Place] = {}
-    seen: set[int] = set()
+    visits = itertools.count(1)
 
     def walk(node: Mapping[Any, Any], keys: tuple[str, ...]) -> None:
-        if id(node) in seen or len(keys) > DEEPEST:
+        if len(keys) > DEEPEST:  # or dictionaries that hold themselves
             return
-        seen.add(id(node))
+        if next(visits) > MOST_DICTIONARIES:
+            raise UserError(f"{path} holds more than {MOST_DICTIONARIES} dictionaries")
         for key, value in node.items():
             name = str(key)
             if isinstance(value, Mapping):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -405,3 +406,29 @@ def test_from_a_file_to_a_record(file: str, tmp_path: Path) -> None:
     assert record["checkpoint"]["weights"] == read_card(zoo, "mine").weights
     assert record["checkpoint"]["weights"] == fingerprint(TRUNKS[channels])
     assert 0 < record["layers"]["feature5"]["map"] <= 100
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_dilated_networks_of_segmentation_are_refused(name: str, prefix: str) -> None:
+    """Their backbone has the tensors of a ResNet-50, and other features."""
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None, aux_loss=True)
+    state = under(prefix, model.state_dict())
+    for content in (state, {"model": state}):
+        assert "is a segmentation network" in refused(content)
+
+
+def test_other_means_beside_the_trunk_are_noted() -> None:
+    usual = {"0.mean": torch.tensor([0.485, 0.456, 0.406]), "0.std": torch.ones(3)}
+    notes = [note for note in read(under("1.", TV) | usual).notes if "normalise pixels" in note]
+    assert notes == ["0.std is [1.0, 1.0, 1.0]: it was not used to normalise pixels"]
+
+
+def test_dictionaries_that_hold_themselves() -> None:
+    content: dict[str, Any] = {"model": dict(TV)}
+    content["self"] = content
+    assert_is(read(content), TV)
+    many: Any = {"x": noise(1)}
+    for _ in range(12):
+        many = {str(i): many for i in range(10)}
+    assert "more than 100000 dictionaries" in refused(many)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.backbones.architectures import CAFFE, VARIANTS
-from benchmarks.checkpoints.mm_config import Unread, read_settings, walk
+from benchmarks.checkpoints.openmmlab.settings import Unread, read_settings, walk
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 

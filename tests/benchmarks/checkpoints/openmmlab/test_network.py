@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.backbones.backbone import build_backbone
-from benchmarks.checkpoints.mm_config import Unread, read_settings
+from benchmarks.checkpoints.openmmlab.settings import Unread, read_settings
 from benchmarks.checkpoints.reading import Imported, read_content
 from slurm.errors import UserError
 from tests.benchmarks.checkpoints.foreign import (

@@ -1,0 +1,46 @@
+"""What stands beside a trunk in its file and says that its features may be other ones."""
+
+import re
+
+import torch
+
+from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
+from benchmarks.checkpoints.matching import Place
+from benchmarks.checkpoints.searching import Trunk
+from benchmarks.checkpoints.wording import shown
+from slurm.errors import UserError
+
+_PIXELS = re.compile(r"(?:^|[._])(mean|std)$")
+
+
+def check_dilation(path: object, trunk: Trunk, places: list[Place]) -> None:
+    """Refuse torchvision's segmentation networks: their ResNets are dilated, with equal tensors."""
+    start = trunk.address.removesuffix("backbone")
+    if start == trunk.address:
+        return
+    for place in _outside(trunk, places):
+        name = place.address.removeprefix(f"{place.container}.")
+        if re.match(r"(module\.)?(aux_)?classifier\.\d", name) and place.tensor.dim() == 4:
+            raise UserError(
+                f"{path} is a segmentation network ({shown(place.address)} is a convolution), in "
+                "which torchvision dilates the last stages of the backbone; that is not built here"
+            )
+
+
+def pixel_notes(trunk: Trunk, places: list[Place]) -> list[str]:
+    """A note for tensors that normalise pixels otherwise than is assumed."""
+    notes = []
+    for place in _outside(trunk, places):
+        found = _PIXELS.search(place.address)
+        if found is None or place.tensor.numel() != 3 or not place.tensor.is_floating_point():
+            continue
+        usual = torch.tensor(IMAGENET_MEAN if found[1] == "mean" else IMAGENET_STD)
+        if not torch.allclose(place.tensor.flatten().float(), usual, atol=1e-3):
+            values = [round(value, 4) for value in place.tensor.flatten().tolist()]
+            notes.append(f"{shown(place.address)} is {values}: it was not used to normalise pixels")
+    return notes
+
+
+def _outside(trunk: Trunk, places: list[Place]) -> list[Place]:
+    taken = {place.address for place in trunk.inside.values()}
+    return [place for place in places if place.address not in taken]
