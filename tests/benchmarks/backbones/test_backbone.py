@@ -8,7 +8,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.backbones.architectures import OWN, VARIANTS, architectures, check_architecture
+from benchmarks.backbones.architectures import (
+    CAFFE,
+    OWN,
+    VARIANTS,
+    architectures,
+    check_architecture,
+)
 from benchmarks.backbones.backbone import Backbone, Tap, build_backbone, weight_shapes
 from benchmarks.backbones.sobel import SobelStem
 from slurm.errors import UserError
@@ -176,7 +182,7 @@ def test_wide_resnets_are_swavs() -> None:
 
 
 def test_names_are_exactly_those_of_timm() -> None:
-    assert architectures() == {*timm.list_models(), *VARIANTS, *OWN}
+    assert architectures() == {*timm.list_models(), *VARIANTS, *CAFFE, *OWN}
 
 
 def test_unknown_architecture_names_the_close_ones() -> None:

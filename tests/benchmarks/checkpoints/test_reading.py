@@ -214,6 +214,8 @@ def test_alexnet_of_deepcluster(tmp_path: Path, fair_alexnet: nn.Sequential) -> 
     images = noise(2, 3, 96, 96)
     expected = activations(fair_alexnet, [2, 6, 10, 13, 16], gradients(images))
     assert_same_features(found, expected, images)
+    main(["add", str(path), "--name", "a", "--zoo", str(tmp_path / "zoo")])
+    assert_same_maps(load_backbone(tmp_path / "zoo", "a")[0], expected, images)
 
 
 def test_alexnet_of_vissl(tmp_path: Path, fair_alexnet: nn.Sequential) -> None:

@@ -372,7 +372,7 @@ def test_which_and_drop_on_the_command_line(
     assert any("--drop bn2" in note for note in card.notes)
 
 
-def test_dino_student_and_deepcluster_from_file_to_features(tmp_path: Path) -> None:
+def test_dino_student_from_a_file_to_features(tmp_path: Path) -> None:
     path = tmp_path / "full.pth"
     model = resnet(seed=4)
     torch.save({**dino(TV), "student": under("module.backbone.", trunk_state(model))}, path)
