@@ -24,6 +24,8 @@ benchmarks: devices metrics protocols results whole_files
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones
+benchmarks.checkpoints.pickled
+benchmarks.checkpoints.vit
 benchmarks.checkpoints
 benchmarks: trunks
 benchmarks.features

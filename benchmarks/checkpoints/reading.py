@@ -19,7 +19,7 @@ from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card
 from benchmarks.checkpoints.files import read_file
 from benchmarks.checkpoints.formats import HEADS, LAYOUTS, SOBEL, Layout
 from benchmarks.checkpoints.guessing import guess_architecture
-from benchmarks.checkpoints.vit_names import with_timm_names
+from benchmarks.checkpoints.vit.names import with_timm_names
 from benchmarks.checkpoints.weights import COUNTER, fitted, shorten
 from slurm.cli import choose
 from slurm.errors import UserError

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.checkpoints.files import read_file
-from benchmarks.checkpoints.pickles import read_pickle
-from benchmarks.checkpoints.stand_ins import Placeholder
+from benchmarks.checkpoints.pickled.pickles import read_pickle
+from benchmarks.checkpoints.pickled.stand_ins import Placeholder
 from slurm.errors import UserError
 
 

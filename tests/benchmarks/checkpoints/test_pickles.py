@@ -25,11 +25,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.checkpoints import files, objects, pickles
+from benchmarks.checkpoints import files
 from benchmarks.checkpoints.files import read_file
-from benchmarks.checkpoints.objects import Refused
-from benchmarks.checkpoints.pickles import read_pickle
-from benchmarks.checkpoints.stand_ins import Placeholder
+from benchmarks.checkpoints.pickled import objects, pickles
+from benchmarks.checkpoints.pickled.objects import Refused
+from benchmarks.checkpoints.pickled.pickles import read_pickle
+from benchmarks.checkpoints.pickled.stand_ins import Placeholder
 from slurm.errors import UserError
 
 

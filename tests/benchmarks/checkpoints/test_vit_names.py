@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.backbones.backbone import build_backbone
 from benchmarks.checkpoints.guessing import guess_architecture
 from benchmarks.checkpoints.reading import Imported, read_checkpoint
-from benchmarks.checkpoints.vit_names import timm_names, with_timm_names
+from benchmarks.checkpoints.vit.names import timm_names, with_timm_names
 from slurm.errors import UserError
 
 State = dict[str, Tensor]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.checkpoints.stand_ins import Placeholder
+from benchmarks.checkpoints.pickled.stand_ins import Placeholder
 from slurm.errors import UserError
 
 _VALUES = (str, int, float, bool, complex, bytes, type(None))
