@@ -50,14 +50,15 @@ def read_file(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         return dict(read_weights(path))
     try:
-        content = _load(path, head)
+        found = plain(_load(path, head), path)
+    except UserError:
+        raise
     except Refused as error:
         raise UserError(_refusal(path, str(error))) from error
     except MemoryError as error:
         raise UserError(f"{path} does not fit into memory") from error
     except Exception as error:  # malformed bytes make torch and zipfile raise almost any type
         raise UserError(_explain(path, error)) from error
-    found = plain(content, path)
     if not isinstance(found, dict):
         kind = found.stands_for if isinstance(found, Placeholder) else type(found).__name__
         raise UserError(f"{path} holds a {kind}, not a dictionary of weights")

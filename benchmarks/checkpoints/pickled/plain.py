@@ -75,9 +75,10 @@ class _Reduction:
 
     def _tensor(self, tensor: Tensor, keys: tuple[str, ...]) -> Tensor | Placeholder:
         self.tensors += 1
-        kind = _odd_kind(tensor)
+        fresh = Tensor.detach(tensor)  # without attributes of the file's, which hide methods
+        kind = _odd_kind(fresh)
         if kind is None:
-            return Tensor.detach(tensor)  # a new one, without attributes of the file's
+            return fresh
         if keys and keys[0].startswith("optim"):
             return Placeholder()
         where = ascii(".".join(keys))[1:-1][:120] or "its content"

@@ -268,7 +268,8 @@ def test_attributes_never_reach_what_is_returned(tmp_path: Path) -> None:
     """An OrderedDict's attribute called values would hide its method; nor do tensors keep any."""
     weights = OrderedDict(state())
     weights.values = "hidden"  # type: ignore[assignment,method-assign]
-    weights["conv1.weight"].shadow = "x"  # type: ignore[attr-defined]
+    for method in ("element_size", "contiguous", "to"):
+        setattr(weights["conv1.weight"], method, "hidden")
     weights["p"] = nn.Parameter(torch.ones(1))
     weights["p"].shadow = "x"  # type: ignore[attr-defined]
     torch.save({"state_dict": weights}, tmp_path / "x.pth")
