@@ -26,7 +26,8 @@ benchmarks.datasets
 benchmarks.images
 benchmarks.backbones
 benchmarks.checkpoints: cards formats weights wording
-benchmarks.checkpoints.unpickling
+benchmarks.checkpoints.pickled
+benchmarks.checkpoints.vit
 benchmarks.checkpoints.openmmlab
 benchmarks.checkpoints.finding
 benchmarks.checkpoints

@@ -1,9 +1,9 @@
 """Read a checkpoint file of any age without running anything that it holds.
 
 torch.load(weights_only=True) does the reading, of a copy in memory: each pickle of the file is
-checked and spelt as that knows it (see `pickles`), objects of training frameworks that lie beside
-the weights become inert (see `stand_ins`), and what comes out is reduced to plain dictionaries,
-lists, numbers, strings and tensors.
+checked and spelt as that knows it (see `pickled.pickles`), objects of training frameworks that lie
+beside the weights become inert (see `pickled.stand_ins`), and what comes out is reduced to plain
+dictionaries, lists, numbers, strings and tensors.
 """
 
 import io
@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.checkpoints.unpickling.kinds import kind_of_file
-from benchmarks.checkpoints.unpickling.objects import Refused
-from benchmarks.checkpoints.unpickling.pickles import Pickle, read_pickle
-from benchmarks.checkpoints.unpickling.plain import plain
-from benchmarks.checkpoints.unpickling.stand_ins import Placeholder, stand_ins
+from benchmarks.checkpoints.pickled.kinds import kind_of_file
+from benchmarks.checkpoints.pickled.objects import Refused
+from benchmarks.checkpoints.pickled.pickles import Pickle, read_pickle
+from benchmarks.checkpoints.pickled.plain import plain
+from benchmarks.checkpoints.pickled.stand_ins import Placeholder, stand_ins
 from benchmarks.checkpoints.weights import read_weights
 from slurm.errors import UserError
 
@@ -39,7 +39,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
     What it holds is plain: dict, list, tuple, str, bytes, numbers, dense tensors, and
     `Placeholder` for anything else. Raises `UserError` for a file that is missing, truncated,
-    damaged, no checkpoint, beyond the limits of `pickles`, or that holds objects which are neither
+    damaged, no checkpoint, beyond the limits of `pickled`, or that holds objects which are neither
     tensors nor known to stand beside them.
     """
     try:
@@ -50,14 +50,15 @@ def read_file(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         return dict(read_weights(path))
     try:
-        content = _load(path, head)
+        found = plain(_load(path, head), path)
+    except UserError:
+        raise
     except Refused as error:
         raise UserError(_refusal(path, str(error))) from error
     except MemoryError as error:
         raise UserError(f"{path} does not fit into memory") from error
     except Exception as error:  # malformed bytes make torch and zipfile raise almost any type
         raise UserError(_explain(path, error)) from error
-    found = plain(content, path)
     if not isinstance(found, dict):
         kind = found.stands_for if isinstance(found, Placeholder) else type(found).__name__
         raise UserError(f"{path} holds a {kind}, not a dictionary of weights")
@@ -65,15 +66,13 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def _load(path: Path, head: bytes) -> Any:
-    if head[:4] == ZIP:
-        copy, pickle = _archive(path)
-    else:
-        copy, pickle = _old_file(path, head)
-    copy.seek(0)
-    inert = stand_ins(pickle.names, pickle.lists, pickle.dictionaries)
-    with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
-        warnings.simplefilter("ignore")  # of old storage classes
-        return torch.load(copy, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old storage classes, and of strings by Python 2
+        copy, pickle = _archive(path) if head[:4] == ZIP else _old_file(path, head)
+        copy.seek(0)
+        inert = stand_ins(pickle.names, pickle.lists, pickle.dictionaries)
+        with torch.serialization.safe_globals(inert):
+            return torch.load(copy, map_location="cpu", weights_only=True)
 
 
 def _archive(path: Path) -> tuple[io.BytesIO, Pickle]:

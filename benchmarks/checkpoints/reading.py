@@ -22,9 +22,9 @@ from benchmarks.checkpoints.finding.matching import COUNTED, Match, Place
 from benchmarks.checkpoints.finding.searching import Trunk, find_trunks, tensors_of
 from benchmarks.checkpoints.finding.surroundings import check_dilation, pixel_notes
 from benchmarks.checkpoints.finding.unknown import explain_unknown
-from benchmarks.checkpoints.finding.vit_names import with_timm_names
 from benchmarks.checkpoints.formats import Format
 from benchmarks.checkpoints.openmmlab.network import NetworkConfig, network_config
+from benchmarks.checkpoints.vit.names import with_timm_names
 from benchmarks.checkpoints.weights import COUNTER, fitted
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError

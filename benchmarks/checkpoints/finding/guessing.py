@@ -1,11 +1,6 @@
 """Which architecture a trunk has, by the names and shapes of its tensors."""
 
-from benchmarks.checkpoints.finding.vit_guessing import (
-    Shape,
-    Shapes,
-    count_children,
-    vision_transformer,
-)
+from benchmarks.checkpoints.vit.shapes import Shape, Shapes, count_children, vision_transformer
 
 # Blocks per stage of a ResNet -> suffix of its name, for basic blocks and for bottlenecks.
 _BASIC: dict[Shape, str] = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.checkpoints.files import read_file
-from benchmarks.checkpoints.unpickling.pickles import read_pickle
-from benchmarks.checkpoints.unpickling.stand_ins import Placeholder
+from benchmarks.checkpoints.pickled.pickles import read_pickle
+from benchmarks.checkpoints.pickled.stand_ins import Placeholder
 from slurm.errors import UserError
 
 

@@ -7,7 +7,7 @@ import timm
 import torch
 
 from benchmarks.checkpoints.finding.guessing import guess_architecture
-from benchmarks.checkpoints.finding.vit_guessing import vision_transformer
+from benchmarks.checkpoints.vit.shapes import vision_transformer
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from benchmarks.checkpoints import files
 from benchmarks.checkpoints.files import read_file
-from benchmarks.checkpoints.unpickling import objects, pickles
-from benchmarks.checkpoints.unpickling.objects import Refused
-from benchmarks.checkpoints.unpickling.pickles import read_pickle
-from benchmarks.checkpoints.unpickling.stand_ins import Placeholder
+from benchmarks.checkpoints.pickled import objects, pickles
+from benchmarks.checkpoints.pickled.objects import Refused
+from benchmarks.checkpoints.pickled.pickles import read_pickle
+from benchmarks.checkpoints.pickled.stand_ins import Placeholder
 from slurm.errors import UserError
 
 
@@ -268,7 +268,8 @@ def test_attributes_never_reach_what_is_returned(tmp_path: Path) -> None:
     """An OrderedDict's attribute called values would hide its method; nor do tensors keep any."""
     weights = OrderedDict(state())
     weights.values = "hidden"  # type: ignore[assignment,method-assign]
-    weights["conv1.weight"].shadow = "x"  # type: ignore[attr-defined]
+    for method in ("element_size", "contiguous", "to"):
+        setattr(weights["conv1.weight"], method, "hidden")
     weights["p"] = nn.Parameter(torch.ones(1))
     weights["p"].shadow = "x"  # type: ignore[attr-defined]
     torch.save({"state_dict": weights}, tmp_path / "x.pth")
@@ -339,7 +340,7 @@ def test_names_from_the_file_are_shown_escaped_and_cut(tmp_path: Path) -> None:
         (bytes(4096), "truncated"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"<!DOCTYPE html><html>", "HTML"),
-        (gzip.compress(b"x", mtime=0), "gzip"),
+        (gzip.compress(b"x"), "gzip"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
         (b"\x93NUMPY\x01\x00", "an array of NumPy"),
         (pickle.dumps({"model": {"w": [1.0]}}, 2), "a pickle that torch.save did not write"),

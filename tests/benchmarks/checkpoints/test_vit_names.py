@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
 from benchmarks.checkpoints.finding.guessing import guess_architecture
-from benchmarks.checkpoints.finding.vit_names import timm_names, with_timm_names
 from benchmarks.checkpoints.reading import Imported, read_checkpoint
+from benchmarks.checkpoints.vit.names import timm_names, with_timm_names
 from slurm.errors import UserError
 
 State = dict[str, Tensor]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pickle import encode_long
 from typing import Any, BinaryIO
 
-from benchmarks.checkpoints.unpickling.objects import Object, Refused, check_limits
-from benchmarks.checkpoints.unpickling.stand_ins import is_stood_in_for
+from benchmarks.checkpoints.pickled.objects import Object, Refused, check_limits
+from benchmarks.checkpoints.pickled.stand_ins import is_stood_in_for
 
 MOST_INSTRUCTIONS = 5_000_000  # far more than any training framework writes
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.checkpoints.unpickling.stand_ins import Placeholder
+from benchmarks.checkpoints.pickled.stand_ins import Placeholder
 from slurm.errors import UserError
 
 _VALUES = (str, int, float, bool, complex, bytes, type(None))
@@ -75,9 +75,10 @@ class _Reduction:
 
     def _tensor(self, tensor: Tensor, keys: tuple[str, ...]) -> Tensor | Placeholder:
         self.tensors += 1
-        kind = _odd_kind(tensor)
+        fresh = Tensor.detach(tensor)  # without attributes of the file's, which hide methods
+        kind = _odd_kind(fresh)
         if kind is None:
-            return Tensor.detach(tensor)  # a new one, without attributes of the file's
+            return fresh
         if keys and keys[0].startswith("optim"):
             return Placeholder()
         where = ascii(".".join(keys))[1:-1][:120] or "its content"
