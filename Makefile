@@ -13,7 +13,7 @@ DEMO_PROBES := imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_l
 DEMO_BENCHMARKS = $(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data \
   --zoo $(DEMO_ZOO) --workers 0
 
-.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm prove prove-cluster slurm-test
+.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm prove prove-crowd prove-cluster slurm-test
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
@@ -87,6 +87,11 @@ prove: $(STAMP)
 	$(PY) tests/proofs/svm_agreement.py --spectrum slow --json $(FIGURES)/agreement-slow.json
 	$(PY) tests/proofs/svm_agreement.py --spectrum fast --json $(FIGURES)/agreement-fast.json
 	$(PY) tests/proofs/killed_demo.py --json $(FIGURES)/demo-killed.json
+
+# Twenty processes on one zoo, twins and kills, for five minutes.
+prove-crowd: $(STAMP)
+	@mkdir -p $(FIGURES)
+	$(PY) tests/proofs/crowd.py --json $(FIGURES)/crowd.json
 
 # The README's section on clusters, run as it stands there on a SLURM of our own; as root.
 prove-cluster: $(STAMP)

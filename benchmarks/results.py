@@ -20,7 +20,7 @@ import msgspec
 
 from benchmarks.protocols import ADDED, LinearProtocol
 from slurm.errors import UserError
-from slurm.files import write_bytes
+from slurm.files import read_regular, write_bytes
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss", "liblinear-official")
@@ -163,7 +163,7 @@ def write(path: Path, struct: msgspec.Struct) -> None:
 def read(path: Path, kind: type[R]) -> R:
     """Read and validate JSON of a known type; `UserError` names the file and what is wrong."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(read_regular(path), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         name = "result record" if kind is _Kind else kind.__name__
         raise UserError(f"{path} is not a valid {name}: {error}") from error
@@ -189,7 +189,7 @@ def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
     Raises `UserError` for a record of another schema, which would be lost if it were replaced.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError:
         return False
     try:

@@ -27,6 +27,7 @@ class Trunk:
     amp: bool = False  # half-precision forward of the frozen trunk
     mean: tuple[float, ...] = ()  # of the pixels, from the card
     std: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()  # of the card, for the records of what it measures
     check_images: bool = False  # decode the data once before they are measured on
 
     def inputs(self) -> tuple[object, ...]:
@@ -90,6 +91,7 @@ def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
         amp=args.amp,
         mean=card.mean,
         std=card.std,
+        notes=card.notes,
         check_images=args.check_images,
     )
 

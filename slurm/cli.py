@@ -19,6 +19,7 @@ from slurm.streams import STDOUT, give_up_stdout, safe_streams, was_closed
 MOST = 10**9  # of a number that is no seed
 MOST_SEED = 2**32 - 1  # scikit-learn's and NumPy's; torch and faiss take what is derived of it
 MOST_PROCESSES = 1024
+MOST_NAMED = 100  # names that are worth listing in part
 CONTINUES = "the same command continues from what is done"
 STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
 
@@ -207,7 +208,11 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     if name in names:
         return name
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names[:20])}"
+    more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
+    known_names = f"known: {', '.join(names[:20])}{more}"
+    if len(names) > MOST_NAMED:
+        known_names = f"none of the {len(names):,} that are known is like it"
+    hint = f"did you mean {' or '.join(close)}?" if close else known_names
     raise UserError(f"unknown {what} {name!r}; {hint}")
 
 

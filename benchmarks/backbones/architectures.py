@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from slurm.cli import choose
+from slurm.errors import UserError
 
 # Trunks that timm lacks: DeepCluster's AlexNet with batch norm, the wide ResNets of SwAV and VISSL.
 OWN = ("alexnet", "resnet50w2", "resnet50w4", "resnet50w5")
@@ -45,4 +46,6 @@ def architectures() -> frozenset[str]:
 
 def check_architecture(arch: str) -> str:
     """Return `arch` if it is known; else raise `UserError` with the close matches."""
+    if not arch:
+        raise UserError("no architecture is named: give one of timm's, such as random:resnet50")
     return choose(arch, sorted(architectures()), "architecture")

@@ -2,13 +2,15 @@
 
 A JPEG file that is damaged within still decodes: PIL says nothing of what libjpeg made up. The
 same library warns through torchvision's decoder, on the process's standard error, where it is
-caught here. Damage that leaves the stream of codes legal is seen by no decoder.
+caught here. Damage that leaves the stream of codes legal is seen by no decoder. PNG files hold
+checksums, which PIL does not compare when it decodes; here they are compared.
 """
 
 import io
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +116,8 @@ def check_notes(zoo: Path, dataset: str, splits: dict[str, Split]) -> tuple[str,
         if found.warned:
             name, warning = next(iter(found.files.items()))
             notes.append(
-                f"libjpeg warns of {found.warned} of {found.images} images of {split}, which may "
-                f"be damaged within; the first: {name}: {warning}"
+                f"{found.warned} of {found.images} images of {split} may be damaged within; the "
+                f"first: {name}: {warning}"
             )
     return tuple(notes)
 
@@ -152,6 +154,23 @@ def jpeg_warning(content: bytes) -> str:
     return lines[0][:200] if lines else ""
 
 
+def png_warning(content: bytes) -> str:
+    """The first chunk of a PNG file whose checksum is another; empty for a sound or other file."""
+    start = 8
+    if content[:start] != b"\x89PNG\r\n\x1a\n":
+        return ""
+    while start + 12 <= len(content):
+        length = int.from_bytes(content[start : start + 4], "big")
+        chunk = content[start + 4 : start + 8 + length]
+        given = content[start + 8 + length : start + 12 + length]
+        if zlib.crc32(chunk) != int.from_bytes(given, "big"):
+            return f"the checksum of a PNG chunk {chunk[:4]!r} does not fit"
+        if chunk[:4] == b"IEND":
+            return ""
+        start += 12 + length
+    return "the end of the PNG file is missing"
+
+
 def check_file(path: str) -> tuple[str, str]:
     """What is wrong with an image: why it cannot be decoded, and what libjpeg warns of."""
     from benchmarks.images.decoding import decode_image
@@ -162,7 +181,7 @@ def check_file(path: str) -> tuple[str, str]:
         decode_image(io.BytesIO(content), Path(path))
     except UserError as error:
         return str(error), ""
-    return "", jpeg_warning(content)
+    return "", jpeg_warning(content) or png_warning(content)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def probe_record(
     `splits` are train and val; `history` is by evaluated epoch.
     """
     evaluated = evaluated_epochs(protocol)
-    notes = [f"{processes} processes"] if processes > 1 else []
+    notes = [*trunk.notes, *([f"{processes} processes"] if processes > 1 else [])]
     notes += ["half-precision forward"] if trunk.amp else []
     data = {"train": splits[0], "val": splits[1]}
     notes += check_notes(trunk.zoo, protocol.dataset, data)

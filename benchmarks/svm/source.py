@@ -45,7 +45,7 @@ class Source:
     device: str = "auto"
     solver: Solver = "gram"
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
-    notes: tuple[str, ...] = ()  # what a reader of the record must know of the labels
+    notes: tuple[str, ...] = ()  # what a reader of the record must know of the trunk or the labels
 
     @property
     def data(self) -> dict[str, Split]:
@@ -110,6 +110,7 @@ def trunk_source(
         layers=layers,
         identities=(extract.directory.name,) * len(layers),
         needs=(extract,),
+        notes=trunk.notes,
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,

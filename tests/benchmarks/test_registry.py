@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import safetensors.torch
+import timm
 import torch
 import torchvision
 from torch import Tensor
@@ -22,7 +23,8 @@ from benchmarks.checkpoints.cards import card_path, list_cards, read_card, weigh
 from benchmarks.checkpoints.weights import fingerprint, read_weights
 from benchmarks.checkpoints.zoo import resolve, safe_name
 from benchmarks.registry import load_backbone, main, register
-from slurm.cli import run_command
+from benchmarks.trunks import add_trunk_flags, find_trunk
+from slurm.cli import add_common_flags, run_command
 from slurm.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -509,3 +511,31 @@ def test_bad_folders_do_not_hide_the_others(
     for name in BAD_CARDS:
         with pytest.raises(UserError):
             load_backbone(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ("ckpt", "complaint"),
+    [
+        ("random:", "no architecture is named: give one of timm's, such as random:resnet50"),
+        ("random:sobel_", "no architecture is named"),
+        ("random:resnet5O", "did you mean resnet50"),
+        ("random:1234567", "none of the 1,"),
+    ],
+)
+def test_a_random_trunk_needs_an_architecture(tmp_path: Path, ckpt: str, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint) as raised:
+        resolve(tmp_path, ckpt)
+    assert len(str(raised.value)) < 120
+
+
+def test_notes_of_a_card_reach_the_record_of_a_file(tmp_path: Path) -> None:
+    network = timm.create_model("resnet18")
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    words = ["--ckpt", str(tmp_path / "net.pth"), "--zoo", str(tmp_path / "zoo")]
+    parser = argparse.ArgumentParser()
+    add_trunk_flags(parser)
+    add_common_flags(parser)
+    trunk = find_trunk(parser.parse_args(words))
+    card = resolve(tmp_path / "zoo", str(tmp_path / "net.pth"))
+    assert trunk.notes == card.notes
+    assert any("assumed" in note for note in trunk.notes)

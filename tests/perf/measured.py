@@ -114,6 +114,17 @@ def killed(found: dict[str, Any]) -> str:
     )
 
 
+def crowd(found: dict[str, Any]) -> str:
+    """That a crowd leaves whole results."""
+    ends = ", ".join(f"{count} {end}" for end, count in found["ends"].items())
+    return (
+        f"{found['processes']} processes on one zoo, twenty at a time, every command twice at once "
+        f"({ends}): afterwards {len(found['differs'])} of {len(found['compared'])} weights, cards "
+        "and records differ from those of a quiet zoo, and "
+        f"{len(found['temporaries_left'])} temporary files of dead processes are left."
+    )
+
+
 def paragraphs() -> Iterator[list[str]]:
     """What stands between the markers."""
     if svm := both("svm"):
@@ -126,6 +137,8 @@ def paragraphs() -> Iterator[list[str]]:
         yield [followed(cluster)]
     if demo := read("demo-killed"):
         yield [killed(demo)]
+    if many := read("crowd"):
+        yield [crowd(many)]
 
 
 def main() -> None:

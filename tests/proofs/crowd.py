@@ -176,7 +176,9 @@ def main() -> None:
         failed += run_all([*first, *then], crowded)
         expected, there = results_of(quiet), results_of(crowded)
         differs = [x for x in expected.keys() | there.keys() if expected.get(x) != there.get(x)]
-        left = [str(path.relative_to(crowded)) for path in crowded.rglob(".*") if path.is_file()]
+        left = [
+            str(path.relative_to(crowded)) for path in crowded.rglob(".*.tmp") if path.is_file()
+        ]
         whole = contested(crowded)
     strange = [end for end in ends if " ended with " in end]
     found = {

@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks import results, voc_svm
 from benchmarks.commands import checks_of
 from benchmarks.datasets.loading import fingerprints, load_dataset
-from benchmarks.images.checking import Checked, check_items, check_notes, jpeg_warning
+from benchmarks.images.checking import Checked, check_items, check_notes, jpeg_warning, png_warning
 from benchmarks.protocols import VOC07_SVM, ImageTransform
 from benchmarks.svm.source import trunk_source
 from slurm.errors import UserError
@@ -75,7 +75,7 @@ def test_damage_is_counted_once_a_dataset(voc: Path, tmp_path: Path, workers: in
     assert list(found.files) == ["000003.jpg", "000007.jpg"]
     assert results.read(items[1].result, Checked) == Checked(10, 0, {})
     (note,) = check_notes(tmp_path, "voc07", splits)
-    assert note.startswith("libjpeg warns of 2 of 24 images of trainval")
+    assert note.startswith("2 of 24 images of trainval may be damaged within")
     assert "000003.jpg: Corrupt JPEG data" in note
 
 
@@ -96,7 +96,7 @@ def test_the_record_says_what_the_check_found(voc: Path, tmp_path: Path) -> None
     for item in items:
         item.run()
     record = results.read_record(goal.result)
-    assert record.notes[0].startswith("libjpeg warns of 2 of 24 images of trainval")
+    assert record.notes[0].startswith("2 of 24 images of trainval may be damaged within")
     # a check that is asked for when all else is done still runs
     for item in checks_of([goal]):
         item.result.unlink()  # type: ignore[attr-defined]
@@ -111,3 +111,21 @@ def test_the_check_changes_no_name_of_a_result(voc: Path, tmp_path: Path) -> Non
         for trunk in (plain, replace(plain, check_images=True))
     }
     assert len(names) == 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "I;16"])
+def test_a_png_whose_checksums_fit_is_sound_and_one_flipped_byte_is_heard(mode: str) -> None:
+    """PIL decodes most of the damaged ones without a word."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24), dtype=np.uint8)
+    picture = Image.fromarray(pixels.astype(np.uint16) if mode == "I;16" else pixels)
+    file = io.BytesIO()
+    (picture if mode == "I;16" else picture.convert(mode)).save(file, "png")
+    content = file.getvalue()
+    assert png_warning(content) == ""
+    for place in range(16, len(content) - 12):
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        assert "PNG" in png_warning(bytes(damaged)), place
+    for length in range(8, len(content)):
+        assert "PNG" in png_warning(content[:length]), length
+    assert png_warning(b"GIF89a" + content) == ""
