@@ -49,6 +49,7 @@ def register(
     config: str | None = None,
     source: str | None = None,
     pretraining: dict[str, object] | None = None,
+    notes: tuple[str, ...] = (),
     force: bool = False,
 ) -> Card:
     """Put a trunk into the zoo and return its card.
@@ -72,6 +73,7 @@ def register(
         config=config,
         source=source,
         pretraining=pretraining or {},
+        notes=notes,
     )
     store(zoo, card, tensors, force=force)
     return card

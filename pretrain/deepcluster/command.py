@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks import results
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.input_files import folder_flag
+from benchmarks.overrides import changed
 from benchmarks.trunks import add_workers_flag
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
@@ -46,6 +47,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", required=True, help="the name the checkpoint is registered under")
     parser.add_argument("--epochs", type=positive, metavar="N", help="instead of the recipe's")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="another number than the recipe's, as in clusters=20 or train.crop=64; may be "
+        f"repeated; the tables say so (python -m pretrain show {DEFAULT} prints all)",
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
         "--resume", action="store_true", help="continue from the saved state if there is one"
@@ -75,6 +84,7 @@ def make_item(args: argparse.Namespace) -> Pretrain:
     if args.name.startswith("random-"):
         raise UserError(f"--name {args.name}: names from random- on are kept for random trunks")
     numbers = recipe(args.recipe)
+    numbers = changed(numbers, args.set, fixed=("name", "config"))
     if args.epochs is not None:
         numbers = replace(numbers, epochs=args.epochs)
     images = read_images(args.data).fingerprint()

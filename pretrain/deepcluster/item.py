@@ -13,9 +13,10 @@ from benchmarks.checkpoints.cards import (
     read_card,
     weights_of,
 )
+from benchmarks.overrides import differences
 from benchmarks.results import Split
 from pretrain.deepcluster.identity import identity_of
-from pretrain.deepcluster.recipes import Recipe
+from pretrain.deepcluster.recipes import RECIPES, Recipe
 from slurm import distributed
 from slurm.files import write_text
 from slurm.stop import polite_stop
@@ -134,6 +135,12 @@ class Pretrain:
                 self.mark.unlink(missing_ok=True)
             distributed.barrier()
 
+    def _changes(self) -> tuple[str, ...]:
+        """What was changed in the recipe, for the tables."""
+        named = RECIPES.get(self.recipe.name, self.recipe)
+        found = differences(named, self.recipe)
+        return (f"recipe {named.name} with {', '.join(found)}",) if found else ()
+
     def _register(
         self, backbone: "Backbone", history: dict[str, list[Any]], processes: int
     ) -> None:
@@ -167,6 +174,7 @@ class Pretrain:
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),
             },
+            notes=self._changes(),
             # A restart replaces what there is, and the same run, trained further, itself.
             force=bool(self.restart)
             or (old is not None and old.pretraining.get("identity") == self.identity),

@@ -284,3 +284,17 @@ def test_every_number_of_a_recipe_is_shown(capsys: pytest.CaptureFixture[str]) -
     assert (shown["clusters"], shown["train.jitter"]) == ("10000", "[0.4, 0.4, 1.0, 0.5]")
     assert "did you mean" in refusal(capsys, ["show", DEFAULT[:-1]])
     assert "RECIPE" in refusal(capsys, ["show"])
+
+
+def test_numbers_of_a_recipe_can_be_changed_and_the_card_says_so(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(flags(data, tmp_path, "--set", "clusters=5", "--set", "extract.resize=36"))
+    card = read_card(tmp_path, "tiny")
+    assert card.notes == ("recipe tiny with extract.resize 36 (32), clusters 5 (8)",)
+    settings = card.pretraining["settings"]
+    assert isinstance(settings, dict)
+    assert settings["clusters"] == 5
+    line = refusal(capsys, flags(data, tmp_path))
+    assert "recipe.clusters 5, not 8" in line
+    assert "did you mean clusters" in refusal(capsys, flags(data, tmp_path, "--set", "cluster=5"))
