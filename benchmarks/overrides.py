@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from benchmarks.protocols import Protocol
+from benchmarks.protocols import ImageTransform, Protocol
 from slurm.cli import choose, positive
 from slurm.errors import UserError
 
@@ -37,7 +37,7 @@ def add_set_flags(parser: argparse.ArgumentParser, *, epochs: bool = True) -> No
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="another number than the protocol's, as in learning_rate=0.03 or train.crop=64; may "
+        help="another number than the protocol's, as in learning_rate=0.03 or test.resize=300; may "
         "be repeated; recorded as the variant custom, in tables of its own",
     )
 
@@ -94,7 +94,34 @@ def changed(config: C, changes: Sequence[str], fixed: Sequence[str] = ()) -> C:
             raise UserError(f"--set {change}: {reason}")
         content = msgspec.to_builtins(found)
         _check(change, _at(content, name.split(".")))
-    return msgspec.convert(content, type(config))
+    found = msgspec.convert(content, type(config))
+    if changes:
+        _check_images(found, ", ".join(changes))
+    return found
+
+
+def _check_images(config: object, changes: str) -> None:
+    """Raise `UserError` for transforms that no image can go through."""
+    parts = {name: getattr(config, name, None) for name in ("train", "test", "extract", "image")}
+    transforms = {name: one for name, one in parts.items() if isinstance(one, ImageTransform)}
+    reasons = [f"{name}.{why}" for name, one in transforms.items() for why in _impossible(one)]
+    sides = {one.crop for name, one in transforms.items() if name in ("train", "test")}
+    if getattr(config, "taps", None) == "stages" and len(sides) > 1:
+        reasons.append("train.crop and test.crop differ, and heads on stages have one size")
+    if reasons:
+        raise UserError(f"--set {changes}: {'; '.join(reasons)}")
+
+
+def _impossible(one: ImageTransform) -> Iterator[str]:
+    cut = not one.random_resized_crop and not one.squash
+    if cut and one.resize is not None and one.crop > one.resize:
+        yield f"crop {one.crop} is larger than the resized image, {one.resize}"
+    if cut and one.random_crop is not None and one.crop > one.random_crop:
+        yield f"crop {one.crop} is larger than random_crop, {one.random_crop}"
+    if one.jitter is not None and (max(one.jitter[:3]) > 1 or one.jitter[3] > 0.5):
+        yield "jitter is at most 1 for brightness, contrast and saturation, 0.5 for hue"
+    if one.greyscale is not None and one.greyscale > 1:
+        yield "greyscale is a probability"
 
 
 def differences(old: object, new: object) -> list[str]:

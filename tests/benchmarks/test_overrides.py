@@ -37,7 +37,7 @@ def test_what_is_printed_can_be_set_again(config: Any) -> None:
         (IMAGENET_LINEAR, "milestones=5", {"milestones": (5,)}),
         (IMAGENET_LINEAR, "batch_norm=affine", {"batch_norm": "affine"}),
         (IMAGENET_LINEAR, "init_std=none", {"init_std": None}),
-        (IMAGENET_LINEAR, "train.crop=64", {"train": replace(IMAGENET_LINEAR.train, crop=64)}),
+        (IMAGENET_LINEAR, "test.resize=300", {"test": replace(IMAGENET_LINEAR.test, resize=300)}),
         (VOC07_SVM, "costs=0.5,1", {"costs": (0.5, 1.0)}),
         (VOC07_LOW_SHOT, "shots=1,2", {"shots": (1, 2)}),
         (RECIPES["digits_sobel_resnet18-12e"], "clusters=20", {"clusters": 20}),
@@ -65,6 +65,11 @@ def test_a_change_is_that_field_alone(config: Any, change: str, fields: dict[str
         ("learning_rate=1e999", "Expected `float`|not a number"),
         ("batch_norm=none!", "Invalid enum value"),
         ("name=other", "unknown field of --set 'name'"),
+        ("train.crop=64", "train.crop and test.crop differ"),
+        ("test.crop=300", "test.crop 300 is larger than the resized image, 256"),
+        ("train.jitter=2,0,0,0", "train.jitter is at most 1"),
+        ("train.jitter=0.4,0.4,0.4,0.6", "0.5 for hue"),
+        ("train.greyscale=2", "train.greyscale is a probability"),
     ],
 )
 def test_a_wrong_change_is_one_line(change: str, complaint: str) -> None:
