@@ -9,6 +9,7 @@ from typing import Protocol
 from benchmarks import results
 from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
+from slurm.errors import one_line
 from slurm.executor import dry_run, launch_from, run_sweep
 from slurm.files import check_writable
 from slurm.outputs import write_output
@@ -47,7 +48,7 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
         else:
             write_output(Path(args.json), content + b"\n")
     for path in records:
-        print(summary(results.read_record(path)), f"[{path}]", file=sys.stderr)
+        print(one_line(f"{summary(results.read_record(path))} [{path}]"), file=sys.stderr)
 
 
 def checks_of(goals: Sequence[Item]) -> list[Item]:

@@ -25,7 +25,7 @@ from benchmarks.checkpoints.finding.unknown import explain_unknown
 from benchmarks.checkpoints.formats import Format
 from benchmarks.checkpoints.openmmlab.network import NetworkConfig, network_config
 from benchmarks.checkpoints.vit.names import with_timm_names
-from benchmarks.checkpoints.weights import COUNTER, fitted
+from benchmarks.checkpoints.weights import COUNTER, fingerprint, fitted
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 
@@ -103,8 +103,8 @@ def read_content(
     writer = common_format(trunk) if writer is UNKNOWN else writer
     match = _checked(path, trunk, writer, sobel)
     sobel_filters = [place for place in places if SOBEL.fullmatch(place.address)]
-    _check_sobel(path, match, [p for p in sobel_filters if _beside(p, trunk)])
-    check_dilation(path, trunk, places)
+    _check_sobel(path, match, sobel_filters, trunk)
+    check_dilation(path, trunk, tensors_of(path, content, ()))
     config = network_config(path, content, match.arch, match.first, sobel=match.sobel)
     shapes = weight_shapes(config.arch, sobel=match.sobel)
     tensors = {name: place.tensor for name, place in match.tensors.items()}
@@ -115,9 +115,19 @@ def read_content(
         what=f"{path} (format {writer.name})",
     )
     assumed = tuple(name for name in shapes if name.endswith(COUNTER) and name not in tensors)
+    if card and fingerprint(fits) != card.weights:
+        raise UserError(
+            f"{path} does not hold the weights of the card beside it: register it again, or move "
+            "it out of that folder"
+        )
     mean, std = (card.mean, card.std) if card else _pixels(config, writer)
     check_pixels(mean, std, str(path))
     beside = pixel_notes(trunk, places)
+    if match.sobel and not sobel_filters:
+        beside.append("its first convolution takes 2 channels: DeepCluster's Sobel was assumed")
+    said = content.get("arch")
+    if isinstance(said, str) and said in architectures() and said != config.arch and not card:
+        beside.append(f"the file names the architecture {shown(said)}, not {config.arch}")
     left = [f"left out by --drop {shown(', '.join(drop))}"] if drop else []
     notes = (*writer.notes, *choice, *config.notes, *_assumptions(config, writer), *beside, *left)
     return Imported(
@@ -136,12 +146,16 @@ def read_content(
 
 
 def _trunks(places: list[Place], arch: str | None, said: Any, writer: Format) -> list[Trunk]:
-    """The trunks of a file; where names and shapes tell no architecture, of the one it `said`."""
+    """The trunks of a file: of the architecture it `said` if they fill it, else by their shapes."""
     moco = writer.name == "moco" or said == "vit_small"
     trunks = find_trunks(places, arch=arch, moco=moco)
     known = [trunk for trunk in trunks if trunk.match]
-    if not known and isinstance(said, str) and said in architectures():
-        known = [trunk for trunk in find_trunks(places, arch=said) if trunk.whole]
+    guessed = {trunk.match.arch for trunk in known if trunk.match}
+    if arch is None and isinstance(said, str) and said in architectures() and said not in guessed:
+        # Networks can share all tensors (resnetblur50 and resnet50): the file knows which it is.
+        named = [trunk for trunk in find_trunks(places, arch=said) if trunk.whole]
+        if len(named) >= len(known):
+            return named
     return known
 
 
@@ -171,9 +185,9 @@ def _beside(place: Place, trunk: Trunk) -> bool:
     return place.container == trunk.container
 
 
-def _check_sobel(path: Path, match: Match, constants: list[Place]) -> None:
+def _check_sobel(path: Path, match: Match, constants: list[Place], trunk: Trunk) -> None:
     """The file's Sobel filters, where it has them, must be ours."""
-    if constants and not match.sobel:
+    if any(_beside(place, trunk) for place in constants) and not match.sobel:
         raise UserError(
             f"{path} holds Sobel filters, but {shown(match.stem)} takes {match.channels} channels"
         )
@@ -183,7 +197,7 @@ def _check_sobel(path: Path, match: Match, constants: list[Place]) -> None:
         "1.weight": sobel_kernels(),
         "1.bias": torch.zeros(2),
     }
-    for place in constants:
+    for place in constants if match.sobel else ():
         expected = ours[".".join(place.address.split(".")[-2:])]
         given = place.tensor.float()
         if given.shape != expected.shape or not torch.allclose(given, expected, atol=1e-6):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from benchmarks import results
 from benchmarks.backbones.architectures import check_architecture
 from benchmarks.checkpoints import placing
@@ -106,11 +108,19 @@ def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = 
 
 def _is_there(zoo: Path, card: Card, force: bool) -> bool:
     """Whether this very checkpoint is in place; `UserError` when another must not be replaced."""
-    old = find_card(zoo, card.name)
+    try:
+        old = find_card(zoo, card.name)
+    except UserError:
+        if not force:
+            raise
+        old = None  # a card that cannot be read is replaced
     if old is not None and not force and _measured(old) != _measured(card):
+        was, now = (f"{one.arch}, weights {one.weights[:12]}" for one in (old, card))
+        if was == now:
+            was, now = (f"std {one.std}, mean {one.mean}" for one in (old, card))
         raise UserError(
-            f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these are "
-            f"{card.weights[:12]}): choose another --name, or replace it with --force"
+            f"{zoo} has another checkpoint {card.name!r} ({was}; these are {now}): choose another "
+            "--name, or replace it with --force"
         )
     return old == card and _is_whole(weights_path(zoo, card.name), card)
 
@@ -195,8 +205,6 @@ def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
     found = read_checkpoint(path)
     weights = fingerprint(found.tensors)
     name = safe_name(path.absolute())
-    if is_registered(zoo, name) and read_card(zoo, name).weights != weights:
-        name = f"{name[:100]}-{weights[:8]}"
     card = Card(
         name=name,
         arch=found.arch,
@@ -208,6 +216,10 @@ def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
         format=found.format,
         notes=found.notes,
     )
+    if is_registered(zoo, name) and _measured(read_card(zoo, name)) != _measured(card):
+        same = read_card(zoo, name).weights == weights  # but other pixels, or another network
+        key = results.key_of(_measured(card))[:8] if same else weights[:8]
+        card = msgspec.structs.replace(card, name=f"{name[:100]}-{key}")
     return card, found.tensors
 
 

@@ -87,7 +87,11 @@ class Match:
 def match_tensors(inside: Mapping[str, Place], arch: str, twice: list[str]) -> Match:
     """Compare the tensors of a prefix, by the names within it, with an architecture's."""
     own = own_names(arch)
-    found = {dotted(name): place for name, place in inside.items()}
+    found: dict[str, Place] = {}
+    for name, place in inside.items():
+        other = found.setdefault(dotted(name), place)
+        if other is not place and not same_tensor(other.tensor, place.tensor):
+            twice = [*twice, f"{other.address} and {place.address}"]
     channels, first = _first_convolution(found, arch)
     sobel = channels == 2
     shapes = shapes_of(arch, sobel=sobel)

@@ -19,8 +19,8 @@ def check_dilation(path: object, trunk: Trunk, places: list[Place]) -> None:
     if start == trunk.address:
         return
     for place in _outside(trunk, places):
-        name = place.address.removeprefix(f"{place.container}.")
-        if re.match(r"(module\.)?(aux_)?classifier\.\d", name) and place.tensor.dim() == 4:
+        head = re.search(r"(?:^|\.)(?:aux_)?classifier\.\d", place.address)
+        if head and place.tensor.dim() == 4:
             raise UserError(
                 f"{path} is a segmentation network ({shown(place.address)} is a convolution), in "
                 "which torchvision dilates the last stages of the backbone; that is not built here"

@@ -116,6 +116,7 @@ def _network(settings: Mapping[str, Any], arch: str) -> tuple[str, tuple[str, ..
     for option, value in backbone.items():
         _check_option(str(option), value)
     _check_norm(backbone.get("norm_cfg"), family)
+    _check_named(backbone, family, arch)
     notes: tuple[str, ...] = ()
     frozen = backbone.get("frozen_stages", -1)
     if isinstance(frozen, int) and frozen >= 0:
@@ -132,6 +133,17 @@ def _family(backbone: Mapping[Any, Any]) -> str:
     if kind in _TRANSFORMERS:
         return "Transformer"
     raise ValueError(f"its backbone is a {shown(kind)}, whose options are not known here")
+
+
+def _check_named(backbone: Mapping[Any, Any], family: str, arch: str) -> None:
+    """Networks can share all tensors: what the configuration names must be what was found."""
+    named, depth = backbone.get("model_name"), backbone.get("depth")
+    if isinstance(named, str) and named != arch:
+        raise ValueError(f"its backbone is timm's {shown(named)}, found {arch}: give --arch")
+    if isinstance(depth, int) and family == "ResNet" and str(depth) not in arch:
+        raise ValueError(f"its backbone has depth {depth}, but its tensors are {arch}'s")
+    if (family == "Transformer") == arch.startswith("res"):
+        raise ValueError(f"its backbone is a {family}, but its tensors are {arch}'s")
 
 
 def _check_option(option: str, value: Any) -> None:
@@ -227,7 +239,8 @@ def _normalisation(item: Mapping[Any, Any], *, preprocessor: bool) -> tuple[Trip
 
 
 def _three(value: Any, what: str) -> Triple:
-    numbers = [float(v) for v in value if isinstance(v, int | float)] if _listed(value) else []
+    plain = [v for v in value if isinstance(v, int | float)] if _listed(value) else []
+    numbers = [float(v) for v in plain if isinstance(v, float) or abs(v) < 10**300]
     if len(numbers) != 3 or len(value) != 3:
         raise ValueError(f"its {what} of pixels, {shown(value)}, is not three numbers")
     return numbers[0], numbers[1], numbers[2]

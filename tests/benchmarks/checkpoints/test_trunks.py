@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks import voc_svm
 from benchmarks.checkpoints.cards import read_card
-from benchmarks.checkpoints.reading import Imported, read_content
+from benchmarks.checkpoints.reading import Imported, read_checkpoint, read_content
 from benchmarks.checkpoints.weights import fingerprint
 from benchmarks.registry import load_backbone, main
 from slurm.errors import UserError
@@ -432,3 +432,62 @@ def test_dictionaries_that_hold_themselves() -> None:
     for _ in range(12):
         many = {str(i): many for i in range(10)}
     assert "more than 100000 dictionaries" in refused(many)
+
+
+def saved(path: Path, content: object) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def test_the_network_that_a_file_names_is_built(tmp_path: Path) -> None:
+    """resnetblur18 has all tensors of resnet18, and other features."""
+    state = timm.create_model("resnetblur18", num_classes=0).state_dict()
+    path = saved(tmp_path / "net.pth", {"arch": "resnetblur18", "state_dict": state})
+    assert read_checkpoint(path).arch == "resnetblur18"
+    other = timm.create_model("resnet18", num_classes=0).state_dict()
+    path = saved(tmp_path / "net.pth", {"arch": "resnet34", "state_dict": other})
+    found = read_checkpoint(path)
+    assert found.arch == "resnet18"
+    assert any("names the architecture resnet34, not resnet18" in note for note in found.notes)
+
+
+def test_two_spellings_of_a_name_are_two_tensors(tmp_path: Path) -> None:
+    first, second = (timm.create_model("resnet18", num_classes=0).state_dict() for _ in range(2))
+    both = {**first, **{name.replace(".", "_"): one for name, one in second.items()}}
+    with pytest.raises(UserError, match="there twice"):
+        read_checkpoint(saved(tmp_path / "net.pth", both))
+    stray = {**first, "layer1_0_conv1_weight": second["layer1.0.conv1.weight"]}
+    with pytest.raises(UserError, match="there twice"):
+        read_checkpoint(saved(tmp_path / "net.pth", stray))
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "_orig_mod.", "net.module."])
+def test_a_segmentation_network_is_refused_under_any_prefix(tmp_path: Path, prefix: str) -> None:
+    network = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None)
+    state = {f"{prefix}{name}": tensor for name, tensor in network.state_dict().items()}
+    path = saved(tmp_path / "net.pth", {"state_dict": state})
+    with pytest.raises(UserError, match="is a segmentation network"):
+        read_checkpoint(path)
+    with pytest.raises(UserError, match="is a segmentation network"):
+        read_checkpoint(path, drop=[f"{prefix}classifier"])
+
+
+def test_a_sobel_stem_that_nothing_names_is_noted(tmp_path: Path) -> None:
+    state = timm.create_model("resnet18", num_classes=0, in_chans=2).state_dict()
+    found = read_checkpoint(saved(tmp_path / "net.pth", state))
+    assert found.sobel
+    assert any("DeepCluster's Sobel was assumed" in note for note in found.notes)
+
+
+def test_weights_beside_the_card_of_others_are_refused(tmp_path: Path) -> None:
+    from benchmarks.registry import register
+
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        state = timm.create_model("resnet18", features_only=True).state_dict()
+        register(tmp_path, name, state, arch="resnet18", sobel=False)
+    first, second = (tmp_path / f"checkpoints/{name}/weights.safetensors" for name in "ab")
+    assert read_checkpoint(first).arch == "resnet18"
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(UserError, match="does not hold the weights of the card beside it"):
+        read_checkpoint(first)
