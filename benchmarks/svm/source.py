@@ -180,9 +180,13 @@ def file_source(
 def _name_of(features: Path, name: str | None) -> str:
     """How results call the features: the user's word, or the folder's name."""
     if name is not None:
+        if name.startswith("random-"):
+            raise UserError(f"--name {name} is kept for random trunks; choose another")
         return check_name(name, "--name")
     found = features.resolve().name or "features"
     try:
+        if found.startswith("random-"):
+            raise UserError(f"the folder's name, {found}, is kept for random trunks")
         return check_name(found, "the folder's name")
     except UserError as error:
         raise UserError(f"{error}; call the features otherwise with --name") from None

@@ -203,6 +203,12 @@ def test_files_changed_after_the_plan_are_refused(features: Path, name: str) -> 
     assert not layer.done()
 
 
+def test_names_kept_for_random_trunks_are_refused(features: Path) -> None:
+    assert "kept for random trunks" in _fail(voc_svm, features, "--name", "random-resnet50")
+    folder = features.rename(features.parent / "random-resnet50")
+    assert "call the features otherwise with --name" in _fail(voc_svm, folder)
+
+
 @pytest.mark.parametrize("gone", [False, True])
 def test_official_draws_changed_after_the_plan_are_refused(features: Path, gone: bool) -> None:
     save_draws(features, 1, 2)
