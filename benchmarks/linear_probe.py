@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from benchmarks import results
 from benchmarks.commands import finish_command
-from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.datasets.loading import fingerprints, load_dataset, require_classes
 from benchmarks.images.checking import check_items
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom
@@ -114,6 +114,7 @@ class Probe:
 
 def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:
     """The probe of `trunk` by `protocol`; `UserError` when the dataset cannot be read."""
+    require_classes(protocol.dataset, data)
     splits = fingerprints(protocol.dataset, data)
     return Probe(trunk, data, protocol, (splits["train"], splits["val"]))
 

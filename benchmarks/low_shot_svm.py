@@ -79,9 +79,10 @@ class LowShot:
 
     def run(self) -> None:
         """Draw (or read the draws), fit, test, and write the part."""
-        from benchmarks.svm.draws import official_folder, read_or_draw
+        from benchmarks.svm.draws import read_or_draw
         from benchmarks.svm.evaluation import evaluate_low_shot
         from benchmarks.svm.parts import ShotPart, running
+        from benchmarks.svm.planned import planned_folder
 
         source, protocol = self.source, self.protocol
         name = f"{source.checkpoint.name} low-shot {self.layer} k={self.k}"
@@ -90,7 +91,7 @@ class LowShot:
             data = work.machine.data
             store = source.zoo / "low_shot" / results.key_of(source.splits[0], source.seed)
             targets = read_or_draw(
-                official_folder(source.labels) if self.draws else None,
+                planned_folder(source.labels, self.draws, protocol.samples, self.k),
                 store,
                 data.train_labels,
                 data.classes,

@@ -93,6 +93,23 @@ def claim_classes(root: Path, names: Sequence[str], owners: Owners) -> None:
             )
 
 
+def require_distinct(
+    train_root: Path, train: Sequence[str], val_root: Path, val: Sequence[str]
+) -> None:
+    """`UserError` when a folder of images of one split is one of the other, such as by a link."""
+    owners: Owners = {}
+    for root, paths in ((train_root, train), (val_root, val)):
+        folders = {path.rpartition("/")[0] for path in paths}
+        here = {f"{root}/{name}".rstrip("/") for name in folders}
+        found = {_identity(place): place for place in sorted(here) if is_folder(Path(place))}
+        for identity in sorted(found.keys() & owners.keys())[:1]:
+            raise UserError(
+                f"{found[identity]} and {owners[identity]} are the same folder: no image may be "
+                "trained on and tested"
+            )
+        owners |= found
+
+
 def images_below(root: Path, top: str, owners: Owners) -> list[str]:
     """Images at any depth below `top`, relative to `root`: by folder, then by name, each sorted.
 

@@ -5,7 +5,7 @@ Expected size: 1,281,167 training and 50,000 validation images of 1,000 classes.
 
 from pathlib import Path
 
-from benchmarks.datasets.folders import Owners, require_directory
+from benchmarks.datasets.folders import Owners, require_directory, require_distinct
 from benchmarks.datasets.joining import class_names, make_dataset
 from benchmarks.datasets.lists import LabelledList, find_root, first_file, read_list
 from benchmarks.datasets.scan import scan_folders
@@ -22,7 +22,9 @@ def load(folder: Path) -> Dataset:
     owners: Owners = {}  # the same in both scans, so that no folder is of both splits
     train = _listed(folder, "train") or scan_folders(folder / "train", owners=owners)
     val = _listed(folder, "val") or scan_folders(folder / "val", class_names(train), owners)
-    return make_dataset("imagenet", train, folder / "train", val, folder / "val")
+    dataset = make_dataset("imagenet", train, folder / "train", val, folder / "val")
+    require_distinct(folder / "train", train.paths, folder / "val", val.paths)
+    return dataset
 
 
 def _listed(folder: Path, split: str) -> LabelledList | None:

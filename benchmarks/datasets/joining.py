@@ -1,7 +1,8 @@
 """Two lists of labelled images made one dataset: what must be true of both."""
 
+import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,7 @@ def make_dataset(
     one label and is in one split.
     """
     trained, tested = _checked_paths(train), _checked_paths(val)
-    if train_root.resolve() == val_root.resolve():
-        _check_disjoint(train, trained, val, tested)
+    _check_disjoint(train, trained, train_root, val, tested, val_root)
     classes = class_names(train)
     _check_labels(train, len(classes))
     if int(val.labels.max()) >= len(classes):
@@ -77,15 +77,30 @@ def _checked_paths(listed: LabelledList) -> Sequence[str]:
 
 
 def _check_disjoint(
-    train: LabelledList, trained: Sequence[str], val: LabelledList, tested: Sequence[str]
+    train: LabelledList,
+    trained: Sequence[str],
+    train_root: Path,
+    val: LabelledList,
+    tested: Sequence[str],
+    val_root: Path,
 ) -> None:
-    """Refuse an image of one folder that is trained on and tested."""
-    if not set(tested).isdisjoint(trained):
-        image = min(set(tested).intersection(trained))
+    """Refuse an image that is trained on and tested, whether or not the roots are the same."""
+    roots = [str(root.resolve()) for root in (train_root, val_root)]
+    if os.path.commonpath(roots) not in roots:  # of two folders, they are two images
+        return
+    seen = set(_below(roots[1], roots, tested))
+    if not seen.isdisjoint(_below(roots[0], roots, trained)):
+        image = min(seen.intersection(_below(roots[0], roots, trained)))
         raise UserError(
             f"{val.source} names {image[:300]}, which {train.source} names too: no image may be "
             "trained on and tested"
         )
+
+
+def _below(root: str, roots: Sequence[str], paths: Sequence[str]) -> Iterable[str]:
+    """The paths relative to the folder that holds both roots, made one by one."""
+    prefix = os.path.relpath(root, os.path.commonpath(roots))
+    return paths if prefix == "." else (f"{prefix}/{path}" for path in paths)
 
 
 def _check_labels(train: LabelledList, count: int) -> None:

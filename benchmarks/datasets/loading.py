@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.results import Split
+from slurm.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks.datasets.splits import Dataset
@@ -23,3 +24,25 @@ def fingerprints(name: str, folder: Path) -> dict[str, Split]:
     """The fingerprint of each split of a dataset, computed once per process."""
     splits = load_dataset(name, folder).splits
     return {split: images.fingerprint() for split, images in splits.items()}
+
+
+@lru_cache(maxsize=16)
+def require_classes(name: str, folder: Path) -> None:
+    """`UserError` unless `train` has two classes; a note when `val` lacks some of them."""
+    import numpy as np
+
+    from slurm.progress import say
+
+    splits = load_dataset(name, folder).splits
+    train, val = (np.unique(splits[split].labels) for split in ("train", "val"))
+    if len(train) < 2:
+        raise UserError(
+            f"the training images of {name} in {folder} are all of one class: a probe has nothing "
+            "to tell apart; check the list or the class folders"
+        )
+    lacking = len(np.setdiff1d(train, val))
+    if lacking:
+        say(
+            f"note: the validation images of {name} in {folder} have none of {lacking} of the "
+            f"{len(train)} classes that are trained on"
+        )

@@ -4,6 +4,7 @@ Expected size: 5,011 trainval and 4,952 test images, 20 classes. Labels follow F
 `create_voc_data_files.py`: VOC's 1, -1 and 0 (difficult only) become 1, 0 and -1 (ignore).
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,12 @@ def _classes(sets: Path) -> tuple[str, ...]:
         }
         for split in ("trainval", "test")
     }
+    for name in sorted(found["trainval"] | found["test"]):
+        if any("\ud800" <= sign <= "\udfff" for sign in name):
+            raise UserError(
+                f"the class {os.fsencode(name)!r} of the lists in {sets} has a name that is not "
+                "UTF-8: rename its lists (a record is of classes whose names everybody can write)"
+            )
     for split, other in (("trainval", "test"), ("test", "trainval")):
         for name in sorted(found[split] - found[other]):
             raise UserError(f"{sets / f'{name}_{other}.txt'} does not exist; {_REMEDY}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.features.arrays import open_array
 from benchmarks.features.labels import Convention, Labels, label_path, read_classes, read_labels
-from benchmarks.input_files import is_folder
+from benchmarks.input_files import is_folder, is_there
 from slurm.errors import UserError
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
@@ -47,7 +47,7 @@ def find_layers(folder: Path) -> tuple[str, ...]:
     if not is_folder(folder):
         raise UserError(f"no folder {folder}: --features takes the folder of voc07_*_feat*.npy")
     found = tuple(
-        layer for layer in LAYERS if any(feature_path(folder, layer, s).exists() for s in SPLITS)
+        layer for layer in LAYERS if any(is_there(feature_path(folder, layer, s)) for s in SPLITS)
     )
     if not found:
         raise UserError(f"{folder} holds none of voc07_{{trainval,test}}_feat{{1..5}}.npy")
@@ -140,6 +140,7 @@ def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
 def _check_values(array: NDArray[Any], path: Path) -> None:
     """Refuse what no SVM can be trained on, though it would give a figure, near chance."""
     most, alike = 0.0, len(array) > 1
+    empty: list[int] = []  # rows
     first = _directions(array[:1])
     for start in range(0, len(array), CHUNK):
         chunk = array[start : start + CHUNK]
@@ -154,12 +155,18 @@ def _check_values(array: NDArray[Any], path: Path) -> None:
                 f"{path} holds {most:.3g} in row {row}, beyond the range of float32 "
                 f"({LARGEST:.3g}): scale the features, or extract them again"
             )
+        empty += (start + np.flatnonzero(~chunk.any(1))).tolist()
         alike = alike and bool((np.abs(_directions(chunk) - first) <= ALIKE).all())
     if most * np.sqrt(array.shape[1]) < SMALLEST_NORM:
         raise UserError(
             f"{path} holds no value beyond {most:.3g}: nothing is left of such features when they "
             "are divided by (norm + 1e-5), as all SVM protocols do: scale them, or extract them "
             "again"
+        )
+    if empty:
+        raise UserError(
+            f"{path} holds only zeros in {len(empty)} of {len(array)} rows, first in row "
+            f"{empty[0]}: the file may be half written; extract the features again"
         )
     if alike:
         raise UserError(

@@ -21,7 +21,7 @@ from slurm.sweep import Item
 
 if TYPE_CHECKING:
     from benchmarks.features.files import LayerData
-    from benchmarks.features.labels import Convention, Labels
+    from benchmarks.features.labels import Convention
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
 Solver = Literal["gram", "liblinear"]
@@ -68,10 +68,16 @@ class Source:
         return (layer, identity, self.splits, self.seed, self.solver, *stated)
 
     def read(self, layer: str) -> "LayerData":
-        """Open and check a layer's files."""
+        """Open and check a layer's files; `UserError` when users changed them since the plan."""
         from benchmarks.features.files import read_layer
+        from benchmarks.svm.planned import require_labels, require_layer
 
-        return read_layer(self.features, self.labels, layer, self.convention or "fair")
+        if self.convention is None:  # of an extraction, which nobody writes into
+            return read_layer(self.features, self.labels, layer)
+        require_layer(self.features, layer, self.identities[self.layers.index(layer)])
+        data = read_layer(self.features, self.labels, layer, self.convention)
+        require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        return data
 
 
 def trunk_source(
@@ -138,6 +144,7 @@ def file_source(
     from benchmarks.features.labels import find_convention, read_classes, read_labels
     from benchmarks.svm.classes import check_classes
     from benchmarks.svm.draws import official_folder
+    from benchmarks.svm.planned import label_split
 
     label = _name_of(features, name)
     layers = layers or files.find_layers(features)
@@ -148,7 +155,7 @@ def file_source(
     classes = read_classes(labels, train_labels.shape[1])
     drawn = official_folder(labels) is None
     check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
-    splits = tuple(_label_split(one) for one in (train_labels, test_labels))
+    splits = tuple(label_split(one) for one in (train_labels, test_labels))
     identities = tuple(
         files.fingerprint(*(files.feature_path(features, layer, s) for s in files.SPLITS))
         for layer in layers
@@ -173,20 +180,16 @@ def file_source(
 def _name_of(features: Path, name: str | None) -> str:
     """How results call the features: the user's word, or the folder's name."""
     if name is not None:
+        if name.startswith("random-"):
+            raise UserError(f"--name {name} is kept for random trunks; choose another")
         return check_name(name, "--name")
     found = features.resolve().name or "features"
     try:
+        if found.startswith("random-"):
+            raise UserError(f"the folder's name, {found}, is kept for random trunks")
         return check_name(found, "the folder's name")
     except UserError as error:
         raise UserError(f"{error}; call the features otherwise with --name") from None
-
-
-def _label_split(labels: "Labels") -> Split:
-    """The hash is of the labels themselves: these users have no list of images."""
-    import hashlib
-
-    digest = hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
-    return Split(labels.shape[0], labels.shape[1], digest)
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:

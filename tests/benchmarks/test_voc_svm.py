@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from benchmarks import low_shot_svm, results, voc_svm
+from benchmarks.protocols import VOC07_LOW_SHOT, VOC07_SVM
 from benchmarks.svm.draws import draw, draws_path
+from benchmarks.svm.source import file_source
 from slurm import cli
 from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, make, write
@@ -186,6 +189,40 @@ def save_draws(folder: Path, k: int, samples: int, form: Any = np.asarray) -> No
                 rows = np.flatnonzero(labels[:, column] == value)
                 targets[draws.permutation(rows)[:count], column] = value
         np.save(folder / f"low_shot/labels/train_targets_sample{sample}_k{k}.npy", form(targets))
+
+
+@pytest.mark.parametrize(
+    "name", ["voc07_trainval_feat5.npy", "voc07_test_feat5.npy", "train_labels.npy"]
+)
+def test_files_changed_after_the_plan_are_refused(features: Path, name: str) -> None:
+    source = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+    layer = next(item for item in voc_svm.VocSvm(source, VOC07_SVM).needs if "5" in item.layer)
+    np.save(features / name, np.load(features / name)[::-1])
+    with pytest.raises(UserError, match=rf"{name}.* was changed after this run was planned"):
+        layer.run()
+    assert not layer.done()
+
+
+def test_names_kept_for_random_trunks_are_refused(features: Path) -> None:
+    assert "kept for random trunks" in _fail(voc_svm, features, "--name", "random-resnet50")
+    folder = features.rename(features.parent / "random-resnet50")
+    assert "call the features otherwise with --name" in _fail(voc_svm, folder)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_official_draws_changed_after_the_plan_are_refused(features: Path, gone: bool) -> None:
+    save_draws(features, 1, 2)
+    protocol = replace(VOC07_LOW_SHOT, shots=(1,), samples=2)
+    source = file_source(features.parent / "zoo", features, features, protocol)
+    item = low_shot_svm.VocLowShot(source, protocol).needs[0]
+    if gone:  # they must not be drawn anew and be called official
+        shutil.rmtree(features / "low_shot")
+    else:
+        folder = features / "low_shot/labels"
+        shutil.copy(draws_path(folder, 1, 1), draws_path(folder, 2, 1))
+    with pytest.raises(UserError, match="draw of k=1, was changed after this run was planned"):
+        item.run()
+    assert not item.done()
 
 
 def to_voc(labels: np.ndarray) -> np.ndarray:

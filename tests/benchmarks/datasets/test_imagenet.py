@@ -7,6 +7,7 @@ import pytest
 from torchvision.datasets import ImageFolder
 
 from benchmarks.datasets import imagenet
+from benchmarks.datasets.loading import load_dataset, require_classes
 from slurm.errors import UserError
 
 Touch = Callable[..., None]
@@ -98,3 +99,30 @@ def test_no_class_folders(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     with pytest.raises(UserError, match=r"train has no class folders; it should hold one for each"):
         imagenet.load(tmp_path)
+
+
+@pytest.mark.parametrize("listed", [("train",), ("val",), ("train", "val")])
+def test_a_class_folder_of_both_splits_is_refused_with_lists_too(
+    folders: Path, write: Write, listed: tuple[str, ...]
+) -> None:
+    (folders / "val/n01/p.jpg").unlink()
+    (folders / "val/n01").rmdir()
+    (folders / "val/n01").symlink_to("../train/n01")
+    lines = {"train": "n01/z.jpg 0\nn02/b.jpg 1\n", "val": "n01/z.jpg 0\nn02/q.jpg 1\n"}
+    for split in listed:
+        write(f"meta/{split}.txt", lines[split])
+    with pytest.raises(UserError, match=r"val/n01 and .*train/n01 are the same folder"):
+        imagenet.load(folders)
+
+
+def test_a_probe_needs_two_classes_and_says_which_are_not_validated(
+    folders: Path, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("meta/val.txt", "n01/p.jpg 0\n")
+    require_classes("imagenet", folders)
+    assert "have none of 1 of the 2 classes that are trained on" in capsys.readouterr().err
+    write("meta/train.txt", "n01/z.jpg 0\n")
+    require_classes.cache_clear()
+    load_dataset.cache_clear()
+    with pytest.raises(UserError, match="are all of one class"):
+        require_classes("imagenet", folders)

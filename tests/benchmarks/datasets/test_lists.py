@@ -162,6 +162,9 @@ def test_an_image_that_is_trained_on_and_tested_is_refused(write: Write, tmp_pat
     val = lists.read_list(write("val.txt", "c.jpg 0\n./b.jpg 1\n"))
     with pytest.raises(UserError, match=r"val\.txt names b\.jpg, which .*train\.txt names too"):
         joining.make_dataset("places205", train, tmp_path, val, tmp_path)
+    inner = lists.read_list(write("inner.txt", "c.jpg 0\ntrain/b.jpg 1\n"))
+    with pytest.raises(UserError, match=r"inner\.txt names train/b\.jpg, which .*train\.txt"):
+        joining.make_dataset("places205", train, tmp_path / "train", inner, tmp_path)
     # of two folders, they are two images
     joining.make_dataset("imagenet", train, tmp_path / "train", val, tmp_path / "val")
 

@@ -1,5 +1,6 @@
 """VOC2007: labels against the annotations, and what damaged lists say."""
 
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -113,3 +114,16 @@ def test_an_image_of_both_splits_is_refused(voc: Path) -> None:
         path.write_text(path.read_text() + f"000007{label}\n")
     with pytest.raises(UserError, match=r"test\.txt names the image 000007, which .*trainval\.txt"):
         voc07.load(voc)
+
+
+@pytest.mark.parametrize("splits", [("trainval",), ("test",), ("trainval", "test")])
+def test_class_names_that_are_not_utf8_are_refused(voc: Path, splits: tuple[str, ...]) -> None:
+    main = voc / "ImageSets/Main"
+    for split in splits:
+        odd = os.fsdecode(bytes(main) + f"/caf_{split}.txt".encode().replace(b"caf", b"caf\xe9"))
+        (main / f"cat_{split}.txt").rename(odd)
+    with pytest.raises(
+        UserError, match=r"the class b'caf\\xe9' of the lists .* not UTF-8"
+    ) as caught:
+        voc07.load(voc)
+    assert str(caught.value).isprintable()

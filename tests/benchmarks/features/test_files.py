@@ -103,6 +103,13 @@ def _zero(folder: Path) -> None:
     _change(folder, "test", np.zeros_like)
 
 
+def _half_written(folder: Path) -> None:
+    path = folder / "voc07_trainval_feat5.npy"
+    rows = np.load(path)
+    rows[23:] = 0
+    np.save(path, rows)
+
+
 def _constant(folder: Path) -> None:
     _change(folder, "trainval", lambda rows: np.repeat(rows[:1], len(rows), axis=0))
 
@@ -179,6 +186,7 @@ BROKEN: dict[Callable[[Path], None], str] = {
     _norm_overflows: r"test_feat5\.npy holds .*e\+200 in row 0, beyond the range of float32",
     _vanishing: r"trainval_feat5\.npy holds no value beyond .*e-12: nothing is left",
     _zero: r"test_feat5\.npy holds no value beyond 0: nothing is left",
+    _half_written: r"trainval_feat5\.npy holds only zeros in 7 of 30 rows, first in row 23",
     _constant: r"trainval_feat5\.npy is constant",
     _constant_up_to_scale: r"test_feat5\.npy is constant",
     _constant_but_for_rounding: r"trainval_feat5\.npy is constant",
@@ -335,3 +343,11 @@ def test_alike_rows_are_found_wherever_they_stand(width: int) -> None:
     found = files.first_alike(distinct[order])
     expected = [int(np.flatnonzero(order == image)[0]) for image in order]
     assert found.tolist() == expected
+
+
+def test_a_layer_of_dangling_links_is_named_as_missing(folder: Path) -> None:
+    for split in files.SPLITS:
+        (folder / f"voc07_{split}_feat3.npy").symlink_to("moved_away.npy")
+    assert files.find_layers(folder) == ("feature3", "feature5")
+    with pytest.raises(UserError, match=r"feat3\.npy is a link that leads nowhere"):
+        files.check_layer(folder, folder, "feature3")
