@@ -71,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     if args.compare and args.format != "markdown":
         raise UserError("--compare is printed as markdown only")
+    _refuse_shared_outputs(args.readme, args.html, args.plots)
     from reports.run import Report
 
     report = Report(args)
@@ -78,6 +79,27 @@ def main(argv: list[str] | None = None) -> None:
         report.readme()
     else:
         report.listing()
+
+
+def _refuse_shared_outputs(readme: Path | None, html: Path | None, plots: Path | None) -> None:
+    """`UserError` where one output would be written over another."""
+    from reports.run import RESULTS
+
+    files = {"--html": html} if html else {}
+    if readme is not None:
+        files |= {"--readme": readme, "results.json beside the README": readme.parent / RESULTS}
+    named = [(name, path.resolve()) for name, path in files.items()]
+    for number, (name, path) in enumerate(named):
+        for other, same in named[:number]:
+            if path == same or (path.exists() and same.exists() and path.samefile(same)):
+                raise UserError(f"{other} and {name} are one file, {path}: name another")
+        if plots is None:
+            continue
+        folder = plots.resolve()
+        if path in (folder, *folder.parents):
+            raise UserError(f"--plots {plots} needs a folder where {name} is written: name another")
+        if path.parent == folder and path.suffix in (".svg", ".png"):
+            raise UserError(f"{name} may be one of the pictures in --plots {plots}: name another")
 
 
 def _add_names(flags: Parser, name: str, text: str) -> None:

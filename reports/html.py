@@ -10,7 +10,7 @@ from reports import plots
 from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.pictures import Picture
-from reports.tables import FIRST_COLUMN, Cell, Row, best_values, is_best
+from reports.tables import FIRST_COLUMN, Cell, Row, best_values, is_best, safe_link
 
 
 def page(measured: Sequence[Measured], pictures: Sequence[Picture], seeds: bool = False) -> bytes:
@@ -42,14 +42,12 @@ def _section(item: Measured, notes: Sequence[str]) -> dict[str, Any]:
 
 
 def _row(row: Row, columns: Sequence[str], best: dict[str, str]) -> dict[str, Any]:
-    safe = re.match(r"https?://|(?![a-zA-Z][a-zA-Z0-9+.-]*:)", row.link or "")
     cells = []
     for column in columns:
         cell = row.cells.get(column, Cell())
         value = cell.text if cell.value is None else cell.value
         cells.append({"value": value, "shown": str(cell), "best": is_best(row, column, best)})
-    link = row.link if safe else None
-    return {"name": row.name, "prefix": row.prefix, "link": link, "cells": cells}
+    return {"name": row.name, "prefix": row.prefix, "link": safe_link(row.link), "cells": cells}
 
 
 def _plain_markdown(note: str) -> Any:

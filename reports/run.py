@@ -18,7 +18,7 @@ from reports.published import (
     published_tables,
     select,
 )
-from reports.tables import KINDS
+from reports.tables import KINDS, safe_link
 from reports.tables import link as markdown_link
 from slurm.errors import UserError
 from slurm.files import write_bytes
@@ -195,13 +195,17 @@ class Report:
 def link_target(config: str, target: Path | None) -> str | None:
     """Where the link of a config leads from the file `target` (None: from the repository).
 
-    URLs stay. A file of this repository is linked relative to a `target` that lies in it too,
-    and by its path in the repository otherwise. A path that is no file there is no link.
+    URLs of http(s) stay, others are no links. A file of this repository is linked relative to a
+    `target` that lies in it too, and by its path in the repository otherwise. A path that is no
+    file there is no link.
     """
-    if "://" in config:
-        return config
-    inside = (REPOSITORY / config).resolve()
-    if not inside.is_file() or not inside.is_relative_to(REPOSITORY):
+    if safe_link(config) is None or "://" in config:
+        return safe_link(config)
+    try:
+        inside = (REPOSITORY / config).resolve()
+        if not inside.is_file() or not inside.is_relative_to(REPOSITORY):
+            return None
+    except (OSError, RuntimeError):  # too long a name, a circle of links
         return None
     if target is not None and target.resolve().is_relative_to(REPOSITORY):
         return _url(os.path.relpath(inside, target.resolve().parent))

@@ -204,9 +204,18 @@ def link(text: str, target: str | None) -> str:
     return f"[{escape(text)}]({quote(target, safe=_URL_SAFE)})"
 
 
+def safe_link(target: str | None) -> str | None:
+    """`target` if it may be linked: http(s) or a path, printable, not absurdly long; else None."""
+    if not target or len(target) > _LONGEST_LINK or not target.isprintable():
+        return None
+    return target if _SAFE_LINK.match(target) else None
+
+
+_LONGEST_LINK = 2000  # characters
+_SAFE_LINK = re.compile(r"https?://|(?!\s|[a-z][a-z0-9+.-]*:)", re.IGNORECASE)
 _URL_SAFE = "/:?#@!$&'*+,;=~%-._"  # not ( ) [ ] | < > " ` \ or blanks
 
 
 def _first_cell(row: Row) -> str:
-    shown = link(row.name, row.link)
+    shown = link(row.name, safe_link(row.link))
     return f"{escape(row.prefix)} {shown}" if row.prefix else shown

@@ -54,8 +54,18 @@ def cached(zoo: Path) -> list[Cached]:
     if not zoo.is_dir():
         raise UserError(f"no zoo {zoo}: name it with --zoo or the environment variable ZOO")
     root = zoo / "features"
-    folders = sorted(path for path in root.glob("*/*") if path.is_dir() and not path.is_symlink())
+    folders = sorted(path for path in root.glob("*/*") if _is_extraction(path))
     return [_look(root, folder) for folder in folders]
+
+
+def _is_extraction(folder: Path) -> bool:
+    """Whether this is a folder of the cache itself, not behind a link, with nothing foreign."""
+    if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir():
+        return False
+    return all(
+        path.is_file() and (path.suffix in (".npy", ".json") or path.name.startswith("."))
+        for path in folder.iterdir()
+    )
 
 
 def _look(root: Path, folder: Path) -> Cached:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import pstdev
 from typing import Any
 
 import msgspec
@@ -45,7 +46,7 @@ class Zoo:
         layers = {
             layer: SvmLayer(
                 value,
-                tuple(max(0.0, value - 10 + number) for number in range(20)),
+                around(value, 20, 9.5),
                 (1.0,) * 20,
                 ((50.0,) * 19,) * 20,
             )
@@ -61,11 +62,11 @@ class Zoo:
                 {
                     str(k): Shot(
                         value,
-                        max(0.0, value - 2),
-                        min(100.0, value + 2),
-                        1.4,
+                        min(around(value, 5, 2.0)),
+                        max(around(value, 5, 2.0)),
+                        pstdev(around(value, 5, 2.0)),
                         1.0,
-                        {repr(cost): (value,) * 5 for cost in protocols.COSTS_MMSELFSUP},
+                        {repr(cost): around(value, 5, 2.0) for cost in protocols.COSTS_MMSELFSUP},
                     )
                     for k, value in zip(SHOTS, values)
                 }
@@ -82,12 +83,22 @@ class Zoo:
         protocol: protocols.LinearProtocol = protocols.IMAGENET_LINEAR,
         **extra: Any,
     ) -> Path:
+        every, epochs = protocol.evaluate_every, protocol.epochs
+        evaluated = (*range(every, epochs, every), epochs)
+        later = len(evaluated) - 1
         made = {
             "heads": {
-                layer: Head(value, min(value + 20, 100), min(value + 1, 100), 1, (value,))
+                layer: Head(
+                    value,
+                    min(value + 20, 100),
+                    min(value + (later > 0), 100),
+                    evaluated[0],
+                    (*(min(value + 1, 100),) * (later > 0), *(value,) * max(later, 1)),
+                )
                 for layer, value in heads.items()
             },
-            "epochs": protocol.epochs,
+            "epochs": epochs,
+            "evaluated": () if every == 1 else evaluated,
             "data": IMAGES,
             **extra,
         }
@@ -152,6 +163,12 @@ DEEPCLUSTER_CONFIG = (
     "deepcluster-sobel_resnet50_8xb64-steplr-200e_in1k.py"
 )
 DEEPCLUSTER_SHOTS = [29.37, 37.99, 45.85, 55.57, 62.48, 66.15, 70.0, 71.37]
+
+
+def around(mean: float, count: int, most: float) -> tuple[float, ...]:
+    """Evenly spaced percent values with this mean, at most `most` away from it."""
+    reach = max(0.0, min(most, mean, 100 - mean))
+    return tuple(mean + reach * (2 * number / (count - 1) - 1) for number in range(count))
 
 
 def features(values: list[float]) -> dict[str, float]:

@@ -110,14 +110,72 @@ def test_a_best_layer_that_is_not_best_is_refused(zoo: Any) -> None:
         collect(zoo.path)
 
 
-@pytest.mark.parametrize("k", ["one", "01", "-1", "1.0"])
+@pytest.mark.parametrize("k", ["one", "01", "-1", "1.0", "0", "²", "9" * 5000])
 def test_a_shot_that_is_no_number_is_refused(zoo: Any, k: str) -> None:
     path = zoo.low_shot("net", {"feature5": [10.0] * 8})
     record = json.loads(path.read_bytes())
     shots = record["layers"]["feature5"]["shots"]
     shots[k] = shots.pop("1")
     path.write_text(json.dumps(record))
-    with pytest.raises(UserError, match="no shots, or one that is no number"):
+    with pytest.raises(UserError, match="no shots, or one that is no number") as caught:
+        collect(zoo.path)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "match"),
+    [
+        ("svm", "map", 69.0, "map = 69.0 in layer 'x', but the mean of its ap"),
+        ("svm", "ap", [70.0] * 19, "19 values of ap in layer 'x', of 20 classes"),
+        ("svm", "ap", [], "0 values of ap"),
+        ("svm", "ap", [170.0, -30.0] * 10, "outside 0..100: x ap = 170.0"),
+        ("svm", "cv_ap", [[101.0]] * 20, "outside 0..100: x cv_ap = 101.0"),
+        ("low_shot", "mean", 70.1, "mean = 70.1 in layer 'x' at k=1, but its by_cost gives 70.0"),
+        ("low_shot", "max", 99.0, "max = 99.0"),
+        ("low_shot", "std", 0.0, "std = 0.0"),
+        ("low_shot", "cost", 3.0, "no by_cost of its cost 3.0"),
+        ("low_shot", "by_cost", {"1.0": []}, "no by_cost of its cost 1.0"),
+        ("probe", "top1", 71.0, "top1 = 71.0 in head 'x', but top1_by_epoch ends with 70.0"),
+        ("probe", "top5", 69.0, "top5 = 69.0 in head 'x', less than top1"),
+        ("probe", "top5", 101.0, "outside 0..100"),
+        ("probe", "best_top1", 75.0, "best_top1 = 75.0 of epoch 1"),
+        ("probe", "best_epoch", 91, "best_top1 = 71.0 of epoch 91"),
+        ("probe", "top1_by_epoch", [71.0, 70.0], "2 values of top1_by_epoch"),
+    ],
+)
+def test_figures_that_contradict_each_other_are_refused(
+    zoo: Any, kind: str, field: str, value: object, match: str
+) -> None:
+    path = getattr(zoo, kind)("net", {"x": [70.0] * 8 if kind == "low_shot" else 70.0})
+    assert collect(zoo.path).skipped == ()
+    record = json.loads(path.read_bytes())
+    figures = record["heads" if kind == "probe" else "layers"]["x"]
+    (figures["shots"]["1"] if kind == "low_shot" else figures)[field] = value
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=match) as caught:
+        collect(zoo.path)
+    assert str(path) in str(caught.value)
+    assert len(collect(zoo.path, skip_invalid=True).skipped) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"epochs": 91}, "values of top1_by_epoch"),
+        ({"epochs": 0}, "has 0 epochs"),
+        ({"epochs": 2**64}, "epochs, which its evaluated"),
+        ({"evaluated": [1, 2]}, "epochs, which its evaluated epochs do not end with"),
+        ({"evaluated": [2, 1, 90]}, "epochs, which its evaluated epochs do not end with"),
+        ({"evaluated": [45, 90]}, "of 2 epochs"),
+        ({"seed": -1}, "negative number: seed = -1"),
+        ({"data": {"val": {"images": -5, "classes": 2, "sha256": ""}}}, "images of val = -5"),
+    ],
+)
+def test_epochs_seeds_and_sizes_that_cannot_be_are_refused(
+    zoo: Any, changes: dict[str, object], match: str
+) -> None:
+    edit(zoo.probe("net", HEADS), **changes)
+    with pytest.raises(UserError, match=match):
         collect(zoo.path)
 
 

@@ -243,3 +243,31 @@ def test_config_links_are_relative_to_the_readme_inside_the_repository() -> None
     assert link_target("https://a/b.py", REPOSITORY / "README.md") == "https://a/b.py"
     assert link_target("no/such/file.py", None) is None
     assert link_target("../../etc/passwd", None) is None
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--readme", "R.md", "--html", "R.md"],
+        ["--readme", "R.md", "--html", "./sub/../R.md"],
+        ["--readme", "R.md", "--html", "link.md"],
+        ["--readme", "R.md", "--html", "results.json"],
+        ["--readme", "results.json"],
+        ["--readme", "R.md", "--plots", "R.md"],
+        ["--readme", "R.md", "--plots", "results.json/sub"],
+        ["--html", "page", "--plots", "page"],
+        ["--html", "sub/low-shot.svg", "--plots", "sub"],
+    ],
+)
+def test_one_path_for_two_outputs_is_refused_before_anything_is_written(
+    zoo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    zoo.deepcluster()
+    folder = tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    Path("link.md").symlink_to("R.md")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UserError, match=r": name another$"):
+        main(["--zoo", str(zoo.path), *flags])
+    assert sorted(folder.rglob("*")) == before

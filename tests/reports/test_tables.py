@@ -2,12 +2,16 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reports.collect import collect
+from reports.measured import measured_tables
 from reports.published import load, published_tables
+from reports.run import link_target
 from reports.tables import KINDS, Cell, Row, Table, code, escape, format_table, link, markdown
 
 DATA = Path(__file__).with_name("data")
@@ -103,3 +107,28 @@ def test_all_lines_are_equally_wide_and_every_cell_can_be_read_back(rows: list[l
 def test_escaping_loses_nothing_but_blanks(text: str) -> None:
     plain = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
     assert re.sub(r"\\(.)", r"\1", escape(text)) == plain
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *("javascript:alert(1)", "JavaScript://a%0aalert(1)", " javascript:x", "data:text/html,x"),
+        *("file:///etc/hosts", "a\0b", "https://a/\x1b[0m", "java\nscript:x", "a" * 300 + "/x.py"),
+        *("https://a/" + "b" * 2000, "/".join(["a" * 99] * 30), "", "\u202ehttps://a"),
+    ],
+)
+def test_a_config_that_is_no_safe_link_is_plain_text(zoo: Any, config: str) -> None:
+    zoo.with_(config=config).probe("net", {"feature5": 50.0})
+    made = measured_tables(collect(zoo.path), link=lambda text: link_target(text, None))
+    assert [row.link for item in made for row in item.table.rows] == [None]
+    table = Table(KINDS["voc-svm"], "fair", ("SVM",), (Row("net", config),))
+    if len(config) != 305:  # a path is plain where there is no such file
+        assert "](" not in markdown(table)
+
+
+@pytest.mark.parametrize("config", ["https://a.org/x.py", "HTTP://a.org"])
+def test_a_web_address_is_a_link(config: str) -> None:
+    assert link_target(config, None) == config
+    assert f"[net]({config})" in markdown(
+        Table(KINDS["voc-svm"], "fair", (), (Row("net", config),))
+    )

@@ -81,3 +81,24 @@ def test_a_link_out_of_the_cache_is_no_part_of_it(
 def test_a_missing_zoo_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no zoo"):
         main(["list", "--zoo", str(tmp_path / "none")])
+
+
+def test_links_and_folders_of_something_else_are_left_alone(
+    zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "voc07-1").mkdir(parents=True)
+    (elsewhere / "voc07-1" / "mine.npy").write_bytes(b"x")
+    (zoo / "features" / "link").symlink_to(elsewhere)
+    (zoo / "features" / "new" / "link").symlink_to(elsewhere / "voc07-1")
+    for foreign in ("notes.txt", "sub/deep.npy"):
+        path = zoo / "features" / "new" / f"with-{Path(foreign).name}" / foreign
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    (zoo / "features/old/voc07-2/.half.npy.1.tmp").write_bytes(b"x")
+    assert names(zoo, capsys) == ["new/voc07-1", "old/voc07-1", "old/voc07-2"]
+    main(["remove", "--all", "--zoo", str(zoo)])
+    assert names(zoo, capsys) == []
+    assert (elsewhere / "voc07-1" / "mine.npy").exists()
+    assert (zoo / "features/new/with-notes.txt/notes.txt").exists()
+    assert (zoo / "features/new/with-deep.npy/sub/deep.npy").exists()
