@@ -106,7 +106,12 @@ def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = 
 
 def _is_there(zoo: Path, card: Card, force: bool) -> bool:
     """Whether this very checkpoint is in place; `UserError` when another must not be replaced."""
-    old = find_card(zoo, card.name)
+    try:
+        old = find_card(zoo, card.name)
+    except UserError:
+        if force:  # which replaces a damaged card as well
+            return False
+        raise
     if old is not None and not force and _measured(old) != _measured(card):
         raise UserError(
             f"{zoo} has another checkpoint {card.name!r} (weights {old.weights[:12]}, these are "
