@@ -48,6 +48,7 @@ def custom(protocols: Sequence[P], args: argparse.Namespace) -> list[P]:
     What is changed becomes the variant `custom`. Raises `UserError` for a field that none has.
     """
     epochs = getattr(args, "epochs", None)
+    check_set_once(args.set, epochs)
     changes = [*([f"epochs={epochs}"] if epochs else []), *args.set]
     for change in changes:
         part = change.partition("=")[0].partition(".")[0]
@@ -60,6 +61,13 @@ def _custom(protocol: P, changes: Sequence[str]) -> P:
     mine = [one for one in changes if hasattr(protocol, one.partition("=")[0].partition(".")[0])]
     found = changed(protocol, mine, IDENTITY)
     return protocol if found == protocol else replace(found, variant=CUSTOM)
+
+
+def check_set_once(changes: Sequence[str], epochs: int | None) -> None:
+    """`UserError` when both `--epochs` and `--set epochs=N` are there: which one is meant?"""
+    again = [change for change in changes if change.partition("=")[0] == "epochs"]
+    if epochs is not None and again:
+        raise UserError(f"--epochs {epochs} and --set {again[0]} are both given: leave one out")
 
 
 def lines_of(config: object) -> list[str]:

@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run's name or folder")
     parser.add_argument("--detach", action="store_true", help="resume: return after submission")
     add_zoo_flag(parser)
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)  # so that RUN may stand behind the flags
+    if args.action == "list" and args.run is not None:
+        parser.error(f"list takes no RUN, but {args.run!r} is given")
     if args.action == "list":
         check_is_there(args.zoo)
         print_runs(args.zoo / "runs")

@@ -70,7 +70,7 @@ def add_zoo_flag(parser: argparse._ActionsContainer) -> None:
         "--zoo",
         type=folder_path,
         metavar="DIR",
-        default=Path(os.environ.get("ZOO") or "zoo"),
+        default=os.environ.get("ZOO") or "zoo",  # argparse checks it like a flag's
         help="checkpoints, results and caches (default: $ZOO, else ./zoo)",
     )
 

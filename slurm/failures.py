@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from slurm.errors import SweepError, UserError, one_line, user_error
-from slurm.files import read_regular, write_bytes
+from slurm.files import UNREADABLE, read_regular, write_bytes
 
 SHOWN = 3  # mistakes of the user in one line
 
@@ -48,11 +48,7 @@ def read_failure(path: Path) -> Failure | None:
     """The failure at `path`; None when there is no whole one."""
     try:
         return msgspec.json.decode(read_regular(path), type=Failure)
-    except (
-        OSError,
-        msgspec.MsgspecError,
-        RecursionError,
-    ):  # a network filesystem has errors of its own
+    except UNREADABLE:
         return None
 
 

@@ -28,12 +28,11 @@ import msgspec
 
 from slurm.errors import UserError
 from slurm.failures import Failure, read_failure
-from slurm.files import atomic_path, check_writable, read_regular, write_bytes
+from slurm.files import UNREADABLE, atomic_path, check_writable, read_regular, write_bytes
 from slurm.scheduler.commands import TaskId
 from slurm.scheduler.settings import Request
 from slurm.stored.items import ListedItem, list_records, load_all, load_one, write_items
 from slurm.stored.launchers import (
-    UNREADABLE,
     Launcher,
     is_alive,
     other_launcher,
@@ -114,7 +113,7 @@ class Run:
             raise UserError(
                 f"no run {self.folder}; python -m slurm list names those of a zoo"
             ) from None
-        except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        except UNREADABLE as error:
             raise UserError(f"{self.folder}/manifest.json is damaged: {error}") from None
         fault = _fault(found)
         if fault:

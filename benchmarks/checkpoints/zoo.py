@@ -111,9 +111,9 @@ def _is_there(zoo: Path, card: Card, force: bool) -> bool:
     try:
         old = find_card(zoo, card.name)
     except UserError:
-        if not force:
-            raise
-        old = None  # a card that cannot be read is replaced
+        if force:  # which replaces a damaged card as well
+            return False
+        raise
     if old is not None and not force and _measured(old) != _measured(card):
         was, now = (f"{one.arch}, weights {one.weights[:12]}" for one in (old, card))
         if was == now:

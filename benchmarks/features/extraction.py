@@ -84,7 +84,7 @@ class ExtractVoc:
             return bool(sizes) and all(
                 (self.directory / name).stat().st_size == size for name, size in sizes.items()
             )
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return False
 
     def run(self) -> None:

@@ -1,21 +1,24 @@
 """`python -m pretrain deepcluster`: from flags to one run; light, so that --help is quick."""
 
 import argparse
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import results
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.input_files import folder_flag
-from benchmarks.overrides import changed
+from benchmarks.overrides import changed, check_set_once
 from benchmarks.trunks import add_workers_flag
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES, Recipe
 from slurm.cli import choose, natural, positive
 from slurm.errors import UserError
-from slurm.files import check_name
+from slurm.files import check_name, read_regular
 
+REMEDY = "choose another --name, or pass --restart to replace it"
+_RESTART = re.compile(rb"[0-9a-f]{16}")  # what `results.key_of` makes
 SUMMARY = "alternate k-means on the network's features and training on its clusters (ECCV 2018)"
 
 
@@ -83,6 +86,7 @@ def make_item(args: argparse.Namespace) -> Pretrain:
     check_name(args.name, "--name")
     if args.name.startswith("random-"):
         raise UserError(f"--name {args.name}: names from random- on are kept for random trunks")
+    check_set_once(args.set, args.epochs)
     numbers = recipe(args.recipe)
     numbers = changed(numbers, args.set, fixed=("name", "config"))
     if args.epochs is not None:
@@ -105,40 +109,54 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         amp=args.amp,
         save_seconds=args.save_every,
     )
-    under_way = read_if_there(item.mark)
     if args.restart:
         # The same in all processes of a run, which plan before the first of them writes anything.
-        old = read_if_there(card_path(item.zoo, item.name))
+        # Damaged files name it as well as whole ones.
+        files = (card_path(item.zoo, item.name), item.mark)
+        old, under_way = (read_if_there(file).decode(errors="replace") for file in files)
         return replace(item, restart=results.key_of("restart", old, under_way))
-    item = replace(item, restart=under_way)
-    if not item.done():
+    item = replace(item, restart=_restart_under_way(item.mark))
+    try:
+        done = item.done()
+    except UserError as error:  # its card is damaged
+        raise UserError(f"{error}; {REMEDY}") from None
+    if not done:
         _check_previous(item, resume=args.resume)
     return item
 
 
-def read_if_there(path: Path) -> str:
-    """A small file's text, or nothing."""
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+def read_if_there(path: Path) -> bytes:
+    """What a small file holds, or nothing."""
+    return read_regular(path) if path.exists() else b""
+
+
+def _restart_under_way(mark: Path) -> str:
+    """The name of the restart that was begun and not ended, or nothing."""
+    if not mark.exists():
+        return ""
+    found = read_regular(mark)
+    if not _RESTART.fullmatch(found):
+        raise UserError(f"{mark} is damaged: it names no restart; {REMEDY}")
+    return found.decode()
 
 
 def _check_previous(item: Pretrain, *, resume: bool) -> None:
     """Refuse to mix with, or silently take up, what another command left under this name."""
     card = item.card()
-    remedy = "choose another --name, or pass --restart to replace it"
     if card is not None and not item.restart:
         found = card.pretraining.get("identity")
         if card.method != "deepcluster" or not isinstance(found, str):
-            raise UserError(f"{card_path(item.zoo, item.name)} is of another method; {remedy}")
+            raise UserError(f"{card_path(item.zoo, item.name)} is of another method; {REMEDY}")
         if found != item.identity:
             raise UserError(
                 f"{card_path(item.zoo, item.name)} is of another run "
-                f"({differences(found, item.identity)}); {remedy}"
+                f"({differences(found, item.identity)}); {REMEDY}"
             )
         epochs = card.pretraining.get("epochs")
         if isinstance(epochs, int) and epochs > item.recipe.epochs:
             raise UserError(
                 f"{item.name} is registered after {epochs} epochs, more than the "
-                f"{item.recipe.epochs} asked for; {remedy}"
+                f"{item.recipe.epochs} asked for; {REMEDY}"
             )
     if item.state.exists() and not resume:
         raise UserError(

@@ -25,8 +25,15 @@ def identity_of(recipe: Recipe, images: Split, seed: int, amp: bool) -> str:
 
 
 def differences(found: str, wanted: str) -> str:
-    """What differs between two identities: `seed 0, not 1; recipe.pca 64, not 32`."""
-    left, right = (_flatten(msgspec.json.decode(text)) for text in (found, wanted))
+    """What differs between two identities: `seed 0, not 1; recipe.pca 64, not 32`.
+
+    `found` is of a file, and may be anything.
+    """
+    try:
+        left = _flatten(msgspec.json.decode(found, type=dict[str, Any]))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return "its identity cannot be read"
+    right = _flatten(msgspec.json.decode(wanted))
     return "; ".join(
         f"{name} {left.get(name)}, not {right.get(name)}"
         for name in sorted({*left, *right})

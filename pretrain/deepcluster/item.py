@@ -18,6 +18,7 @@ from benchmarks.results import Split
 from pretrain.deepcluster.identity import identity_of
 from pretrain.deepcluster.recipes import RECIPES, Recipe
 from slurm import distributed
+from slurm.errors import UserError
 from slurm.files import write_text
 from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
@@ -87,7 +88,12 @@ class Pretrain:
 
     def done(self) -> bool:
         """Whether the registered checkpoint is this very run's, trained to its last epoch."""
-        card = self.card()
+        try:
+            card = self.card()
+        except UserError:
+            if self.restart:  # which replaces a damaged card as well
+                return False
+            raise
         if card is None or card.method != "deepcluster":
             return False
         found = (card.pretraining.get("identity"), card.pretraining.get("epochs"))
@@ -151,7 +157,7 @@ class Pretrain:
         from benchmarks.registry import register
 
         recipe = self.recipe
-        old = self.card()
+        old = None if self.restart else self.card()
         register(
             self.zoo,
             self.name,

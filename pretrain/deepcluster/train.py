@@ -25,7 +25,7 @@ from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_h
 from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.sampling import Plan, draw_uniform, plan_epoch
 from pretrain.deepcluster.settings import Settings
-from pretrain.deepcluster.state import FORMAT, State, load_state, require_at_most, save_state
+from pretrain.deepcluster.state import FORMAT, State, load_state, save_state, take_up
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
@@ -283,10 +283,8 @@ class Run:
         settings = self.settings
         saved = load_state(settings.state, settings.identity, settings.restart)
         if saved is not None:
-            require_at_most(self.recipe.epochs, saved, self.settings.state)
-            self.net.load_state_dict(saved["net"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.scaler.load_state_dict(saved["scaler"])
+            parts = (self.net, self.optimizer, self.scaler)
+            take_up(settings.state, saved, self.recipe, len(self.images.paths), *parts)
             self.epoch, self.step = saved["epoch"], saved["step"]
             self.loss.copy_(saved["loss"])
             self.seconds, self.history = saved["seconds"], saved["history"]

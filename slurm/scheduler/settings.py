@@ -101,7 +101,7 @@ def settings_from(args: argparse.Namespace) -> ClusterSettings:
 def read_settings(path: Path) -> ClusterSettings:
     """The settings in a TOML file; `UserError` names the file and the key that is wrong."""
     try:
-        table = tomllib.loads(read_regular(path).decode("utf-8"))
+        table = tomllib.loads(read_regular(path).decode("utf-8-sig"))
         return check_settings(_convert(table, str(path)), str(path))
     except OSError as error:
         raise UserError(f"cannot read --cluster-config {path}: {error.strerror}") from None

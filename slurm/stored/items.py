@@ -18,7 +18,7 @@ from typing import BinaryIO
 import msgspec
 
 from slurm.errors import UserError
-from slurm.files import read_regular, write_bytes
+from slurm.files import UNREADABLE, read_regular, write_bytes
 from slurm.stored.pickles import dump_item, load_item
 from slurm.stored.seals import TAG_BYTES, is_sealed, known_key, own_key, seal
 from slurm.sweep import Item, Resources
@@ -108,7 +108,7 @@ def list_records(folder: Path, stage: int, count: int) -> list[ItemRecord]:
         found = msgspec.json.decode(read_regular(path), type=list[ItemRecord])
     except FileNotFoundError:
         raise UserError(_too_old(folder)) from None
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} is damaged: {error}") from None
     if len(found) != count:
         raise UserError(f"{path} is damaged: it lists {len(found)} items, the manifest {count}")

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from slurm.files import read_regular, write_bytes
+from slurm.files import UNREADABLE, read_regular, write_bytes
 
 NAME = "launcher.json"
 STALE_SECONDS = 120.0  # of a file that nobody renewed
-# What reading a file can raise that another process writes, or that is garbage: it is as good as
-# absent.
-UNREADABLE = (OSError, msgspec.MsgspecError, RecursionError)
 
 
 class Launcher(msgspec.Struct, frozen=True):

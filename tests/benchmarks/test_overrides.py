@@ -111,3 +111,8 @@ def test_what_is_set_to_what_it_is_stays_the_protocol() -> None:
 def test_a_field_that_none_has_or_may_change_is_refused(change: str) -> None:
     with pytest.raises(UserError, match="unknown field of --set"):
         overrides.custom([IMAGENET_LINEAR], flags("--set", change))
+
+
+def test_epochs_are_given_once() -> None:
+    with pytest.raises(UserError, match="--epochs 1 and --set epochs=2 are both given"):
+        overrides.custom([IMAGENET_LINEAR], flags("--epochs", "1", "--set", "epochs=2"))

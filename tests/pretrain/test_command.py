@@ -1,11 +1,13 @@
 """The command: lists, refuses in one line, resumes only when told to."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import TINY, tiny_item
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, card_path, read_card
@@ -298,3 +300,88 @@ def test_numbers_of_a_recipe_can_be_changed_and_the_card_says_so(
     line = refusal(capsys, flags(data, tmp_path))
     assert "recipe.clusters 5, not 8" in line
     assert "did you mean clusters" in refusal(capsys, flags(data, tmp_path, "--set", "cluster=5"))
+
+
+def test_epochs_are_given_once(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(capsys, flags(data, tmp_path, "--epochs", "1", "--set", "epochs=2"))
+    assert "--epochs 1 and --set epochs=2 are both given" in line
+
+
+def test_a_damaged_card_is_one_line_and_a_restart_replaces_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(flags(data, tmp_path))
+    card, mark = card_path(tmp_path, "tiny"), tmp_path / "state" / "tiny" / "restart"
+    whole = card.read_bytes()
+    content = json.loads(whole)
+    for identity in ("x", "[1]", "", "null"):
+        content["pretraining"]["identity"] = identity
+        card.write_text(json.dumps(content))
+        line = refusal(capsys, flags(data, tmp_path))
+        assert "its identity cannot be read" in line
+        assert "--restart" in line
+    card.write_bytes(whole)
+    for damage in (b"", b"\xff\xfe", b"0123"):
+        mark.write_bytes(damage)
+        line = refusal(capsys, flags(data, tmp_path))
+        assert "restart is damaged" in line
+        assert "pass --restart" in line
+    for damage in (b"", b"\xff", whole[:100], b'{"name": "\xff"}'):
+        mark.unlink(missing_ok=True)
+        card.write_bytes(damage)
+        assert "pass --restart" in refusal(capsys, flags(data, tmp_path))
+    mark.write_bytes(b"\xff")
+    main(flags(data, tmp_path, "--restart"))
+    assert json.loads(card.read_bytes())["weights"] == json.loads(whole)["weights"]
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": torch.zeros(7, dtype=torch.int32)},
+        {"labels": torch.full((90,), 8, dtype=torch.int32)},
+        {"labels": torch.full((90,), -1, dtype=torch.int32)},
+        {"labels": torch.zeros(90)},
+        {"labels": None},
+        {"net": {}},
+        {"optimizer": {}},
+        {"optimizer": {"state": {}, "param_groups": []}},
+        {"scaler": {"scale": 1.0}},
+        {"epoch": -1},
+        {"step": -1},
+        {"step": 6},
+        {"history": {}},
+        {"history": {"loss": [1.0, 2.0]}},
+        {"history": {"loss": 1.0}},
+        {"loss": torch.zeros(3)},
+        {"loss": torch.tensor(float("nan"))},
+        {"seconds": float("nan")},
+        {"clustered_at": 5},
+    ],
+    ids=str,
+)
+def test_a_state_of_wrong_content_is_one_line(
+    state_of_one: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, object],
+) -> None:
+    state = torch.load(state_of_one, weights_only=True)
+    path = tmp_path / "state" / "tiny" / "deepcluster.pt"
+    path.parent.mkdir(parents=True)
+    torch.save(state | change, path)
+    line = refusal_after_progress(capsys, flags(data, tmp_path, "--epochs", "2", "--resume"))
+    assert "deepcluster.pt is damaged (" in line
+    assert "pass --restart" in line
+
+
+@pytest.fixture(scope="module")
+def state_of_one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of a whole run of one epoch."""
+    item = tiny_item(tmp_path_factory.mktemp("one"), data, replace(TINY, epochs=1))
+    item.run()
+    return item.state

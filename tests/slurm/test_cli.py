@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm.__main__ import main as slurm_main
 from slurm.cli import Parser, add_common_flags, add_zoo_flag
 from slurm.errors import SweepError, UserError, one_line, path_error
 from slurm.threads import share_of
@@ -222,3 +223,27 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     parser = Parser(prog="x", description="")
     add_zoo_flag(parser)
     assert parser.parse_args([]).zoo == Path("zoo")
+
+
+def test_a_blank_variable_is_refused_like_a_blank_flag(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ZOO", " ")
+    parser = Parser(prog="x", description="")
+    add_zoo_flag(parser)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args([])
+    assert "needs the name of a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["status", "resume", "cancel"])
+@pytest.mark.parametrize("words", ["RUN --zoo nowhere", "--zoo nowhere RUN"])
+def test_a_run_may_stand_behind_the_flags(action: str, words: str) -> None:
+    with pytest.raises(UserError, match=r"no run 'RUN'.*nowhere"):
+        slurm_main([action, *words.split()])
+
+
+def test_list_takes_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        slurm_main(["list", "x"])
+    assert "list takes no RUN, but 'x' is given" in capsys.readouterr().err

@@ -21,6 +21,8 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 GARBAGE: dict[str, Callable[[Path], object]] = {
     "nothing": lambda path: path.write_bytes(b""),
     "noise": lambda path: path.write_bytes(bytes(range(256)) * 9),
+    "no UTF-8": lambda path: path.write_bytes(b'{"run": "\xff", "key": "\xff", "label": "\xff"}'),
+    "no UTF-8 in a list": lambda path: path.write_bytes(b'[{"result": "\xff"}]'),
     "text": lambda path: path.write_text("hello"),
     "another JSON": lambda path: path.write_text('{"a": [1, null]}'),
     "a list": lambda path: path.write_text("[]"),

@@ -297,7 +297,6 @@ def test_a_state_of_the_former_format_continues_with_its_nmi_named_what_it_is(
     arithmetic = saved["history"]["nmi_labels"]
     for table in (saved["history"], saved["figures"]):
         del table["nmi_labels_arithmetic"], table["nmi_previous_arithmetic"]
-    del saved["restart"]
     state.save_state(item.state, saved | {"format": 1})  # type: ignore[arg-type]
     longer = tiny_item(tmp_path, data, replace(TINY, epochs=2))
     longer.run()

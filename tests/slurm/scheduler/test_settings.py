@@ -228,3 +228,9 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
     path = {"device": Path("/dev/zero"), "long": tmp_path / ("x" * 300)}.get(kind, path)
     with pytest.raises(UserError, match=f"cannot read --cluster-config {re.escape(str(path))}: "):
         read_settings(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_settings(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.toml"
+    path.write_bytes(b'\xef\xbb\xbfpartition = "gpu"\n')
+    assert read_settings(path).partition == "gpu"
