@@ -5,6 +5,7 @@ keep the last maps large, pixels come as BGR or undivided. What can be built is 
 and every option that is not known here, is refused.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,12 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
 }
 _NORMS = {"ResNet": ("BN", "BN2d", "SyncBN", "MMSyncBN", "naiveSyncBN"), "Transformer": ("LN",)}
 _EPS = {"ResNet": 1e-5, "Transformer": 1e-6}
+# Words of networks with the same tensors and other features, in any way of writing a setting.
+_IS = r"[\"']?\]?\s*[=:]\s*"
+_CAFFE = re.compile(rf"style{_IS}[\"']caffe[\"']")
+_OTHER = re.compile(
+    rf"(?:deep_stem|avg_down){_IS}[Tt]rue|dilations{_IS}[\[(][^\])]*[2-9][^\])]*[\])]"
+)
 _NORM_OPTIONS = {"type", "eps", "momentum", "requires_grad"}
 
 
@@ -83,6 +90,7 @@ def network_config(
     try:
         settings = text if isinstance(text, Mapping) else read_settings(_text(text))
         built, notes, read = _network(settings, arch)
+        _check_words(text if isinstance(text, str) else repr(settings), built, read)
         mean, std, bgr = _pixels(settings)
     except ValueError as error:
         raise UserError(
@@ -94,6 +102,19 @@ def network_config(
     if turned:
         notes = (*notes, "trained on BGR pixels: its first convolution was turned to RGB")
     return NetworkConfig(built, mean, std, turned, notes, read)
+
+
+def _check_words(text: str, built: str, read: bool) -> None:
+    """Raise `ValueError` when words of another network stand where they could not be read.
+
+    A backbone can be configured elsewhere than in `model.backbone` (a detector within a teacher),
+    and changed by other means than plain assignments.
+    """
+    if built in CAFFE.values() and _CAFFE.search(text):  # basic blocks have no style
+        raise ValueError("it says style='caffe', which is not what was read of its backbone")
+    other = None if read else _OTHER.search(text)
+    if other:
+        raise ValueError(f"it says {shown(other[0])}, and not which backbone that is of")
 
 
 def _text(value: object) -> str:

@@ -262,3 +262,31 @@ def test_literals_are_read_as_python_would(value: Any) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(UserError):
         assert read(text).arch == "resnet18"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model = dict(type='SoftTeacher', detector=dict(backbone=dict(depth=18, style='caffe')))",
+        "model = dict(architecture=dict(backbone=dict(type='ResNet', style = 'caffe')))",
+        "bb = dict(type='ResNet', depth=18)\nmodel = dict(backbone=bb)\nbb['style'] = 'caffe'",
+        "bb = dict(type='ResNet', depth=18)\nmodel = dict(backbone=bb)\nbb.update(style='caffe')",
+        "model = dict(detector=dict(backbone=dict(type='ResNet', dilations=(1, 1, 2, 4))))",
+        "model = dict(detector=dict(backbone=dict(type='ResNet', deep_stem=True)))",
+        '{"model": {"detector": {"backbone": {"style": "caffe"}}}}',
+    ],
+)
+def test_words_of_another_network_anywhere_are_refused(text: str) -> None:
+    refused(text.replace("depth=18", "depth=50"), trunk_state(resnet("resnet50")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        backbone("model_name='resnetblur18'", kind="TIMMBackbone"),
+        backbone(depth=101),
+        backbone("arch='b'", kind="VisionTransformer"),
+    ],
+)
+def test_a_configuration_of_another_network_is_refused(text: str) -> None:
+    refused(text)
