@@ -47,13 +47,12 @@ def test_files_of_dead_processes_are_removed_and_those_of_living_ones_kept(tmp_p
     living = feature_file.feature_path(tmp_path)
     elsewhere = tmp_path / f"features.another.host.{child.pid}.npy"
     old_elsewhere = tmp_path / "features.another.host.1.npy"
-    half_written, old_half_written = tmp_path / ".x.pt.1.tmp", tmp_path / ".x.pt.2.tmp"
     state = tmp_path / "deepcluster.pt"
-    every = (dead, living, elsewhere, old_elsewhere, half_written, old_half_written, state)
+    every = (dead, living, elsewhere, old_elsewhere, state)
     for path in every:
         path.write_bytes(b"x")
-    for path in (old_elsewhere, old_half_written, state):
+    for path in (old_elsewhere, state):
         os.utime(path, (0, 0))
     feature_file.remove_abandoned(tmp_path)
     left = {path for path in every if path.exists()}
-    assert left == {living, elsewhere, half_written, state}
+    assert left == {living, elsewhere, state}
