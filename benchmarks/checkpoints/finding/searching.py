@@ -32,7 +32,11 @@ from slurm.errors import UserError
 TOP = "top"  # the address of a trunk whose names have nothing before them
 DEEPEST = 12  # dictionaries within dictionaries
 MOST_DICTIONARIES = 100_000
-_OPTIMIZERS = re.compile(r"optim|(lr_)?scheduler|scaler|callbacks$|loops$")  # hold no trunk
+# Hold no trunk; callbacks can, as averages of the weights do in Lightning's files.
+_OPTIMIZERS = re.compile(
+    r"(optims?|optimi[sz]ers?|opt|optimi[sz]ers?_(states?|dict|state_dict)|opt_state(_dict)?|"
+    r"((lr|param)_)?schedulers?(_state(_dict)?)?|lr_schedulers|(grad_|loss_|amp_)?scaler|loops)$"
+)
 
 # What an unmistakable tensor of a family is called. One trunk has several, so that a trunk which
 # lacks one of them is still found, and then refused for what it lacks.
@@ -102,6 +106,8 @@ def tensors_of(path: object, content: Mapping[Any, Any], drop: Iterable[str] = (
             raise UserError(f"{path} holds more than {MOST_DICTIONARIES} dictionaries")
         for key, value in node.items():
             name = str(key)
+            if isinstance(value, list | tuple) and any(isinstance(x, Mapping) for x in value):
+                value = {str(index): one for index, one in enumerate(value)}
             if isinstance(value, Mapping):
                 if not _OPTIMIZERS.match(name):
                     walk(value, (*keys, name))

@@ -491,3 +491,20 @@ def test_weights_beside_the_card_of_others_are_refused(tmp_path: Path) -> None:
     first.write_bytes(second.read_bytes())
     with pytest.raises(UserError, match="does not hold the weights of the card beside it"):
         read_checkpoint(first)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda second: {"callbacks": {"EMACallback": {"ema_state_dict": second}}},
+        lambda second: {"optimal_model": second},
+        lambda second: {"optim_ema_model": second},
+        lambda second: {"ema": [second]},
+        lambda second: {"averages": ({"decay": 0.999}, {"weights": second})},
+    ],
+)
+def test_a_second_trunk_is_seen_wherever_it_lies(tmp_path: Path, place: Any) -> None:
+    first, second = (timm.create_model("resnet18", num_classes=0).state_dict() for _ in range(2))
+    path = saved(tmp_path / "net.pth", {"model": first, **place(second)})
+    with pytest.raises(UserError, match="--which"):
+        read_checkpoint(path)
