@@ -278,6 +278,6 @@ def _fault(manifest: Manifest) -> str | None:
     if not manifest.stages or len(manifest.stages) != len(manifest.requests):
         return f"{len(manifest.stages)} stages with {len(manifest.requests)} requests"
     if "\0" in manifest.folder or not Path(manifest.folder).is_absolute():
-        return f"its folder {manifest.folder!r} is no absolute path"
+        return f"its folder {manifest.folder[:200]!r} is no absolute path"
     keys = [key for stage in manifest.stages for key in stage.keys]
     return "two items have one name" if len(set(keys)) != len(keys) else None

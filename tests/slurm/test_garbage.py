@@ -142,6 +142,14 @@ def test_any_part_of_a_file_that_is_not_as_it_was(run: Run, name: str, data: st.
         path.write_bytes(whole)
 
 
+@pytest.mark.parametrize("part", ["folder", "command", "goals", "run", "host", "created"])
+@pytest.mark.parametrize("text", ["é" * 3000, "\0" * 3000, "/" + "x" * 90_000])
+def test_a_long_text_in_a_manifest_is_cut(run: Run, part: str, text: str) -> None:
+    manifest = json.loads((run.folder / "manifest.json").read_bytes())
+    (run.folder / "manifest.json").write_text(json.dumps(manifest | {part: text}))
+    ends_well(["status", str(run.folder)])
+
+
 def test_what_a_manifest_says_is_shown_and_not_obeyed(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
