@@ -4,9 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from benchmarks import results
+from benchmarks.catalog.benchmark import Goal
+from benchmarks.catalog.listed import BENCHMARKS
+from benchmarks.catalog.records import read_record
 from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
 from slurm.errors import one_line
@@ -15,14 +17,6 @@ from slurm.files import check_writable
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
 from slurm.sweep import Item, all_items
-
-
-class Goal(Item, Protocol):
-    """An item that leaves a result record."""
-
-    @property
-    def result(self) -> Path:
-        """The record."""
 
 
 def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
@@ -48,7 +42,7 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
         else:
             write_output(Path(args.json), content + b"\n")
     for path in records:
-        print(one_line(f"{summary(results.read_record(path))} [{path}]"), file=sys.stderr)
+        print(one_line(f"{summary(read_record(path))} [{path}]"), file=sys.stderr)
 
 
 def checks_of(goals: Sequence[Item]) -> list[Item]:
@@ -69,4 +63,6 @@ def summary(record: results.Record) -> str:
             f"{tap} " + " ".join(f"k={k} {shot.mean:.2f}" for k, shot in layer.shots.items())
             for tap, layer in record.layers.items()
         ]
+    elif figures := BENCHMARKS[record.benchmark].figures:
+        cells = [f"{column} {value:.2f}" for column, value in figures(record).items()]
     return f"{head}: {', '.join(cells)}"

@@ -16,6 +16,8 @@ from statistics import fmean, pstdev
 import msgspec
 
 from benchmarks import results
+from benchmarks.catalog.listed import BENCHMARKS
+from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import Card, card_path
 from benchmarks.protocols import ADDED, LinearProtocol, LowShotProtocol, SvmProtocol
 from benchmarks.results import (
@@ -85,7 +87,7 @@ def collect(zoo: Path, names: Sequence[str] = (), skip_invalid: bool = False) ->
     found: list[Found] = []
     for path in _record_paths(zoo, reject):
         try:
-            record = results.read_record(path)
+            record = read_record(path)
             _check(path, record)
         except UserError as error:
             reject(error)
@@ -270,6 +272,8 @@ def _figures(record: Record) -> Iterator[tuple[str, float]]:
             yield from ((f"{name} top-1", value) for value in (head.top1, head.best_top1))
             yield from ((f"{name} top-1", value) for value in head.top1_by_epoch)
             yield f"{name} top-5", head.top5
+    elif figures := BENCHMARKS[record.benchmark].figures:
+        yield from figures(record).items()
 
 
 def _is_superseded(item: Found, cards: dict[str, Card]) -> bool:

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.checkpoints.cards import Card
-from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import Record
 from reports.collect import SETTINGS
-from reports.footnotes import PART_NAMES
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow, row_cells
-from reports.tables import Cell, Kind, Row, Table, code, escape, markdown
+from reports.tables import PART_NAMES, Cell, Kind, Row, Table, code, escape, markdown
 
 # Methods that were trained again for another zoo, with the same recipe and the same probes.
 RETRAINED = ("Relative-Loc", "Rotation-Pred", "NPID", "MoCo v2")

@@ -30,9 +30,10 @@ AVGPOOL = (
 
 def explanation(kind: Kind, protocols: dict[str, str]) -> list[str]:
     """The paragraphs between a heading and its table; `protocols` by part, as Markdown."""
-    if kind.key == "voc-svm":
+    if kind.layout == "best layer":
         return [BEST_LAYER, SHOTS]
-    texts = dict(zip(kind.parts, (FEATURES, AVGPOOL)))
+    owned = {"Feature1": FEATURES, "AvgPool": AVGPOOL}
+    texts = {kind.part(column): text for column, text in owned.items() if column in kind.columns}
     return [texts[part].format(protocol=name) for part, name in protocols.items() if part in texts]
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from reports.collect import Collection, Found
-from reports.footnotes import PART_NAMES, footnotes
+from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.tables import (
     FIRST_COLUMN,
     MISSING,
+    PART_NAMES,
     Cell,
     Row,
     Table,

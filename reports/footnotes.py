@@ -7,21 +7,12 @@ records.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
+from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.overrides import CUSTOM, differences
-from benchmarks.protocols import PROTOCOLS
-from benchmarks.results import LowShotRecord, ProbeRecord, Record
+from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.collect import Found, by_name
-from reports.measured import Measured, chosen
-from reports.tables import code, escape
-
-PART_NAMES = {
-    "voc07_svm": "SVM",
-    "voc07_low_shot_svm": "Low-shot SVM",
-    "imagenet_linear": "Feature1 - Feature5",
-    "imagenet_avgpool": "AvgPool",
-    "places205_linear": "Feature1 - Feature5",
-    "inaturalist18_linear": "Feature1 - Feature5",
-}
+from reports.measured import Measured, chosen, of_type
+from reports.tables import PART_NAMES, code, escape
 
 
 def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
@@ -50,8 +41,8 @@ def shown_records(found: Sequence[Found], seeds: bool) -> list[Found]:
 
 
 def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
-    low_shot = by_name(shown.get("voc07_low_shot_svm", ()))
-    names = [name for name in low_shot if name not in by_name(shown.get("voc07_svm", ()))]
+    low_shot, svm = (by_name(of_type(shown, kind)) for kind in (LowShotRecord, VocSvmRecord))
+    names = [name for name in low_shot if name not in svm]
     if not names:
         return []
     shown_names = escape(", ".join(names))
@@ -99,6 +90,8 @@ def _procedure(record: Record) -> list[str]:
             "test": "cost with the best mean on the test set, as in all published figures",
         }.get(record.selection, f"cost selected by {escape(record.selection)}")
         return [mean, cost, "at the **Best Layer**"]
+    if not isinstance(record, VocSvmRecord):
+        return []
     folds = record.settings.get("folds")
     by = f"{folds}-fold cross-validation" if folds else "cross-validation"
     return ["mAP (%)", f"cost of each class by {by}", "layer with the best mAP on the test set"]

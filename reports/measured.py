@@ -5,15 +5,15 @@ settings and data. Anything else makes a table of its own.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.protocols import PROTOCOLS
-from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
+from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
+from benchmarks.protocols import VARIANTS
+from benchmarks.results import LowShotRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
 from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
 
-VARIANTS = ("mmselfsup", "vissl", "fair", "digits")
 _PLACES = {name: place for place, name in enumerate(PROTOCOLS)}
 
 
@@ -64,6 +64,11 @@ def chosen(found: Sequence[Found], seeds: bool) -> list[Found]:
     return [item for item in found if seeds or item.record.seed == lowest]
 
 
+def of_type(parts: Mapping[str, Sequence[Found]], kind: type[Record]) -> list[Found]:
+    """The records of one type, of whichever parts they are."""
+    return [item for found in parts.values() for item in found if isinstance(item.record, kind)]
+
+
 def best_layer(found: Sequence[Found]) -> str | None:
     """The layer with the best mean SVM mAP over the given records, the first among equals."""
     records = [item.record for item in found if isinstance(item.record, VocSvmRecord)]
@@ -77,7 +82,8 @@ def best_layer(found: Sequence[Found]) -> str | None:
 
 def _variants(found: Sequence[Found]) -> list[str]:
     present = {item.record.variant for item in found}
-    return [name for name in VARIANTS if name in present] + sorted(present - set(VARIANTS))
+    known = [name for name in VARIANTS if name in present]
+    return known + sorted(present.difference(known))
 
 
 def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, tuple[Found, ...]]]:
@@ -129,8 +135,8 @@ def _table(
     seeds: bool,
 ) -> Table:
     columns = list(kind.columns)
-    if kind.key == "voc-svm":
-        found = {k for item in group.get(kind.parts[1], ()) for k in _shots(item.record)}
+    if kind.layout == "best layer":
+        found = {k for item in of_type(group, LowShotRecord) for k in _shots(item.record)}
         columns = [*columns[:2], *(f"k={shot}" for shot in sorted(found | set(SHOTS)))]
     rows = []
     grouped = {part: by_name(items) for part, items in group.items()}
@@ -139,28 +145,26 @@ def _table(
             part: chosen(items[name], seeds) for part, items in grouped.items() if name in items
         }
         if parts:
-            make = _voc_cells if kind.key == "voc-svm" else _probe_cells
-            rows.append(Row(name, links[name], make(parts)))
+            best = kind.layout == "best layer"
+            cells = _best_layer_cells(parts) if best else _column_cells(kind, parts)
+            rows.append(Row(name, links[name], cells))
     return Table(kind, variant, tuple(columns), tuple(rows))
 
 
-def _probe_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+def _column_cells(kind: Kind, parts: dict[str, list[Found]]) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
-    for found in parts.values():
-        for name in (*FEATURES, "avgpool"):
-            title = "AvgPool" if name == "avgpool" else name.capitalize()
-            cell = _cell(
-                (item, item.record.heads[name].top1)
-                for item in found
-                if isinstance(item.record, ProbeRecord) and name in item.record.heads
-            )
+    for part, found in parts.items():
+        of = BENCHMARKS[part].figures
+        figures = [(item, of(item.record)) for item in found] if of else []
+        for column in kind.columns_of(part):
+            cell = _cell((item, values[column]) for item, values in figures if column in values)
             if cell is not None:
-                cells[title] = cell
+                cells[column] = cell
     return cells
 
 
-def _voc_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
-    svm, low_shot = (parts.get(part, []) for part in KINDS["voc-svm"].parts)
+def _best_layer_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+    svm, low_shot = (of_type(parts, kind) for kind in (VocSvmRecord, LowShotRecord))
     layer = best_layer(svm) or _low_shot_layer(low_shot)
     if layer is None:
         return {}

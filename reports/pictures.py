@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.results import LowShotRecord, VocSvmRecord
+from benchmarks.results import LowShotRecord, Record, VocSvmRecord
 from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
-from reports.measured import Measured, best_layer
+from reports.measured import Measured, best_layer, of_type
 from reports.tables import FEATURES, Row
 
 MOST_CURVES = 12
@@ -53,7 +53,7 @@ def pictures(measured: Sequence[Measured], collection: Collection) -> list[Pictu
     """All pictures that the tables and cards of a zoo give."""
     found: list[Picture] = []
     for item in measured:
-        if item.kind.key == "voc-svm":
+        if item.kind.layout == "best layer":
             found += [_svm_layers(item), _low_shot(item), _classes(item)]
         else:
             found.append(_layers(item))
@@ -86,13 +86,13 @@ def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
     return Curve(row.name, tuple(x for x, _ in points), tuple(y for _, y in points))
 
 
-def _shown(item: Measured, part: str) -> dict[str, list[Found]]:
-    return by_name(shown_records(item.found.get(part, ()), seeds=False))
+def _shown(item: Measured, kind: type[Record]) -> dict[str, list[Found]]:
+    return by_name(shown_records(of_type(item.found, kind), seeds=False))
 
 
 def _svm_layers(item: Measured) -> Picture:
     curves = []
-    for name, found in _shown(item, "voc07_svm").items():
+    for name, found in _shown(item, VocSvmRecord).items():
         record = found[0].record
         assert isinstance(record, VocSvmRecord)
         points = [
@@ -110,9 +110,9 @@ def _svm_layers(item: Measured) -> Picture:
 
 def _low_shot(item: Measured) -> Picture:
     curves = []
-    svm = _shown(item, "voc07_svm")
+    svm = _shown(item, VocSvmRecord)
     rows = {row.name: str(row.cells.get("Best Layer", "")) for row in item.table.rows}
-    for name, found in _shown(item, "voc07_low_shot_svm").items():
+    for name, found in _shown(item, LowShotRecord).items():
         record = found[0].record
         assert isinstance(record, LowShotRecord)
         layer = best_layer(svm.get(name, ())) or rows[name]
@@ -138,7 +138,7 @@ def _low_shot(item: Measured) -> Picture:
 
 
 def _classes(item: Measured) -> Picture:
-    by_name = _shown(item, "voc07_svm")
+    by_name = _shown(item, VocSvmRecord)
     first = next((found[0].record for found in by_name.values()), None)
     classes = first.classes if isinstance(first, VocSvmRecord) else ()
     curves = []

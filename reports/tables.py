@@ -6,7 +6,11 @@ Pure functions on plain values. A cell without a figure is `-`; figures have two
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import quote
+
+from benchmarks.catalog.benchmark import ZooTable
+from benchmarks.catalog.listed import LISTED
 
 FEATURES = tuple(f"feature{stage}" for stage in range(1, 6))
 SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)  # the columns of the published tables
@@ -50,12 +54,20 @@ class Kind:
 
     key: str
     title: str
+    layout: Literal["columns", "best layer"]  # see catalog.benchmark.ZooTable
     parts: tuple[str, ...]  # benchmarks whose figures stand side by side
     columns: tuple[str, ...]
+    owners: tuple[str, ...]  # the part of each column
 
     def part(self, column: str) -> str:
-        """The benchmark that measures a column."""
-        return self.parts[-1 if column == "AvgPool" or column.startswith("k=") else 0]
+        """The benchmark that measures a column; other k than those listed are of the last one."""
+        if column in self.columns:
+            return self.owners[self.columns.index(column)]
+        return self.parts[-1]
+
+    def columns_of(self, part: str) -> tuple[str, ...]:
+        """The columns that a benchmark measures."""
+        return tuple(name for name, owner in zip(self.columns, self.owners) if owner == part)
 
 
 @dataclass(frozen=True)
@@ -70,36 +82,17 @@ class Table:
     number: str = ""  # "1 of 2" where rows of one kind and variant were measured otherwise
 
 
-_FEATURE_COLUMNS = tuple(name.capitalize() for name in FEATURES)
-KINDS: dict[str, Kind] = {
-    kind.key: kind
-    for kind in (
-        Kind(
-            "voc-svm",
-            "VOC SVM / Low-shot SVM",
-            ("voc07_svm", "voc07_low_shot_svm"),
-            ("Best Layer", "SVM", *(f"k={shot}" for shot in SHOTS)),
-        ),
-        Kind(
-            "imagenet-linear",
-            "ImageNet Linear Evaluation",
-            ("imagenet_linear", "imagenet_avgpool"),
-            (*_FEATURE_COLUMNS, "AvgPool"),
-        ),
-        Kind(
-            "places205-linear",
-            "Places205 Linear Evaluation",
-            ("places205_linear",),
-            _FEATURE_COLUMNS,
-        ),
-        Kind(
-            "inaturalist18-linear",
-            "iNaturalist2018 Linear Evaluation",
-            ("inaturalist18_linear",),
-            _FEATURE_COLUMNS,
-        ),
-    )
-}
+def _kind(table: ZooTable) -> Kind:
+    """The table with the parts and columns of all benchmarks that stand in it."""
+    members = [one for one in LISTED if one.table == table]
+    pairs = [(column, one.name) for one in members for column in one.columns]
+    columns, owners = zip(*pairs)
+    parts = tuple(one.name for one in members)
+    return Kind(table.key, table.title, table.layout, parts, columns, owners)
+
+
+KINDS: dict[str, Kind] = {one.table.key: _kind(one.table) for one in LISTED}
+PART_NAMES = {one.name: one.part for one in LISTED}  # what footnotes call the columns of a part
 
 
 def markdown(table: Table, bold: bool = False) -> str:

@@ -36,6 +36,7 @@ benchmarks.features
 benchmarks.probes
 benchmarks.svm.solver
 benchmarks.svm
+benchmarks.catalog
 benchmarks: commands
 benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__

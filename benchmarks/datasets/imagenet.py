@@ -5,6 +5,7 @@ Expected size: 1,281,167 training and 50,000 validation images of 1,000 classes.
 
 from pathlib import Path
 
+from benchmarks.datasets.entry import DatasetEntry, Size
 from benchmarks.datasets.folders import Owners, require_directory, require_distinct
 from benchmarks.datasets.joining import class_names, make_dataset
 from benchmarks.datasets.lists import LabelledList, find_root, first_file, read_list
@@ -36,3 +37,12 @@ def _listed(folder: Path, split: str) -> LabelledList | None:
     listed = read_list(file)
     find_root(listed, [folder / split])
     return listed
+
+
+IMAGENET = DatasetEntry(
+    name="imagenet",
+    title="ImageNet-1k",
+    folder="imagenet",
+    load=load,
+    sizes={"train": Size(1_281_167, 1000), "val": Size(50_000, 1000)},
+)

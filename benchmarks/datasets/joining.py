@@ -5,8 +5,6 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.datasets.folders import is_foreign
 from benchmarks.datasets.lists import LabelledList, read_lines
 from benchmarks.datasets.splits import Dataset, ImageSplit
@@ -43,6 +41,8 @@ def class_names(train: LabelledList) -> tuple[str, ...]:
     """Name each class as the source does, else by the folder of its first image, else by number."""
     if train.classes:
         return train.classes
+    import numpy as np
+
     _, first = np.unique(train.labels, return_index=True)
     folders = tuple(train.paths[row].rpartition("/")[0] for row in first)
     if "" in folders or len(set(folders)) < len(folders):
@@ -104,6 +104,8 @@ def _below(root: str, roots: Sequence[str], paths: Sequence[str]) -> Iterable[st
 
 
 def _check_labels(train: LabelledList, count: int) -> None:
+    import numpy as np
+
     present = np.unique(train.labels)
     gaps = present != np.arange(count)
     if gaps.any():
@@ -114,6 +116,8 @@ def _check_labels(train: LabelledList, count: int) -> None:
 
 
 def _out_of_range(val: LabelledList, train: LabelledList, count: int) -> UserError:
+    import numpy as np
+
     row = int(np.argmax(val.labels >= count))
     where = str(val.source)
     if val.source.suffix != ".json":

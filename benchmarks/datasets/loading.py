@@ -16,7 +16,7 @@ def load_dataset(name: str, folder: Path) -> "Dataset":
     """Read a dataset's lists once per process."""
     from benchmarks.datasets.catalog import DATASETS
 
-    return DATASETS[name](folder)
+    return DATASETS[name].load(folder)
 
 
 @lru_cache(maxsize=16)

@@ -6,15 +6,18 @@ Expected size: 5,011 trainval and 4,952 test images, 20 classes. Labels follow F
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmarks.datasets.entry import DatasetEntry, Size
 from benchmarks.datasets.folders import require_directory
 from benchmarks.datasets.lists import read_lines
 from benchmarks.datasets.splits import Dataset, ImageSplit
 from benchmarks.input_files import is_there
 from slurm.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _REMEDY = "unpack VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar into one folder"
 _OURS = {"1": 1, "-1": 0, "0": -1}
@@ -65,6 +68,8 @@ def _classes(sets: Path) -> tuple[str, ...]:
 
 
 def _split(folder: Path, sets: Path, split: str, classes: tuple[str, ...]) -> ImageSplit:
+    import numpy as np
+
     listed = sets / f"{split}.txt"
     ids = sorted({line.split()[0] for line in read_lines(listed, _REMEDY) if line.strip()})
     rows = {image: row for row, image in enumerate(ids)}
@@ -82,8 +87,10 @@ def _split(folder: Path, sets: Path, split: str, classes: tuple[str, ...]) -> Im
     )
 
 
-def _column(file: Path, rows: dict[str, int], listed: Path) -> NDArray[np.int8]:
+def _column(file: Path, rows: dict[str, int], listed: Path) -> "NDArray[np.int8]":
     """Read one class's `id label` lines; every image of the split must have exactly one label."""
+    import numpy as np
+
     column = np.full(len(rows), 2, dtype=np.int8)
     for number, line in enumerate(read_lines(file, _REMEDY), 1):
         fields = line.split()
@@ -105,3 +112,12 @@ def _column(file: Path, rows: dict[str, int], listed: Path) -> NDArray[np.int8]:
         image = list(rows)[int(unlabelled[0])]
         raise UserError(f"{file} has no label for the image {image} of {listed}; {_REMEDY}")
     return column
+
+
+VOC07 = DatasetEntry(
+    name="voc07",
+    title="VOC2007",
+    folder="VOCdevkit/VOC2007",
+    load=load,
+    sizes={"trainval": Size(5011, 20), "test": Size(4952, 20)},
+)

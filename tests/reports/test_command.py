@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR
 from reports.__main__ import main
 from reports.run import REPOSITORY, link_target
 from slurm.errors import UserError

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from msgspec import to_builtins
 
-from benchmarks.protocols import (
-    ADDED,
-    DIGITS_IMAGENET_LINEAR,
+from benchmarks.catalog.imagenet_avgpool import (
     IMAGENET_AVGPOOL,
     IMAGENET_AVGPOOL_COSINE,
     IMAGENET_AVGPOOL_LARS,
-    IMAGENET_LINEAR,
 )
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
+from benchmarks.protocols import ADDED
 from benchmarks.results import Split
 from reports.collect import collect
 from reports.compare import NOTHING, band, comparison
