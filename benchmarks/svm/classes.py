@@ -21,7 +21,7 @@ Labels = NDArray[np.int8]
 def require_classes(data: Path, protocol: SvmProtocol | LowShotProtocol) -> tuple[str, ...]:
     """The classes of VOC2007 at `data`, counted once a process; `UserError` as `check_classes`."""
     images = load_dataset("voc07", data).splits
-    train, test = (np.asarray(images[split].labels) for split in ("trainval", "test"))
+    train, test = (np.asarray(images[split].labels, np.int8) for split in ("trainval", "test"))
     classes = images["trainval"].classes
     check_classes(train, test, classes, protocol)
     return classes
