@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.own import add_own_flag, suite_on_own_data
 from benchmarks.checkpoints.cards import read_cards, registered_names
 from benchmarks.checkpoints.wording import shown
 from benchmarks.commands import finish_command
@@ -52,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="DIR",
         help="folder that holds the datasets (default: ./data)",
     )
+    add_own_flag(parser)
     parser.add_argument(
         "--only", metavar="NAME[,NAME]", help="benchmarks or protocols of the suite to run"
     )
@@ -86,6 +88,8 @@ def main(argv: list[str] | None = None) -> None:
             replace(one, shots=shots) if isinstance(one, LowShotProtocol) else one
             for one in protocols
         ]
+    if args.own is not None:
+        protocols = suite_on_own_data(protocols, args.own, args.data)
     protocols = custom(protocols, args)
     trunks = [find_trunk(args, name) for name in checkpoint_names(args.zoo, args.ckpt)]
     finish_command(args, suite.goals(trunks, args.data, protocols))

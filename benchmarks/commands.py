@@ -8,6 +8,8 @@ from pathlib import Path
 from benchmarks import results
 from benchmarks.catalog.benchmark import Goal
 from benchmarks.catalog.listed import BENCHMARKS
+from benchmarks.catalog.own import own_name
+from benchmarks.catalog.partial import announcements, partial_record
 from benchmarks.catalog.records import read_record
 from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
@@ -23,6 +25,8 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
     """Run what the goals miss (or say what that is), then write `--json` and a summary line."""
     speaks = find_world().first
     launch = launch_from(args)
+    for line in announcements(goals) if speaks else ():
+        print(line, file=sys.stderr)
     if args.dry_run:
         if speaks:
             print(dry_run(goals, launch))
@@ -53,6 +57,8 @@ def checks_of(goals: Sequence[Item]) -> list[Item]:
 def summary(record: results.Record) -> str:
     """One line of a record's figures."""
     head, cells = f"{record.checkpoint.name} {record.benchmark}", []
+    if BENCHMARKS[record.benchmark].dataset == "own":
+        head += f" of {own_name(record)}"
     if isinstance(record, results.ProbeRecord):
         cells = [f"{tap} {head.top1:.2f}" for tap, head in record.heads.items()]
     elif isinstance(record, results.VocSvmRecord):
@@ -65,4 +71,5 @@ def summary(record: results.Record) -> str:
         ]
     elif figures := BENCHMARKS[record.benchmark].figures:
         cells = [f"{column} {value:.2f}" for column, value in figures(record).items()]
-    return f"{head}: {', '.join(cells)}"
+    mark = partial_record(record)
+    return f"{head}: {', '.join(cells)}" + (f" ({mark})" if mark else "")

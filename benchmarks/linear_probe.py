@@ -9,6 +9,7 @@ is saved, so that a killed run continues bit for bit.
 import argparse
 
 from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.own import add_own_flag, on_own_data
 from benchmarks.commands import finish_command
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom
@@ -35,12 +36,13 @@ def main(argv: list[str] | None = None) -> None:
         metavar="DIR",
         help="folder of the protocol's dataset",
     )
+    add_own_flag(parser)
     add_set_flags(parser)
     add_trunk_flags(parser)
     add_common_flags(parser)
     args: argparse.Namespace = parser.parse_args(argv)
     protocol = LINEAR_PROTOCOLS[choose(args.protocol, LINEAR_PROTOCOLS, "linear-probe protocol")]
-    (protocol,) = custom([protocol], args)
+    (protocol,) = custom([on_own_data(protocol, args.own)], args)
     item = probe_item(find_trunk(args), args.data, protocol)
     finish_command(args, [item])
 

@@ -12,6 +12,7 @@ kept as soon as it exists, so that a killed run continues.
 from dataclasses import replace
 
 from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.own import add_own_flag, on_own_data
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.commands import finish_command
 from benchmarks.protocols import LowShotProtocol
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = Parser(prog="python -m benchmarks.low_shot_svm", description=__doc__ or "")
     add_source_flags(parser)
+    add_own_flag(parser)
     parser.add_argument(
         "--shots", metavar="K[,K]", help="positives a class (default: the protocol's)"
     )
@@ -43,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         protocol = replace(protocol, shots=read_shots(args.shots))
     if args.samples is not None:
         protocol = replace(protocol, samples=args.samples)
+    protocol = on_own_data(protocol, args.own)
     finish_command(args, [VocLowShot(find_source(args, protocol), protocol)])
 
 

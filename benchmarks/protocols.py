@@ -12,6 +12,7 @@ from typing import Literal
 Variant = Literal["mmselfsup", "vissl", "fair", "digits", "custom"]
 # The order of lists and tables. What a user changes is the variant custom, of no protocol here.
 VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "digits")
+PUBLISHED: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair")  # these claim the real data
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.catalog.benchmark import Goal
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
 from benchmarks.datasets.catalog import DATASETS
+from benchmarks.datasets.loading import entry_name
 from benchmarks.protocols import Protocol, Variant
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
@@ -39,13 +40,13 @@ SUITES: dict[str, tuple[Protocol, ...]] = {
     "fair": _of_variant("fair"),
     "digits": _of_variant("digits"),
     # And every benchmark alone.
-    **{name: _of_benchmark(name) for name in BENCHMARKS},
+    **{name: _of_benchmark(name) for name, one in BENCHMARKS.items() if one.protocols},
 }
 
 
 def goals(trunks: Sequence[Trunk], data: Path, chosen: Sequence[Protocol]) -> list[Goal]:
     """One goal for each trunk and protocol; `UserError` naming every dataset that is missing."""
-    folders = {protocol.dataset: data / DATASETS[protocol.dataset].folder for protocol in chosen}
+    folders = {one.dataset: data / DATASETS[entry_name(one.dataset)].folder for one in chosen}
     missing = sorted(str(folder) for folder in folders.values() if not folder.is_dir())
     if missing:
         raise UserError(

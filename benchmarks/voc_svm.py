@@ -8,6 +8,7 @@ takes seconds. Each layer is kept as soon as it exists, so that a killed run con
 """
 
 from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.own import add_own_flag, on_own_data
 from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.commands import finish_command
 from benchmarks.protocols import SvmProtocol
@@ -24,10 +25,12 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = Parser(prog="python -m benchmarks.voc_svm", description=__doc__ or "")
     add_source_flags(parser)
+    add_own_flag(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
     name = args.protocol or VOC07_SVM.name
     protocol = SVM_PROTOCOLS[choose(name, SVM_PROTOCOLS, "SVM protocol")]
+    protocol = on_own_data(protocol, args.own)
     finish_command(args, [VocSvm(find_source(args, protocol), protocol)])
 
 

@@ -15,13 +15,6 @@ from reports.tables import PART_NAMES, Cell, Kind, Row, Table, code, escape, mar
 # Methods that were trained again for another zoo, with the same recipe and the same probes.
 RETRAINED = ("Relative-Loc", "Rotation-Pred", "NPID", "MoCo v2")
 _SOURCES = ("openselfsup", "mmselfsup-0.11.0")
-_IMAGES = {  # of the data behind all published figures
-    "voc07_svm": {"trainval": 5011, "test": 4952},
-    "voc07_low_shot_svm": {"trainval": 5011, "test": 4952},
-    "imagenet_linear": {"train": 1281167, "val": 50000},
-    "imagenet_avgpool": {"train": 1281167, "val": 50000},
-    "places205_linear": {"train": 2448873, "val": 20500},
-}
 NOTHING = "No measured row has a published counterpart."
 
 
@@ -38,8 +31,16 @@ def comparison(
     those of the method that the checkpoint's card names.
     """
     sections = []
+    left_out_rows: list[str] = []
     for item in measured:
         if item.variant != VARIANT:
+            continue
+        if reason := item.table.partial or (item.kind.own and "own data"):
+            title = escape(item.kind.title)
+            left_out_rows += [
+                f"Not compared: {title} of {escape(row.name)} ({reason})."
+                for row in item.table.rows
+            ]
             continue
         records = {part: found[0].record for part, found in item.found.items()}
         changed = {part: _changes(record) for part, record in records.items()}
@@ -55,7 +56,6 @@ def comparison(
         ]
         rows = [line for lines, _ in beside for line in lines]
         notes = [note for _, notes in beside for note in notes]
-        notes += _other_data(records) if rows else []
         blocks = [f"#### {item.kind.title}: measured and published"]
         if rows:
             bands = band(published, item.kind, _protocols(item.table))
@@ -66,6 +66,8 @@ def comparison(
         if notes:
             blocks.append("\n".join(f"- {note}" for note in dict.fromkeys(notes)))
             sections.append("\n\n".join(blocks))
+    if left_out_rows:
+        sections.append("\n".join(f"- {line}" for line in left_out_rows))
     left_out = sorted({item.variant for item in measured} - {VARIANT})
     if left_out:
         sections.append(
@@ -159,20 +161,6 @@ def counterparts(
 
 def _plain(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalnum())
-
-
-def _other_data(records: Mapping[str, Record]) -> list[str]:
-    """A note for each part that was measured on another number of images than the published."""
-    notes = []
-    for part, record in records.items():
-        differ = [
-            f"{record.data[split].images:,} {split} images instead of {count:,}"
-            for split, count in _IMAGES.get(part, {}).items()
-            if split in record.data and record.data[split].images != count
-        ]
-        if differ:
-            notes.append(f"**{PART_NAMES[part]} on other data**: measured on {', '.join(differ)}.")
-    return notes
 
 
 def _beside(

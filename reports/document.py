@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from reports.footnotes import footnotes
 from reports.measured import Measured
-from reports.tables import Kind, Table, code, markdown
+from reports.tables import Kind, Table, code, escape, markdown
 
 NO_RESULTS = "No results yet."
 CLASSIFICATION = (
@@ -42,9 +42,10 @@ def section(
 ) -> str:
     """A heading, what the columns mean, the table, and its footnotes as a list."""
     facts = [] if table.variant == "mmselfsup" else [f"variant {code(table.variant)}"]
+    facts += ["partial data"] if table.partial else []
     facts += [f"{table.number}, measured otherwise"] if table.number else []
     blocks = [
-        f"#### {table.kind.title}" + (f" ({', '.join(facts)})" if facts else ""),
+        f"#### {escape(table.kind.title)}" + (f" ({', '.join(facts)})" if facts else ""),
         *explanation(table.kind, protocols),
         markdown(table, bold),
     ]

@@ -183,7 +183,8 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
         }
         for column, cell in row.cells.items()
     }
-    return {"name": row.name, "config": row.link, "cells": cells}
+    mark = {"mark": row.prefix.removesuffix(":")} if row.prefix else {}
+    return {"name": row.name, "config": row.link, **mark, "cells": cells}
 
 
 _PROVENANCE = (

@@ -7,8 +7,11 @@ records.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
-from benchmarks.catalog.listed import PROTOCOLS
-from benchmarks.overrides import CUSTOM, differences
+from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
+from benchmarks.catalog.partial import differences
+from benchmarks.datasets.catalog import DATASETS
+from benchmarks.overrides import CUSTOM
+from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.collect import Found, by_name
 from reports.measured import Measured, chosen, of_type
@@ -24,6 +27,7 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
         if part in shown
     ]
     lines += _layers_without_svm(shown)
+    lines += _partial(measured)
     everything = [item for found in shown.values() for item in found]
     lines.append(_software(everything))
     of_records = (
@@ -51,6 +55,17 @@ def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
     ]
 
 
+def _partial(measured: Measured) -> list[str]:
+    if not measured.table.partial:
+        return []
+    record = next(iter(measured.found.values()))[0].record
+    title = DATASETS[BENCHMARKS[record.benchmark].dataset].title
+    return [
+        f"**Not the real data**: measured on {'; '.join(differences(record))} of {title}. These "
+        "figures stand beside no published one."
+    ]
+
+
 def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
     record = shown[0].record
     facts = [
@@ -68,9 +83,10 @@ def _changes(record: Record) -> list[str]:
     """What was changed in the protocol of a custom run."""
     if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
         return []
-    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM))
+    own = {"benchmark": record.benchmark, "dataset": record.settings.get("dataset")}
+    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM)) | own
     used = {name: record.settings.get(name, value) for name, value in plain.items()}
-    return [f"changed: {escape(', '.join(differences(plain, used)))}"]
+    return [f"changed: {escape(', '.join(changed_numbers(plain, used)))}"]
 
 
 def _procedure(record: Record) -> list[str]:

@@ -31,7 +31,8 @@ def page(measured: Sequence[Measured], pictures: Sequence[Picture], seeds: bool 
 
 
 def _section(item: Measured, notes: Sequence[str]) -> dict[str, Any]:
-    number = f", {item.table.number}, measured otherwise" if item.table.number else ""
+    number = ", partial data" if item.table.partial else ""
+    number += f", {item.table.number}, measured otherwise" if item.table.number else ""
     best = best_values(item.table)
     return {
         "title": f"{item.kind.title} (variant {item.variant}{number})",

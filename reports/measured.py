@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
+from benchmarks.catalog.own import own_name
+from benchmarks.catalog.partial import partial_record
 from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
-from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
+from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, own_kinds
 
 _PLACES = {name: place for place, name in enumerate(PROTOCOLS)}
 
@@ -30,24 +32,27 @@ class Measured:
 
 def measured_tables(
     collection: Collection,
-    kinds: Iterable[Kind] = KINDS.values(),
     *,
     seeds: bool = False,
     link: Callable[[str], str | None] = lambda config: config,
 ) -> list[Measured]:
-    """All tables of a zoo; `link` turns a checkpoint's config into the target of its row.
+    """All tables of a zoo, those of users' own data last.
 
-    Without `seeds` each cell is of the lowest seed, with it the mean over all seeds.
+    `link` turns a checkpoint's config into the target of its row. Without `seeds` each cell is of
+    the lowest seed, with it the mean over all seeds.
     """
     links = _links(collection, link)
     tables = []
-    for kind in kinds:
+    for kind in (*KINDS.values(), *_own_kinds(collection.found)):
         for variant in _variants(collection.found):
             groups = _groups(kind, variant, collection.found)
             for number, group in enumerate(groups, 1):
                 table = _table(kind, variant, group, links, seeds)
                 if len(groups) > 1:
                     table = replace(table, number=f"{number} of {len(groups)}")
+                if mark := _mark(group):
+                    rows = (replace(row, prefix=f"{mark}:") for row in table.rows)
+                    table = replace(table, partial=mark, rows=tuple(rows))
                 remarks = tuple(
                     f"{row.name}: {note}"
                     for row in table.rows
@@ -56,6 +61,11 @@ def measured_tables(
                 )
                 tables.append(Measured(kind, variant, group, table, remarks))
     return tables
+
+
+def _mark(group: Mapping[str, Sequence[Found]]) -> str:
+    """What marks figures that are not of the real data; a group is of one data."""
+    return next((mark for found in group.values() if (mark := partial_record(found[0].record))), "")
 
 
 def chosen(found: Sequence[Found], seeds: bool) -> list[Found]:
@@ -92,7 +102,8 @@ def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, 
     for part in kind.parts:
         alike: dict[bytes, list[Found]] = {}
         for item in found:
-            if item.record.variant == variant and item.record.benchmark == part:
+            record = item.record
+            if record.variant == variant and record.benchmark == part and _is_of(record, kind):
                 alike.setdefault(measurement(item.record), []).append(item)
         free = [group for group in groups if part not in group]
         for _, items in sorted(alike.items(), key=lambda pair: _newest_first(pair[1][0].record)):
@@ -102,7 +113,17 @@ def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, 
             else:
                 free.remove(partner)
                 partner[part] = tuple(items)
-    return groups
+    return sorted(groups, key=lambda group: bool(_mark(group)))  # the real data first
+
+
+def _is_of(record: Record, kind: Kind) -> bool:
+    return kind.own is None or own_name(record) == kind.own
+
+
+def _own_kinds(found: Sequence[Found]) -> list[Kind]:
+    records = (item.record for item in found)
+    names = {own_name(one) for one in records if BENCHMARKS[one.benchmark].dataset == "own"}
+    return [kind for name in sorted(names) for kind in own_kinds(name)]
 
 
 def _newest_first(record: Record) -> tuple[object, ...]:

@@ -76,7 +76,8 @@ def _model_index(name: str, rows: Sequence[tuple[Measured, Row]]) -> str:
 
 
 def _dataset(item: Measured) -> str:
-    return DATASETS[BENCHMARKS[item.kind.parts[0]].dataset].title
+    title = item.kind.own or DATASETS[BENCHMARKS[item.kind.parts[0]].dataset].title
+    return f"{title}, {item.table.partial}" if item.table.partial else title
 
 
 def _models(measured: Sequence[Measured]) -> dict[str, list[tuple[Measured, Row]]]:

@@ -62,18 +62,31 @@ def pictures(measured: Sequence[Measured], collection: Collection) -> list[Pictu
     return _with_unique_names([_with_few_curves(picture) for picture in drawn])
 
 
+def _variant(item: Measured) -> str:
+    return f"{item.variant}, partial data" if item.table.partial else item.variant
+
+
+def _data(item: Measured) -> str:
+    return item.kind.own or "VOC07"
+
+
+def _own(item: Measured) -> str:
+    """What sets the names of files apart where the data are a user's own."""
+    return f"{item.kind.key}-" if item.kind.own else ""
+
+
 def _layers(item: Measured) -> Picture:
     columns = item.table.columns
     curves = [_row_curve(row, columns) for row in item.table.rows]
     panel = Panel(
-        f"{item.kind.title}, variant {item.variant}",
+        f"{item.kind.title}, variant {_variant(item)}",
         "",
         "top-1 (%)",
         tuple(curve for curve in curves if curve.x),
         tuple(columns),
         gap_after=len(FEATURES) - 1,
     )
-    alt = f"{item.kind.title} (variant {item.variant}): top-1 accuracy by layer"
+    alt = f"{item.kind.title} (variant {_variant(item)}): top-1 accuracy by layer"
     return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
 
 
@@ -102,10 +115,10 @@ def _svm_layers(item: Measured) -> Picture:
         ]
         curves.append(Curve(name, tuple(x for x, _ in points), tuple(y for _, y in points)))
     ticks = tuple(layer.capitalize() for layer in FEATURES)
-    title = f"VOC07 SVM, variant {item.variant}"
-    alt = f"VOC07 SVM (variant {item.variant}): mAP by layer"
+    title = f"{_data(item)} SVM, variant {_variant(item)}"
+    alt = f"{_data(item)} SVM (variant {_variant(item)}): mAP by layer"
     panel = Panel(title, "", "test mAP (%)", tuple(curves), ticks)
-    return Picture(f"layers-voc-svm-{item.variant}", alt, (panel,))
+    return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
 
 
 def _low_shot(item: Measured) -> Picture:
@@ -128,13 +141,13 @@ def _low_shot(item: Measured) -> Picture:
                 tuple(shot.max for _, shot in shots),
             )
         )
-    title = f"VOC07 low-shot SVM, variant {item.variant}"
+    title = f"{_data(item)} low-shot SVM, variant {_variant(item)}"
     panel = Panel(title, "positives per class, k", "test mAP (%)", tuple(curves), log_x=True)
     alt = (
-        f"VOC07 low-shot SVM (variant {item.variant}): mean mAP over k, with the band from the "
-        "lowest to the highest draw"
+        f"{_data(item)} low-shot SVM (variant {_variant(item)}): mean mAP over k, with the band "
+        "from the lowest to the highest draw"
     )
-    return Picture(f"low-shot-{item.variant}", alt, (panel,))
+    return Picture(f"low-shot-{_own(item)}{item.variant}", alt, (panel,))
 
 
 def _classes(item: Measured) -> Picture:
@@ -149,10 +162,11 @@ def _classes(item: Measured) -> Picture:
             values = record.layers[record.best_layer].ap
             positions = tuple(float(number) for number in range(len(values)))
             curves.append(Curve(f"{name} ({record.best_layer})", positions, values))
-    title = f"VOC07 SVM by class, variant {item.variant}"
+    title = f"{_data(item)} SVM by class, variant {_variant(item)}"
     panel = Panel(title, "", "test AP (%)", tuple(curves), tuple(classes), sideways=True)
-    alt = f"VOC07 SVM (variant {item.variant}): average precision of each class at the best layer"
-    return Picture(f"classes-{item.variant}", alt, (panel,))
+    what = "average precision of each class at the best layer"
+    alt = f"{_data(item)} SVM (variant {_variant(item)}): {what}"
+    return Picture(f"classes-{_own(item)}{item.variant}", alt, (panel,))
 
 
 def _pretraining(name: str, pretraining: dict[str, Any]) -> Picture:

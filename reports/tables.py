@@ -5,7 +5,7 @@ Pure functions on plain values. A cell without a figure is `-`; figures have two
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote
 
@@ -58,6 +58,7 @@ class Kind:
     parts: tuple[str, ...]  # benchmarks whose figures stand side by side
     columns: tuple[str, ...]
     owners: tuple[str, ...]  # the part of each column
+    own: str | None = None  # what the user calls the data, where they are their own
 
     def part(self, column: str) -> str:
         """The benchmark that measures a column; other k than those listed are of the last one."""
@@ -80,6 +81,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()  # Markdown, one footnote each
     number: str = ""  # "1 of 2" where rows of one kind and variant were measured otherwise
+    partial: str = ""  # what marks the rows where the data are not the real ones
 
 
 def _kind(table: ZooTable) -> Kind:
@@ -91,8 +93,19 @@ def _kind(table: ZooTable) -> Kind:
     return Kind(table.key, table.title, table.layout, parts, columns, owners)
 
 
-KINDS: dict[str, Kind] = {one.table.key: _kind(one.table) for one in LISTED}
+_KINDS = {one.table.key: _kind(one.table) for one in LISTED}
+_OWN = {one.table.key for one in LISTED if one.dataset == "own"}
+KINDS: dict[str, Kind] = {key: kind for key, kind in _KINDS.items() if key not in _OWN}
 PART_NAMES = {one.name: one.part for one in LISTED}  # what footnotes call the columns of a part
+
+
+def own_kinds(name: str) -> list[Kind]:
+    """The tables of the data that a user calls `name`."""
+    kinds = [(key.removeprefix("own-"), kind) for key, kind in _KINDS.items() if key in _OWN]
+    return [
+        replace(kind, key=f"own-{name}-{what}", title=f"{name} {kind.title}", own=name)
+        for what, kind in kinds
+    ]
 
 
 def markdown(table: Table, bold: bool = False) -> str:

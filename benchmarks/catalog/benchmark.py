@@ -7,13 +7,21 @@ from typing import Any, Literal
 from typing import Protocol as Interface
 
 from benchmarks.protocols import Protocol
-from benchmarks.results import Record
+from benchmarks.results import Record, Split
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item
 
 
 class Goal(Item, Interface):
     """An item that leaves a result record."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """By which it measures."""
+
+    @property
+    def measured_on(self) -> dict[str, Split]:
+        """The fingerprints of the data by split, as the record has them."""
 
     @property
     def result(self) -> Path:

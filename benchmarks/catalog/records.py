@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from benchmarks.catalog.listed import BENCHMARKS
+from benchmarks.catalog.own import own_name
 from benchmarks.results import SCHEMA, Record, RecordKind, read
 from slurm.errors import UserError
 
@@ -16,4 +17,10 @@ def read_record(path: Path) -> Record:
         )
     if kind.benchmark not in BENCHMARKS:
         raise UserError(f"{path} is of an unknown benchmark {kind.benchmark!r}")
-    return read(path, BENCHMARKS[kind.benchmark].record)
+    record = read(path, BENCHMARKS[kind.benchmark].record)
+    if BENCHMARKS[kind.benchmark].dataset == "own":
+        try:
+            own_name(record)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    return record

@@ -3,6 +3,7 @@
 from benchmarks.datasets.entry import DatasetEntry
 from benchmarks.datasets.imagenet import IMAGENET
 from benchmarks.datasets.inaturalist18 import INATURALIST18
+from benchmarks.datasets.own import OWN
 from benchmarks.datasets.places205 import PLACES205
 from benchmarks.datasets.voc07 import VOC07
 
@@ -11,6 +12,7 @@ LISTED: tuple[DatasetEntry, ...] = (
     PLACES205,
     INATURALIST18,
     VOC07,
+    OWN,
 )
 DATASETS: dict[str, DatasetEntry] = {entry.name: entry for entry in LISTED}
 if len(DATASETS) < len(LISTED):

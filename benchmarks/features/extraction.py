@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 import msgspec
 
-from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.datasets.loading import entry_name, fingerprints, load_dataset, require_split
 from benchmarks.images.checking import check_items
 from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
 from benchmarks.results import Split, key_of
@@ -32,13 +32,14 @@ BATCH = 64  # images per forward pass; fixed, since the batch can change the las
 
 @dataclass(frozen=True)
 class ExtractVoc:
-    """Extract VOC2007 trainval and test features of every tap into `directory`."""
+    """Extract trainval and test features of every tap into `directory`."""
 
     trunk: Trunk
-    data: Path  # VOCdevkit/VOC2007
+    data: Path  # VOCdevkit/VOC2007, or own data of its layout
     image: ImageTransform
     pooled_size: int
     splits: tuple[Split, ...]  # fingerprints of trainval and test
+    dataset: str = "voc07"  # as protocols name it
 
     stage: ClassVar[str] = "extract"
 
@@ -48,14 +49,15 @@ class ExtractVoc:
         if not self.trunk.check_images:
             return ()
         splits = dict(zip(("trainval", "test"), self.splits))
-        return check_items(self.trunk.zoo, "voc07", self.data, splits, self.trunk.workers)
+        return check_items(self.trunk.zoo, self.dataset, self.data, splits, self.trunk.workers)
 
     @cached_property
     def directory(self) -> Path:
         """Where the files lie once the item is done."""
         checkpoint = self.trunk.checkpoint
-        key = key_of("voc07", self.trunk.inputs(), self.image, self.pooled_size, self.splits)
-        return self.trunk.zoo / "features" / checkpoint.name / f"voc07-{key}"
+        name = entry_name(self.dataset)
+        key = key_of(name, self.trunk.inputs(), self.image, self.pooled_size, self.splits)
+        return self.trunk.zoo / "features" / checkpoint.name / f"{name}-{key}"
 
     @property
     def key(self) -> str:
@@ -92,7 +94,7 @@ class ExtractVoc:
         from benchmarks.features.files import feature_path
         from benchmarks.features.labels import label_path
 
-        dataset = load_dataset("voc07", self.data)
+        dataset = load_dataset(self.dataset, self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
             dataset.splits[split].require(planned)
         backbone = load_trunk(self.trunk)
@@ -158,10 +160,10 @@ class ExtractVoc:
 
 def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtocol) -> ExtractVoc:
     """The extraction that `protocol` needs; `UserError` when the data cannot be read."""
-    splits = fingerprints("voc07", data)
-    return ExtractVoc(
-        trunk, data, protocol.image, protocol.pooled_size, (splits["trainval"], splits["test"])
-    )
+    require_split(protocol.dataset, data, "trainval")
+    found = fingerprints(protocol.dataset, data)
+    splits = (found["trainval"], found["test"])
+    return ExtractVoc(trunk, data, protocol.image, protocol.pooled_size, splits, protocol.dataset)
 
 
 def _is_whole(file: Path, rows: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks import results
-from benchmarks.datasets.loading import fingerprints, load_dataset, require_classes
+from benchmarks.datasets.loading import fingerprints, load_dataset, require_classes, require_split
 from benchmarks.images.checking import check_items
 from benchmarks.protocols import LinearProtocol
 from benchmarks.results import Split
@@ -35,9 +35,13 @@ class Probe:
         """The check of the images, where it was asked for."""
         if not self.trunk.check_images:
             return ()
-        splits = dict(zip(("train", "val"), self.splits))
         name = self.protocol.dataset
-        return check_items(self.trunk.zoo, name, self.data, splits, self.trunk.workers)
+        return check_items(self.trunk.zoo, name, self.data, self.measured_on, self.trunk.workers)
+
+    @property
+    def measured_on(self) -> dict[str, Split]:
+        """The fingerprints of the data by split."""
+        return dict(zip(("train", "val"), self.splits))
 
     @cached_property
     def _file_stem(self) -> str:
@@ -102,6 +106,7 @@ class Probe:
 
 def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:
     """The probe of `trunk` by `protocol`; `UserError` when the dataset cannot be read."""
+    require_split(protocol.dataset, data, "train")
     require_classes(protocol.dataset, data)
     splits = fingerprints(protocol.dataset, data)
     return Probe(trunk, data, protocol, (splits["train"], splits["val"]))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from benchmarks import results
 from benchmarks.protocols import SvmProtocol
+from benchmarks.results import Split
 from benchmarks.svm.source import Source, record_fields, trunk_source
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item, Resources
@@ -84,6 +85,11 @@ class VocSvm:
     def needs(self) -> tuple[VocSvmLayer, ...]:
         """A part a layer."""
         return tuple(VocSvmLayer(self.source, self.protocol, x) for x in self.source.layers)
+
+    @property
+    def measured_on(self) -> dict[str, Split]:
+        """The fingerprints of the data by split."""
+        return self.source.data
 
     @cached_property
     def result(self) -> Path:

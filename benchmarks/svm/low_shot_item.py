@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from benchmarks import results
 from benchmarks.protocols import LowShotProtocol
+from benchmarks.results import Split
 from benchmarks.svm.source import Source, record_fields, trunk_source
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item, Resources
@@ -115,6 +116,11 @@ class VocLowShot:
             for layer in self.source.layers
             for k in self.protocol.shots
         )
+
+    @property
+    def measured_on(self) -> dict[str, Split]:
+        """The fingerprints of the data by split."""
+        return self.source.data
 
     @cached_property
     def result(self) -> Path:

@@ -40,6 +40,7 @@ class Source:
     layers: tuple[str, ...]
     identities: tuple[str, ...]  # one a layer: all that its features depend on
     needs: tuple[Item, ...] = ()
+    dataset: str = "voc07"  # as protocols name it
     seed: int = 0
     device: str = "auto"
     solver: Solver = "gram"
@@ -53,7 +54,7 @@ class Source:
 
     def all_notes(self) -> tuple[str, ...]:
         """`notes`, and what a check of the images found."""
-        return (*self.notes, *check_notes(self.zoo, "voc07", self.data))
+        return (*self.notes, *check_notes(self.zoo, self.dataset, self.data))
 
     @cached_property
     def folder(self) -> Path:
@@ -112,6 +113,7 @@ def trunk_source(
         layers=layers,
         identities=(extract.directory.name,) * len(layers),
         needs=(extract,),
+        dataset=protocol.dataset,
         notes=trunk.notes,
         seed=trunk.seed,
         device=trunk.device,
@@ -165,6 +167,7 @@ def file_source(
         splits=(splits[0], splits[1]),
         layers=layers,
         identities=identities,
+        dataset=protocol.dataset,
         seed=seed,
         device=device,
         solver=solver,

@@ -30,7 +30,10 @@ from benchmarks.results import (
 )
 
 VOC = {"trainval": Split(5011, 20, "a" * 64), "test": Split(4952, 20, "b" * 64)}
+PLACES = {"train": Split(2448873, 205, "e" * 64), "val": Split(20500, 205, "f" * 64)}
+INATURALIST = {"train": Split(437513, 8142, "e" * 64), "val": Split(24426, 8142, "f" * 64)}
 IMAGES = {"train": Split(1281167, 1000, "c" * 64), "val": Split(50000, 1000, "d" * 64)}
+DATA = {"imagenet": IMAGES, "places205": PLACES, "inaturalist18": INATURALIST}
 CLASSES = tuple(f"class{number:02d}" for number in range(20))
 SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)
 VERSIONS = {"python": "3.11.7", "deepcluster-bench": "0.1.0", "torch": "2.6.0"}
@@ -105,7 +108,7 @@ class Zoo:
             },
             "epochs": epochs,
             "evaluated": () if every == 1 else evaluated,
-            "data": IMAGES,
+            "data": DATA.get(protocol.dataset),
             **extra,
         }
         return self._write(ProbeRecord, protocol, name, made)
