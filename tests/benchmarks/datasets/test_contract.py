@@ -115,7 +115,7 @@ def test_an_empty_folder_is_one_clear_line_naming_it(name: str, tmp_path: Path) 
 
 def test_the_page_of_the_data_gives_the_official_sizes() -> None:
     page = (Path(__file__).parents[3] / "docs/data.md").read_text()
-    for entry in LISTED:
+    for entry in (one for one in LISTED if one.name != "own"):
         images = ", ".join(f"{size.images:,} {split}" for split, size in entry.sizes.items())
         (classes,) = {size.classes for size in entry.sizes.values()}
         assert f" | {images} | {classes:,} |\n" in page
