@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from reports import plots
 from reports.footnotes import footnotes
 from reports.measured import Measured
-from reports.pictures import Picture
+from reports.pictures import plots
+from reports.pictures.curves import Picture
 from reports.tables import FIRST_COLUMN, Cell, Row, best_values, is_best, safe_link
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from reports import document, exports, metadata, readme
 from reports.collect import Collection, collect
 from reports.measured import Measured, measured_tables
-from reports.pictures import Picture, pictures
+from reports.pictures.curves import Picture, pictures
 from reports.published import (
     Published,
     load,
@@ -110,7 +110,7 @@ class Report:
         if name == "published":
             return published_sections(self.published, self.args.only, bold)
         if name == "compare":
-            from reports.compare import comparison
+            from reports.comparison.beside import comparison
 
             only = select(self.published, self.args.only) if self.args.only else ()
             return comparison(self.measured, self.published, self.collection.cards, only)
@@ -167,7 +167,7 @@ class Report:
 
     def _write_extras(self) -> None:
         if self.args.plots is not None:
-            from reports import plots
+            from reports.pictures import plots
 
             plots.write(self.args.plots, self.pictures)
         if self.args.html is not None:

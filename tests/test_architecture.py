@@ -41,6 +41,9 @@ benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
 pretrain.deepcluster
 pretrain
+reports: collect contradictions document footnotes measured published tables
+reports.pictures
+reports.comparison
 reports
 """
 MAY_IMPORT = {

@@ -189,7 +189,9 @@ def test_blocks_by_table_and_published_ones(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reports.plots.draw", lambda picture, suffix: picture.name.encode())
+    monkeypatch.setattr(
+        "reports.pictures.plots.draw", lambda picture, suffix: picture.name.encode()
+    )
     zoo.deepcluster()
     readme = tmp_path / "README.md"
     names = ("imagenet-linear", "inaturalist18-linear", "pictures", "published", "compare")

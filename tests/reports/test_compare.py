@@ -17,7 +17,7 @@ from benchmarks.protocols import (
 )
 from benchmarks.results import Split
 from reports.collect import collect
-from reports.compare import NOTHING, band, comparison
+from reports.comparison.beside import NOTHING, band, comparison
 from reports.measured import measured_tables
 from reports.published import load, select
 from reports.tables import KINDS

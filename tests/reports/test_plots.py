@@ -10,8 +10,8 @@ import pytest
 from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
 from reports.collect import collect
 from reports.measured import measured_tables
-from reports.pictures import Curve, Panel, Picture, pictures
-from reports.plots import draw, write
+from reports.pictures.curves import Curve, Panel, Picture, pictures
+from reports.pictures.plots import draw, write
 
 HISTORY = {
     "loss": [3.0, 2.0, 1.0],

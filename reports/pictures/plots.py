@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.pictures import Curve, Panel, Picture
+from reports.pictures.curves import Curve, Panel, Picture
 from slurm.files import atomic_path
 
 if TYPE_CHECKING:
