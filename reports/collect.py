@@ -54,8 +54,13 @@ def by_name(found: Iterable[Found]) -> dict[str, list[Found]]:
     return groups
 
 
-def collect(zoo: Path, names: Sequence[str] = (), skip_invalid: bool = False) -> Collection:
-    """Read a zoo: all checkpoints by name, or `names` in their order.
+def collect(
+    zoo: Path,
+    names: Sequence[str] = (),
+    skip_invalid: bool = False,
+    variants: Sequence[str] = (),
+) -> Collection:
+    """Read a zoo: all checkpoints by name, or `names` in their order; all `variants`, or these.
 
     `UserError` names the first file that is not a valid record; with `skip_invalid` such files
     are listed in `skipped` instead, as are, always, records of a registered checkpoint's earlier
@@ -97,7 +102,7 @@ def collect(zoo: Path, names: Sequence[str] = (), skip_invalid: bool = False) ->
     ]
 
     refuse_clashes(current)
-    ordered = _in_order(current, names)
+    ordered = _of_variants(_in_order(current, names), variants)
     shown = {item.record.checkpoint.name for item in ordered}
     return Collection(
         zoo,
@@ -165,6 +170,12 @@ def _is_superseded(item: Found, cards: dict[str, Card]) -> bool:
     """Whether the record's name has been given to other weights since."""
     checkpoint = item.record.checkpoint
     return checkpoint.name in cards and cards[checkpoint.name].weights != checkpoint.weights
+
+
+def _of_variants(found: Sequence[Found], variants: Sequence[str]) -> list[Found]:
+    known = sorted({item.record.variant for item in found})
+    wanted = {choose(name, known, "variant in the results") for name in variants}
+    return [item for item in found if not wanted or item.record.variant in wanted]
 
 
 def _in_order(found: Sequence[Found], names: Sequence[str]) -> list[Found]:

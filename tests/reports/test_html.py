@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from reports.collect import collect
-from reports.html import page
 from reports.measured import measured_tables
+from reports.pages.html import page
 from reports.pictures.curves import Curve, Panel, Picture
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -6,38 +6,51 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from reports.document import numbered
 from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.pictures import plots
 from reports.pictures.curves import Picture
-from reports.tables import FIRST_COLUMN, Cell, Row, best_values, is_best, safe_link
+from reports.tables import FIRST_COLUMN, Cell, Row, Table, best_values, is_best, safe_link
 
 
 def page(measured: Sequence[Measured], pictures: Sequence[Picture], seeds: bool = False) -> bytes:
+    """The page of a zoo's tables."""
+    sections = []
+    for item in measured:
+        number = f", {numbered(item)}" if item.table.number else ""
+        title = f"{item.kind.title} (variant {item.variant}{number})"
+        sections.append(section(title, item.table, footnotes(item, seeds)))
+    return render(sections, pictures)
+
+
+def render(sections: Sequence[dict[str, Any]], pictures: Sequence[Picture]) -> bytes:
     """The whole page, UTF-8; the template escapes all that it is given but the footnotes."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports", ""), autoescape=True, trim_blocks=True
+        loader=jinja2.PackageLoader("reports.pages", ""), autoescape=True, trim_blocks=True
     )
     # As images the SVGs keep their own ids; inlined they would clash.
     drawn = [
         {"alt": one.alt, "data": base64.b64encode(plots.draw(one, "svg")).decode("ascii")}
         for one in pictures
     ]
-    sections = [_section(item, footnotes(item, seeds)) for item in measured]
     text = environment.get_template("page.html").render(sections=sections, pictures=drawn)
     return text.encode("utf-8")
 
 
-def _section(item: Measured, notes: Sequence[str]) -> dict[str, Any]:
-    number = f", {item.table.number}, measured otherwise" if item.table.number else ""
-    best = best_values(item.table)
+def section(
+    title: str, table: Table, notes: Sequence[str] = (), *, fixed: bool = False
+) -> dict[str, Any]:
+    """A table for the template, with its Markdown notes; with `fixed` its rows keep their order."""
+    best = best_values(table)
     return {
-        "title": f"{item.kind.title} (variant {item.variant}{number})",
-        "columns": (FIRST_COLUMN, *item.table.columns),
-        "rows": [_row(row, item.table.columns, best) for row in item.table.rows],
-        "notes": [_plain_markdown(note) for note in notes],
+        "title": title,
+        "columns": (FIRST_COLUMN, *table.columns),
+        "rows": [_row(row, table.columns, best) for row in table.rows],
+        "notes": [_plain_markdown(note) for note in (*table.notes, *notes)],
+        "fixed": fixed,
     }
 
 
@@ -51,10 +64,16 @@ def _row(row: Row, columns: Sequence[str], best: dict[str, str]) -> dict[str, An
 
 
 def _plain_markdown(note: str) -> Any:
-    """The little Markdown that footnotes hold - bold, code, escapes - as HTML."""
+    """The little Markdown that footnotes hold - links, bold, code, escapes - as HTML."""
     import markupsafe
 
-    text = escape(note, quote=False)
+    text = re.sub(
+        r"\[((?:\\.|[^\]\\])*)\]\((https?://[\w:/?=.%~+#*-]*)\)", _anchor, escape(note, quote=False)
+    )
     text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
     text = re.sub(r"(`+) ?(.+?) ?\1", r"<code>\2</code>", text)
     return markupsafe.Markup(re.sub(r"\\(&(?:amp|lt|gt);|[^\w\s])", r"\1", text))
+
+
+def _anchor(found: re.Match[str]) -> str:
+    return f'<a href="{found[2]}">{found[1]}</a>'
