@@ -249,16 +249,24 @@ class Report:
             self.pictures,
         )
 
+    def _stale_pictures(self) -> list[str]:
+        if self.args.plots is None:
+            return []
+        from reports.pictures import plots
+
+        found = (
+            plots.problem(self.args.plots, picture, suffix)
+            for picture in self.pictures
+            for suffix in plots.SUFFIXES
+        )
+        return [line for line in found if line is not None]
+
     def _check(self, path: Path, old: bytes | None, new: bytes, proof: bytes | None) -> None:
         problems = readme.difference(old or b"", new, path)
         results = path.parent / RESULTS
         if proof is not None and _stale(results, proof):
             problems += f"{results} is missing or stale\n"
-        for picture in self.pictures if self.args.plots is not None else ():
-            for suffix in (".svg", ".png"):
-                file = self.args.plots / f"{picture.name}{suffix}"
-                if not file.is_file():
-                    problems += f"{file} is missing\n"
+        problems += "".join(f"{line}\n" for line in self._stale_pictures())
         if problems:
             sys.stdout.write(problems)
             sys.stdout.flush()

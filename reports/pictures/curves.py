@@ -1,9 +1,12 @@
 """What each picture shows, as plain data: curves found in records and cards, not yet drawn."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from benchmarks.results import LowShotRecord, VocSvmRecord
 from reports.collect import Collection, Found, by_name
@@ -60,6 +63,12 @@ def pictures(measured: Sequence[Measured], collection: Collection) -> list[Pictu
     found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]
     drawn = [picture for picture in found if any(panel.curves for panel in picture.panels)]
     return _with_unique_names([_with_few_curves(picture) for picture in drawn])
+
+
+def fingerprint(picture: Picture) -> str:
+    """Of all that a picture shows; the same whichever matplotlib draws it. 32 hex digits."""
+    content = msgspec.json.encode(picture, order="deterministic")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _layers(item: Measured) -> Picture:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from benchmarks.protocols import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
 from reports.__main__ import main
 from reports.pages.links import REPOSITORY, link_target
+from reports.pictures.curves import fingerprint
 from slurm.errors import UserError
 
 HEADS = {f"feature{stage}": 10.0 * stage for stage in range(1, 6)}
@@ -197,7 +199,7 @@ def test_blocks_by_table_and_published_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "reports.pictures.plots.draw", lambda picture, suffix: picture.name.encode()
+        "reports.pictures.plots.draw", lambda picture, _: fingerprint(picture).encode()
     )
     zoo.deepcluster()
     readme = tmp_path / "README.md"
@@ -418,3 +420,33 @@ def test_published_tables_as_a_page(tmp_path: Path, capsys: pytest.CaptureFixtur
     for flags in (["--variant", "digits"], ["--best"], ["--plots", str(tmp_path)]):
         with pytest.raises(UserError, match="own figures, which --published does not show"):
             main(["--published", *flags])
+
+
+def test_check_knows_pictures_of_other_figures(
+    zoo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what they show: another matplotlib may draw other bytes of the same figures."""
+    zoo.probe("net", HEADS)
+    readme, folder = tmp_path / "R.md", tmp_path / "p"
+    readme.write_text("<!-- reports:pictures -->\n<!-- /reports:pictures -->\n")
+    flags = ["--zoo", zoo.path, "--readme", readme, "--plots", folder]
+    call(capsys, *flags)
+    svg, png = (folder / f"layers-imagenet-linear-mmselfsup.{suffix}" for suffix in ("svg", "png"))
+    svg.write_bytes(svg.read_bytes().replace(b"#D55E00", b"#D55E01") + b"<!-- another -->")
+    call(capsys, *flags, "--check")
+    zoo.probe("net", HEADS | {"feature5": 51.0})
+    with pytest.raises(SystemExit):
+        call(capsys, *flags, "--check")
+    printed = capsys.readouterr().out
+    for path in (svg, png):
+        assert f"{path} is stale: it was drawn from other figures, or by an earlier" in printed
+    call(capsys, *flags)
+    call(capsys, *flags, "--check")
+    # Whole PNGs: a reader of images sees the text, and takes the file for what it is.
+    with Image.open(png) as image:
+        image.verify()
+        assert image.format == "PNG"
+        assert len(image.info["Fingerprint"]) == 32
+    svg.write_bytes(b"<svg/>")
+    with pytest.raises(SystemExit):
+        call(capsys, *flags, "--check")
