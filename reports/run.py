@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -268,8 +269,9 @@ class Report:
             problems += f"{results} is missing or stale\n"
         problems += "".join(f"{line}\n" for line in self._stale_pictures())
         if problems:
-            sys.stdout.write(problems)
-            sys.stdout.flush()
+            with suppress(BrokenPipeError):  # a reader that has seen enough makes nothing fresh
+                sys.stdout.write(problems)
+                sys.stdout.flush()
             print("stale; run the same command without --check", file=sys.stderr)
             raise SystemExit(1)
 
