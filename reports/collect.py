@@ -77,7 +77,7 @@ def collect(
         skipped.append(str(error))
 
     found: list[Found] = []
-    for path in _record_paths(zoo, reject):
+    for path in _record_paths(zoo, reject, skipped):
         try:
             record = results.read_record(path)
             _check(path, record)
@@ -145,7 +145,9 @@ def refuse_clashes(found: Sequence[Found]) -> None:
             )
 
 
-def _record_paths(zoo: Path, reject: Callable[[UserError], None]) -> Iterator[Path]:
+def _record_paths(
+    zoo: Path, reject: Callable[[UserError], None], skipped: list[str]
+) -> Iterator[Path]:
     root = zoo / "results"
     for path in sorted(root.glob("*/*.json")):
         if path.is_file():
@@ -153,6 +155,17 @@ def _record_paths(zoo: Path, reject: Callable[[UserError], None]) -> Iterator[Pa
     for path in sorted(root.glob("*/*/*.json")):
         if path.is_file():
             yield path
+        elif what := _what_else(path):
+            skipped.append(f"{path} is {what}, and no record")
+
+
+def _what_else(path: Path) -> str | None:
+    """What stands in the place of a file; None where it is gone by now."""
+    if path.is_dir():
+        return "a folder"
+    if path.is_symlink():
+        return "a link that leads to no file"
+    return "a pipe, a socket or a device" if path.exists() else None
 
 
 def _check(path: Path, record: Record) -> None:

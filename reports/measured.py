@@ -150,8 +150,8 @@ def _table(
         if parts:
             make = _voc_cells if kind.key == "voc-svm" else _probe_cells
             cells = make(parts)
-            if not best or "AvgPool" not in columns:
-                cells.pop(BEST, None)
+            if best and "AvgPool" in columns:
+                cells |= _best_epoch(parts)
             rows.append(Row(name, links[name], cells))
     if any(BEST in row.cells for row in rows):
         columns.insert(columns.index("AvgPool") + 1, BEST)
@@ -170,14 +170,18 @@ def _probe_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
             )
             if cell is not None:
                 cells[title] = cell
-        cell = _cell(
-            (item, item.record.heads["avgpool"].best_top1)
-            for item in found
-            if isinstance(item.record, ProbeRecord) and "avgpool" in item.record.heads
-        )
-        if cell is not None:
-            cells[BEST] = cell
     return cells
+
+
+def _best_epoch(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+    """AvgPool of the best epoch, where it was measured."""
+    cell = _cell(
+        (item, item.record.heads["avgpool"].best_top1)
+        for found in parts.values()
+        for item in found
+        if isinstance(item.record, ProbeRecord) and "avgpool" in item.record.heads
+    )
+    return {} if cell is None else {BEST: cell}
 
 
 def _voc_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
