@@ -12,7 +12,7 @@ import msgspec
 
 from reports.collect import Collection, Found
 from reports.document import numbered
-from reports.footnotes import PART_NAMES, footnotes
+from reports.footnotes import PART_NAMES, changes_of, footnotes
 from reports.measured import Measured
 from reports.tables import (
     FIRST_COLUMN,
@@ -58,6 +58,13 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
     return text.getvalue()
 
 
+def facts(measured: Measured) -> str:
+    """What the comment before a LaTeX table says of how it was measured; empty as published."""
+    records = [found[0].record for found in measured.found.values()]
+    changes = [plain(text) for record in records for text in changes_of(record)]
+    return ", ".join(filter(None, (*dict.fromkeys(changes), numbered(measured))))
+
+
 def to_latex(
     tables: Sequence[Table],
     bold: bool = False,
@@ -67,7 +74,7 @@ def to_latex(
     """A booktabs `tabular` for each table, for papers.
 
     Where a column holds figures of several protocols, each bears a mark that is explained below.
-    What else is known of each table stands in comments before it: `facts`, and the Markdown
+    Comments before each table hold what is known of it: its line of `facts`, and its Markdown
     `notes`.
     """
     return "\n".join(

@@ -25,13 +25,10 @@ PART_NAMES = {
 }
 
 
-PUBLISHED_AVGPOOL = (
-    "the published AvgPool figures are of the best one (so OpenSelfSup; MMSelfSup's pages do not "
-    "say)"
-)
 BEST_NOTE = (
     f"**{BEST}**: top-1 (%) of the best of the evaluated epochs, chosen on the images that it is "
-    f"measured on; {PUBLISHED_AVGPOOL}."
+    "measured on, as the published AvgPool figures are (so OpenSelfSup; MMSelfSup's pages do not "
+    "say)."
 )
 
 

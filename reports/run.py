@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from reports import document, exports, metadata
+from reports.checking import stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
 from reports.comparison.sections import Section, compare, to_markdown
 from reports.measured import Measured, measured_tables
@@ -65,7 +66,7 @@ class Report:
     def _compared(self, measured: list[Measured]) -> list[Section]:
         names = [*self.args.only, *(self.args.compare or [])]
         only = select(self.published, names) if names else ()
-        return compare(measured, self.published, self.collection.cards, only)
+        return compare(measured, self.published, self.collection.cards, only, self.args.seeds)
 
     @cached_property
     def published(self) -> Published:
@@ -130,7 +131,7 @@ class Report:
         written = self._write_extras()
         if proof is not None:
             results = path.parent / RESULTS
-            stale = _stale(results, proof)
+            stale = stale_results(results, proof)
             if stale:
                 write_bytes(results, proof)
             written.append(f"{'wrote' if stale else 'up to date:'} {results}")
@@ -165,11 +166,11 @@ class Report:
 
     def _measured_listing(self) -> str:
         tables = [item.table for item in self.measured]
-        titles = [document.numbered(item) for item in self.measured]
+        facts = [exports.facts(item) for item in self.measured]
         formats: Mapping[str, Callable[[], str]] = {
             "markdown": lambda: self._block("all") + "\n",
             "csv": lambda: exports.to_csv(tables),
-            "latex": lambda: exports.to_latex(tables, self.args.bold, titles),
+            "latex": lambda: exports.to_latex(tables, self.args.bold, facts),
             "metafile": lambda: metadata.to_metafile(self.measured, self.collection.cards),
             "model-index": lambda: metadata.to_model_index(self.measured),
             "json": lambda: exports.to_json(
@@ -235,54 +236,40 @@ class Report:
             written.append(f"wrote {self.args.html}")
         return written
 
-    def _page(self) -> bytes:
+    def _page(self, outline: bool = False) -> bytes:
+        """The page; as an `outline` with what is compared of its pictures in their place."""
         from reports.pages import html
 
+        draw = html.outline if outline else html.svg
         if self.args.published:
             tables = published_tables(self.published, select(self.published, self.args.only))
-            return html.render([html.section(table.kind.title, table) for table in tables], [])
+            return html.page([html.section(table.kind.title, table) for table in tables], [])
         measured = self._measured_for(self.args.html)
-        if not self.comparing:
-            return html.page(measured, self.pictures, self.args.seeds)
-        sections = self._compared(measured)
-        return html.render(
-            [html.section(one.title, one.table, one.notes, fixed=True) for one in sections],
-            self.pictures,
-        )
-
-    def _stale_pictures(self) -> list[str]:
-        if self.args.plots is None:
-            return []
-        from reports.pictures import plots
-
-        found = (
-            plots.problem(self.args.plots, picture, suffix)
-            for picture in self.pictures
-            for suffix in plots.SUFFIXES
-        )
-        return [line for line in found if line is not None]
+        sections = html.measured_sections(measured, self.args.seeds)
+        if self.comparing:
+            sections = [
+                html.section(one.title, one.table, one.notes, fixed=True)
+                for one in self._compared(measured)
+            ]
+        return html.page(sections, self.pictures, draw)
 
     def _check(self, path: Path, old: bytes | None, new: bytes, proof: bytes | None) -> None:
         problems = readme.difference(old or b"", new, path)
         results = path.parent / RESULTS
-        if proof is not None and _stale(results, proof):
-            problems += f"{results} is missing or stale\n"
-        problems += "".join(f"{line}\n" for line in self._stale_pictures())
+        lines = []
+        if proof is not None and stale_results(results, proof):
+            lines.append(f"{results} is missing or stale")
+        if self.args.plots is not None:
+            lines += stale_pictures(self.args.plots, self.pictures)
+        if self.args.html is not None:
+            lines += stale_page(self.args.html, self._page(outline=True))
+        problems += "".join(f"{line}\n" for line in lines)
         if problems:
             with suppress(BrokenPipeError):  # a reader that has seen enough makes nothing fresh
                 sys.stdout.write(problems)
                 sys.stdout.flush()
             print("stale; run the same command without --check", file=sys.stderr)
             raise SystemExit(1)
-
-
-def _stale(path: Path, proof: bytes) -> bool:
-    """Whether `path` differs from `proof` in more than the times and hosts of the runs."""
-    try:
-        old = path.read_bytes()
-    except OSError:
-        return True
-    return bool(exports.without_volatile(old) != exports.without_volatile(proof))
 
 
 def _is_stdout(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Measured rows beside the published ones: a table and its notes for each measured table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.checkpoints.cards import Card
 from reports.comparison import band
@@ -13,10 +13,10 @@ from reports.comparison.beside import (
 )
 from reports.comparison.reasons import reasons
 from reports.document import NO_RESULTS, numbered
-from reports.footnotes import BEST_NOTE, PART_NAMES, PUBLISHED_AVGPOOL
+from reports.footnotes import PART_NAMES, footnotes
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow
-from reports.tables import BEST, Cell, Row, Table, code, escape, link, markdown
+from reports.tables import BEST, Cell, Row, Table, escape, link, markdown
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,21 @@ def compare(
     published: Published,
     cards: Mapping[str, Card],
     only: Sequence[PublishedRow] = (),
+    seeds: bool = False,
 ) -> list[Section]:
     """A section for each measured table: every measured row, and the published ones beside it.
 
     Only figures of one protocol stand in one column; what is not comparable is named with the
     reason. Differences are given to `only` when there are any; else to the published rows of the
     same config name; else to those of the method that the checkpoint's card names. Without `only`
-    all other published rows of the same protocol follow.
+    all other published rows of the same protocol follow. The footnotes of the measured table,
+    made with or without `seeds`, stand below those of the comparison.
     """
-    return [_section(item, published, cards, only) for item in measured]
+    sections = [_section(item, published, cards, only) for item in measured]
+    return [
+        replace(one, notes=tuple(dict.fromkeys((*one.notes, *footnotes(item, seeds)))))
+        for one, item in zip(sections, measured)
+    ]
 
 
 def to_markdown(sections: Sequence[Section], bold: bool = False) -> str:
@@ -79,7 +85,7 @@ def _section(
     if shown:
         rows.append(band.band_row(bands))
         notes = [band.NOTE, *notes, *_without(item, shown, barred)]
-        notes += _alone(alone, only) + _about(item, shown, rows, published)
+        notes += _alone(alone, only) + _about(item, shown, published)
     elif alone:
         notes.append(_nothing(item, alone, published, only))
     table = Table(item.kind, item.variant, item.table.columns, tuple(rows), (), item.table.number)
@@ -201,19 +207,12 @@ def _nothing(
     return f"Not compared: {band.shown(names)}; {which} has figures of the same protocol."
 
 
-def _about(
-    item: Measured, shown: Sequence[PublishedRow], rows: Sequence[Row], published: Published
-) -> list[str]:
-    """Where all of it is from: protocols, epochs, sources, and remarks on published rows."""
-    protocols = {PART_NAMES[part]: found[0].record.protocol for part, found in item.found.items()}
-    by = ", ".join(f"{part} by {code(name)}" for part, name in protocols.items())
-    notes = [f"**Protocols**: {by}; all figures of a column are of one."]
-    if BEST in item.table.columns:
-        notes.append(BEST_NOTE)
-    elif any("AvgPool" in row.cells for row in rows if row.prefix.startswith("published")):
-        notes.append(f"**AvgPool**: measured figures are of the last epoch; {PUBLISHED_AVGPOOL}.")
-    notes += [f"**Source**: {link(name, url)}." for name, url in _sources(shown, published)]
-    return notes + [
+def _about(item: Measured, shown: Sequence[PublishedRow], published: Published) -> list[str]:
+    """Where the published rows are from, and remarks on them."""
+    return [
+        "All figures of a column are of one protocol.",
+        *(f"**Source**: {link(name, url)}." for name, url in _sources(shown, published)),
+    ] + [
         f"Note on {escape(one.name)}: {escape(one.notes[item.kind.key])}."
         for one in shown
         if item.kind.key in one.notes

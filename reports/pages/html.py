@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -10,21 +10,49 @@ from reports.document import numbered
 from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.pictures import plots
-from reports.pictures.curves import Picture
+from reports.pictures.curves import Picture, fingerprint
 from reports.tables import FIRST_COLUMN, Cell, Row, Table, best_values, is_best, safe_link
 
 
-def page(measured: Sequence[Measured], pictures: Sequence[Picture], seeds: bool = False) -> bytes:
-    """The page of a zoo's tables."""
+def measured_sections(measured: Sequence[Measured], seeds: bool = False) -> list[dict[str, Any]]:
+    """The tables of a zoo for the template."""
     sections = []
     for item in measured:
         number = f", {numbered(item)}" if item.table.number else ""
         title = f"{item.kind.title} (variant {item.variant}{number})"
         sections.append(section(title, item.table, footnotes(item, seeds)))
-    return render(sections, pictures)
+    return sections
 
 
-def render(sections: Sequence[dict[str, Any]], pictures: Sequence[Picture]) -> bytes:
+def svg(picture: Picture) -> bytes:
+    """A picture as it stands in a page."""
+    return plots.draw(picture, "svg")
+
+
+def outline(picture: Picture) -> bytes:
+    """In place of a picture: what is compared of it."""
+    return f"<dc:identifier>{fingerprint(picture)}</dc:identifier>".encode()
+
+
+def without_drawings(content: bytes) -> bytes:
+    """A page with the fingerprint of each picture in the place of its drawing."""
+    return re.sub(rb"(?<=;base64,)[A-Za-z0-9+/=]*", _identifier, content)
+
+
+def _identifier(found: re.Match[bytes]) -> bytes:
+    try:
+        drawn = base64.b64decode(found[0])
+    except ValueError:
+        return b"damaged"
+    identifier = re.search(rb"<dc:identifier>([0-9a-f]+)</dc:identifier>", drawn)
+    return identifier[1] if identifier else b"unknown"
+
+
+def page(
+    sections: Sequence[dict[str, Any]],
+    pictures: Sequence[Picture],
+    draw: Callable[[Picture], bytes] = svg,
+) -> bytes:
     """The whole page, UTF-8; the template escapes all that it is given but the footnotes."""
     import jinja2
 
@@ -33,8 +61,7 @@ def render(sections: Sequence[dict[str, Any]], pictures: Sequence[Picture]) -> b
     )
     # As images the SVGs keep their own ids; inlined they would clash.
     drawn = [
-        {"alt": one.alt, "data": base64.b64encode(plots.draw(one, "svg")).decode("ascii")}
-        for one in pictures
+        {"alt": one.alt, "data": base64.b64encode(draw(one)).decode("ascii")} for one in pictures
     ]
     text = environment.get_template("page.html").render(sections=sections, pictures=drawn)
     return text.encode("utf-8")

@@ -94,7 +94,8 @@ def test_a_row_of_no_published_method_stands_beside_all_published_rows(zoo: Any)
         if row.protocols.get("imagenet_avgpool") == STEP
     ]
     assert "No differences for mine: no published row of the same protocol is of its config" in voc
-    assert "**Protocols**: SVM by `voc07_svm`; all figures of a column are of one." in voc
+    assert "- All figures of a column are of one protocol.\n" in voc
+    assert "- **SVM**: protocol `voc07_svm`, variant `mmselfsup`, version 1; mAP (%)" in voc
     assert "[MMSelfSup 0.11.0, configs/selfsup/\\*/README.md](https://github.com/" in voc
     assert "AvgPool figures are of the best one" in imagenet
 
@@ -140,6 +141,18 @@ def test_a_custom_row_says_what_was_changed(zoo: Any) -> None:
         "Not compared: AvgPool of mine was measured with numbers of your own (changed: epochs 1 "
         "(100))."
     ) in text
+
+
+def test_a_comparison_stands_alone_in_a_paper(zoo: Any) -> None:
+    """What must be known of the measured figures stands below it too, and ± is explained."""
+    for seed in (0, 1):
+        zoo.probe("mine", {"avgpool": 50.0 + seed}, IMAGENET_AVGPOOL, seed=seed, notes=("torn",))
+    collection = collect(zoo.path)
+    measured = measured_tables(collection, seeds=True)
+    text = to_markdown(compare_rows(measured, load(), {}, (), True))
+    assert lines(text, "measured: mine")[0][5] == "50.50 ± 0.71"
+    assert "mean ± sample standard deviation over seeds 0, 1." in text
+    assert "- Note on mine: torn\n" in f"{text}\n"
 
 
 def test_columns_and_tables_that_nobody_published_are_named(zoo: Any) -> None:
