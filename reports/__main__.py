@@ -24,7 +24,10 @@ def parser() -> Parser:
     _add_names(flags, "--ckpt", "only these checkpoints, in this order")
     flags.add_argument("--readme", type=Path, metavar="FILE", help="write between its markers")
     flags.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 with a diff when stale"
+        "--check",
+        action="store_true",
+        help="with --readme: write nothing; exit 1 with what is stale in the README, results.json, "
+        "and the files of --html and --plots",
     )
     flags.add_argument(
         "--format",
@@ -35,7 +38,9 @@ def parser() -> Parser:
     _add_names(flags, "--variant", "only tables of these variants, such as mmselfsup or custom")
     flags.add_argument("--bold", action="store_true", help="bold the best value of each column")
     flags.add_argument(
-        "--seeds", action="store_true", help="mean and standard deviation over all seeds"
+        "--seeds",
+        action="store_true",
+        help="mean and sample standard deviation over all seeds (without it: the lowest seed)",
     )
     flags.add_argument(
         "--best",
@@ -43,7 +48,10 @@ def parser() -> Parser:
         help="AvgPool of the best epoch beside that of the last; published ones are of the best",
     )
     flags.add_argument(
-        "--html", type=output_path, metavar="FILE", help="write one self-contained page"
+        "--html",
+        type=output_path,
+        metavar="FILE",
+        help="write the tables as one self-contained page",
     )
     flags.add_argument(
         "--plots", type=folder_path, metavar="DIR", help="write the pictures there, as SVG and PNG"

@@ -11,7 +11,8 @@ from reports.measured import Measured
 from reports.tables import code, escape
 
 _MISSING = "(not recorded)"
-MOST_NAMED = 3  # settings in a heading; all of them stand in the footnote
+MOST_NAMED = 3  # settings in a heading
+MOST_LISTED = 40  # settings in a footnote: all of a protocol that this project knows
 
 
 def otherwise(measured: Measured, parts: Mapping[str, str]) -> str:
@@ -79,20 +80,23 @@ def _facts(here: Record, there: Record) -> Iterator[str]:
         yield f"by version {here.protocol_version} of it instead of {there.protocol_version}"
     settings = _settings(here, there)
     if settings:
-        changes = (
+        changes = [
             f"{shown(name, 80)} {shown(mine, 80)} instead of {shown(theirs, 80)}"
-            for name, (mine, theirs) in settings.items()
-        )
+            for name, (mine, theirs) in list(settings.items())[:MOST_LISTED]
+        ]
+        if len(settings) > MOST_LISTED:
+            changes.append(f"and {len(settings) - MOST_LISTED} more")
         yield f"with {escape(', '.join(changes))}"
 
 
 def _settings(here: Record, there: Record) -> dict[str, tuple[Any, Any]]:
     """The settings in which two records of one protocol differ, with dots for those of parts."""
+    known = SETTINGS if here.protocol_version == there.protocol_version else SETTINGS - {"version"}
     mine, theirs = (dict(_flat(_before(record) | record.settings)) for record in (here, there))
     return {
         name: (mine.get(name, _MISSING), theirs.get(name, _MISSING))
         for name in dict.fromkeys((*mine, *theirs))
-        if name.partition(".")[0] in SETTINGS - {"version"}
+        if name.partition(".")[0] in known
         and mine.get(name, _MISSING) != theirs.get(name, _MISSING)
     }
 
@@ -102,12 +106,13 @@ def _before(record: Record) -> dict[str, Any]:
     return dict(ADDED) if isinstance(record, ProbeRecord) else {}
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Settings, and those of their parts, such as `test.crop`; no protocol goes deeper."""
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from ((f"{name}.{part}", number) for part, number in value.items())
         else:
-            yield f"{prefix}{name}", value
+            yield name, value
 
 
 def _data(here: Mapping[str, Split], there: Mapping[str, Split]) -> Iterator[str]:

@@ -130,7 +130,7 @@ def _marks(table: Table) -> dict[tuple[str, str | None], str]:
 
 def plain(markdown: str) -> str:
     """A footnote without its Markdown, on one line."""
-    text = re.sub(r"\[((?:\\.|[^\]\\])*)\]\((\S*?)\)", r"\1 (\2)", " ".join(markdown.split()))
+    text = re.sub(r"\[((?:\\.|[^\]\\]){0,500})\]\((\S*?)\)", r"\1 (\2)", " ".join(markdown.split()))
     text = re.sub(r"\*\*(.+?)\*\*", r"\1", text)
     text = re.sub(r"(?<!\\)(`+) ?(.+?) ?\1", r"\2", text)
     return re.sub(r"\\([^\w\s])", r"\1", text)

@@ -95,7 +95,9 @@ def _plain_markdown(note: str) -> Any:
     import markupsafe
 
     text = re.sub(
-        r"\[((?:\\.|[^\]\\])*)\]\((https?://[\w:/?=.%~+#*-]*)\)", _anchor, escape(note, quote=False)
+        r"\[((?:\\.|[^\]\\]){0,500})\]\((https?://[\w:/?=.%~+#*-]*)\)",
+        _anchor,
+        escape(note, quote=False),
     )
     text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
     text = re.sub(r"(`+) ?(.+?) ?\1", r"<code>\2</code>", text)

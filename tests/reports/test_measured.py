@@ -123,7 +123,7 @@ def test_variants_never_share_a_table(zoo: Any) -> None:
         ),
         (
             {"settings": {"epochs": 90}},
-            "35 settings of Feature1 - Feature5",
+            "36 settings of Feature1 - Feature5",
             "learning_rate (not recorded) instead of 0.01",
         ),
         (
