@@ -95,6 +95,8 @@ def main(argv: list[str] | None = None) -> None:
             "--published and --compare are printed; a README takes them between the markers of a "
             "block of that name, with the rows of --only"
         )
+    if args.only and not (args.published or comparing or args.readme):
+        raise UserError("--only chooses published rows: add --published, --compare or --readme")
     for flag, given in (
         ("--variant", args.variant),
         ("--best", args.best),

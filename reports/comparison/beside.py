@@ -43,6 +43,33 @@ def published_cells(one: PublishedRow, table: Table) -> dict[str, Cell]:
     return cells
 
 
+def protocols_by_column(table: Table) -> dict[str, str | None]:
+    """The protocol that measured each column of a table; all rows of a column have one."""
+    found: dict[str, str | None] = {}
+    for row in table.rows:
+        for column, cell in row.cells.items():
+            found[column] = found.get(column) or cell.protocol
+    return found
+
+
+def like_cells(
+    cells: Mapping[str, Cell], table: Table, barred: Mapping[str, str]
+) -> dict[str, Cell]:
+    """Those of published cells that were measured by the protocols of a measured table.
+
+    None is of a part in `barred`. Empty where they hold no figure.
+    """
+    protocols = protocols_by_column(table)
+    like = {
+        column: cell
+        for column, cell in cells.items()
+        if cell.protocol is not None
+        and cell.protocol == protocols.get(column)
+        and table.kind.part(column) not in barred
+    }
+    return like if any(cell.value is not None for cell in like.values()) else {}
+
+
 def published_row(published: Published, one: PublishedRow, cells: dict[str, Cell]) -> Row:
     """The row of a comparison that shows `cells` of a published row."""
     return Row(one.name, one.config, cells, f"published, {_source(published, one)}: {one.method}")
@@ -70,21 +97,18 @@ def held_against(
     for one in found:
         cells = published_cells(one, table)
         against = f"{_source(published, one)}: {one.name}"
-        usual = [
-            column
-            for column in row.cells
-            if column in cells and table.kind.part(column) not in barred
-        ]
-        like = [column for column in usual if alike(row.cells[column], cells[column])]
+        like = like_cells(cells, table, barred)
         notes += [
             _unlike(row, column, against, cells[column])
-            for column in usual
-            if column not in like and cells[column].value is not None
+            for column in row.cells
+            if column in cells
+            and table.kind.part(column) not in barred
+            and not alike(row.cells[column], cells[column])
+            and cells[column].value is not None
         ]
-        if any(cells[column].value is not None for column in like):
-            shown = {column: cells[column] for column in like}
-            differences = Row("difference", None, _differences(row.cells, shown))
-            lines.append((one, [published_row(published, one, shown), differences]))
+        differences = Row("difference", None, _differences(row.cells, like))
+        if any(cell.value is not None for cell in differences.cells.values()):
+            lines.append((one, [published_row(published, one, like), differences]))
             notes += outside(row.name, against, differences, bands)
     return lines, notes
 

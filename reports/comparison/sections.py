@@ -8,6 +8,8 @@ from reports.comparison import band
 from reports.comparison.beside import (
     counterparts,
     held_against,
+    like_cells,
+    protocols_by_column,
     published_cells,
     published_row,
 )
@@ -106,18 +108,13 @@ def _bands(
 ) -> dict[str, tuple[float, float]]:
     protocols = {
         column: name
-        for column, name in _protocols(item).items()
+        for column, name in protocols_by_column(item.table).items()
         if item.kind.part(column) not in barred
     }
     bands = band.band(published, item.kind, protocols)
     if BEST in item.table.columns and "AvgPool" in bands:
         bands[BEST] = bands.pop("AvgPool")
     return bands
-
-
-def _protocols(item: Measured) -> dict[str, str | None]:
-    """The protocol of each column of a measured table."""
-    return {column: cell.protocol for row in item.table.rows for column, cell in row.cells.items()}
 
 
 def _others(
@@ -127,22 +124,12 @@ def _others(
     barred: Mapping[str, str],
 ) -> list[tuple[PublishedRow, dict[str, Cell]]]:
     """All other published rows with figures of the protocols of a measured table."""
-    protocols = _protocols(item)
-    found = []
-    for one in published.rows:
-        if one in shown:
-            continue
-        cells = {
-            column: cell
-            for column, cell in published_cells(one, item.table).items()
-            if column in protocols
-            and item.kind.part(column) not in barred
-            and cell.protocol is not None
-            and cell.protocol == protocols[column]
-        }
-        if any(cell.value is not None for cell in cells.values()):
-            found.append((one, cells))
-    return found
+    pairs = (
+        (one, like_cells(published_cells(one, item.table), item.table, barred))
+        for one in published.rows
+        if one not in shown
+    )
+    return [(one, cells) for one, cells in pairs if cells]
 
 
 def _barred(item: Measured, barred: Mapping[str, str]) -> list[str]:
@@ -161,12 +148,10 @@ def _has(row: Row, item: Measured, part: str) -> bool:
 
 def _without(item: Measured, shown: Sequence[PublishedRow], barred: Mapping[str, str]) -> list[str]:
     """For each row: the columns in which none of the published rows beside it has a figure."""
-    protocols = _protocols(item)
     there = {
         column
         for one in shown
-        for column, cell in published_cells(one, item.table).items()
-        if cell.protocol is not None and cell.protocol == protocols.get(column)
+        for column in like_cells(published_cells(one, item.table), item.table, barred)
     }
     if BEST in item.table.columns:
         there.add("AvgPool")

@@ -95,6 +95,7 @@ def test_user_errors_are_one_line_and_exit_2(zoo: Any, tmp_path: Path) -> None:
     wrongs: tuple[list[object], ...] = (
         ["--check"],
         ["--published", "--compare"],
+        ["--only", "MoCo v1"],
         ["--readme", tmp_path / "README.md", "--published"],
         ["--zoo", tmp_path / "none"],
     )

@@ -69,6 +69,16 @@ def test_differences_beyond_the_band_are_named(zoo: Any) -> None:
     assert f"Outside the band: {name} against MMSelfSup 0.11.0: {name}: SVM by +5.74 points" in text
 
 
+def test_a_published_row_is_shown_whole_beside_a_row_with_fewer_figures(zoo: Any) -> None:
+    """A dash in it means that nobody published the figure, not that nobody measured it here."""
+    name = "sobel_resnet50_8xb64-steplr-200e"
+    zoo.svm(name, {"feature5": 74.0})
+    zoo.low_shot("another", {"feature5": [10.0] * 8})
+    text = compare(zoo)
+    assert lines(text, "published")[1][:4] == ["feature5", "74.26", "29.37", "37.99"]
+    assert lines(text, "difference")[1][:4] == ["same", "-0.26", "-", "-"]
+
+
 def test_a_card_s_method_finds_the_published_rows(zoo: Any) -> None:
     assert compare(zoo) == NO_RESULTS
     zoo.svm("mine", {"feature5": 74.0})
