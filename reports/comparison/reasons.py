@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from benchmarks.checkpoints.wording import shown
 from benchmarks.overrides import CUSTOM
 from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import Record
@@ -55,7 +56,7 @@ def _changes(record: Record) -> list[str]:
     protocol = PROTOCOLS[record.protocol]
     numbers = msgspec.json.decode(msgspec.json.encode(protocol))
     changed = [
-        f"{name} {record.settings[name]} instead of {number}"
+        f"{name} {shown(record.settings[name], 80)} instead of {shown(number, 80)}"
         for name, number in numbers.items()
         if name in SETTINGS and record.settings.get(name, number) != number
     ]
