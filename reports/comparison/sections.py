@@ -88,8 +88,12 @@ def _section(
         rows.append(band.band_row(bands))
         notes = [band.NOTE, *notes, *_without(item, shown, barred)]
         notes += _alone(alone, only) + _about(item, shown, published)
+    elif not any(item.kind.key in one.figures for one in published.rows):
+        notes.append(f"Not compared: no figures of {escape(item.kind.title)} are published.")
     elif alone:
-        notes.append(_nothing(item, alone, published, only))
+        which = "none of the chosen published rows" if only else "no published row"
+        names = band.shown(alone)
+        notes.append(f"Not compared: {names}; {which} has figures of the same protocol.")
     table = Table(item.kind, item.variant, item.table.columns, tuple(rows), (), item.table.number)
     return Section(*_title(item), table, tuple(dict.fromkeys(notes)))
 
@@ -180,16 +184,6 @@ def _alone(names: Sequence[str], only: Sequence[PublishedRow]) -> list[str]:
         f"No differences for {band.shown(names)}: no published row of the same protocol is of its "
         "config or method."
     ]
-
-
-def _nothing(
-    item: Measured, names: Sequence[str], published: Published, only: Sequence[PublishedRow]
-) -> str:
-    """Why no published row stands beside rows that could be compared."""
-    if not any(item.kind.key in one.figures for one in published.rows):
-        return f"Not compared: no figures of {escape(item.kind.title)} are published."
-    which = "none of the chosen published rows" if only else "no published row"
-    return f"Not compared: {band.shown(names)}; {which} has figures of the same protocol."
 
 
 def _about(item: Measured, shown: Sequence[PublishedRow], published: Published) -> list[str]:
