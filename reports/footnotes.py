@@ -42,7 +42,6 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     ]
     lines += _layers_without_svm(shown)
     lines += [BEST_NOTE] if BEST in measured.table.columns else []
-    lines += _steady(measured)
     lines += otherwise_notes(measured, PART_NAMES)
     everything = [item for found in shown.values() for item in found]
     lines.append(_software(everything))
@@ -69,14 +68,6 @@ def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
     return [
         f"**Best Layer** without an SVM: the best low-shot layer at the highest k ({shown_names})."
     ]
-
-
-def _steady(measured: Measured) -> list[str]:
-    """What a mean without a spread is."""
-    cells = [cell for row in measured.table.rows for cell in row.cells.values()]
-    if any(len(cell.seeds) > 1 and cell.spread is None for cell in cells):
-        return ["A figure without ± is of one seed, or the same for every seed."]
-    return []
 
 
 def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:

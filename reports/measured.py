@@ -235,9 +235,8 @@ def _cell(figures: Iterable[tuple[Found, float]]) -> Cell | None:
         return None
     values = [value for _, value in pairs]
     return Cell(
-        value=values[0] if len(set(values)) == 1 else statistics.fmean(values),
-        # What no draw enters is the same for every seed: a spread of 0 would say it was luck.
-        spread=statistics.stdev(values) if len(set(values)) > 1 else None,
+        value=values[0] if len(values) == 1 else statistics.fmean(values),
+        spread=statistics.stdev(values) if len(values) > 1 else None,
         seeds=tuple(item.record.seed for item, _ in pairs),
         records=tuple(str(item.path) for item, _ in pairs),
         protocol=pairs[0][0].record.protocol,

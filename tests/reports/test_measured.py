@@ -203,17 +203,6 @@ def test_the_best_epoch_has_a_column_when_it_is_asked_for(zoo: Any) -> None:
     assert texts(seeds)["net"][-2:] == ["47.00 ± 1.41", "48.00 ± 1.41"]
 
 
-def test_a_figure_that_is_the_same_for_every_seed_has_no_spread(zoo: Any) -> None:
-    for seed in (0, 1, 2):
-        zoo.svm("net", {"feature5": 74.26}, seed=seed)
-        zoo.probe("net", {"feature5": 50.0 + seed}, seed=seed)
-    voc, imagenet = tables(zoo, seeds=True)
-    assert texts(voc)["net"][:2] == ["feature5", "74.26"]
-    assert "A figure without ± is of one seed, or the same for every seed." in footnotes(voc, True)
-    assert texts(imagenet)["net"][4] == "51.00 ± 1.00"
-    assert not any("without ±" in note for note in footnotes(imagenet, True))
-
-
 def test_records_from_before_a_field_came_share_a_table_with_new_ones(zoo: Any) -> None:
     settings = {k: v for k, v in to_builtins(IMAGENET_LINEAR).items() if k not in ADDED}
     assert len(settings) < len(to_builtins(IMAGENET_LINEAR))
