@@ -14,8 +14,15 @@ from benchmarks.overrides import CUSTOM
 from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.collect import Found, by_name
+from reports.differing import otherwise_notes
 from reports.measured import Measured, chosen, of_type
-from reports.tables import PART_NAMES, code, escape
+from reports.tables import BEST, PART_NAMES, code, escape
+
+BEST_NOTE = (
+    f"**{BEST}**: top-1 (%) of the best of the evaluated epochs, chosen on the images that it is "
+    "measured on, as the published AvgPool figures are (so OpenSelfSup; MMSelfSup's pages do not "
+    "say)."
+)
 
 
 def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
@@ -28,6 +35,8 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     ]
     lines += _layers_without_svm(shown)
     lines += _partial(measured)
+    lines += [BEST_NOTE] if BEST in measured.table.columns else []
+    lines += otherwise_notes(measured, PART_NAMES)
     everything = [item for found in shown.values() for item in found]
     lines.append(_software(everything))
     of_records = (
@@ -71,7 +80,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
     facts = [
         f"protocol {code(record.protocol)}, variant {code(record.variant)}, "
         f"version {record.protocol_version}",
-        *_changes(record),
+        *changes_of(record),
         *_procedure(record),
         f"n = {_sizes(record)}",
         _seeds(shown, found, seeds),
@@ -79,7 +88,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
 
 
-def _changes(record: Record) -> list[str]:
+def changes_of(record: Record) -> list[str]:
     """What was changed in the protocol of a custom run."""
     if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
         return []

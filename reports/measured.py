@@ -12,9 +12,9 @@ from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
 from benchmarks.catalog.own import own_name
 from benchmarks.catalog.partial import partial_record
 from benchmarks.protocols import VARIANTS
-from benchmarks.results import LowShotRecord, Record, Split, VocSvmRecord
+from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
-from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, own_kinds
+from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, own_kinds
 
 _PLACES = {name: place for place, name in enumerate(PROTOCOLS)}
 
@@ -28,26 +28,30 @@ class Measured:
     found: dict[str, tuple[Found, ...]]  # by benchmark
     table: Table
     remarks: tuple[str, ...] = ()  # what the cards of its rows say to a reader of the figures
+    others: tuple["Measured", ...] = ()  # of its kind and variant, but measured otherwise
 
 
 def measured_tables(
     collection: Collection,
     *,
     seeds: bool = False,
+    best: bool = False,
     link: Callable[[str], str | None] = lambda config: config,
 ) -> list[Measured]:
     """All tables of a zoo, those of users' own data last.
 
     `link` turns a checkpoint's config into the target of its row. Without `seeds` each cell is of
-    the lowest seed, with it the mean over all seeds.
+    the lowest seed, with it the mean over all seeds. With `best` AvgPool of the best epoch stands
+    beside that of the last one.
     """
     links = _links(collection, link)
     tables = []
     for kind in (*KINDS.values(), *_own_kinds(collection.found)):
         for variant in _variants(collection.found):
             groups = _groups(kind, variant, collection.found)
+            alike: list[Measured] = []
             for number, group in enumerate(groups, 1):
-                table = _table(kind, variant, group, links, seeds)
+                table = _table(kind, variant, group, links, seeds, best)
                 if len(groups) > 1:
                     table = replace(table, number=f"{number} of {len(groups)}")
                 if mark := _mark(group):
@@ -59,7 +63,11 @@ def measured_tables(
                     if row.name in collection.cards
                     for note in collection.cards[row.name].notes
                 )
-                tables.append(Measured(kind, variant, group, table, remarks))
+                alike.append(Measured(kind, variant, group, table, remarks))
+            tables += [
+                replace(item, others=tuple(one for one in alike if one is not item))
+                for item in alike
+            ]
     return tables
 
 
@@ -154,6 +162,7 @@ def _table(
     group: dict[str, tuple[Found, ...]],
     links: dict[str, str | None],
     seeds: bool,
+    best: bool,
 ) -> Table:
     columns = list(kind.columns)
     if kind.layout == "best layer":
@@ -166,9 +175,13 @@ def _table(
             part: chosen(items[name], seeds) for part, items in grouped.items() if name in items
         }
         if parts:
-            best = kind.layout == "best layer"
-            cells = _best_layer_cells(parts) if best else _column_cells(kind, parts)
+            layered = kind.layout == "best layer"
+            cells = _best_layer_cells(parts) if layered else _column_cells(kind, parts)
+            if best and "AvgPool" in columns:
+                cells |= _best_epoch(parts)
             rows.append(Row(name, links[name], cells))
+    if any(BEST in row.cells for row in rows):
+        columns.insert(columns.index("AvgPool") + 1, BEST)
     return Table(kind, variant, tuple(columns), tuple(rows))
 
 
@@ -182,6 +195,17 @@ def _column_cells(kind: Kind, parts: dict[str, list[Found]]) -> dict[str, Cell]:
             if cell is not None:
                 cells[column] = cell
     return cells
+
+
+def _best_epoch(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+    """AvgPool of the best epoch, where it was measured."""
+    cell = _cell(
+        (item, item.record.heads["avgpool"].best_top1)
+        for found in parts.values()
+        for item in found
+        if isinstance(item.record, ProbeRecord) and "avgpool" in item.record.heads
+    )
+    return {} if cell is None else {BEST: cell}
 
 
 def _best_layer_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:

@@ -13,7 +13,7 @@ from benchmarks.results import Split
 from reports.__main__ import main
 from reports.collect import collect
 from reports.measured import measured_tables
-from reports.pictures import pictures
+from reports.pictures.curves import pictures
 from tests.reports.conftest import IMAGES, VOC, Zoo, features
 
 FEW_SCENES = {"trainval": Split(40, 3, "a" * 64), "test": Split(20, 3, "b" * 64)}

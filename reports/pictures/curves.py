@@ -1,15 +1,18 @@
 """What each picture shows, as plain data: curves found in records and cards, not yet drawn."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from benchmarks.results import LowShotRecord, Record, VocSvmRecord
 from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
 from reports.measured import Measured, best_layer, of_type
-from reports.tables import FEATURES, Row
+from reports.tables import BEST, FEATURES, Row
 
 MOST_CURVES = 12
 
@@ -62,8 +65,18 @@ def pictures(measured: Sequence[Measured], collection: Collection) -> list[Pictu
     return _with_unique_names([_with_few_curves(picture) for picture in drawn])
 
 
-def _variant(item: Measured) -> str:
-    return f"{item.variant}, partial data" if item.table.partial else item.variant
+def fingerprint(picture: Picture) -> str:
+    """Of all that a picture shows; the same whichever matplotlib draws it. 32 hex digits."""
+    content = msgspec.json.encode(picture, order="deterministic")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _which(item: Measured, seeds: str = "lowest seed") -> str:
+    """The table that a picture is of; `seeds` is what it shows where the table has several."""
+    several = any(len(cell.seeds) > 1 for row in item.table.rows for cell in row.cells.values())
+    partial = "partial data" if item.table.partial else ""
+    facts = (f"variant {item.variant}", partial, item.table.number, seeds if several else "")
+    return ", ".join(filter(None, facts))
 
 
 def _data(item: Measured) -> str:
@@ -76,17 +89,17 @@ def _own(item: Measured) -> str:
 
 
 def _layers(item: Measured) -> Picture:
-    columns = item.table.columns
+    columns = [column for column in item.table.columns if column != BEST]  # no layer of its own
     curves = [_row_curve(row, columns) for row in item.table.rows]
     panel = Panel(
-        f"{item.kind.title}, variant {_variant(item)}",
+        f"{item.kind.title}, {_which(item, 'mean over seeds')}",
         "",
         "top-1 (%)",
         tuple(curve for curve in curves if curve.x),
         tuple(columns),
         gap_after=len(FEATURES) - 1,
     )
-    alt = f"{item.kind.title} (variant {_variant(item)}): top-1 accuracy by layer"
+    alt = f"{item.kind.title} ({_which(item, 'mean over seeds')}): top-1 accuracy by layer"
     return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
 
 
@@ -115,8 +128,8 @@ def _svm_layers(item: Measured) -> Picture:
         ]
         curves.append(Curve(name, tuple(x for x, _ in points), tuple(y for _, y in points)))
     ticks = tuple(layer.capitalize() for layer in FEATURES)
-    title = f"{_data(item)} SVM, variant {_variant(item)}"
-    alt = f"{_data(item)} SVM (variant {_variant(item)}): mAP by layer"
+    title = f"{_data(item)} SVM, {_which(item)}"
+    alt = f"{_data(item)} SVM ({_which(item)}): mAP by layer"
     panel = Panel(title, "", "test mAP (%)", tuple(curves), ticks)
     return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
 
@@ -141,11 +154,11 @@ def _low_shot(item: Measured) -> Picture:
                 tuple(shot.max for _, shot in shots),
             )
         )
-    title = f"{_data(item)} low-shot SVM, variant {_variant(item)}"
+    title = f"{_data(item)} low-shot SVM, {_which(item)}"
     panel = Panel(title, "positives per class, k", "test mAP (%)", tuple(curves), log_x=True)
     alt = (
-        f"{_data(item)} low-shot SVM (variant {_variant(item)}): mean mAP over k, with the band "
-        "from the lowest to the highest draw"
+        f"{_data(item)} low-shot SVM ({_which(item)}): mean mAP over k, with the band from the "
+        "lowest to the highest draw"
     )
     return Picture(f"low-shot-{_own(item)}{item.variant}", alt, (panel,))
 
@@ -162,10 +175,9 @@ def _classes(item: Measured) -> Picture:
             values = record.layers[record.best_layer].ap
             positions = tuple(float(number) for number in range(len(values)))
             curves.append(Curve(f"{name} ({record.best_layer})", positions, values))
-    title = f"{_data(item)} SVM by class, variant {_variant(item)}"
+    title = f"{_data(item)} SVM by class, {_which(item)}"
     panel = Panel(title, "", "test AP (%)", tuple(curves), tuple(classes), sideways=True)
-    what = "average precision of each class at the best layer"
-    alt = f"{_data(item)} SVM (variant {_variant(item)}): {what}"
+    alt = f"{_data(item)} SVM ({_which(item)}): average precision of each class at the best layer"
     return Picture(f"classes-{_own(item)}{item.variant}", alt, (panel,))
 
 
