@@ -193,23 +193,37 @@ class Report:
 
 
 def link_target(config: str, target: Path | None) -> str | None:
-    """Where the link of a config leads from the file `target` (None: from the repository).
+    """Where the link of a config leads from the file `target` (None: from this repository).
 
-    URLs of http(s) stay, others are no links. A file of this repository is linked relative to a
-    `target` that lies in it too, and by its path in the repository otherwise. A path that is no
-    file there is no link.
+    URLs of http(s) stay, others are no links. A file is linked relative to a `target` that lies in
+    the same repository: this one, or another in which the path of the config leads to a file. A
+    path that is no file there is no link, since it would be a dead one.
     """
     if safe_link(config) is None or "://" in config:
         return safe_link(config)
+    if target is None:
+        inside = _file_in(REPOSITORY, config)
+        return None if inside is None else inside.relative_to(REPOSITORY).as_posix()
+    target = target.resolve()
+    for root in (REPOSITORY, *_repository_of(target), target.parent):
+        inside = _file_in(root, config) if target.is_relative_to(root) else None
+        if inside is not None:
+            return _url(os.path.relpath(inside, target.parent))
+    return None
+
+
+def _file_in(root: Path, config: str) -> Path | None:
+    """The file within `root` to which a path from there leads, if it leads to one."""
     try:
-        inside = (REPOSITORY / config).resolve()
-        if not inside.is_file() or not inside.is_relative_to(REPOSITORY):
-            return None
+        inside = (root / config).resolve()
+        return inside if inside.is_file() and inside.is_relative_to(root) else None
     except (OSError, RuntimeError):  # too long a name, a circle of links
         return None
-    if target is not None and target.resolve().is_relative_to(REPOSITORY):
-        return _url(os.path.relpath(inside, target.resolve().parent))
-    return inside.relative_to(REPOSITORY).as_posix()
+
+
+def _repository_of(target: Path) -> list[Path]:
+    """The root of the git repository that a file lies in, if it lies in one."""
+    return [folder for folder in target.parents if (folder / ".git").exists()][:1]
 
 
 def _url(path: str) -> str:

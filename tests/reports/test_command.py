@@ -239,10 +239,24 @@ def test_config_links_are_relative_to_the_readme_inside_the_repository() -> None
         "../../reports/tables.py"
     )
     assert link_target(config, None) == "reports/tables.py"
-    assert link_target(config, Path("/elsewhere/README.md")) == "reports/tables.py"
+    assert link_target(config, Path("/elsewhere/README.md")) is None  # no file there
     assert link_target("https://a/b.py", REPOSITORY / "README.md") == "https://a/b.py"
     assert link_target("no/such/file.py", None) is None
     assert link_target("../../etc/passwd", None) is None
+
+
+def test_config_links_lead_to_files_of_the_readmes_own_repository(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mine.py").write_text("")
+    (tmp_path / "zoo").mkdir()
+    readme = tmp_path / "zoo" / "README.md"
+    assert link_target("configs/mine.py", readme) == "../configs/mine.py"
+    assert link_target("configs/mine.py", None) is None
+    # A file of our repository is none of theirs, and neither is one beside it.
+    for config in ("reports/tables.py", "../outside.py", str(tmp_path.parent / "outside.py")):
+        (tmp_path.parent / "outside.py").write_text("")
+        assert link_target(config, readme) is None
 
 
 @pytest.mark.parametrize(
