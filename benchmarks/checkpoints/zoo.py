@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks import results
 from benchmarks.backbones.architectures import check_architecture
-from benchmarks.checkpoints import placing
+from benchmarks.checkpoints import fit, placing
 from benchmarks.checkpoints.cards import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -102,6 +102,7 @@ def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = 
         return
     with placing.alone(folder):
         if not _is_there(zoo, card, force):  # while we waited
+            _before_replacing(zoo, card)
             whole = _is_whole(weights_of(zoo, card), card)
             placing.replace(folder, card, None if whole else encoded(tensors))
 
@@ -123,6 +124,16 @@ def _is_there(zoo: Path, card: Card, force: bool) -> bool:
             "--name, or replace it with --force"
         )
     return old == card and _is_whole(weights_path(zoo, card.name), card)
+
+
+def _before_replacing(zoo: Path, card: Card) -> None:
+    """Let the records of another checkpoint say what they were measured with."""
+    try:
+        old = find_card(zoo, card.name)
+    except UserError:  # a damaged card tells nothing
+        return
+    if old is not None and _measured(old) != _measured(card):
+        fit.state_pixels(zoo, old)
 
 
 def find_card(zoo: Path, name: str) -> Card | None:
