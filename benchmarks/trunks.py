@@ -91,7 +91,7 @@ def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
         amp=args.amp,
         mean=card.mean,
         std=card.std,
-        notes=card.notes,
+        notes=card.all_notes,
         check_images=args.check_images,
     )
 

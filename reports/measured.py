@@ -52,7 +52,7 @@ def measured_tables(
                     f"{row.name}: {note}"
                     for row in table.rows
                     if row.name in collection.cards
-                    for note in collection.cards[row.name].notes
+                    for note in collection.cards[row.name].all_notes
                 )
                 tables.append(Measured(kind, variant, group, table, remarks))
     return tables
