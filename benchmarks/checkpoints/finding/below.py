@@ -15,7 +15,7 @@ def places_below(path: object, places: list[Place], prefix: str) -> dict[str, li
     found: dict[str, list[Place]] = {}
     for place in places:
         name = place.address[len(place.container) + 1 if place.container else 0 :]
-        for text in (place.address, name, plain(name)):
+        for text in (place.address, plain(place.address), name, plain(name)):
             if text.startswith(prefix):
                 inner = dotted(text[len(prefix) :].lstrip("."))
                 root = dotted(place.address).removesuffix(inner)
