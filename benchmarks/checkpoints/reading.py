@@ -27,7 +27,11 @@ from benchmarks.checkpoints.finding.below import places_below, prefix_note, trun
 from benchmarks.checkpoints.finding.choosing import UNKNOWN, choose_trunk, common_format, recognise
 from benchmarks.checkpoints.finding.matching import COUNTED, Match, Place
 from benchmarks.checkpoints.finding.searching import Trunk, find_trunks, tensors_of
-from benchmarks.checkpoints.finding.surroundings import check_dilation, pixel_notes
+from benchmarks.checkpoints.finding.surroundings import (
+    check_dilation,
+    nameless_notes,
+    pixel_notes,
+)
 from benchmarks.checkpoints.finding.unknown import explain_unknown
 from benchmarks.checkpoints.formats import Format
 from benchmarks.checkpoints.openmmlab.network import NetworkConfig, network_config
@@ -138,7 +142,7 @@ def read_content(
         )
     mean, std = (card.mean, card.std) if card else _pixels(config, writer)
     check_pixels(mean, std, str(path))
-    beside = pixel_notes(trunk, places)
+    beside = [*pixel_notes(trunk, places), *nameless_notes(content)]
     if match.sobel and not sobel_filters:
         beside.append("its first convolution takes 2 channels: DeepCluster's Sobel was assumed")
     said = content.get("arch")

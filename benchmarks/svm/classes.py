@@ -20,18 +20,22 @@ def check_classes(
     protocol: SvmProtocol | LowShotProtocol,
     *,
     drawn: bool = True,
+    name: str = "",
 ) -> None:
-    """Raise `UserError` for the first class that is too small.
+    """Raise `UserError` for the first class that is too small; it names the checkpoint `name`.
 
     Without `drawn` the draws of low-shot training are given: trainval need not be rich enough for
     new ones.
     """
-    if isinstance(protocol, SvmProtocol):
-        _check_folds(train, classes, protocol.folds)
-    elif drawn:
-        for k in sorted(protocol.shots):
-            check_draw(train, classes, k, protocol.negatives_per_positive)
-    check_test(test, classes)
+    try:
+        if isinstance(protocol, SvmProtocol):
+            _check_folds(train, classes, protocol.folds)
+        elif drawn:
+            for k in sorted(protocol.shots):
+                check_draw(train, classes, k, protocol.negatives_per_positive)
+        check_test(test, classes)
+    except UserError as error:
+        raise UserError(f"{name}{' ' * bool(name)}{protocol.benchmark}: {error}") from None
 
 
 def check_draw(train: Labels, classes: tuple[str, ...], k: int, negatives: int) -> None:

@@ -106,7 +106,13 @@ def trunk_source(
     images = load_dataset("voc07", data).splits
     train_labels, test_labels = (images[split].labels for split in ("trainval", "test"))
     classes = images["trainval"].classes
-    check_classes(train_labels, test_labels, classes, protocol)  # type: ignore[arg-type]
+    check_classes(
+        train_labels,  # type: ignore[arg-type]
+        test_labels,  # type: ignore[arg-type]
+        classes,
+        protocol,
+        name=trunk.checkpoint.name,
+    )
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,
@@ -154,7 +160,7 @@ def file_source(
     train_labels, test_labels = (read_labels(labels, x, convention) for x in files.SPLITS)
     classes = read_classes(labels, train_labels.shape[1])
     drawn = official_folder(labels) is None
-    check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
+    check_classes(train_labels, test_labels, classes, protocol, drawn=drawn, name=label)
     splits = tuple(label_split(one) for one in (train_labels, test_labels))
     identities = tuple(
         files.fingerprint(*(files.feature_path(features, layer, s) for s in files.SPLITS))
