@@ -9,7 +9,7 @@ from typing import Protocol
 from benchmarks import results
 from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
-from slurm.errors import one_line
+from slurm.errors import SweepError, UserError, one_line
 from slurm.executor import dry_run, launch_from, run_sweep
 from slurm.files import check_writable
 from slurm.outputs import write_output
@@ -36,7 +36,12 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
     checks = checks_of(goals)
     if not all(item.done() for item in (*checks, *goals)):  # else a read-only zoo will do
         check_writable(args.zoo)
-    run_sweep([*checks, *goals], launch)
+    try:
+        run_sweep([*checks, *goals], launch)
+    except (UserError, SweepError, SystemExit):  # of some items; the others have their results
+        if speaks:
+            _say_figures([goal.result for goal in goals if goal.done()])
+        raise
     if not speaks or args.detach:
         return
     records = [goal.result for goal in goals]
@@ -47,6 +52,10 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
             write_stdout(content + b"\n")
         else:
             write_output(Path(args.json), content + b"\n")
+    _say_figures(records)
+
+
+def _say_figures(records: Sequence[Path]) -> None:
     for path in records:
         print(one_line(f"{summary(results.read_record(path))} [{path}]"), file=sys.stderr)
 
