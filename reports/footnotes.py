@@ -11,7 +11,7 @@ from benchmarks.overrides import CUSTOM, differences
 from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record
 from reports.collect import Found, by_name
-from reports.measured import Measured, chosen
+from reports.measured import Measured, chosen, seed_matters
 from reports.tables import code, escape
 
 PART_NAMES = {
@@ -120,6 +120,8 @@ def _seeds(shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
         texts.append(text if len(by_seeds) == 1 else f"{text} ({escape(', '.join(names))})")
     text = " and ".join(texts)
     if seeds and any(len(mine) > 1 for mine in by_seeds):
+        if not any(seed_matters(item.record) for item in shown):
+            return f"{text}, on which it does not depend"
         return f"mean ± sample standard deviation over {text}"
     more = len(found) - len(shown)
     return f"{text} ({more} more in the zoo)" if more else text
