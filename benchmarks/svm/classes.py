@@ -4,13 +4,38 @@ Asked when a benchmark is planned, which can be hours before its features are ex
 images x classes: 1 present, 0 absent, -1 ignore.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.datasets.loading import load_dataset
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from slurm.errors import UserError
 
 Labels = NDArray[np.int8]
+
+
+@lru_cache(maxsize=64)
+def require_classes(data: Path, protocol: SvmProtocol | LowShotProtocol) -> tuple[str, ...]:
+    """The classes of VOC2007 at `data`, counted once a process; `UserError` as `check_classes`."""
+    images = load_dataset("voc07", data).splits
+    train, test = (np.asarray(images[split].labels, np.int8) for split in ("trainval", "test"))
+    classes = images["trainval"].classes
+    check_classes(train, test, classes, protocol)
+    return classes
+
+
+@contextmanager
+def said_of(name: str, protocol: SvmProtocol | LowShotProtocol) -> Iterator[None]:
+    """Name the checkpoint and the benchmark in the `UserError` of a block."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{name} {protocol.benchmark}: {error}") from None
 
 
 def check_classes(
@@ -20,22 +45,18 @@ def check_classes(
     protocol: SvmProtocol | LowShotProtocol,
     *,
     drawn: bool = True,
-    name: str = "",
 ) -> None:
-    """Raise `UserError` for the first class that is too small; it names the checkpoint `name`.
+    """Raise `UserError` for the first class that is too small.
 
     Without `drawn` the draws of low-shot training are given: trainval need not be rich enough for
     new ones.
     """
-    try:
-        if isinstance(protocol, SvmProtocol):
-            _check_folds(train, classes, protocol.folds)
-        elif drawn:
-            for k in sorted(protocol.shots):
-                check_draw(train, classes, k, protocol.negatives_per_positive)
-        check_test(test, classes)
-    except UserError as error:
-        raise UserError(f"{name}{' ' * bool(name)}{protocol.benchmark}: {error}") from None
+    if isinstance(protocol, SvmProtocol):
+        _check_folds(train, classes, protocol.folds)
+    elif drawn:
+        for k in sorted(protocol.shots):
+            check_draw(train, classes, k, protocol.negatives_per_positive)
+    check_test(test, classes)
 
 
 def check_draw(train: Labels, classes: tuple[str, ...], k: int, negatives: int) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.backbones.taps import tap_names
-from benchmarks.datasets.loading import load_dataset
 from benchmarks.features.extraction import extract_item
 from benchmarks.images.checking import check_notes
 from benchmarks.input_files import folder_flag
@@ -92,7 +91,7 @@ def trunk_source(
     `layers` None takes all that the trunk has; `UserError` for one that it has not, and for a class
     of the dataset that is too small.
     """
-    from benchmarks.svm.classes import check_classes
+    from benchmarks.svm.classes import require_classes, said_of
 
     taps = tap_names(trunk.checkpoint.arch or "")
     layers = layers or taps
@@ -103,16 +102,8 @@ def trunk_source(
             )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
-    images = load_dataset("voc07", data).splits
-    train_labels, test_labels = (images[split].labels for split in ("trainval", "test"))
-    classes = images["trainval"].classes
-    check_classes(
-        train_labels,  # type: ignore[arg-type]
-        test_labels,  # type: ignore[arg-type]
-        classes,
-        protocol,
-        name=trunk.checkpoint.name,
-    )
+    with said_of(trunk.checkpoint.name, protocol):
+        require_classes(data, protocol)
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,
@@ -148,7 +139,7 @@ def file_source(
     """
     from benchmarks.features import files
     from benchmarks.features.labels import find_convention, read_classes, read_labels
-    from benchmarks.svm.classes import check_classes
+    from benchmarks.svm.classes import check_classes, said_of
     from benchmarks.svm.draws import official_folder
     from benchmarks.svm.planned import label_split
 
@@ -160,7 +151,8 @@ def file_source(
     train_labels, test_labels = (read_labels(labels, x, convention) for x in files.SPLITS)
     classes = read_classes(labels, train_labels.shape[1])
     drawn = official_folder(labels) is None
-    check_classes(train_labels, test_labels, classes, protocol, drawn=drawn, name=label)
+    with said_of(label, protocol):
+        check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
     splits = tuple(label_split(one) for one in (train_labels, test_labels))
     identities = tuple(
         files.fingerprint(*(files.feature_path(features, layer, s) for s in files.SPLITS))
