@@ -34,6 +34,9 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: str  # fingerprint: blake2b of the tensors, or of the feature files
     sobel: bool = False
     config: str | None = None  # recipe file or URL, the link of the table's first column
+    # Of the pixels, RGB in 0..1; None for feature files and in records of earlier versions.
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
 
 class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,7 +155,12 @@ def encode(struct: msgspec.Struct) -> bytes:
     """
     content = msgspec.json.encode(struct)
     msgspec.json.decode(content, type=type(struct))
-    return msgspec.json.format(content, indent=1) + b"\n"
+    return encode_plain(msgspec.Raw(content))
+
+
+def encode_plain(content: object) -> bytes:
+    """Indented JSON that ends in a newline."""
+    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
 
 
 def write(path: Path, struct: msgspec.Struct) -> None:

@@ -20,7 +20,7 @@ MOST = 10**9  # of a number that is no seed
 MOST_SEED = 2**32 - 1  # scikit-learn's and NumPy's; torch and faiss take what is derived of it
 MOST_PROCESSES = 1024
 MOST_NAMED = 100  # names that are worth listing in part
-CONTINUES = "the same command continues from what is done"
+AGAIN = "run the same command again"
 STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
 
 
@@ -241,11 +241,11 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
     except (UserError, SweepError) as error:
         return report_failure(error)
     except Stopped as stopped:
-        return _fail(STOPPED, str(stopped))
-    except Terminated:
-        return _fail(128 + signal.SIGTERM, f"ended by SIGTERM; {CONTINUES}")
+        return _stopped(STOPPED, str(stopped), f"{AGAIN} with {stopped.flag}" * bool(stopped.flag))
+    except Terminated as ended:
+        return _stopped(128 + ended.signal, f"by {ended.signal.name}")
     except KeyboardInterrupt:
-        return _fail(130, f"interrupted; {CONTINUES}")
+        return _stopped(128 + signal.SIGINT, "by Ctrl-C")
     except OSError as error:
         if error.filename == STDOUT:
             give_up_stdout()
@@ -278,4 +278,10 @@ def report_failure(error: Exception, *, aloud: bool = True) -> int:
 
 def _fail(code: int, message: str) -> int:
     print(f"error: {one_line(message)}", file=sys.stderr)
+    return code
+
+
+def _stopped(code: int, message: str, how: str = "") -> int:
+    """A stop that was asked for is no error: say so, and how to go on."""
+    print(f"stopped: {one_line(message)}; {how or AGAIN} to go on", file=sys.stderr)
     return code

@@ -37,6 +37,7 @@ benchmarks.probes
 benchmarks.svm.solver
 benchmarks.svm
 benchmarks: commands
+benchmarks.registering
 benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
 pretrain.deepcluster

@@ -91,7 +91,7 @@ def trunk_source(
     `layers` None takes all that the trunk has; `UserError` for one that it has not, and for a class
     of the dataset that is too small.
     """
-    from benchmarks.svm.classes import require_classes
+    from benchmarks.svm.classes import require_classes, said_of
 
     taps = tap_names(trunk.checkpoint.arch or "")
     layers = layers or taps
@@ -102,7 +102,8 @@ def trunk_source(
             )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
-    require_classes(data, protocol)
+    with said_of(trunk.checkpoint.name, protocol):
+        require_classes(data, protocol)
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,
@@ -138,7 +139,7 @@ def file_source(
     """
     from benchmarks.features import files
     from benchmarks.features.labels import find_convention, read_classes, read_labels
-    from benchmarks.svm.classes import check_classes
+    from benchmarks.svm.classes import check_classes, said_of
     from benchmarks.svm.draws import official_folder
     from benchmarks.svm.planned import label_split
 
@@ -150,7 +151,8 @@ def file_source(
     train_labels, test_labels = (read_labels(labels, x, convention) for x in files.SPLITS)
     classes = read_classes(labels, train_labels.shape[1])
     drawn = official_folder(labels) is None
-    check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
+    with said_of(label, protocol):
+        check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
     splits = tuple(label_split(one) for one in (train_labels, test_labels))
     identities = tuple(
         files.fingerprint(*(files.feature_path(features, layer, s) for s in files.SPLITS))

@@ -78,6 +78,11 @@ class Pretrain:
         return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
 
     @property
+    def batch(self) -> int:
+        """Images of a step, which the processes share equally."""
+        return self.recipe.batch_size
+
+    @property
     def identity(self) -> str:
         """JSON of all that decides an epoch's weights."""
         return identity_of(self.recipe, self.images, self.seed, self.amp)

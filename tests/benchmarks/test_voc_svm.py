@@ -172,7 +172,8 @@ def test_a_class_that_is_too_small_is_found_when_planning(
         labels[:, 1] = harm[1]
         np.save(path, labels)
     shots = shots or (["--shots", "1"] if command is low_shot_svm else [])
-    with pytest.raises(UserError, match=says):
+    benchmark = "voc07_svm" if command is voc_svm else "voc07_low_shot_svm"
+    with pytest.raises(UserError, match=f"^mine {benchmark}: {says}"):
         command.main(flags(features, *shots, *more))
     assert not (features.parent / "zoo").exists()
 

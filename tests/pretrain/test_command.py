@@ -246,7 +246,7 @@ def test_a_restart_replaces_the_checkpoint_once_and_can_be_taken_up(
     line = refusal_after_progress(capsys, flags(data, tmp_path, "--seed", "6", "--resume"))
     assert "seed 5, not 6" in line
     main(flags(data, tmp_path, "--seed", "5", "--resume"))
-    assert "tiny: continues at epoch 2/2, step 0" in capsys.readouterr().err
+    assert "tiny: continues at epoch 2/2, at its start" in capsys.readouterr().err
     card = read_card(tmp_path, "tiny")
     assert (card.pretraining["seed"], card.pretraining["epochs"]) == (5, 2)
     main(flags(data, tmp_path, "--seed", "5"))
