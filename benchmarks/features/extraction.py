@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 import msgspec
 
 from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.features.marker import COMPLETE, is_complete, unchanged, write_marker
 from benchmarks.images.checking import check_items
 from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
 from benchmarks.results import Split, key_of
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from benchmarks.datasets.splits import ImageSplit
 
 BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
+
+
+class _OvertakenError(Exception):
+    """Another process has extracted all there is."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ class ExtractVoc:
 
     @property
     def marker(self) -> Path:
-        """Written last: the size of every other file."""
-        return self.directory / "complete.json"
+        """Written last: what every other file holds."""
+        return self.directory / COMPLETE
 
     @property
     def result(self) -> Path:
@@ -79,16 +84,10 @@ class ExtractVoc:
 
     def done(self) -> bool:
         """Whether the marker is there, and every file that it lists of the size that it had."""
-        try:
-            sizes = msgspec.json.decode(self.marker.read_bytes(), type=dict[str, int])
-            return bool(sizes) and all(
-                (self.directory / name).stat().st_size == size for name, size in sizes.items()
-            )
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return False
+        return is_complete(self.directory)
 
     def run(self) -> None:
-        """Write the label files, then the feature files that are not whole, then the marker."""
+        """Write the label files, then the feature files that are not there yet, then the marker."""
         from benchmarks.features.files import feature_path
         from benchmarks.features.labels import label_path
 
@@ -105,11 +104,13 @@ class ExtractVoc:
             files = {
                 tap.name: feature_path(self.directory, tap.name, split) for tap in backbone.taps
             }
-            if not all(_is_whole(file, len(images.paths)) for file in files.values()):
-                self._extract(backbone, images, files)
+            if not unchanged(self.directory, [file.name for file in files.values()]):
+                try:
+                    self._extract(backbone, images, files)
+                except _OvertakenError:
+                    return
             written += [labels, *files.values()]
-        sizes = {path.name: path.stat().st_size for path in written}
-        write_bytes(self.marker, msgspec.json.encode(sizes) + b"\n")
+            write_marker(self.directory, written, complete=split == "test")
 
     def _extract(self, backbone: "Backbone", images: "ImageSplit", files: dict[str, Path]) -> None:
         """Stream `images` through the trunk; memory holds one batch whatever the number of taps.
@@ -154,6 +155,8 @@ class ExtractVoc:
                 bar.update(len(pixels))
             for file in opened.values():
                 file.flush()
+            if self.done():  # by a twin, whose last bits, which readers compare, may be others
+                raise _OvertakenError
 
 
 def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtocol) -> ExtractVoc:
@@ -162,16 +165,6 @@ def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtoc
     return ExtractVoc(
         trunk, data, protocol.image, protocol.pooled_size, (splits["trainval"], splits["test"])
     )
-
-
-def _is_whole(file: Path, rows: int) -> bool:
-    """Whether `file` is a .npy file of `rows` rows that is as long as its header says."""
-    import numpy as np
-
-    try:
-        return len(np.load(file, mmap_mode="r", allow_pickle=False)) == rows
-    except (OSError, ValueError, EOFError):
-        return False
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:

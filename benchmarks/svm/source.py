@@ -70,9 +70,10 @@ class Source:
     def read(self, layer: str) -> "LayerData":
         """Open and check a layer's files; `UserError` when users changed them since the plan."""
         from benchmarks.features.files import read_layer
-        from benchmarks.svm.planned import require_labels, require_layer
+        from benchmarks.svm.planned import require_extracted, require_labels, require_layer
 
-        if self.convention is None:  # of an extraction, which nobody writes into
+        if self.convention is None:
+            require_extracted(self.features, layer)
             return read_layer(self.features, self.labels, layer)
         require_layer(self.features, layer, self.identities[self.layers.index(layer)])
         data = read_layer(self.features, self.labels, layer, self.convention)
