@@ -20,6 +20,7 @@ from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
 from benchmarks.results import Split, key_of
 from benchmarks.trunks import Trunk, load_trunk
 from benchmarks.whole_files import write_array
+from slurm.errors import UserError
 from slurm.files import atomic_path, write_bytes
 from slurm.progress import progress
 from slurm.sweep import Item, Resources
@@ -44,6 +45,7 @@ class ExtractVoc:
     image: ImageTransform
     pooled_size: int
     splits: tuple[Split, ...]  # fingerprints of trainval and test
+    classes: tuple[str, ...] = ()  # see `labels.telling_names`
 
     stage: ClassVar[str] = "extract"
 
@@ -59,7 +61,8 @@ class ExtractVoc:
     def directory(self) -> Path:
         """Where the files lie once the item is done."""
         checkpoint = self.trunk.checkpoint
-        key = key_of("voc07", self.trunk.inputs(), self.image, self.pooled_size, self.splits)
+        inputs = ("voc07", self.trunk.inputs(), self.image, self.pooled_size, self.splits)
+        key = key_of(*inputs, *([self.classes] if self.classes else []))
         return self.trunk.zoo / "features" / checkpoint.name / f"voc07-{key}"
 
     @property
@@ -89,7 +92,7 @@ class ExtractVoc:
     def run(self) -> None:
         """Write the label files, then the feature files that are not there yet, then the marker."""
         from benchmarks.features.files import feature_path
-        from benchmarks.features.labels import label_path
+        from benchmarks.features.labels import label_path, telling_names
 
         dataset = load_dataset("voc07", self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
@@ -97,6 +100,11 @@ class ExtractVoc:
         backbone = load_trunk(self.trunk)
         written = [self.directory / "classes.json"]
         classes = dataset.splits["trainval"].classes
+        if telling_names(classes) != self.classes:
+            raise UserError(
+                f"the classes of {self.data} were renamed after this run was planned: run the "
+                "command again"
+            )
         write_bytes(written[0], msgspec.json.encode(classes) + b"\n")
         for split, images in dataset.splits.items():
             labels = label_path(self.directory, split)
@@ -161,10 +169,13 @@ class ExtractVoc:
 
 def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtocol) -> ExtractVoc:
     """The extraction that `protocol` needs; `UserError` when the data cannot be read."""
+    from benchmarks.features.labels import telling_names
+
     splits = fingerprints("voc07", data)
-    return ExtractVoc(
-        trunk, data, protocol.image, protocol.pooled_size, (splits["trainval"], splits["test"])
-    )
+    classes = load_dataset("voc07", data).splits["trainval"].classes
+    both = (splits["trainval"], splits["test"])
+    names = telling_names(classes)
+    return ExtractVoc(trunk, data, protocol.image, protocol.pooled_size, both, names)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:

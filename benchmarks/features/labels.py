@@ -115,6 +115,17 @@ def read_classes(folder: Path, count: int) -> tuple[str, ...]:
     return tuple(f"class{number}" for number in range(1, count + 1))
 
 
+def telling_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The names by which a result's key tells classes apart that have the same labels.
+
+    None for VOC's twenty and for names that are numbered in order: no key held any before there
+    were others.
+    """
+    stem = classes[0].rstrip("0123456789") if classes else ""
+    numbered = [tuple(f"{stem}{start + row}" for row in range(len(classes))) for start in (0, 1)]
+    return () if classes in (VOC_CLASSES, *numbered) else classes
+
+
 def _is_name(name: Any) -> bool:
     """Whether it is text that can be written as UTF-8, which half a surrogate pair cannot."""
     return isinstance(name, str) and not any("\ud800" <= sign <= "\udfff" for sign in name)

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from benchmarks.features.files import SPLITS, feature_path, fingerprint
-from benchmarks.features.labels import Labels, label_path
+from benchmarks.features.labels import Labels, label_path, telling_names
 from benchmarks.features.marker import require_unchanged
 from benchmarks.input_files import is_there
 from benchmarks.results import Split
@@ -41,6 +41,12 @@ def require_labels(
     for name, one, split in zip(SPLITS, labels, planned):
         if label_split(one) != split:
             raise UserError(f"{label_path(folder, name)} {_CHANGED}")
+
+
+def require_names(folder: Path, names: tuple[str, ...], planned: tuple[str, ...]) -> None:
+    """`UserError` unless the label files name the classes as they did."""
+    if telling_names(names) != planned:
+        raise UserError(f"{folder / 'classes.json'} {_CHANGED}")
 
 
 def planned_folder(labels: Path, planned: str | None, samples: int, k: int) -> Path | None:

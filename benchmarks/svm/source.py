@@ -45,6 +45,7 @@ class Source:
     device: str = "auto"
     solver: Solver = "gram"
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
+    classes: tuple[str, ...] = ()  # that the label files name otherwise than any others would be
     notes: tuple[str, ...] = ()  # what a reader of the record must know of the trunk or the labels
 
     @property
@@ -64,20 +65,22 @@ class Source:
     def inputs(self, layer: str) -> tuple[object, ...]:
         """All that a layer's result depends on beside the protocol, for its file name."""
         identity = self.identities[self.layers.index(layer)]
-        stated = ("voc",) if self.convention == "voc" else ()
+        stated: tuple[object, ...] = ("voc",) if self.convention == "voc" else ()
+        stated = (*stated, {"classes": self.classes}) if self.classes else stated
         return (layer, identity, self.splits, self.seed, self.solver, *stated)
 
     def read(self, layer: str) -> "LayerData":
         """Open and check a layer's files; `UserError` when users changed them since the plan."""
         from benchmarks.features.files import read_layer
-        from benchmarks.svm.planned import require_extracted, require_labels, require_layer
+        from benchmarks.svm import planned
 
         if self.convention is None:
-            require_extracted(self.features, layer)
+            planned.require_extracted(self.features, layer)
             return read_layer(self.features, self.labels, layer)
-        require_layer(self.features, layer, self.identities[self.layers.index(layer)])
+        planned.require_layer(self.features, layer, self.identities[self.layers.index(layer)])
         data = read_layer(self.features, self.labels, layer, self.convention)
-        require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        planned.require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        planned.require_names(self.labels, data.classes, self.classes)
         return data
 
 
@@ -142,7 +145,12 @@ def file_source(
     `label_values` is the user's word for the convention of the label files.
     """
     from benchmarks.features import files
-    from benchmarks.features.labels import find_convention, read_classes, read_labels
+    from benchmarks.features.labels import (
+        find_convention,
+        read_classes,
+        read_labels,
+        telling_names,
+    )
     from benchmarks.svm.classes import check_classes
     from benchmarks.svm.draws import official_folder
     from benchmarks.svm.planned import label_split
@@ -174,6 +182,7 @@ def file_source(
         device=device,
         solver=solver,
         convention=convention,
+        classes=telling_names(classes),
         notes=notes,
     )
 

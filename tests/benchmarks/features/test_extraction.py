@@ -240,3 +240,24 @@ def test_a_slower_twin_leaves_the_files_as_they_are(
     assert first.done()
     assert len(times) == 10
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_classes_of_other_names_share_neither_features_nor_results(
+    tmp_path: Path, voc: Path
+) -> None:
+    """Images and labels are the same, so that nothing but the names tells them apart."""
+    source = source_of(tmp_path, voc)
+    source.needs[0].run()
+    for path in (voc / "ImageSets/Main").glob("bird_*.txt"):
+        path.rename(path.with_name(path.name.replace("bird", "boat")))
+    forget()
+    late = extract_item(make_trunk(tmp_path / "late", "random:resnet18"), voc, PROTOCOL)
+    with pytest.raises(UserError, match="were renamed after this run was planned"):
+        replace(late, classes=source.needs[0].classes).run()  # type: ignore[attr-defined]
+    renamed = source_of(tmp_path, voc)
+    assert renamed.splits == source.splits
+    assert renamed.features != source.features
+    assert renamed.inputs("feature3") != source.inputs("feature3")
+    renamed.needs[0].run()
+    assert source.read("feature3").classes == ("bird", "cat")
+    assert renamed.read("feature3").classes == ("boat", "cat")
