@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.datasets.passed import BESIDE, HIDDEN_IMAGES, Passed, count_file
 from benchmarks.input_files import is_folder, is_there, reading_error
 from slurm.distributed import find_world
 from slurm.errors import UserError
@@ -51,10 +52,11 @@ def is_foreign(name: str) -> bool:
     return name.lower() in NO_CLASSES or name.startswith("._")
 
 
-def class_folders(root: Path) -> list[str]:
+def class_folders(root: Path, passed: Passed) -> list[str]:
     """The names of the class folders in `root`, sorted; `UserError` for a link that leads nowhere.
 
-    Hidden and foreign folders are passed over, with a note unless nobody can take them for classes.
+    Hidden and foreign folders are passed over, with a note unless nobody can take them for classes;
+    they and images in `root` itself are counted in `passed`.
     """
     names, hidden = [], []
     for entry in _entries(str(root)):
@@ -64,14 +66,17 @@ def class_folders(root: Path) -> list[str]:
                     f"{entry.path} is a link that leads nowhere; a class folder may be missing: "
                     "mend or remove the link"
                 )
+            passed[BESIDE] += _may_be_image(entry.name)
         elif entry.name.startswith(".") or is_foreign(entry.name):
             hidden.append(entry.path)
         else:
             names.append(entry.name)
     odd = sorted(name for name in names if name[0] in "@#$~")
     if odd:
-        _say(f"{root}: {', '.join(odd[:5])} taken for class folders; remove them if they are none")
-    _say_hidden(hidden)
+        say_note(
+            f"{root}: {', '.join(odd[:5])} taken for class folders; remove them if they are none"
+        )
+    _say_hidden(hidden, passed)
     return sorted(names)
 
 
@@ -110,12 +115,14 @@ def require_distinct(
         owners |= found
 
 
-def images_below(root: Path, top: str, owners: Owners) -> list[str]:
+def images_below(root: Path, top: str, owners: Owners, passed: Passed | None = None) -> list[str]:
     """Images at any depth below `top`, relative to `root`: by folder, then by name, each sorted.
 
-    Links to folders are followed after all real folders, and no folder is read twice. Raises
-    `UserError` for a folder that `owners` gives to another class.
+    Links to folders are followed after all real folders, and no folder is read twice. What is
+    passed over is counted in `passed`. Raises `UserError` for a folder that `owners` gives to
+    another class.
     """
+    passed = Passed() if passed is None else passed
     found, hidden = [], []
     real, links = [top], list[str]()
     while real or links:
@@ -141,8 +148,10 @@ def images_below(root: Path, top: str, owners: Owners) -> list[str]:
                     real.append(entry.path)
             elif _may_be_image(entry.name):
                 names.append(entry.name)
+            else:
+                count_file(passed, entry.name)
         found.append((directory, sorted(names)))
-    _say_hidden(hidden)
+    _say_hidden(hidden, passed)
     skip = len(str(root)) + 1
     images = []
     for directory, names in sorted(found):
@@ -160,14 +169,15 @@ def holds_images(folder: str) -> bool:
     return any(map(_may_be_image, (name for _, _, files in os.walk(folder) for name in files)))
 
 
-def _say_hidden(folders: list[str]) -> None:
-    """Name hidden folders that hold images and are not known to be no classes."""
+def _say_hidden(folders: list[str], passed: Passed) -> None:
+    """Count and name hidden folders that hold images and are not known to be no classes."""
     unknown = [path for path in folders if not _is_known(path.rpartition("/")[2])]
-    passed = sorted(path for path in unknown if holds_images(path))
-    if passed:
-        more = f" and {len(passed) - 3} more" if len(passed) > 3 else ""
-        _say(
-            f"hidden folders are passed over, though they hold images: {', '.join(passed[:3])}"
+    holding = sorted(path for path in unknown if holds_images(path))
+    if holding:
+        passed[HIDDEN_IMAGES] += len(holding)
+        more = f" and {len(holding) - 3} more" if len(holding) > 3 else ""
+        say_note(
+            f"hidden folders are passed over, though they hold images: {', '.join(holding[:3])}"
             f"{more}; rename them if they should be read"
         )
 
@@ -176,7 +186,8 @@ def _is_known(name: str) -> bool:
     return is_foreign(name) or name.lower().startswith(HIDDEN)
 
 
-def _say(note: str) -> None:
+def say_note(note: str) -> None:
+    """One line on stderr, by the first of the processes that share the work."""
     if find_world().first:
         print(f"note: {note}", file=sys.stderr)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.datasets.folders import is_foreign
-from benchmarks.datasets.lists import LabelledList, read_lines
+from benchmarks.datasets.lists import LabelledList, place
+from benchmarks.datasets.numbering import check_numbering, folders_by_label
 from benchmarks.datasets.splits import Dataset, ImageSplit
 from slurm.errors import UserError
 
@@ -21,8 +22,8 @@ def make_dataset(
 ) -> Dataset:
     """Join two splits; `UserError` unless the labels are sound.
 
-    The training labels must be 0..C-1 without gaps, those of validation within them; an image has
-    one label and is in one split.
+    The training labels must be 0..C-1 without gaps, those of validation within them and, as far as
+    can be seen, of the same classes; an image has one entry, in one split.
     """
     trained, tested = _checked_paths(train), _checked_paths(val)
     _check_disjoint(train, trained, train_root, val, tested, val_root)
@@ -30,12 +31,18 @@ def make_dataset(
     _check_labels(train, len(classes))
     if int(val.labels.max()) >= len(classes):
         raise _out_of_range(val, train, len(classes))
+    check_numbering(train, val)
+    notes = [*train.notes, *val.notes]
+    tested_classes = len(np.unique(val.labels))
+    if tested_classes < len(classes):
+        notes.append(f"val has images of {tested_classes} of the {len(classes)} classes of train")
     return Dataset(
         name,
         {
             "train": ImageSplit(train_root, train.paths, train.labels, classes),
             "val": ImageSplit(val_root, val.paths, val.labels, classes),
         },
+        tuple(notes),
     )
 
 
@@ -43,11 +50,8 @@ def class_names(train: LabelledList) -> tuple[str, ...]:
     """Name each class as the source does, else by the folder of its first image, else by number."""
     if train.classes:
         return train.classes
-    _, first = np.unique(train.labels, return_index=True)
-    folders = tuple(train.paths[row].rpartition("/")[0] for row in first)
-    if "" in folders or len(set(folders)) < len(folders):
-        return tuple(str(label) for label in range(len(folders)))
-    return folders
+    numbers = tuple(str(label) for label in range(len(np.unique(train.labels))))
+    return folders_by_label(train) or numbers
 
 
 def _checked_paths(listed: LabelledList) -> Sequence[str]:
@@ -66,14 +70,27 @@ def _checked_paths(listed: LabelledList) -> Sequence[str]:
     if "./" in text or "//" in text:
         paths = [posixpath.normpath(path) for path in paths]
     if len(set(paths)) < len(paths):
-        labels: dict[str, int] = {}
-        for path, label in zip(paths, listed.labels.tolist()):
-            if labels.setdefault(path, label) != label:
-                raise UserError(
-                    f"{listed.source} gives the image {path[:300]} two labels, {labels[path]} and "
-                    f"{label}: keep the right one"
-                )
+        raise _repeated(listed, paths)
     return paths
+
+
+def _repeated(listed: LabelledList, paths: Sequence[str]) -> UserError:
+    """Why an image that has two entries is refused: it would count twice, or be of two classes."""
+    rows: dict[str, int] = {}
+    for row, path in enumerate(paths):
+        first = rows.setdefault(path, row)
+        if first != row:
+            break
+    labels = listed.labels[[first, row]].tolist()
+    if labels[0] != labels[1]:
+        return UserError(
+            f"{listed.source} gives the image {path[:300]} two labels, {labels[0]} and {labels[1]} "
+            f"({place(listed, row)}): keep the right one"
+        )
+    return UserError(
+        f"{place(listed, row)} repeats the image {path[:300]}, which would count twice: keep one "
+        "line for each image"
+    )
 
 
 def _check_disjoint(
@@ -115,11 +132,8 @@ def _check_labels(train: LabelledList, count: int) -> None:
 
 def _out_of_range(val: LabelledList, train: LabelledList, count: int) -> UserError:
     row = int(np.argmax(val.labels >= count))
-    where = str(val.source)
-    if val.source.suffix != ".json":
-        lines = read_lines(val.source, "run again")
-        where += f" line {[n for n, line in enumerate(lines, 1) if line.strip()][row]}"
+    hint = "; are they numbered from 1 here?" if val.labels.min() > 0 else ""
     return UserError(
-        f"{where}: the label {val.labels[row]} of {val.paths[row]} is out of range; "
-        f"the {count} classes of {train.source} are numbered 0 to {count - 1}"
+        f"{place(val, row)}: the label {val.labels[row]} of {val.paths[row]} is out of range; "
+        f"the {count} classes of {train.source} are numbered 0 to {count - 1}{hint}"
     )

@@ -16,7 +16,9 @@ from benchmarks.datasets.folders import (
     images_below,
     owners_above,
     require_directory,
+    say_note,
 )
+from benchmarks.datasets.passed import Passed, passed_note
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.input_files import is_folder, is_there
 from slurm.errors import UserError
@@ -35,7 +37,10 @@ def read_images(folder: Path) -> ImageSplit:
         return imagenet.load(folder).splits["train"]
     root = folder / "train" if is_folder(folder / "train") else folder
     # Sorted as a whole: neither links nor the depth of folders move an image.
-    paths = tuple(sorted(images_below(root, str(root), owners_above(root))))
+    passed = Passed()
+    paths = tuple(sorted(images_below(root, str(root), owners_above(root), passed)))
+    if passed and paths:
+        say_note(passed_note(str(root), passed))
     if not paths:
         raise UserError(
             f"{root} holds no image ({' '.join(EXTENSIONS)}); --data should lead to train/ and "

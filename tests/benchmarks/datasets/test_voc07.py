@@ -78,10 +78,15 @@ def test_damaged_lists(voc: Path, file: str, text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_repeated_line_is_harmless(voc: Path) -> None:
-    before = voc07.load(voc).splits["test"].labels
-    (voc / "ImageSets/Main/cat_test.txt").write_text("000003 1\n000003 1\n")
-    assert np.array_equal(voc07.load(voc).splits["test"].labels, before)
+@pytest.mark.parametrize(
+    ("file", "lines"), [("cat_test.txt", ("000003 1", "000003  1")), ("test.txt", ("000003",) * 2)]
+)
+def test_a_repeated_line_is_refused_with_its_number(
+    voc: Path, file: str, lines: tuple[str, str]
+) -> None:
+    (voc / "ImageSets/Main" / file).write_text("\n\n".join(lines))
+    with pytest.raises(UserError, match=rf"{file} line 3 repeats the image 000003 of line 1"):
+        voc07.load(voc)
 
 
 @pytest.mark.parametrize(
