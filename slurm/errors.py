@@ -72,20 +72,22 @@ def path_error(error: OSError) -> Exception | None:
         return mendable
     name = _file_of(error)
     if not name:
-        return UserError(_GONE) if error.errno == errno.ENOENT and _is_homeless() else None
+        return None
     line = f"{name}: {error.strerror or error}"
     return UserError(line) if error.errno in _MISSING else SweepError({name: str(error.strerror)})
 
 
-_GONE = "the working folder is gone: cd to one that is there, and run again"
+def check_working_folder() -> None:
+    """`UserError` when the working folder is gone.
 
-
-def _is_homeless() -> bool:
+    Numerical libraries look for it, and end the process, though all our paths be absolute.
+    """
     try:
         Path.cwd()
     except OSError:
-        return True
-    return False
+        raise UserError(
+            "the working folder is gone: cd to one that is there, and run again"
+        ) from None
 
 
 def _file_of(error: OSError) -> str:

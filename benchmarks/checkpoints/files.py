@@ -23,6 +23,7 @@ from benchmarks.checkpoints.pickled.plain import plain
 from benchmarks.checkpoints.pickled.stand_ins import Placeholder, stand_ins
 from benchmarks.checkpoints.weights import read_weights
 from slurm.errors import UserError
+from slurm.files import refuse_pointer
 
 ZIP = b"PK\x03\x04"
 LEGACY_PICKLES = 5  # magic number, protocol, system, the object, storage keys; then the storages
@@ -47,6 +48,7 @@ def read_file(path: Path) -> dict[str, Any]:
             head = file.read(512)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    refuse_pointer(path, head)
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         return dict(read_weights(path))
     try:

@@ -25,7 +25,7 @@ import msgspec
 
 from slurm.cli import choose
 from slurm.errors import UserError
-from slurm.files import read_regular
+from slurm.files import read_regular, refuse_pointer
 from slurm.sweep import Item, Resources, all_items
 
 # The stages of this project's commands, so that one file can serve several of them.
@@ -69,7 +69,7 @@ class ClusterSettings:
     mem_gb: int | None = None  # per node
     time: int | None = None  # minutes; None: what the item asks for
     array_parallelism: int = 256  # tasks of an array that run at once
-    sbatch: dict[str, str | int] = field(default_factory=dict)
+    sbatch: dict[str, str | int | bool] = field(default_factory=dict)  # true: without a value
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -101,7 +101,9 @@ def settings_from(args: argparse.Namespace) -> ClusterSettings:
 def read_settings(path: Path) -> ClusterSettings:
     """The settings in a TOML file; `UserError` names the file and the key that is wrong."""
     try:
-        table = tomllib.loads(read_regular(path).decode("utf-8-sig"))
+        content = read_regular(path)
+        refuse_pointer(path, content)
+        table = tomllib.loads(content.decode("utf-8-sig"))
         return check_settings(_convert(table, str(path)), str(path))
     except OSError as error:
         raise UserError(f"cannot read --cluster-config {path}: {error.strerror}") from None
@@ -155,6 +157,8 @@ def _check_values(own: ClusterSettings, where: str) -> None:
             raise UserError(f"{where}: sbatch option {key!r} is {flag}, or {name} in the file")
         if option in RESERVED:
             raise UserError(f"{where}: sbatch option {key!r} is set by the launcher; remove it")
+        if value is False:
+            raise UserError(f"{where}: sbatch option {key} = false says nothing: leave it out")
         if not str(value).isprintable() or not str(value).strip() or len(str(value)) > 1000:
             raise UserError(
                 f"{where}: sbatch option {key} = {_shown(value)} is not one line of text"
@@ -187,11 +191,14 @@ def request_for(settings: ClusterSettings, stage: str, wanted: Resources, most: 
     return Request(nodes, tasks, gpus, own.time or wanted.minutes, own)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, str | bool]:
     key, equals, value = text.lstrip("-").partition("=")
     if not key or not equals:
-        raise UserError(f"--sbatch {text}: write KEY=VALUE, such as constraint=a100")
-    return key, value
+        raise UserError(
+            f"--sbatch {text}: write KEY=VALUE, such as constraint=a100, and KEY=true for an "
+            "option without a value"
+        )
+    return key, value if value != "true" else True
 
 
 def _convert(table: dict[str, Any], where: str) -> ClusterSettings:

@@ -1,7 +1,6 @@
 """What a file is that is no checkpoint, by its first bytes; the common accidents."""
 
 _BEGINNINGS = (
-    (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself: git lfs pull"),
     (b"\x1f\x8b", "compressed by gzip; unpack it first"),
     (b"BZh", "compressed by bzip2; unpack it first"),
     (b"\xfd7zXZ", "compressed by xz; unpack it first"),

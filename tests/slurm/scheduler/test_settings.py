@@ -161,6 +161,7 @@ ABSURD = (
     ('sbatch = {constraint = "a\\nb"}', r"sbatch option constraint = 'a\\nb'"),
     ("sbatch = {constraint = ''}", "sbatch option constraint = ''"),
     ("sbatch = {constraint = [1]}", "constraint"),
+    ("sbatch = {exclusive = false}", "exclusive = false says nothing: leave it out"),
 )
 
 
@@ -191,6 +192,35 @@ def test_what_no_cluster_has_is_named_with_its_file(
 def test_flags_have_the_same_bounds(flags: tuple[str, str]) -> None:
     with pytest.raises(UserError, match=r"^the flags: "):
         settings_from(parse(*flags))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--sbatch=--constraint=a100&ib", "--sbatch=exclusive=true"),
+        ("--sbatch=constraint=a100&ib", "--sbatch=--exclusive=true"),
+        ("--sbatch", "constraint=a100&ib", "--sbatch", "exclusive=true"),
+    ],
+)
+def test_every_way_to_write_an_option_of_sbatch_is_the_same(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    wanted = {"constraint": "a100&ib", "exclusive": True}
+    assert settings_from(parse(*flags)).sbatch == wanted
+    path = toml(tmp_path, '[sbatch]\nconstraint = "a100&ib"\nexclusive = true\n')
+    assert settings_from(parse("--cluster-config", str(path))).sbatch == wanted
+
+
+@pytest.mark.parametrize("words", [("--sbatch", "--constraint=a100"), ("--sbatch",)])
+def test_an_option_that_argparse_takes_for_a_flag_is_told_how_to_write(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(*words)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "write one that begins with dashes as --sbatch=KEY=VALUE" in said
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
