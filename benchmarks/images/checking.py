@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -24,6 +24,9 @@ from benchmarks.results import Split, key_of
 from slurm.errors import UserError
 from slurm.progress import progress
 from slurm.sweep import Item, Resources
+
+if TYPE_CHECKING:
+    from benchmarks.datasets.splits import ImageSplit
 
 KEPT = 20  # files that are named; all are counted
 TOGETHER = 64  # images between two reports of progress
@@ -66,9 +69,13 @@ class CheckImages:
         """Whether the result is there and valid."""
         return results.is_done(self.result, Checked)
 
+    def images(self) -> "ImageSplit":
+        """The split, read now."""
+        return load_dataset(self.dataset, self.data).splits[self.split]
+
     def run(self) -> None:
         """Decode all; `UserError` naming the first images that cannot be decoded at all."""
-        images = load_dataset(self.dataset, self.data).splits[self.split]
+        images = self.images()
         images.require(self.planned)
         paths = [str(images.root / path) for path in images.paths]
         broken: list[str] = []

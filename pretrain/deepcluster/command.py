@@ -9,7 +9,7 @@ from benchmarks import results
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import changed, check_set_once
-from benchmarks.trunks import add_workers_flag
+from benchmarks.trunks import add_check_flag, add_workers_flag
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES, Recipe
@@ -68,6 +68,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="train anew; the checkpoint of this name is replaced when the new one is done",
     )
     add_workers_flag(parser)
+    add_check_flag(parser)
     parser.add_argument(
         "--save-every",
         type=natural,
@@ -108,6 +109,7 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         workers=args.workers,
         amp=args.amp,
         save_seconds=args.save_every,
+        check_images=args.check_images,
     )
     if args.restart:
         # The same in all processes of a run, which plan before the first of them writes anything.

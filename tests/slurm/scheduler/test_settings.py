@@ -78,12 +78,14 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, mes
 
 def test_the_known_stages_are_those_of_the_commands() -> None:
     from benchmarks.features.extraction import ExtractVoc
+    from benchmarks.images.checking import CheckImages
     from benchmarks.linear_probe import Probe
     from benchmarks.low_shot_svm import LowShot, VocLowShot
     from benchmarks.voc_svm import VocSvm, VocSvmLayer
     from pretrain.deepcluster.item import Pretrain
 
-    items = (ExtractVoc, VocSvmLayer, VocSvm, LowShot, VocLowShot, Probe, Pretrain)
+    svms = (VocSvmLayer, VocSvm, LowShot, VocLowShot)
+    items = (CheckImages, ExtractVoc, *svms, Probe, Pretrain)
     assert {item.stage for item in items} == set(STAGES)
 
 
