@@ -49,7 +49,8 @@ def read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     refuse_pointer(path, head)
-    if path.suffix == ".safetensors" or head[8:10] == b'{"':
+    # By its content: some tools take the ending alone for the format.
+    if head[8:10] == b'{"' or (path.suffix == ".safetensors" and head[:4] != ZIP):
         return dict(read_weights(path))
     try:
         found = plain(_load(path, head), path)

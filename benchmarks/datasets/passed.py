@@ -19,12 +19,12 @@ def count_file(passed: Passed, name: str) -> None:
 
 
 def passed_note(where: str, passed: Passed) -> str:
-    """One line: `4 files or folders of train are passed over: 3 .gif, 1 .txt`."""
+    """One line: `not read in train, .. : 3 .gif, 1 .txt`."""
     listed = [f"{count:,} {what}" for what, count in sorted(passed.items(), key=_most_first)]
     more = f" and {len(listed) - 8} other kinds" if len(listed) > 8 else ""
     return (
-        f"{sum(passed.values()):,} files or folders of {where} are passed over, since only files "
-        f"that end like an image are read, in class folders: {', '.join(listed[:8])}{more}"
+        f"passed over in {where}, of which only files that end like an image are read, in class "
+        f"folders: {', '.join(listed[:8])}{more}"
     )
 
 

@@ -146,7 +146,7 @@ def _check_values(own: ClusterSettings, where: str) -> None:
             raise UserError(f"{where}: {name} = {_shown(value)} is not a name that SLURM can have")
     for key, value in own.sbatch.items():
         option = key.replace("_", "-")
-        if not _OPTION.fullmatch(key):
+        if not _OPTION.fullmatch(key) or len(key) == 1:
             raise UserError(
                 f"{where}: sbatch option {_shown(key)} is not the long name of an option, such as "
                 "constraint"
@@ -155,6 +155,11 @@ def _check_values(own: ClusterSettings, where: str) -> None:
             flag = FLAGS[option]
             name = flag.lstrip("-").replace("-", "_")
             raise UserError(f"{where}: sbatch option {key!r} is {flag}, or {name} in the file")
+        if option in ("account", "qos") and getattr(own, option) not in (None, value):
+            raise UserError(
+                f"{where}: {option} = {getattr(own, option)} and sbatch option {option} = "
+                f"{_shown(value)}: leave one out"
+            )
         if option in RESERVED:
             raise UserError(f"{where}: sbatch option {key!r} is set by the launcher; remove it")
         if value is False:
@@ -211,7 +216,8 @@ def _convert(table: dict[str, Any], where: str) -> ClusterSettings:
         try:
             msgspec.convert({key: value}, ClusterSettings)
         except msgspec.ValidationError as error:
-            raise UserError(f"{where}: {error}, in {key} = {_shown(value)}") from None
+            hint = "; write whole minutes" if key == "time" else ""
+            raise UserError(f"{where}: {error}, in {key} = {_shown(value)}{hint}") from None
     return msgspec.convert(table, ClusterSettings)
 
 

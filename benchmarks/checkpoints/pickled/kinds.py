@@ -24,6 +24,8 @@ def kind_of_file(head: bytes) -> str | None:
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind
+    if head.lstrip()[:1] == b"{":
+        return "a JSON file, perhaps an index; name the file that holds the weights"
     mark, place = _TAR
     if head[place : place + len(mark)] == mark:
         return "a tar archive; unpack it first"

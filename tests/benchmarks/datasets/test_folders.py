@@ -316,11 +316,11 @@ def test_files_that_are_not_read_are_counted_said_once_and_noted(
         "1 images beside the class folders, 1 no ending"
     )
     (note,) = dataset.notes
-    assert note.startswith("9 files or folders of train are passed over, since only")
+    assert note.startswith("passed over in train, of which only files that end like an image are")
     assert note.endswith(f": {counts}")
     said = capsys.readouterr().err
-    assert said.count("are passed over, since only files") == 1
-    assert f"note: 9 files or folders of {folders / 'train'} are passed over" in said
+    assert said.count("passed over in") == 1
+    assert f"note: passed over in {folders / 'train'}, of which" in said
 
 
 def test_pretraining_says_what_it_passes_over(

@@ -17,6 +17,6 @@ def test_the_record_notes_what_of_the_data_was_not_used(tmp_path: Path) -> None:
     item = make_item(tmp_path / "zoo", folder, epochs=1, milestones=())
     item.run()
     passed, lacking = results.read_record(item.result).notes
-    assert passed.startswith("3 files or folders of train are passed over")
+    assert passed.startswith("passed over in train, of which only files")
     assert passed.endswith("2 .gif, 1 .heic")
     assert lacking == "val has images of 2 of the 3 classes of train"

@@ -163,6 +163,9 @@ ABSURD = (
     ('sbatch = {constraint = "a\\nb"}', r"sbatch option constraint = 'a\\nb'"),
     ("sbatch = {constraint = ''}", "sbatch option constraint = ''"),
     ("sbatch = {constraint = [1]}", "constraint"),
+    ("sbatch = {G = 8}", "sbatch option 'G' is not the long name of an option"),
+    ("qos = 'a'\nsbatch = {qos = 'b'}", "qos = a and sbatch option qos = 'b': leave one out"),
+    ("time = 04:00:00", r"in time = datetime.time\(4, 0\); write whole minutes"),
     ("sbatch = {exclusive = false}", "exclusive = false says nothing: leave it out"),
 )
 
