@@ -8,10 +8,10 @@ inode, and one that might be a class is never passed over without a word.
 import heapq
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.datasets.passed import BESIDE, HIDDEN_IMAGES, Passed, count_file
 from benchmarks.input_files import is_folder, is_there, reading_error
 from slurm.distributed import find_world
 from slurm.errors import UserError
@@ -36,6 +36,12 @@ _HIDDEN = """
 # How hidden ones begin that everybody knows; of others it is said when they hold images.
 HIDDEN = tuple(_HIDDEN.split())
 
+Passed = Counter[str]  # what a scan passed over, and how many of it
+
+BESIDE = "images beside the class folders"
+HIDDEN_IMAGES = "hidden folders of images"
+# Files that desktops leave in every folder; hidden ones are of no concern either.
+_LEFT = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"}
 Identity = tuple[int, int]  # device and inode
 Owners = dict[Identity, str]  # to which class folder a folder belongs; "" for those above the root
 
@@ -149,7 +155,7 @@ def images_below(root: Path, top: str, owners: Owners, passed: Passed | None = N
             elif _may_be_image(entry.name):
                 names.append(entry.name)
             else:
-                count_file(passed, entry.name)
+                _count_file(passed, entry.name)
         found.append((directory, sorted(names)))
     _say_hidden(hidden, passed)
     skip = len(str(root)) + 1
@@ -158,6 +164,28 @@ def images_below(root: Path, top: str, owners: Owners, passed: Passed | None = N
         prefix = directory[skip:].replace(os.sep, "/")
         images += [f"{prefix}/{name}" for name in names] if prefix else names
     return images
+
+
+def _count_file(passed: Passed, name: str) -> None:
+    """Count a file that is not read, unless it is known to be no image."""
+    if name.startswith(".") or name.lower() in _LEFT:
+        return
+    stem, dot, ending = name.lower().rpartition(".")
+    passed[f".{ending}"[:12] if dot and stem else "no ending"] += 1
+
+
+def passed_note(where: str, passed: Passed) -> str:
+    """One line: `not read in train, .. : 3 .gif, 1 .txt`."""
+    listed = [f"{count:,} {what}" for what, count in sorted(passed.items(), key=_most_first)]
+    more = f" and {len(listed) - 8} other kinds" if len(listed) > 8 else ""
+    return (
+        f"passed over in {where}, of which only files that end like an image are read, in class "
+        f"folders: {', '.join(listed[:8])}{more}"
+    )
+
+
+def _most_first(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
 
 
 def _may_be_image(name: str) -> bool:

@@ -8,16 +8,17 @@ import numpy as np
 from benchmarks.datasets.folders import (
     EXTENSIONS,
     Owners,
+    Passed,
     claim_classes,
     class_folders,
     holds_images,
     images_below,
     owners_above,
+    passed_note,
     require_directory,
     say_note,
 )
 from benchmarks.datasets.lists import LabelledList
-from benchmarks.datasets.passed import Passed, passed_note
 from slurm.errors import UserError
 
 

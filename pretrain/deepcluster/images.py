@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from benchmarks.datasets import imagenet
 from benchmarks.datasets.folders import (
     EXTENSIONS,
+    Passed,
     images_below,
     owners_above,
+    passed_note,
     require_directory,
     say_note,
 )
-from benchmarks.datasets.passed import Passed, passed_note
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.input_files import is_folder, is_there
 from slurm.errors import UserError
