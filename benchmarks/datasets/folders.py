@@ -175,13 +175,22 @@ def _count_file(passed: Passed, name: str) -> None:
 
 
 def passed_note(where: str, passed: Passed) -> str:
-    """One line: `not read in train, .. : 3 .gif, 1 .txt`."""
-    listed = [f"{count:,} {what}" for what, count in sorted(passed.items(), key=_most_first)]
-    more = f" and {len(listed) - 8} other kinds" if len(listed) > 8 else ""
+    """One line: `passed over in train, ..: 3 .gif, 1 .txt`."""
     return (
         f"passed over in {where}, of which only files that end like an image are read, in class "
-        f"folders: {', '.join(listed[:8])}{more}"
+        f"folders: {_listed(passed)}"
     )
+
+
+def but_holds(passed: Passed) -> str:
+    """What else there is in a folder without an image, for an error."""
+    return f" but {_listed(passed)}" if passed else ""
+
+
+def _listed(passed: Passed) -> str:
+    listed = [f"{count:,} {what}" for what, count in sorted(passed.items(), key=_most_first)]
+    more = f" and {len(listed) - 8} other kinds" if len(listed) > 8 else ""
+    return f"{', '.join(listed[:8])}{more}"
 
 
 def _most_first(item: tuple[str, int]) -> tuple[int, str]:

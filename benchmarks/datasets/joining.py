@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.datasets.folders import is_foreign
+from benchmarks.datasets.folders import is_foreign, say_note
 from benchmarks.datasets.lists import LabelledList, place
 from benchmarks.datasets.splits import Dataset, ImageSplit
 from slurm.errors import UserError
@@ -44,6 +44,9 @@ def make_dataset(
     tested_classes = len(np.unique(val.labels))
     if tested_classes < len(classes):
         notes.append(f"val has images of {tested_classes} of the {len(classes)} classes of train")
+    if len(val.paths) > len(train.paths):
+        notes.append(f"val has more images than train, {len(val.paths):,} and {len(train.paths):,}")
+        say_note(f"{notes[-1]} ({val.source}, {train.source}); should they be the other way round?")
     return Dataset(
         name,
         {

@@ -9,6 +9,7 @@ from benchmarks.datasets.folders import (
     EXTENSIONS,
     Owners,
     Passed,
+    but_holds,
     claim_classes,
     class_folders,
     holds_images,
@@ -49,11 +50,12 @@ def scan_folders(
             raise UserError(
                 f"{root / name} is not a class of the training list; remove or rename the folder"
             )
+        before = +passed
         images = images_below(root, f"{root}/{name}", owners, passed)
         if not images:
             raise UserError(
-                f"the class folder {root / name} holds no image ({' '.join(EXTENSIONS)}); "
-                "fill or remove it"
+                f"the class folder {root / name} holds no image ({' '.join(EXTENSIONS)})"
+                f"{but_holds(+passed - before)}; fill or remove it"
             )
         paths += images
         counts.append(len(images))

@@ -107,7 +107,8 @@ def trunk_source(
             )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
-    images = load_dataset("voc07", data).splits
+    dataset = load_dataset("voc07", data)
+    images = dataset.splits
     train_labels, test_labels = (images[split].labels for split in ("trainval", "test"))
     classes = images["trainval"].classes
     check_classes(train_labels, test_labels, classes, protocol)  # type: ignore[arg-type]
@@ -120,7 +121,7 @@ def trunk_source(
         layers=layers,
         identities=(extract.directory.name,) * len(layers),
         needs=(extract,),
-        notes=trunk.notes,
+        notes=(*trunk.notes, *dataset.notes),
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,

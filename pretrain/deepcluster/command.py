@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import results
+from benchmarks.backbones.architectures import check_architecture
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import changed, check_set_once
@@ -92,6 +93,10 @@ def make_item(args: argparse.Namespace) -> Pretrain:
     numbers = changed(numbers, args.set, fixed=("name", "config"))
     if args.epochs is not None:
         numbers = replace(numbers, epochs=args.epochs)
+    if numbers.clusters < 2:
+        raise UserError("--set clusters=1: one cluster teaches nothing; choose two or more")
+    if args.set:
+        check_architecture(numbers.arch)
     images = read_images(args.data).fingerprint()
     if images.images < numbers.clusters:
         raise UserError(

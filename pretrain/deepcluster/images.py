@@ -14,6 +14,7 @@ from benchmarks.datasets import imagenet
 from benchmarks.datasets.folders import (
     EXTENSIONS,
     Passed,
+    but_holds,
     images_below,
     owners_above,
     passed_note,
@@ -44,8 +45,8 @@ def read_images(folder: Path) -> ImageSplit:
         say_note(passed_note(str(root), passed))
     if not paths:
         raise UserError(
-            f"{root} holds no image ({' '.join(EXTENSIONS)}); --data should lead to train/ and "
-            "val/, or to any folder of images"
+            f"{root} holds no image ({' '.join(EXTENSIONS)}){but_holds(passed)}; --data should "
+            "lead to train/ and val/, or to any folder of images"
         )
     return ImageSplit(root, paths, np.zeros(len(paths), dtype=np.int64), ())
 

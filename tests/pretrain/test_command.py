@@ -432,3 +432,16 @@ def test_an_image_that_cannot_be_decoded_ends_the_run_before_training(
     said = refusal(capsys, flags(mine, tmp_path / "zoo", "--check-images"))
     assert "1 of 90 images of train cannot be used" in said
     assert not list((tmp_path / "zoo").rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("clusters=1", "one cluster teaches nothing; choose two or more"),
+        ("arch=resnet999", "unknown architecture 'resnet999'; did you mean"),
+    ],
+)
+def test_what_can_never_train_is_refused_when_planning(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, says: str
+) -> None:
+    assert says in refusal(capsys, flags(data, tmp_path, "--set", change, "--dry-run"))

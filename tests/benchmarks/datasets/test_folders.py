@@ -340,3 +340,14 @@ def test_many_kinds_of_files_are_cut_short(
     (note,) = imagenet.load(folders).notes
     assert note.endswith("1 .e06 and 23 other kinds")
     assert len(note) < 300
+
+
+@pytest.mark.parametrize("read", [imagenet.load, lambda folder: read_images(folder / "train/n01")])
+def test_a_folder_of_other_files_alone_says_which(
+    folders: Path, touch_images: Touch, read: Callable[[Path], object]
+) -> None:
+    touch_images("train/n02/ok.gif", "train/n01/x.gif", "train/n01/y.gif")
+    for name in ("a.jpg", "deep/b.jpg"):
+        (folders / "train/n01" / name).unlink()
+    with pytest.raises(UserError, match=r"train/n01 holds no image \(.*\) but 2 \.gif; "):
+        read(folders)

@@ -1,6 +1,7 @@
 """VOC2007: labels against the annotations, and what damaged lists say."""
 
 import os
+import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -132,3 +133,10 @@ def test_class_names_that_are_not_utf8_are_refused(voc: Path, splits: tuple[str,
     ) as caught:
         voc07.load(voc)
     assert str(caught.value).isprintable()
+
+
+def test_two_classes_of_the_same_labels_are_noted(voc: Path) -> None:
+    assert voc07.load(voc).notes == ()
+    for split in ("trainval", "test"):
+        shutil.copy(*(voc / f"ImageSets/Main/{name}_{split}.txt" for name in ("bird", "cat")))
+    assert voc07.load(voc).notes == ("classes bird and cat have the same labels in all images",)
