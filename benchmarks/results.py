@@ -195,10 +195,10 @@ def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
         content = read_regular(path)
     except OSError:
         return False
-    refuse_pointer(path, content)
     try:
         found = msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        refuse_pointer(path, content)
         _say_invalid(path, str(error))
         return False
     schema = getattr(found, "schema", SCHEMA)

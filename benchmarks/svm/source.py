@@ -96,7 +96,7 @@ def trunk_source(
     `layers` None takes all that the trunk has; `UserError` for one that it has not, and for a class
     of the dataset that is too small.
     """
-    from benchmarks.svm.classes import check_classes
+    from benchmarks.svm.classes import require_classes
 
     taps = tap_names(trunk.checkpoint.arch or "")
     layers = layers or taps
@@ -107,11 +107,8 @@ def trunk_source(
             )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
-    dataset = load_dataset("voc07", data)
-    images = dataset.splits
-    train_labels, test_labels = (images[split].labels for split in ("trainval", "test"))
-    classes = images["trainval"].classes
-    check_classes(train_labels, test_labels, classes, protocol)  # type: ignore[arg-type]
+    require_classes(data, protocol)
+    notes = load_dataset("voc07", data).notes
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,
@@ -121,7 +118,7 @@ def trunk_source(
         layers=layers,
         identities=(extract.directory.name,) * len(layers),
         needs=(extract,),
-        notes=(*trunk.notes, *dataset.notes),
+        notes=(*trunk.notes, *notes),
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,
