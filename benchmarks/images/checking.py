@@ -23,6 +23,7 @@ from benchmarks import results
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.results import Split, key_of
 from slurm.errors import UserError
+from slurm.files import write_bytes
 from slurm.progress import progress
 from slurm.sweep import Item, Resources
 
@@ -111,7 +112,8 @@ class CheckImages:
         found = self._begun()
         again, fresh = list(found.broken), images.paths[found.done :]
         total = len(again) + len(fresh)
-        saved = time.monotonic()
+        # As it was after a whole group: part of one would be entered once more.
+        kept, saved = results.encode(found), time.monotonic()
         with progress(desc=self.key, total=total, unit="img") as bar:
             try:
                 for names in (again, fresh):
@@ -119,12 +121,13 @@ class CheckImages:
                         for name, (error, warning) in zip(names[first:], group):
                             found.enter(name, error, warning)
                         found.done += len(group) if names is fresh else 0
+                        kept = results.encode(found)
                         bar.update(len(group))
                         if time.monotonic() - saved > SAVE_SECONDS:
-                            results.write(self.underway, found)
+                            write_bytes(self.underway, kept)
                             saved = time.monotonic()
             finally:
-                results.write(self.underway, found)
+                write_bytes(self.underway, kept)
         return found
 
     def write(self, found: "Findings") -> None:

@@ -110,14 +110,12 @@ def test_other_sizes_than_the_official_ones_are_no_whole_copy(
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"no whole copy of voc07: {says}")
 
 
-def decoded(monkeypatch: pytest.MonkeyPatch, *, most: int = 1000) -> list[str]:
-    """The names of the files that are decoded from now on; the process is killed after `most`."""
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are decoded from now on, in groups of four."""
     seen: list[str] = []
     original = checking.check_file
 
     def count(path: str) -> tuple[str, str]:
-        if len(seen) == most:
-            raise KeyboardInterrupt
         seen.append(Path(path).name)
         return original(path)
 
@@ -128,16 +126,25 @@ def decoded(monkeypatch: pytest.MonkeyPatch, *, most: int = 1000) -> list[str]:
 
 def test_a_check_that_was_interrupted_goes_on(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (voc / "JPEGImages/000002.jpg").write_bytes(b"x")
+    (voc / "JPEGImages/000012.jpg").write_bytes(damaged_within())
+    enter = checking.Findings.enter
     with monkeypatch.context() as patch:
-        first = decoded(patch, most=13)
+        # in the middle of a group of four, after the damaged image of it was entered
+        def end(found: checking.Findings, name: str, error: str, warning: str) -> None:
+            if name == "000013.jpg":
+                raise KeyboardInterrupt
+            enter(found, name, error, warning)
+
+        patch.setattr(checking.Findings, "enter", end)
+        patch.setattr(checking, "TOGETHER", 4)
         assert check(voc)[0] == 130
-    assert len(first) == 13
     with monkeypatch.context() as patch:
         then = decoded(patch)
         code, found = check(voc)
     assert code == 2
     assert len(then) == sum(COUNTS.values()) - 12 + 1  # whole groups count; the broken one again
     assert list(found["splits"]["trainval"]["unreadable"]) == ["000002.jpg"]
+    assert found["splits"]["trainval"]["warned"] == 1
 
 
 def test_after_a_repair_only_the_broken_files_are_decoded(
