@@ -73,7 +73,7 @@ def path_error(error: OSError) -> Exception | None:
         return mendable
     name = _file_of(error)
     if not name:
-        return None
+        return _homeless() if error.errno == errno.ENOENT else None
     line = f"{name}: {error.strerror or error}"
     return UserError(line) if error.errno in _MISSING else SweepError({name: str(error.strerror)})
 
@@ -83,12 +83,17 @@ def check_working_folder() -> None:
 
     Numerical libraries look for it, and end the process, though all our paths be absolute.
     """
+    gone = _homeless()
+    if gone:
+        raise gone
+
+
+def _homeless() -> UserError | None:
     try:
         Path.cwd()
     except OSError:
-        raise UserError(
-            "the working folder is gone: cd to one that is there, and run again"
-        ) from None
+        return UserError("the working folder is gone: cd to one that is there, and run again")
+    return None
 
 
 def _file_of(error: OSError) -> str:
