@@ -111,6 +111,7 @@ class Probe:
                     device=device,
                     started=run.clock.started,
                     seconds=run.seconds + run.clock.seconds(),
+                    notes=dataset.notes,
                 )
                 results.write(self.result, record)
                 self.state.unlink(missing_ok=True)

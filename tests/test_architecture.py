@@ -32,6 +32,7 @@ benchmarks.checkpoints.openmmlab
 benchmarks.checkpoints.finding
 benchmarks.checkpoints
 benchmarks: trunks
+benchmarks.datasets: __main__
 benchmarks.features
 benchmarks.probes
 benchmarks.svm.solver
@@ -187,6 +188,8 @@ COMMANDS = (
     "benchmarks.linear_probe",
     "benchmarks.voc_svm",
     "benchmarks.low_shot_svm",
+    "benchmarks.datasets",
+    "benchmarks.datasets check",
     "benchmarks.features",
     "benchmarks.features remove",
     "reports",
