@@ -15,7 +15,7 @@ from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.collect import Found, by_name
 from reports.differing import otherwise_notes
-from reports.measured import Measured, chosen, of_type
+from reports.measured import Measured, chosen, of_type, seed_matters
 from reports.tables import BEST, PART_NAMES, code, escape
 
 BEST_NOTE = (
@@ -138,6 +138,8 @@ def _seeds(shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
         texts.append(text if len(by_seeds) == 1 else f"{text} ({escape(', '.join(names))})")
     text = " and ".join(texts)
     if seeds and any(len(mine) > 1 for mine in by_seeds):
+        if not any(seed_matters(item.record) for item in shown):
+            return f"{text}, on which it does not depend"
         return f"mean ± sample standard deviation over {text}"
     more = len(found) - len(shown)
     return f"{text} ({more} more in the zoo)" if more else text

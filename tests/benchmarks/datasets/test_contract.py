@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.datasets.catalog import DATASETS, LISTED
+from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.splits import Dataset
 from benchmarks.images.decoding import open_image
 from slurm.errors import UserError
@@ -111,11 +111,3 @@ def test_an_empty_folder_is_one_clear_line_naming_it(name: str, tmp_path: Path) 
         DATASETS[name].load(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_the_page_of_the_data_gives_the_official_sizes() -> None:
-    page = (Path(__file__).parents[3] / "docs/data.md").read_text()
-    for entry in (one for one in LISTED if one.name != "own"):
-        images = ", ".join(f"{size.images:,} {split}" for split, size in entry.sizes.items())
-        (classes,) = {size.classes for size in entry.sizes.values()}
-        assert f" | {images} | {classes:,} |\n" in page
