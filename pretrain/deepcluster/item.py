@@ -106,7 +106,7 @@ class Pretrain:
     def run(self) -> None:
         """Train, alone or as one of several processes, and register the backbone."""
         from benchmarks.devices import resolve_device
-        from pretrain.deepcluster import feature_file
+        from pretrain.deepcluster.clusters import feature_file
         from pretrain.deepcluster.images import read_images
         from pretrain.deepcluster.settings import Settings
         from pretrain.deepcluster.train import Run
@@ -155,6 +155,7 @@ class Pretrain:
         The card says nothing of time or place: an interrupted run leaves the same card as another.
         """
         from benchmarks.registry import register
+        from pretrain.deepcluster.watching.history import untimed
 
         recipe = self.recipe
         old = None if self.restart else self.card()
@@ -176,7 +177,7 @@ class Pretrain:
                 "images": msgspec.to_builtins(self.images),
                 "processes": processes,
                 "half_precision": self.amp,
-                "history": {name: values for name, values in history.items() if name != "seconds"},
+                "history": untimed(history),
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),
             },

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
-from pretrain.deepcluster import clustering, report
-from pretrain.deepcluster.extract import extract
 from pretrain.deepcluster.images import select
 from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
 from pretrain.deepcluster.recipes import Recipe
+from pretrain.deepcluster.reclustering import cluster_images
 from pretrain.deepcluster.sampling import Plan, draw_uniform, plan_epoch
 from pretrain.deepcluster.settings import Settings
 from pretrain.deepcluster.state import FORMAT, State, load_state, save_state, take_up
+from pretrain.deepcluster.watching.history import add_row, epoch_line, epoch_row, write_log
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
@@ -58,7 +58,6 @@ class Run:
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
         self.train_transform = build_transform(recipe.train, recipe.mean, recipe.std)
-        self.extract_transform = build_transform(recipe.extract, recipe.mean, recipe.std)
         self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
         self.trained: nn.Module = self.net  # the same, with averaged gradients if there are many
         if world.size > 1:
@@ -95,48 +94,20 @@ class Run:
 
     def recluster(self) -> None:
         """Assign every image to a cluster by the present features, and forget the classifier."""
-        recipe = self.recipe
-        path = extract(
+        found, self.figures = cluster_images(
             self.net,
             self.images,
-            self.extract_transform,
+            self.recipe,
             self.settings,
-            batch_size=recipe.batch_size,
+            epoch=self.epoch,
+            previous=self.labels,
             world=self.world,
             device=self.device,
         )
-        try:
-            found = clustering.assign(
-                path,
-                clusters=recipe.clusters,
-                pca=recipe.pca,
-                iterations=recipe.kmeans_iterations,
-                seed=seed_of(self.settings.seed, self.epoch, 1) % 2**31,
-                world=self.world,
-                device=self.device,
-            )
-        finally:
-            if self.world.first:
-                path.unlink(missing_ok=True)
-        self.figures = self._figures(found)
         self.labels = found.labels
         self.clustered_at = self.epoch
         reset_head(self.net.head, seed=self.settings.seed, epoch=self.epoch)
         self.save()  # a clustering of millions of images takes longer than some interruptions
-
-    def _figures(self, found: clustering.Clustering) -> dict[str, Any]:
-        """What the history says of a clustering; plain numbers, None where there is nothing."""
-        truth = self.images.labels if self.images.classes else None
-        sizes = clustering.cluster_sizes(found.labels, self.recipe.clusters)
-        return {
-            **clustering.agreement("nmi_previous", self.labels, found.labels),
-            **clustering.agreement("nmi_labels", truth, found.labels),
-            "smallest": sizes.min,
-            "median": sizes.median,
-            "largest": sizes.max,
-            "empty": sizes.empty,
-            "kmeans_objective": found.objective,
-        }
 
     def train_epoch(self) -> None:
         """Train what is left of one epoch on the present clusters, report it and save."""
@@ -187,24 +158,23 @@ class Run:
         loss = float(distributed.mean(self.loss) / steps)
         self._check_loss(loss)
         seconds = self.seconds + time.monotonic() - self.started
-        if self.clustered_at != self.epoch:
-            self.figures |= dict.fromkeys(("nmi_previous", "nmi_previous_arithmetic"))
-        row = {
-            "loss": loss,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            **self.figures,
-            "seconds": seconds,
-        }
-        for name, value in row.items():
-            self.history.setdefault(name, []).append(value)
+        row = epoch_row(
+            self.figures,
+            clustered=self.clustered_at == self.epoch,
+            loss=loss,
+            rate=self.optimizer.param_groups[0]["lr"],
+            images=steps * self.recipe.batch_size,
+            seconds=seconds,
+        )
+        add_row(self.history, row)
         self.epoch += 1
         self.step = 0
         self.loss.zero_()
         self.seconds, self.started = 0.0, time.monotonic()
         self.save()
         if self.world.first:
-            report.write_log(self.settings.log, self.history)
-            say(f"{self.settings.name}: {report.epoch_line(self.history, self.recipe.epochs)}")
+            write_log(self.settings.log, self.history)
+            say(f"{self.settings.name}: {epoch_line(self.history, self.recipe.epochs)}")
         if distributed.any_true(stop_requested(), self.device):
             raise self._stopped()
 
