@@ -39,6 +39,7 @@ benchmarks.svm
 benchmarks: commands
 benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
+pretrain: recipe_flags
 pretrain.deepcluster.clusters
 pretrain.deepcluster.watching
 pretrain.deepcluster

@@ -51,6 +51,8 @@ def cluster_images(
             pca=recipe.pca,
             iterations=recipe.kmeans_iterations,
             seed=seed_of(settings.seed, epoch, 1) % 2**31,
+            algorithm=recipe.algorithm,
+            balance=recipe.balance,
             world=world,
             device=device,
         )

@@ -22,7 +22,7 @@ from pretrain.deepcluster.images import select
 from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
 from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.reclustering import cluster_images
-from pretrain.deepcluster.sampling import Plan, draw_uniform, plan_epoch
+from pretrain.deepcluster.sampling import Plan, draw_uniform, loss_weights, plan_epoch
 from pretrain.deepcluster.settings import Settings
 from pretrain.deepcluster.state import FORMAT, State, load_state, save_state, take_up
 from pretrain.deepcluster.watching.history import add_row, epoch_line, epoch_row, write_log
@@ -73,6 +73,7 @@ class Run:
         self.step = 0  # finished steps of the next epoch
         self.loss = torch.zeros((), dtype=torch.float64, device=device)  # sum over these steps
         self.labels: NDArray[np.int64] | None = None
+        self.weights: Tensor | None = None  # of the clusters in the loss; None is 1 for each
         self.clustered_at = -1
         self.figures: dict[str, Any] = {}
         self.history: dict[str, list[Any]] = {}
@@ -117,6 +118,9 @@ class Run:
         # Looked up here, by index, for each batch: what loads images never holds a label, so no
         # process can go on serving those of an earlier clustering.
         labels = torch.from_numpy(self.labels[plan.images])
+        if self.recipe.reweight:
+            weights = torch.from_numpy(loss_weights(self.labels, self.recipe.clusters))
+            self.weights = weights.to(self.device)
         self._set_learning_rate()
         self.trained.train()
         steps = len(plan.ids)
@@ -147,7 +151,12 @@ class Run:
         torch.manual_seed(seed_of(self.settings.seed, self.epoch, self.step, self.world.rank, 4))
         with torch.autocast(self.device.type, enabled=self.settings.amp):
             scores = self.trained(pixels.to(self.device, non_blocking=True))
-            loss = F.cross_entropy(scores, targets.to(self.device, non_blocking=True))
+            targets = targets.to(self.device, non_blocking=True)
+            if self.weights is None:
+                loss = F.cross_entropy(scores, targets)
+            else:
+                losses = F.cross_entropy(scores, targets, reduction="none")
+                loss = (losses * self.weights[targets]).mean()
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)

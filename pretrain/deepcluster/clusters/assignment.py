@@ -1,10 +1,11 @@
-"""Features -> pseudo-labels: PCA-whitening, L2 normalisation, k-means, on plain float32 arrays.
+"""Features -> pseudo-labels: PCA-whitening, L2 normalisation, k-means or PIC.
 
 Follows `clustering.py` of facebookresearch/deepcluster; the whitening is our own.
 """
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from pretrain.deepcluster.clusters import feature_file
 from pretrain.deepcluster.clusters.kmeans import Clustering, kmeans
+from pretrain.deepcluster.clusters.power_iteration import power_iteration_clusters
 from pretrain.deepcluster.clusters.whitening import whiten
 from slurm import distributed
 from slurm.distributed import World
@@ -27,13 +29,16 @@ def assign(
     pca: int,
     iterations: int = 20,
     seed: int,
+    algorithm: Literal["kmeans", "pic"] = "kmeans",
+    balance: bool = False,
     world: World = ALONE,
     device: torch.device = CPU,
 ) -> Clustering:
-    """Whiten the features in the file `path`, normalise, and assign them by k-means.
+    """Whiten the features in the file `path`, normalise, and assign them to at most `clusters`.
 
-    Each process whitens its rows, rank 0 clusters them all, and all get the labels; the objective
-    is rank 0's.
+    By k-means, at the end of which `balance` makes clusters of one size, or by power iteration
+    clustering, which finds a number of clusters of its own. Each process whitens its rows, rank 0
+    clusters them all, and all get the labels; the objective is rank 0's.
 
     Raises:
         UserError: too few images for the clusters or PCA dimensions; features that are not finite,
@@ -49,7 +54,10 @@ def assign(
         points = _joined(points, path.with_name(f"whitened.{path.name}"), first, count, world)
     found = Clustering(np.zeros(count, dtype=np.int64), 0.0)
     if world.first:
-        found = kmeans(points, clusters, iterations=iterations, seed=seed)
+        if algorithm == "pic":
+            found = Clustering(power_iteration_clusters(points, clusters), None)
+        else:
+            found = kmeans(points, clusters, iterations=iterations, seed=seed, balance=balance)
     labels = distributed.broadcast(torch.from_numpy(found.labels).to(device)).cpu().numpy()
     return replace(found, labels=labels)
 

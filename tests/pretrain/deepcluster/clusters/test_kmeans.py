@@ -1,6 +1,8 @@
 """K-means against scikit-learn and its own definition."""
 
+import faiss
 import numpy as np
+import pytest
 from sklearn.cluster import KMeans
 
 from pretrain.deepcluster.clusters.agreement import cluster_sizes
@@ -37,3 +39,19 @@ def test_empty_clusters_are_survived_and_counted() -> None:
     assert filled <= 5
     assert sizes.empty == 8 - filled >= 3
     assert sizes.min >= 20
+
+
+def test_labels_and_objective_are_those_of_faiss_own_clustering() -> None:
+    points, _ = planted(clusters=12, each=100, noise=0.8)
+    for seed in (0, 7, 1234):
+        search = faiss.Clustering(points.shape[1], 40)
+        search.niter, search.seed = 20, seed
+        search.max_points_per_centroid, search.min_points_per_centroid = 10_000_000, 1
+        index = faiss.IndexFlatL2(points.shape[1])
+        search.train(points, index)
+        _, nearest = index.search(points, 1)
+        steps = search.iteration_stats  # fewer than 20 where nothing moves any more
+        objective = steps.at(steps.size() - 1).obj / len(points)
+        found = kmeans(points, 40, iterations=20, seed=seed)
+        assert np.array_equal(found.labels, nearest[:, 0])
+        assert found.objective == pytest.approx(objective, rel=1e-6)
