@@ -180,6 +180,8 @@ def test_planning_and_reports_need_no_torch(module: str) -> None:
 COMMANDS = (
     "pretrain",
     "pretrain deepcluster",
+    "pretrain rotation",
+    "pretrain.deepcluster.show",
     "benchmarks",
     "benchmarks.registry",
     "benchmarks.linear_probe",

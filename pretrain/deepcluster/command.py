@@ -69,6 +69,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="save the state this often within an epoch (default: 300); it is also saved at the "
         "end of each epoch and on SIGUSR2 and SIGTERM",
     )
+    parser.add_argument(
+        "--keep",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="states of the last N epochs that stay beside the present one (default: 0)",
+    )
+    parser.add_argument(
+        "--probe-every",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="every N epochs, k nearest neighbours of the trunk on a part of the images, into the "
+        "history; needs labels (default: 0, never)",
+    )
     parser.add_argument("--amp", action="store_true", help="half precision; needs a GPU")
     add_recipe_flags(parser, RECIPES[DEFAULT], HELP)
 
@@ -94,6 +109,8 @@ def make_item(args: argparse.Namespace) -> Pretrain:
             f"{args.data} holds {images.images} images, whose features vary in fewer than the "
             f"{numbers.pca} directions of PCA; use a lower --pca or more images"
         )
+    if args.probe_every and not images.classes:
+        raise UserError(f"--probe-every asks for labels, and {args.data} has none: leave it out")
     item = Pretrain(
         zoo=args.zoo,
         name=args.name,
@@ -105,6 +122,8 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         workers=args.workers,
         amp=args.amp,
         save_seconds=args.save_every,
+        keep=args.keep,
+        probe_every=args.probe_every,
     )
     if args.restart:
         # The same in all processes of a run, which plan before the first of them writes anything.

@@ -42,6 +42,8 @@ class Pretrain:
     amp: bool = False  # half precision, on GPUs
     save_seconds: float = 300.0  # between two saves of the state within an epoch
     restart: str = ""  # the name of a restart: what there is lives until this is registered
+    keep: int = 0  # states of earlier epochs that stay beside the present one
+    probe_every: int = 0  # epochs from one k-NN of the trunk to the next; 0 is never
 
     stage: ClassVar[str] = "pretrain"
     needs: ClassVar[tuple[Item, ...]] = ()
@@ -131,6 +133,8 @@ class Pretrain:
                 workers=self.workers,
                 amp=self.amp,
                 save_seconds=self.save_seconds,
+                keep=self.keep,
+                probe_every=self.probe_every,
             )
             run = Run(self.recipe, images, settings, world, device)
             if world.first and self.restart:

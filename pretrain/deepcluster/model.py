@@ -4,6 +4,7 @@ Caron et al., "Deep Clustering for Unsupervised Learning of Visual Features", EC
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
@@ -64,6 +65,17 @@ def reset_head(head: nn.Linear, *, seed: int, epoch: int) -> None:
     with torch.no_grad():
         head.weight.copy_(weights)
         head.bias.zero_()
+
+
+def mean_loss(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Cross-entropy of scores (B, K), times the weight (K,) of each target's cluster if there are.
+
+    The mean is over the images, never divided by the weights' sum or by the number of clusters.
+    """
+    if weights is None:
+        return F.cross_entropy(scores, targets)
+    losses = F.cross_entropy(scores, targets, reduction="none")
+    return (losses * weights[targets]).mean()
 
 
 def generator(*key: int) -> torch.Generator:

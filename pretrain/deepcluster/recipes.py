@@ -82,6 +82,12 @@ def check_recipe(recipe: Recipe) -> None:
         raise UserError(f"{recipe.clusters} cluster tells no images apart: use two or more")
 
 
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """The rate of all steps of `epoch`, counted from 0."""
+    drops = sum(epoch >= milestone for milestone in recipe.milestones)
+    return recipe.learning_rate * recipe.gamma**drops
+
+
 _CENTRE = ImageTransform(crop=224, resize=256)
 
 # OpenSelfSup configs/selfsup/deepcluster/r50.py; MMSelfSup 0.x

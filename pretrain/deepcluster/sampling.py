@@ -47,7 +47,8 @@ def loss_weights(labels: NDArray[np.int64], clusters: int) -> NDArray[np.float32
     filled = sizes > 0
     weights = np.zeros(clusters)
     weights[filled] = sizes[filled] ** -0.5
-    return (weights / weights[filled].mean()).astype(np.float32)
+    weights /= weights[filled].mean()
+    return weights.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

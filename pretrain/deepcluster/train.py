@@ -11,21 +11,29 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
+from pretrain.deepcluster.earlier import keep_state, load_newest
 from pretrain.deepcluster.images import select
-from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
-from pretrain.deepcluster.recipes import Recipe
+from pretrain.deepcluster.model import (
+    DeepClusterNet,
+    mean_loss,
+    parameter_groups,
+    reset_head,
+    seed_of,
+)
+from pretrain.deepcluster.probe import probe
+from pretrain.deepcluster.recipes import Recipe, learning_rate
 from pretrain.deepcluster.reclustering import cluster_images
 from pretrain.deepcluster.sampling import Plan, draw_uniform, loss_weights, plan_epoch
 from pretrain.deepcluster.settings import Settings
-from pretrain.deepcluster.state import FORMAT, State, load_state, save_state, take_up
-from pretrain.deepcluster.watching.history import add_row, epoch_line, epoch_row, write_log
+from pretrain.deepcluster.state import FORMAT, State, save_state, take_up
+from pretrain.deepcluster.watching.history import add_row, epoch_line, epoch_row
+from pretrain.deepcluster.watching.records import record_clusters, record_epoch, record_start
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
@@ -83,6 +91,8 @@ class Run:
     def train(self) -> None:
         """Go on from the state file, if there is one, to the end of the last epoch."""
         self.resume()
+        if self.world.first:
+            record_start(self.settings.log, self.history)
         while self.epoch < self.recipe.epochs:
             if self.clustering_due():
                 self.recluster()
@@ -107,6 +117,9 @@ class Run:
         )
         self.labels = found.labels
         self.clustered_at = self.epoch
+        if self.world.first:
+            log, clusters = self.settings.log, self.recipe.clusters
+            record_clusters(log, self.epoch + 1, self.labels, clusters)
         reset_head(self.net.head, seed=self.settings.seed, epoch=self.epoch)
         self.save()  # a clustering of millions of images takes longer than some interruptions
 
@@ -121,7 +134,8 @@ class Run:
         if self.recipe.reweight:
             weights = torch.from_numpy(loss_weights(self.labels, self.recipe.clusters))
             self.weights = weights.to(self.device)
-        self._set_learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.epoch)
         self.trained.train()
         steps = len(plan.ids)
         with self._bar(steps) as bar:
@@ -151,12 +165,7 @@ class Run:
         torch.manual_seed(seed_of(self.settings.seed, self.epoch, self.step, self.world.rank, 4))
         with torch.autocast(self.device.type, enabled=self.settings.amp):
             scores = self.trained(pixels.to(self.device, non_blocking=True))
-            targets = targets.to(self.device, non_blocking=True)
-            if self.weights is None:
-                loss = F.cross_entropy(scores, targets)
-            else:
-                losses = F.cross_entropy(scores, targets, reduction="none")
-                loss = (losses * self.weights[targets]).mean()
+            loss = mean_loss(scores, targets.to(self.device, non_blocking=True), self.weights)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
@@ -175,17 +184,29 @@ class Run:
             images=steps * self.recipe.batch_size,
             seconds=seconds,
         )
-        add_row(self.history, row)
+        add_row(self.history, row | self._probed())
         self.epoch += 1
         self.step = 0
         self.loss.zero_()
         self.seconds, self.started = 0.0, time.monotonic()
         self.save()
         if self.world.first:
-            write_log(self.settings.log, self.history)
+            keep_state(self.settings.state, self.epoch, self.settings.keep)
+            record_epoch(self.settings.log, self.history)
             say(f"{self.settings.name}: {epoch_line(self.history, self.recipe.epochs)}")
         if distributed.any_true(stop_requested(), self.device):
             raise self._stopped()
+
+    def _probed(self) -> dict[str, Any]:
+        """What a probe says after this epoch, if one is due: the first process has it made."""
+        every, finished = self.settings.probe_every, self.epoch + 1
+        if not every or (finished % every and finished != self.recipe.epochs):
+            return {}
+        started, top1 = time.monotonic(), None
+        if self.world.first:
+            top1 = probe(self.net, self.images, self.recipe, self.settings, self.device)
+        seconds = time.monotonic() - started
+        return {"knn_top1": distributed.broadcast_object(top1), "seconds_probe": seconds}
 
     def _save_or_stop(self) -> None:
         """Save now and then; save and stop when it is asked for, all processes at one step."""
@@ -214,11 +235,6 @@ class Run:
                 f"{self.settings.key}: the loss is {loss} in epoch {self.epoch + 1}: training has "
                 "diverged; lower the recipe's learning rate (the last good state is kept)"
             )
-
-    def _set_learning_rate(self) -> None:
-        drops = sum(self.epoch >= milestone for milestone in self.recipe.milestones)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * self.recipe.gamma**drops
 
     def _bar(self, steps: int) -> Any:
         """A bar over the whole run, so that its ETA is the run's."""
@@ -260,7 +276,9 @@ class Run:
         Raises `UserError` for a state that is damaged, of another run, or past the last epoch.
         """
         settings = self.settings
-        saved = load_state(settings.state, settings.identity, settings.restart)
+        saved = load_newest(
+            settings.state, settings.identity, settings.restart, speaks=self.world.first
+        )
         if saved is not None:
             parts = (self.net, self.optimizer, self.scaler)
             take_up(settings.state, saved, self.recipe, len(self.images.paths), *parts)

@@ -11,7 +11,10 @@ from slurm.files import write_bytes
 History = dict[str, list[Any]]
 
 # What depends on the machine and the hour, and is in no card.
-TIMES = ("seconds", "seconds_features", "seconds_clustering", "images_per_second", "ended")
+TIMES = (
+    *("seconds", "seconds_features", "seconds_clustering", "seconds_probe"),
+    *("images_per_second", "ended"),
+)
 # Of a clustering, and of no epoch that goes on with it.
 _OF_CLUSTERING = (
     *("nmi_previous", "nmi_previous_arithmetic"),
