@@ -171,6 +171,8 @@ def _sheet(
         draws = np.random.default_rng([args.seed, cluster.number])
         members = np.flatnonzero(labels == np.int64(cluster.number))
         members = np.sort(draws.permutation(members)[: args.images])
+        # Those of the largest class first.
+        members = members[np.argsort(images.labels[members] != cluster.majority, kind="stable")]
         own = images.labels[members] == cluster.majority
         rows.append(
             Row(

@@ -14,8 +14,8 @@ from pretrain.deepcluster.watching.purity import Cluster
 THUMB = 96  # pixels of an image's side
 GAP = 6
 FRAME = 4  # of an image of another class than most
-CAPTION = 250  # pixels left of a row
-LETTERS = 26  # of a line there
+CAPTION = 210  # pixels left of a row
+LETTERS = 21  # of a line there
 ORANGE = (213, 94, 0)
 
 

@@ -84,7 +84,7 @@ def draw_curves(history: History) -> bytes:
     """The history by epoch, a panel for each of its numbers that there is and that changes."""
     panels = [panel for panel in _PANELS if any(_points(history, line[0]) for line in panel[2])]
     panels = [panel for panel in panels if not _says_nothing(history, panel[2])]
-    columns = 3 if len(panels) > 4 else 2
+    columns = 2 if len(panels) < 5 else min((4, 3), key=lambda width: -len(panels) % width)
     rows = -(-len(panels) // columns)
     with _style():
         figure = _figure(3.1 * columns, 2.25 * rows)
@@ -127,13 +127,12 @@ def draw_purity(clusters: Sequence[Cluster], by_epoch: dict[int, float]) -> byte
         )
         mean.set(title="Mean purity", xlabel="epoch trained on these clusters")
         _whole_numbers(mean)
-        for axis in (ranked, sized):
+        for axis in (ranked, sized, mean):
             axis.set_ylim(0, 103)
-        mean.set_ylim(bottom=0)
         ranked.set_ylabel("images of its largest class (%)")
         ranked.annotate(
             f"mean over images {100 * mean_purity(list(clusters)):.1f} %",
-            (0.03, 0.06),
+            (0.06, 0.07),
             xycoords="axes fraction",
             fontsize=8,
         )
@@ -147,11 +146,14 @@ def _draw_panel(axis: "Axes", history: History, lines: tuple[Line, ...], *, log:
             marker = "o" if len(points) < 25 else ""
             epochs, values = zip(*points)
             axis.plot(epochs, values, dashes, color=colour, label=name, marker=marker, ms=2.5)
-    values_of_all = [value for line in lines for _, value in _points(history, line[0])]
-    if log and min(values_of_all) > 0 and max(values_of_all) > 10 * min(values_of_all):
+    heights = [value for line in lines for _, value in _points(history, line[0])]
+    low, high = min(heights), max(heights)
+    log = log and low > 0 and high > 10 * low
+    if log:
         axis.set_yscale("log")
-    if any(name for _, name, _, _ in lines):
-        axis.legend()
+    if any(name for _, name, _, _ in lines):  # room above the lines for the legend
+        axis.set_ylim((low / 1.5, high * (high / low) ** 0.5) if log else (0, 1.45 * high or 1.0))
+        axis.legend(loc="upper left", borderpad=0, labelspacing=0.2)
     _whole_numbers(axis)
 
 

@@ -14,7 +14,7 @@ from benchmarks.backbones.sobel import sobel_kernels
 from slurm.errors import UserError
 
 MOST = 256  # filters of a picture
-SIDE = 56  # pixels of a filter, about
+SIDE = 72  # pixels of a filter, about
 GAP = 4
 
 
