@@ -1,33 +1,26 @@
 """Rotation prediction: a network learns to tell by how many quarter turns an image was turned.
 
 Gidaris, Singh, Komodakis: "Unsupervised Representation Learning by Predicting Image Rotations",
-ICLR 2018. A second method, small and whole: its recipes, its flags and its item are here, its loop
-is in `rotation_training.py`; CONTRIBUTING.md explains it as the way to add one.
+ICLR 2018. A second method, small and whole: its flags and its item are here, beside it its numbers
+(`rotation_recipes.py`) and its loop (`rotation_training.py`). CONTRIBUTING.md explains it as the
+way to add one.
 """
 
 import argparse
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 
 from benchmarks.backbones.architectures import check_architecture
-from benchmarks.checkpoints.cards import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Card,
-    card_path,
-    is_safetensors,
-    read_card,
-    weights_of,
-)
+from benchmarks.checkpoints.cards import Card, card_path, is_safetensors, read_card, weights_of
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import differences
-from benchmarks.protocols import ImageTransform
 from benchmarks.results import Split
 from benchmarks.trunks import add_workers_flag
 from pretrain.recipe_flags import add_recipe_flags, with_flags
+from pretrain.rotation_recipes import HELP, RECIPES, RESNET50, Recipe
 from slurm.cli import choose, natural, positive
 from slurm.errors import UserError
 from slurm.files import check_name
@@ -35,62 +28,6 @@ from slurm.sweep import Item, Resources
 
 SUMMARY = "tell by how many quarter turns an image was turned (ICLR 2018)"
 REMEDY = "choose another --name"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the weights, beside the images and the seed."""
-
-    name: str
-    arch: str
-    train: ImageTransform
-    epochs: int
-    batch_size: int  # images per step, over all processes; each is seen in all four turns
-    learning_rate: float
-    milestones: tuple[int, ...] = ()  # epochs after which the learning rate is multiplied by gamma
-    gamma: float = 0.1
-    warmup_epochs: int = 0  # in which the learning rate rises, step by step
-    warmup_ratio: float = 0.1  # what it rises from, of the learning rate
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    sobel: bool = False
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-    config: str = "pretrain/rotation.py"  # what the model-zoo table links to
-
-
-# OpenSelfSup configs/selfsup/rotation_pred/r50.py; MMSelfSup 0.x
-# rotation-pred_resnet50_8xb16-steplr-70e_in1k.py, but that their BatchNorm is over all GPUs.
-RESNET50 = Recipe(
-    name="rotation_resnet50_8xb16-steplr-70e",
-    arch="resnet50",
-    train=ImageTransform(crop=224, random_resized_crop=True, flip=True),
-    epochs=70,
-    batch_size=128,
-    learning_rate=0.2,
-    milestones=(30, 50),
-    warmup_epochs=5,
-)
-
-# The embedded digits, of which 0, 1 and 8 say little of how they were turned.
-DIGITS = Recipe(
-    name="digits_rotation_resnet18-8e",
-    arch="resnet18",
-    train=ImageTransform(crop=32, resize=40, random_crop=40),
-    epochs=8,
-    batch_size=32,
-    learning_rate=0.02,
-    milestones=(6,),
-)
-
-RECIPES = {recipe.name: recipe for recipe in (RESNET50, DIGITS)}
-HELP = {
-    "arch": "trunk: any timm architecture, or alexnet",
-    "batch_size": "images a step, over all processes, each in four turns",
-    "milestones": "epochs after which the learning rate is times gamma; none for none",
-    "warmup_epochs": "in which the learning rate rises from warmup-ratio times it",
-    "sobel": "fixed Sobel filters before a trunk of two channels",
-}
 
 
 def recipe_names() -> list[str]:
@@ -174,7 +111,7 @@ class Rotation:
     seed: int = 0
     device: str = "auto"
     workers: int = 0
-    save_seconds: float = field(default=300.0)
+    save_seconds: float = 300.0
 
     stage: ClassVar[str] = "pretrain"
     needs: ClassVar[tuple[Item, ...]] = ()
@@ -236,6 +173,7 @@ class Rotation:
         from benchmarks.devices import resolve_device
         from benchmarks.registry import register
         from pretrain.deepcluster.images import read_images
+        from pretrain.deepcluster.settings import Settings
         from pretrain.rotation_training import train
         from slurm import distributed
         from slurm.stop import polite_stop
@@ -247,7 +185,19 @@ class Rotation:
         with polite_stop(), distributed.process_group(world, device):
             images = read_images(self.data)
             images.require(self.images)
-            trunk, history = train(self, images, world, device)
+            settings = Settings(
+                name=self.name,
+                key=self.key,
+                state=self.state,
+                log=self.log,
+                identity=self.identity,
+                restart="",
+                seed=self.seed,
+                workers=self.workers,
+                amp=False,
+                save_seconds=self.save_seconds,
+            )
+            trunk, history = train(self.recipe, images, settings, world, device)
             if world.first:
                 named = RECIPES.get(self.recipe.name, self.recipe)
                 changes = ", ".join(differences(named, self.recipe))

@@ -6,7 +6,7 @@ stop.
 """
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +22,14 @@ from benchmarks.whole_files import write_tensors
 from pretrain.deepcluster.images import select
 from pretrain.deepcluster.model import AveragePool, generator
 from pretrain.deepcluster.sampling import plan_epoch
+from pretrain.deepcluster.settings import Settings
 from pretrain.deepcluster.watching.history import History, add_row, clock, write_log
+from pretrain.rotation_recipes import Recipe
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.progress import progress, say
 from slurm.stop import Stopped, stop_requested
-
-if TYPE_CHECKING:
-    from pretrain.rotation import Recipe, Rotation
 
 VOTE_STEPS = 10  # how often several processes agree on a save or a stop
 HEAD_STD = 0.01
@@ -39,7 +38,7 @@ HEAD_STD = 0.01
 class RotationNet(nn.Module):
     """Backbone -> average of its last stage -> four scores, one for each number of turns."""
 
-    def __init__(self, recipe: "Recipe", seed: int) -> None:
+    def __init__(self, recipe: Recipe, seed: int) -> None:
         super().__init__()
         self.backbone = build_backbone(recipe.arch, sobel=recipe.sobel, seed=seed)
         last = self.backbone.taps[-1]
@@ -61,7 +60,7 @@ def in_four_turns(images: Tensor) -> tuple[Tensor, Tensor]:
     return turned, torch.arange(4, device=images.device).repeat_interleave(len(images))
 
 
-def learning_rate(recipe: "Recipe", step: int, steps: int) -> float:
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """The rate of a step, counted from 0 over the whole run of `steps` an epoch."""
     drops = sum(step // steps >= milestone for milestone in recipe.milestones)
     rate = recipe.learning_rate * recipe.gamma**drops
@@ -70,14 +69,14 @@ def learning_rate(recipe: "Recipe", step: int, steps: int) -> float:
 
 
 def train(
-    item: "Rotation", images: ImageSplit, world: World, device: torch.device
+    recipe: Recipe, images: ImageSplit, settings: Settings, world: World, device: torch.device
 ) -> tuple[dict[str, Tensor], History]:
     """Go on from the state, if there is one, to the last epoch: the trunk's tensors, the history.
 
     Raises `UserError` for a state that is damaged or of another run, and `Stopped` when a stop is
     asked for, which is saved.
     """
-    recipe, seed = item.recipe, item.seed
+    seed = settings.seed
     if recipe.batch_size % world.size:
         raise UserError(f"{world.size} processes cannot share batches of {recipe.batch_size}")
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
@@ -93,9 +92,9 @@ def train(
         weight_decay=recipe.weight_decay,
     )
     sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss and right answers, by step
-    at, history = _resume(item, net, optimizer, sums)
+    at, history = _resume(settings, recipe, net, optimizer, sums)
     if world.first and at:
-        say(f"{item.name}: continues at epoch {at[0] + 1}/{recipe.epochs}, step {at[1]}")
+        say(f"{settings.name}: continues at epoch {at[0] + 1}/{recipe.epochs}, step {at[1]}")
     epoch, begun = at or (0, 0)
     transform = build_transform(recipe.train, recipe.mean, recipe.std)
     saved = started = time.monotonic()
@@ -105,19 +104,24 @@ def train(
         distributed.mean(sums)  # the same in every process, as it will be after a resume
         if not torch.isfinite(sums).all():
             raise UserError(
-                f"{item.key}: the loss is not finite in epoch {epoch + 1}: training has diverged; "
-                "use a lower --learning-rate"
+                f"{settings.key}: the loss is not finite in epoch {epoch + 1}: training has "
+                "diverged; use a lower --learning-rate"
             )
         if world.first:
-            content = {"identity": item.identity, "epoch": epoch, "step": step, "sums": sums.cpu()}
+            content = {
+                "identity": settings.identity,
+                "epoch": epoch,
+                "step": step,
+                "sums": sums.cpu(),
+            }
             parts = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
-            write_tensors(item.state, {**content, **parts, "history": history})
+            write_tensors(settings.state, {**content, **parts, "history": history})
         saved = time.monotonic()
 
     def stop_if_asked(step: int) -> None:
         if distributed.any_true(stop_requested(), device):
             where = f"epoch {epoch + 1}, step {step}"
-            raise Stopped(f"{item.key}: stopped and saved at {where}; --resume continues there")
+            raise Stopped(f"{settings.key}: stopped and saved at {where}; --resume continues there")
 
     while epoch < recipe.epochs:
         order = np.random.default_rng([seed, epoch]).permutation(len(images.paths))
@@ -130,11 +134,11 @@ def train(
             batch_size=mine.shape[1],
             seed=seed,
             epoch=epoch,
-            workers=item.workers,
+            workers=settings.workers,
         )
         trained.train()
         bar = progress(
-            desc=item.key, total=steps, initial=begun, unit="step", disable=not world.first
+            desc=settings.key, total=steps, initial=begun, unit="step", disable=not world.first
         )
         with bar:
             for step, (pixels, _) in enumerate(batches, start=begun):
@@ -150,7 +154,7 @@ def train(
                 sums += torch.stack([loss.detach().double(), right])
                 bar.update()
                 votes = world.size == 1 or (step + 1) % VOTE_STEPS == 0
-                due = time.monotonic() - saved > item.save_seconds
+                due = time.monotonic() - saved > settings.save_seconds
                 if (
                     step + 1 < steps
                     and votes
@@ -170,9 +174,9 @@ def train(
             epoch, begun = epoch + 1, 0
         save(0)
         if world.first:
-            write_log(item.log, history)
+            write_log(settings.log, history)
             say(
-                f"{item.name}: epoch {epoch}/{recipe.epochs} | loss {row['loss']:.4f} | "
+                f"{settings.name}: epoch {epoch}/{recipe.epochs} | loss {row['loss']:.4f} | "
                 f"{row['top1']:.1f} % of turns told | {clock(time.monotonic() - started)}"
             )
         stop_if_asked(0)
@@ -180,14 +184,18 @@ def train(
 
 
 def _resume(
-    item: "Rotation", net: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor
+    settings: Settings,
+    recipe: Recipe,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    sums: Tensor,
 ) -> tuple[tuple[int, int] | None, History]:
     """Where the state stands, with its parts taken up; None where there is no state."""
-    if not item.state.exists():
+    if not settings.state.exists():
         return None, {}
-    state: dict[str, Any] = read_file(item.state)
-    if state.get("identity") != item.identity:
-        raise UserError(f"{item.state} is of another run: choose another --name")
+    state: dict[str, Any] = read_file(settings.state)
+    if state.get("identity") != settings.identity:
+        raise UserError(f"{settings.state} is of another run: choose another --name")
     try:
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
@@ -195,9 +203,11 @@ def _resume(
         at = (int(state["epoch"]), int(state["step"]))
         history = {str(name): list(values) for name, values in state["history"].items()}
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise UserError(f"{item.state} is damaged ({error}): choose another --name") from None
-    if at > (item.recipe.epochs, 0):
-        raise UserError(f"{item.state} stands after {at[0]} epochs: ask for as many, or for more")
+        raise UserError(f"{settings.state} is damaged ({error}): choose another --name") from None
+    if at > (recipe.epochs, 0):
+        raise UserError(
+            f"{settings.state} stands after {at[0]} epochs: ask for as many, or for more"
+        )
     if distributed.broadcast_object(at) != at:
-        raise RuntimeError(f"the processes read different versions of {item.state}")
+        raise RuntimeError(f"the processes read different versions of {settings.state}")
     return at, history

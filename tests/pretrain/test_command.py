@@ -16,6 +16,7 @@ from pretrain.__main__ import main
 from pretrain.deepcluster import train
 from pretrain.deepcluster.command import make_item
 from pretrain.deepcluster.identity import differences
+from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES
 from pretrain.methods import METHODS
 from slurm.cli import Parser, add_common_flags, run_command
@@ -226,6 +227,26 @@ def refusal_after_progress(capsys: pytest.CaptureFixture[str], words: list[str])
     last = capsys.readouterr().err.rstrip("\n").splitlines()[-1]
     assert last.startswith("error: ")
     return last
+
+
+def test_features_that_are_not_finite_end_in_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = DeepClusterNet.features
+    monkeypatch.setattr(
+        DeepClusterNet, "features", lambda net, images: features(net, images) * torch.nan
+    )
+    line = refusal_after_progress(capsys, flags(data, tmp_path))
+    assert "the network's features hold NaN or infinity: training has diverged" in line
+    assert not list(tmp_path.rglob("features*"))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_probe_needs_labels(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(capsys, flags(data / "train", tmp_path, "--probe-every", "2"))
+    assert "--probe-every asks for labels" in line
 
 
 def test_state_is_taken_up_only_when_told_to(

@@ -44,6 +44,9 @@ def write_events(path: Path, history: History) -> None:
 
 def append_events(path: Path, history: History) -> None:
     """Append the last epoch: TensorBoard follows a file that grows, not one that is replaced."""
+    if not path.exists():  # removed meanwhile
+        write_events(path, history)
+        return
     last = len(history["loss"]) - 1
     with path.open("ab") as file:
         file.write(b"".join(_records(history, last)))

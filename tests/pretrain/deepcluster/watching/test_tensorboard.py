@@ -104,3 +104,6 @@ def test_appended_epochs_make_the_same_file_and_a_start_mends_a_torn_one(tmp_pat
     write_events(grown, {name: values[:2] for name, values in HISTORY.items()})
     append_events(grown, HISTORY)
     assert grown.read_bytes() == path.read_bytes()
+    grown.unlink()
+    append_events(grown, HISTORY)
+    assert grown.read_bytes() == path.read_bytes()
