@@ -174,7 +174,7 @@ class Rotation:
         from benchmarks.registry import register
         from pretrain.deepcluster.images import read_images
         from pretrain.deepcluster.settings import Settings
-        from pretrain.rotation_training import train
+        from pretrain.rotation_training import Training
         from slurm import distributed
         from slurm.stop import polite_stop
 
@@ -197,14 +197,16 @@ class Rotation:
                 amp=False,
                 save_seconds=self.save_seconds,
             )
-            trunk, history = train(self.recipe, images, settings, world, device)
+            run = Training(self.recipe, images, settings, world, device)
+            run.train()
             if world.first:
+                trunk = run.net.backbone.trunk.state_dict()
                 named = RECIPES.get(self.recipe.name, self.recipe)
                 changes = ", ".join(differences(named, self.recipe))
                 register(
                     self.zoo,
                     self.name,
-                    trunk,
+                    {name: tensor.cpu() for name, tensor in trunk.items()},
                     arch=self.recipe.arch,
                     sobel=self.recipe.sobel,
                     mean=self.recipe.mean,
@@ -218,7 +220,7 @@ class Rotation:
                         "seed": self.seed,
                         "images": msgspec.to_builtins(self.images),
                         "processes": world.size,
-                        "history": history,
+                        "history": run.history,
                         "identity": self.identity,
                     },
                     notes=(f"recipe {named.name} with {changes}",) if changes else (),

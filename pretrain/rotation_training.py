@@ -6,6 +6,7 @@ stop.
 """
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,146 +69,183 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return rate * (1 - max(left, 0.0) * (1 - recipe.warmup_ratio))
 
 
-def train(
-    recipe: Recipe, images: ImageSplit, settings: Settings, world: World, device: torch.device
-) -> tuple[dict[str, Tensor], History]:
-    """Go on from the state, if there is one, to the last epoch: the trunk's tensors, the history.
+class Training:
+    """One run in progress: `epoch` and `step` say where it stands."""
 
-    Raises `UserError` for a state that is damaged or of another run, and `Stopped` when a stop is
-    asked for, which is saved.
-    """
-    seed = settings.seed
-    if recipe.batch_size % world.size:
-        raise UserError(f"{world.size} processes cannot share batches of {recipe.batch_size}")
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-    net = RotationNet(recipe, seed).to(device)
-    trained: nn.Module = net
-    if world.size > 1:
-        devices = [device] if device.type == "cuda" else None
-        trained = nn.parallel.DistributedDataParallel(net, device_ids=devices)
-    optimizer = torch.optim.SGD(
-        net.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-    )
-    sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss and right answers, by step
-    at, history = _resume(settings, recipe, net, optimizer, sums)
-    if world.first and at:
-        say(f"{settings.name}: continues at epoch {at[0] + 1}/{recipe.epochs}, step {at[1]}")
-    epoch, begun = at or (0, 0)
-    transform = build_transform(recipe.train, recipe.mean, recipe.std)
-    saved = started = time.monotonic()
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: ImageSplit,
+        settings: Settings,
+        world: World,
+        device: torch.device,
+    ) -> None:
+        if recipe.batch_size % world.size:
+            raise UserError(f"{world.size} processes cannot share batches of {recipe.batch_size}")
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+        self.recipe, self.images, self.settings = recipe, images, settings
+        self.world, self.device = world, device
+        self.transform = build_transform(recipe.train, recipe.mean, recipe.std)
+        self.net = RotationNet(recipe, settings.seed).to(device)
+        self.trained: nn.Module = self.net  # the same, with averaged gradients if there are many
+        if world.size > 1:
+            devices = [device] if device.type == "cuda" else None
+            self.trained = nn.parallel.DistributedDataParallel(self.net, device_ids=devices)
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        self.epoch = 0  # finished epochs
+        self.step = 0  # finished steps of the next epoch
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right answers
+        self.history: History = {}
+        self.started = self.saved = time.monotonic()
 
-    def save(step: int) -> None:
-        nonlocal saved
-        distributed.mean(sums)  # the same in every process, as it will be after a resume
-        if not torch.isfinite(sums).all():
-            raise UserError(
-                f"{settings.key}: the loss is not finite in epoch {epoch + 1}: training has "
-                "diverged; use a lower --learning-rate"
-            )
-        if world.first:
-            content = {
-                "identity": settings.identity,
-                "epoch": epoch,
-                "step": step,
-                "sums": sums.cpu(),
-            }
-            parts = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
-            write_tensors(settings.state, {**content, **parts, "history": history})
-        saved = time.monotonic()
+    def train(self) -> None:
+        """Go on from the state, if there is one, to the end of the last epoch.
 
-    def stop_if_asked(step: int) -> None:
-        if distributed.any_true(stop_requested(), device):
-            where = f"epoch {epoch + 1}, step {step}"
-            raise Stopped(f"{settings.key}: stopped and saved at {where}; --resume continues there")
+        Raises `UserError` for a state that is damaged or of another run, and `Stopped` when a stop
+        is asked for, which is saved.
+        """
+        self._resume()
+        while self.epoch < self.recipe.epochs:
+            self._train_epoch()
 
-    while epoch < recipe.epochs:
-        order = np.random.default_rng([seed, epoch]).permutation(len(images.paths))
-        plan = plan_epoch(order, recipe.batch_size)
-        mine, steps = plan.share(world.rank, world.size), len(plan.ids)
+    def _train_epoch(self) -> None:
+        seed, rank, size = self.settings.seed, self.world.rank, self.world.size
+        order = np.random.default_rng([seed, self.epoch]).permutation(len(self.images.paths))
+        plan = plan_epoch(order, self.recipe.batch_size)
+        mine, steps = plan.share(rank, size), len(plan.ids)
         batches = load_batches(
-            select(images, plan.images),
-            transform,
-            mine[begun:].ravel(),
+            select(self.images, plan.images),
+            self.transform,
+            mine[self.step :].ravel(),
             batch_size=mine.shape[1],
             seed=seed,
-            epoch=epoch,
-            workers=settings.workers,
+            epoch=self.epoch,
+            workers=self.settings.workers,
         )
-        trained.train()
+        self.trained.train()
         bar = progress(
-            desc=settings.key, total=steps, initial=begun, unit="step", disable=not world.first
+            desc=self.settings.key,
+            total=steps * self.recipe.epochs,
+            initial=steps * self.epoch + self.step,
+            unit="step",
+            disable=not self.world.first,
         )
         with bar:
-            for step, (pixels, _) in enumerate(batches, start=begun):
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(recipe, epoch * steps + step, steps)
-                turned, turns = in_four_turns(pixels.to(device))
-                scores = trained(turned)
-                loss = F.cross_entropy(scores, turns)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                right = (scores.detach().argmax(1) == turns).sum().double()
-                sums += torch.stack([loss.detach().double(), right])
+            for pixels, _ in batches:
+                self._train_step(pixels, steps)
+                self.step += 1
                 bar.update()
-                votes = world.size == 1 or (step + 1) % VOTE_STEPS == 0
-                due = time.monotonic() - saved > settings.save_seconds
-                if (
-                    step + 1 < steps
-                    and votes
-                    and distributed.any_true(due or stop_requested(), device)
-                ):
-                    save(step + 1)
-                    stop_if_asked(step + 1)
-        distributed.mean(sums)
+                if self.step < steps:
+                    self._save_or_stop()
+        self._end_epoch(steps, 4 * mine.size)
+
+    def _train_step(self, pixels: Tensor, steps: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.epoch * steps + self.step, steps)
+        turned, turns = in_four_turns(pixels.to(self.device, non_blocking=True))
+        scores = self.trained(turned)
+        loss = F.cross_entropy(scores, turns)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        right = (scores.detach().argmax(1) == turns).sum()
+        self.sums += torch.stack([loss.detach().double(), right.double()])
+
+    def _end_epoch(self, steps: int, seen: int) -> None:
+        self._agree()
         row = {
-            "loss": float(sums[0] / steps),
-            "top1": 100 * float(sums[1]) / (4 * mine.size),
-            "learning_rate": optimizer.param_groups[0]["lr"],
+            "loss": float(self.sums[0]) / steps,
+            "top1": 100 * float(self.sums[1]) / seen,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
         }
-        if np.isfinite(row["loss"]):  # save says so if it is not
-            add_row(history, row)
-            sums.zero_()
-            epoch, begun = epoch + 1, 0
-        save(0)
-        if world.first:
-            write_log(settings.log, history)
+        add_row(self.history, row)
+        self.epoch, self.step = self.epoch + 1, 0
+        self.sums.zero_()
+        self._save()
+        if self.world.first:
+            write_log(self.settings.log, self.history)
             say(
-                f"{settings.name}: epoch {epoch}/{recipe.epochs} | loss {row['loss']:.4f} | "
-                f"{row['top1']:.1f} % of turns told | {clock(time.monotonic() - started)}"
+                f"{self.settings.name}: epoch {self.epoch}/{self.recipe.epochs} | "
+                f"loss {row['loss']:.4f} | {row['top1']:.1f} % of turns told | "
+                f"{clock(time.monotonic() - self.started)}"
             )
-        stop_if_asked(0)
-    return {name: value.cpu() for name, value in net.backbone.trunk.state_dict().items()}, history
+        if distributed.any_true(stop_requested(), self.device):
+            raise self._stopped()
 
+    def _save_or_stop(self) -> None:
+        """Save now and then; save and stop when it is asked for, all processes at one step."""
+        if self.world.size > 1 and self.step % VOTE_STEPS:
+            return
+        due = time.monotonic() - self.saved > self.settings.save_seconds
+        if not distributed.any_true(due or stop_requested(), self.device):
+            return
+        self._agree()
+        self._save()
+        if distributed.any_true(stop_requested(), self.device):
+            raise self._stopped()
 
-def _resume(
-    settings: Settings,
-    recipe: Recipe,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    sums: Tensor,
-) -> tuple[tuple[int, int] | None, History]:
-    """Where the state stands, with its parts taken up; None where there is no state."""
-    if not settings.state.exists():
-        return None, {}
-    state: dict[str, Any] = read_file(settings.state)
-    if state.get("identity") != settings.identity:
-        raise UserError(f"{settings.state} is of another run: choose another --name")
-    try:
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        sums.copy_(state["sums"])
-        at = (int(state["epoch"]), int(state["step"]))
-        history = {str(name): list(values) for name, values in state["history"].items()}
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise UserError(f"{settings.state} is damaged ({error}): choose another --name") from None
-    if at > (recipe.epochs, 0):
-        raise UserError(
-            f"{settings.state} stands after {at[0]} epochs: ask for as many, or for more"
+    def _agree(self) -> None:
+        """Make the sums the same in every process; `UserError` when they are not finite."""
+        distributed.mean(self.sums)
+        if not torch.isfinite(self.sums).all():
+            raise UserError(
+                f"{self.settings.key}: the loss is not finite in epoch {self.epoch + 1}: training "
+                "has diverged; use a lower --learning-rate (the last good state is kept)"
+            )
+
+    def _stopped(self) -> Stopped:
+        where = f"epoch {self.epoch + 1}, step {self.step}"
+        return Stopped(
+            f"{self.settings.key}: stopped and saved at {where}; --resume continues there"
         )
-    if distributed.broadcast_object(at) != at:
-        raise RuntimeError(f"the processes read different versions of {settings.state}")
-    return at, history
+
+    def _save(self) -> None:
+        self.saved = time.monotonic()
+        if self.world.first:
+            content = {
+                "identity": self.settings.identity,
+                "epoch": self.epoch,
+                "step": self.step,
+                "sums": self.sums.cpu(),
+                "net": self.net.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "history": self.history,
+            }
+            write_tensors(self.settings.state, content)
+
+    def _resume(self) -> None:
+        path = self.settings.state
+        if path.exists():
+            self._take_up(path, read_file(path))
+            if self.world.first and self.epoch < self.recipe.epochs:
+                where = f"epoch {self.epoch + 1}/{self.recipe.epochs}, step {self.step}"
+                say(f"{self.settings.name}: continues at {where}")
+        at = (self.epoch, self.step)
+        if distributed.broadcast_object(at) != at:
+            raise RuntimeError(f"the processes read different versions of {path}")
+
+    def _take_up(self, path: Path, state: dict[str, Any]) -> None:
+        remedy = "choose another --name"
+        if state.get("identity") != self.settings.identity:
+            raise UserError(f"{path} is of another run: {remedy}")
+        try:
+            self.net.load_state_dict(state["net"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.sums.copy_(state["sums"])
+            self.epoch, self.step = int(state["epoch"]), int(state["step"])
+            self.history = {name: list(values) for name, values in state["history"].items()}
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise UserError(f"{path} is damaged ({error}): {remedy}") from None
+        lengths = {len(values) for values in self.history.values()}
+        steps = -(-len(self.images.paths) // self.recipe.batch_size)
+        if self.epoch < 0 or not 0 <= self.step < steps or lengths - {self.epoch}:
+            raise UserError(f"{path} is damaged (its position cannot be): {remedy}")
+        if (self.epoch, self.step) > (self.recipe.epochs, 0):
+            raise UserError(
+                f"{path} stands after {self.epoch} epochs: ask for as many --epochs, or for more"
+            )

@@ -10,6 +10,7 @@ images against the bare forward. Each ratio is the median over rounds that alter
 
 import argparse
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -231,6 +232,13 @@ def training(batch: int, side: int, steps: int, rounds: int, folder: Path) -> di
     }
 
 
+def machine() -> str:
+    """The processor and the number of cores."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "CPU")
+    return f"{model} ({len(os.sched_getaffinity(0))} cores)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=60_000)
@@ -248,6 +256,7 @@ def main() -> None:
     faiss.omp_set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         found = {
+            "machine": machine(),
             "threads": args.threads,
             "whitening": whitening(args.rows, args.width, args.pca, args.rounds, Path(scratch)),
             "training": training(args.batch, args.side, args.steps, args.rounds, Path(scratch)),
