@@ -76,6 +76,8 @@ def check_recipe(recipe: Recipe) -> None:
         raise UserError(
             f"neck fc7 belongs to {' and '.join(FC7)}, not to {recipe.arch}: add --neck avgpool"
         )
+    if recipe.neck == "fc7" and (recipe.train.crop, recipe.extract.crop) != (224, 224):
+        raise UserError("neck fc7 is of images of 224 pixels: add --neck avgpool for other crops")
     if recipe.balance and recipe.algorithm != "kmeans":
         raise UserError("--balance needs centroids, which only --algorithm kmeans has")
     if recipe.clusters < 2:

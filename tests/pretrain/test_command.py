@@ -162,6 +162,7 @@ def parsed(words: list[str]) -> argparse.Namespace:
         ("--arch resnet51", "did you mean resnet5"),
         ("--neck fc8", "--neck fc8: Invalid enum value 'fc8'"),
         ("--neck fc7", "neck fc7 belongs to alexnet and vgg16_bn, not to test_resnet"),
+        ("--arch alexnet --neck fc7", "neck fc7 is of images of 224 pixels: add --neck avgpool"),
         ("--algorithm dbscan", "--algorithm dbscan: Invalid enum value 'dbscan'"),
         ("--algorithm pic --balance", "--balance needs centroids"),
         ("--train-crop 50", "--train-crop 50: train.crop 50 is larger than"),

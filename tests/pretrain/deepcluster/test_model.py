@@ -8,7 +8,7 @@ import torchvision
 
 from pretrain.deepcluster import model
 from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, seed_of
-from pretrain.deepcluster.recipes import RECIPES
+from pretrain.deepcluster.recipes import DEFAULT, RECIPES
 from slurm.errors import UserError
 
 
@@ -84,3 +84,25 @@ def test_fc7_of_another_architecture_is_refused() -> None:
     recipe = replace(RECIPES["digits_sobel_resnet18-12e"], neck="fc7")
     with pytest.raises(UserError, match="belongs to alexnet"):
         DeepClusterNet(recipe, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arch", "sobel"),
+    [("convnext_atto", True), ("vit_tiny_patch16_224", False), ("resnet10t", True)],
+)
+def test_any_trunk_of_timm_is_clustered_by_the_average_of_its_last_map(
+    arch: str, sobel: bool
+) -> None:
+    """Of those without BatchNorm too, and of those whose maps are all of one size."""
+    recipe = replace(RECIPES[DEFAULT], arch=arch, sobel=sobel, clusters=10)
+    net = DeepClusterNet(recipe, seed=0).train()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    scores = net(images)
+    assert scores.shape == (2, 10)
+    scores.logsumexp(1).sum().backward()
+    assert any(weights.grad is not None and weights.grad.any() for weights in net.parameters())
+    net.eval()
+    with torch.inference_mode():
+        last = list(net.backbone(images).values())[-1]
+        torch.testing.assert_close(net.features(images), last.flatten(2).mean(2))
+    assert net.features(images).shape == (2, net.width)
