@@ -7,7 +7,7 @@ with a dash, as in `--train-crop 64`, and one that is true or false as `--sobel`
 import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from benchmarks.overrides import changed, check_set_once
 
@@ -35,10 +35,13 @@ def add_recipe_flags(
         help="the same by the name of the field, as in clusters=20 or train.crop=64; may be "
         "repeated",
     )
+    hints = get_type_hints(type(recipe))
     for name, value in _numbers(recipe):
         flag, dest, said = _flag(name), _dest(name), helps.get(name)
         if isinstance(value, bool):
             group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, help=said)
+        elif get_origin(hints.get(name)) is Literal:
+            group.add_argument(flag, dest=dest, choices=get_args(hints[name]), help=said)
         else:
             group.add_argument(flag, dest=dest, metavar=_metavar(value), help=said)
 

@@ -173,8 +173,7 @@ class Rotation:
         from benchmarks.devices import resolve_device
         from benchmarks.registry import register
         from pretrain.deepcluster.images import read_images
-        from pretrain.deepcluster.settings import Settings
-        from pretrain.rotation_training import Training
+        from pretrain.rotation_training import Settings, Training
         from slurm import distributed
         from slurm.stop import polite_stop
 
@@ -191,10 +190,8 @@ class Rotation:
                 state=self.state,
                 log=self.log,
                 identity=self.identity,
-                restart="",
                 seed=self.seed,
                 workers=self.workers,
-                amp=False,
                 save_seconds=self.save_seconds,
             )
             run = Training(self.recipe, images, settings, world, device)

@@ -6,6 +6,7 @@ stop.
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,8 @@ from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
 from benchmarks.whole_files import write_tensors
-from pretrain.deepcluster.images import select
 from pretrain.deepcluster.model import AveragePool, generator
-from pretrain.deepcluster.sampling import plan_epoch
-from pretrain.deepcluster.settings import Settings
-from pretrain.deepcluster.watching.history import History, add_row, clock, write_log
+from pretrain.deepcluster.watching.history import History, add_row, write_log
 from pretrain.rotation_recipes import Recipe
 from slurm import distributed
 from slurm.distributed import World
@@ -69,6 +67,20 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return rate * (1 - max(left, 0.0) * (1 - recipe.warmup_ratio))
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a run is told beside its recipe and its images."""
+
+    name: str  # of the checkpoint
+    key: str  # of the item, in messages
+    state: Path  # what an interrupted run continues from
+    log: Path  # one JSON line per finished epoch
+    identity: str  # which run the state is of
+    seed: int
+    workers: int  # processes that decode images, per training process
+    save_seconds: float  # between two saves of the state within an epoch
+
+
 class Training:
     """One run in progress: `epoch` and `step` say where it stands."""
 
@@ -110,16 +122,20 @@ class Training:
         is asked for, which is saved.
         """
         self._resume()
+        if self.world.first and self.history:
+            write_log(self.settings.log, self.history)  # a kill may have come between the two
         while self.epoch < self.recipe.epochs:
             self._train_epoch()
 
     def _train_epoch(self) -> None:
         seed, rank, size = self.settings.seed, self.world.rank, self.world.size
         order = np.random.default_rng([seed, self.epoch]).permutation(len(self.images.paths))
-        plan = plan_epoch(order, self.recipe.batch_size)
-        mine, steps = plan.share(rank, size), len(plan.ids)
+        steps = -(-len(order) // self.recipe.batch_size)
+        # Filled up from the first ones, so that all processes have the same share of every step.
+        batches_of_all = np.resize(order, (steps, size, self.recipe.batch_size // size))
+        mine = batches_of_all[:, rank]
         batches = load_batches(
-            select(self.images, plan.images),
+            self.images,
             self.transform,
             mine[self.step :].ravel(),
             batch_size=mine.shape[1],
@@ -172,7 +188,7 @@ class Training:
             say(
                 f"{self.settings.name}: epoch {self.epoch}/{self.recipe.epochs} | "
                 f"loss {row['loss']:.4f} | {row['top1']:.1f} % of turns told | "
-                f"{clock(time.monotonic() - self.started)}"
+                f"{time.monotonic() - self.started:.0f} s so far"
             )
         if distributed.any_true(stop_requested(), self.device):
             raise self._stopped()

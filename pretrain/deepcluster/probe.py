@@ -13,7 +13,6 @@ from torch import Tensor
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
-from pretrain.deepcluster.images import select
 from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.settings import Settings
@@ -39,9 +38,9 @@ def probe(
     asked = max(1, min(QUERIES, len(rows) // 5))
     rows = rows[: asked + BANK]
     batches = load_batches(
-        select(images, rows),
+        images,
         build_transform(recipe.extract, recipe.mean, recipe.std),
-        np.arange(len(rows)),
+        rows,
         batch_size=min(recipe.batch_size, 256),
         seed=0,
         epoch=0,  # nothing in it is random
