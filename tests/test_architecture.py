@@ -44,6 +44,10 @@ pretrain.deepcluster.clusters
 pretrain.deepcluster.watching
 pretrain.deepcluster
 pretrain
+reports: collect contradictions differing document footnotes measured published tables
+reports.pictures
+reports.comparison
+reports.pages
 reports
 """
 MAY_IMPORT = {
