@@ -173,6 +173,7 @@ class Rotation:
         from benchmarks.devices import resolve_device
         from benchmarks.registry import register
         from pretrain.deepcluster.images import read_images
+        from pretrain.deepcluster.watching.history import untimed
         from pretrain.rotation_training import Settings, Training
         from slurm import distributed
         from slurm.stop import polite_stop
@@ -217,7 +218,7 @@ class Rotation:
                         "seed": self.seed,
                         "images": msgspec.to_builtins(self.images),
                         "processes": world.size,
-                        "history": run.history,
+                        "history": untimed(run.history),
                         "identity": self.identity,
                     },
                     notes=(f"recipe {named.name} with {changes}",) if changes else (),

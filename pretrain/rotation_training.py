@@ -22,7 +22,8 @@ from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
 from benchmarks.whole_files import write_tensors
 from pretrain.deepcluster.model import AveragePool, generator
-from pretrain.deepcluster.watching.history import History, add_row, write_log
+from pretrain.deepcluster.watching.history import History, add_row
+from pretrain.deepcluster.watching.records import record_epoch, record_start
 from pretrain.rotation_recipes import Recipe
 from slurm import distributed
 from slurm.distributed import World
@@ -122,8 +123,8 @@ class Training:
         is asked for, which is saved.
         """
         self._resume()
-        if self.world.first and self.history:
-            write_log(self.settings.log, self.history)  # a kill may have come between the two
+        if self.world.first:
+            record_start(self.settings.log, self.history)
         while self.epoch < self.recipe.epochs:
             self._train_epoch()
 
@@ -178,13 +179,14 @@ class Training:
             "loss": float(self.sums[0]) / steps,
             "top1": 100 * float(self.sums[1]) / seen,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "ended": time.time(),
         }
         add_row(self.history, row)
         self.epoch, self.step = self.epoch + 1, 0
         self.sums.zero_()
         self._save()
         if self.world.first:
-            write_log(self.settings.log, self.history)
+            record_epoch(self.settings.log, self.history)
             say(
                 f"{self.settings.name}: epoch {self.epoch}/{self.recipe.epochs} | "
                 f"loss {row['loss']:.4f} | {row['top1']:.1f} % of turns told | "

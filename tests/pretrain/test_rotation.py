@@ -37,6 +37,7 @@ TINY = Recipe(
     batch_size=16,
     learning_rate=0.02,
 )
+ONE = replace(TINY, epochs=1)
 
 
 def item_of(zoo: Path, data: Path, recipe: Recipe = TINY, **fields: Any) -> Rotation:
@@ -150,7 +151,7 @@ def test_a_stopped_run_ends_in_the_bits_of_one_that_was_not(
 
 
 def test_more_epochs_go_on_and_fewer_are_refused(data: Path, tmp_path: Path) -> None:
-    item_of(tmp_path / "a", data, replace(TINY, epochs=1)).run()
+    item_of(tmp_path / "a", data, ONE).run()
     longer = item_of(tmp_path / "a", data)
     assert not longer.done()
     longer.run()
@@ -158,15 +159,15 @@ def test_more_epochs_go_on_and_fewer_are_refused(data: Path, tmp_path: Path) -> 
     whole.run()
     assert read_card(longer.zoo, "turned") == read_card(whole.zoo, "turned")
     with pytest.raises(UserError, match="stands after 2 epochs"):
-        item_of(tmp_path / "a", data, replace(TINY, epochs=1)).run()
+        item_of(tmp_path / "a", data, ONE).run()
 
 
 def test_two_processes_share_a_batch(data: Path, tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from tests.pretrain.test_rotation import TINY, item_of
-item_of(Path(sys.argv[1]), Path(sys.argv[2])).run()
+from tests.pretrain.test_rotation import ONE, item_of
+item_of(Path(sys.argv[1]), Path(sys.argv[2]), ONE).run()
 """
     (tmp_path / "program.py").write_text(program)
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -178,7 +179,7 @@ item_of(Path(sys.argv[1]), Path(sys.argv[2])).run()
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    alone = item_of(tmp_path / "alone", data)
+    alone = item_of(tmp_path / "alone", data, ONE)
     alone.run()
     two, one = (read_card(zoo, "turned").pretraining for zoo in (tmp_path, alone.zoo))
     assert (two["processes"], one["processes"]) == (2, 1)
@@ -199,7 +200,7 @@ def refusal(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
 def test_the_command_registers_and_refuses_in_one_line(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(RECIPES, TINY.name, replace(TINY, epochs=1))
+    monkeypatch.setitem(RECIPES, TINY.name, ONE)
     given = ["rotation", "--recipe", TINY.name, "--name", "turned", "--data", str(data)]
     given += ["--zoo", str(tmp_path), "--device", "cpu", "--workers", "0"]
     main([*given, "--momentum", "0.8"])

@@ -1,6 +1,6 @@
 """The files that say how a run goes: `zoo/logs/NAME/`, written by its first process.
 
-`deepcluster.jsonl`, a line an epoch; `tensorboard/`, the same as scalars; `clusters/`, which image
+`METHOD.jsonl`, a line an epoch; `tensorboard/`, the same as scalars; `clusters/`, which image
 was in which cluster. All of them follow from the state: a run that continues writes them on.
 """
 
