@@ -1,0 +1,68 @@
+"""The AP of every class in every bootstrap sample, without sorting again.
+
+An image that is drawn m times stands m times in a row, so the order of the whole test set is that
+of every sample. Within the copies of a positive the precision does not fall, and the precision
+envelope can only step at a positive: counting up to each positive is enough.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from reports.confidence.resampling import Counts
+
+Floats = NDArray[np.float64]
+
+
+class RankedClass:
+    """One class of a test set, sorted once: (images,) scores and labels 1, 0, or -1 to ignore."""
+
+    def __init__(self, scores: NDArray[np.floating], labels: NDArray[np.int8]) -> None:
+        if scores.shape != labels.shape:
+            raise ValueError(f"scores {scores.shape} for labels {labels.shape}")
+        order = np.argsort(-scores, kind="stable")  # ties keep their order
+        order = order[labels[order] != -1]
+        ends = np.flatnonzero(labels[order] == 1) + 1
+        if len(ends) == 0:
+            raise ValueError("average precision needs at least one positive")
+        self.positives = order[ends - 1]
+        # Sums of rows up to each positive from the one before it; the counts of a sample add up to
+        # the number of images, so that the narrowest type holds them. What ranks below all
+        # positives counts for nothing.
+        width = np.uint16 if len(labels) < 2**16 else np.int32
+        self.up_to = csr_array(
+            (np.ones(ends[-1], width), order[: ends[-1]], np.concatenate([[0], ends])),
+            shape=(len(ends), len(labels)),
+        )
+
+    def average_precisions(self, counts: Counts) -> Floats:
+        """Envelope AP in 0..1 of each column of `counts` (images, b); float64 (b,).
+
+        NaN where a sample has no positive of this class.
+        """
+        copies = counts[self.positives]
+        drawn = np.cumsum(self.up_to @ counts, axis=0, dtype=np.uint32)
+        true = np.cumsum(copies, axis=0, dtype=np.uint32)
+        with np.errstate(invalid="ignore"):
+            precision = true / drawn  # 0 / 0 before the first draw is no precision
+            np.nan_to_num(precision, copy=False, nan=0.0)
+            envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+            found: Floats = (copies * envelope).sum(0) / true[-1]
+        return found
+
+
+def resampled_maps(
+    scores: NDArray[np.floating], labels: NDArray[np.int8], blocks: Iterable[Counts]
+) -> Floats:
+    """The mAP in percent of every sample; `scores` and `labels` are (images, classes).
+
+    A class without a positive in a sample is left out of that sample's mean.
+    """
+    classes = [RankedClass(scores[:, k], labels[:, k]) for k in range(scores.shape[1])]
+    found = []
+    for counts in blocks:
+        ap = np.stack([one.average_precisions(counts) for one in classes])
+        found.append(100 * np.nanmean(ap, axis=0))
+    return np.concatenate(found)
