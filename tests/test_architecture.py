@@ -22,6 +22,7 @@ slurm.tasks
 slurm.launch
 slurm: executor __main__
 benchmarks: devices input_files metrics overrides protocols results whole_files
+benchmarks.outcomes
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones
@@ -41,6 +42,7 @@ benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
 pretrain.deepcluster
 pretrain
+reports.confidence
 reports
 """
 MAY_IMPORT = {

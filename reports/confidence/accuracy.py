@@ -22,4 +22,5 @@ def resampled_accuracies(hits: NDArray[np.bool_], blocks: Iterable[Counts]) -> F
         raise ValueError(f"{images:,} images; {MOST_IMAGES:,} can be counted exactly")
     rows = hits.astype(np.float32)
     found = [rows @ counts.astype(np.float32) for counts in blocks]
-    return 100.0 * np.concatenate(found, axis=1).astype(np.float64) / images
+    percent: Floats = 100.0 * np.concatenate(found, axis=1).astype(np.float64) / images
+    return percent
