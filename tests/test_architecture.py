@@ -43,6 +43,10 @@ benchmarks: suite __main__
 pretrain.deepcluster
 pretrain
 reports.confidence
+reports: collect contradictions differing document footnotes measured published tables
+reports.pictures
+reports.comparison
+reports.pages
 reports
 """
 MAY_IMPORT = {
