@@ -5,15 +5,13 @@ of every sample. Within the copies of a positive the precision does not fall, an
 envelope can only step at a positive: counting up to each positive is enough.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from reports.confidence.resampling import Counts
-
-Floats = NDArray[np.float64]
+from reports.confidence.resampling import Counts, Floats
 
 
 class RankedClass:
@@ -53,16 +51,16 @@ class RankedClass:
         return found
 
 
-def resampled_maps(
-    scores: NDArray[np.floating], labels: NDArray[np.int8], blocks: Iterable[Counts]
-) -> Floats:
-    """The mAP in percent of every sample; `scores` and `labels` are (images, classes).
+def ranked_classes(scores: NDArray[np.floating], labels: NDArray[np.int8]) -> list[RankedClass]:
+    """The columns of `scores` and `labels` (images, classes)."""
+    return [RankedClass(scores[:, k], labels[:, k]) for k in range(scores.shape[1])]
+
+
+def resampled_maps(classes: Sequence[RankedClass], counts: Counts) -> Floats:
+    """The mAP in percent of each column of `counts` (images, b).
 
     A class without a positive in a sample is left out of that sample's mean.
     """
-    classes = [RankedClass(scores[:, k], labels[:, k]) for k in range(scores.shape[1])]
-    found = []
-    for counts in blocks:
-        ap = np.stack([one.average_precisions(counts) for one in classes])
-        found.append(100 * np.nanmean(ap, axis=0))
-    return np.concatenate(found)
+    ap = np.stack([one.average_precisions(counts) for one in classes])
+    found: Floats = 100 * np.nanmean(ap, axis=0)
+    return found

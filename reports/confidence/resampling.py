@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 RESAMPLES = 10_000
 BLOCK = 500  # resamples at once: 50 MB of counts for 50,000 images
 
+Floats = NDArray[np.float64]
 Counts = NDArray[np.uint16] | NDArray[np.int32]
 
 
@@ -41,3 +42,14 @@ def _block(words: np.random.Philox, images: int, columns: int) -> Counts:
         drawn = (raw.astype(np.uint64) * np.uint64(images)) >> np.uint64(32)
         counts[column] = np.bincount(drawn.astype(np.intp), minlength=images)
     return np.ascontiguousarray(counts.T)
+
+
+def resample_draws(draws: int, sha256: str, begin: int, columns: int) -> NDArray[np.int64]:
+    """Which of the `draws` of low-shot training each sample takes, (draws, columns) of 0..draws-1.
+
+    For samples `begin` to `begin + columns`, by a generator of its own.
+    """
+    words = np.random.Philox(key=int(sha256[:32] or "0", 16), counter=1 << 192)
+    raw = words.random_raw((begin + columns) * draws)[begin * draws :]
+    chosen = ((raw >> np.uint64(32)) * np.uint64(draws)) >> np.uint64(32)
+    return chosen.astype(np.int64).reshape(columns, draws).T

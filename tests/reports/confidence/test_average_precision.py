@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
 from benchmarks.metrics import envelope_average_precision
-from reports.confidence.average_precision import RankedClass, resampled_maps
+from reports.confidence.average_precision import RankedClass, ranked_classes, resampled_maps
 from reports.confidence.resampling import Counts, resample_counts
 
 
@@ -46,7 +46,7 @@ def test_a_class_without_a_positive_is_left_out_of_a_samples_mean() -> None:
     scores = np.array([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]], np.float32)
     labels = np.array([[1, 0], [0, 0], [0, 1]], np.int8)
     counts = np.array([[3, 1], [0, 1], [0, 1]], np.uint16)
-    assert resampled_maps(scores, labels, [counts]).tolist() == [100.0, 100.0]
+    assert resampled_maps(ranked_classes(scores, labels), counts).tolist() == [100.0, 100.0]
 
 
 def test_wrong_shapes_and_classes_without_positives_are_refused() -> None:
