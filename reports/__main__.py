@@ -1,5 +1,6 @@
 """python -m reports: the tables of a zoo, printed, written into a README, or compared."""
 
+import sys
 from pathlib import Path
 
 from slurm.cli import Parser, add_zoo_flag, folder_path, output_path, run_command
@@ -13,7 +14,9 @@ A README takes them between marker lines, each alone on its line:
   <!-- reports:all -->  ...  <!-- /reports:all -->
 The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-linear, pictures,
 published and compare. A README that does not exist is created. results.json, with the records
-behind every cell, is written beside it."""
+behind every cell, is written beside it.
+
+  python -m reports compare A B [C ...]   differences with paired intervals; see its --help"""
 FORMATS = ("markdown", "csv", "latex", "metafile", "model-index", "json")
 
 
@@ -82,7 +85,13 @@ def parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["compare"]:
+        from reports.confidence.command import main as compare
+
+        compare(words[1:])
+        return
+    args = parser().parse_args(words)
     if args.check and args.readme is None:
         raise UserError("--check needs the README to check: add --readme FILE")
     if args.readme is not None and not args.check:

@@ -42,8 +42,8 @@ benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
 pretrain.deepcluster
 pretrain
-reports.confidence
 reports: collect contradictions differing document footnotes measured published tables
+reports.confidence
 reports.pictures
 reports.comparison
 reports.pages

@@ -49,6 +49,17 @@ def test_split(record: Record) -> Split:
     return record.data["val" if "val" in record.data else "test"]
 
 
+def samples_of(record: Record) -> int:
+    """How often the figures of a record are resampled."""
+    return LOW_SHOT_RESAMPLES if isinstance(record, LowShotRecord) else RESAMPLES
+
+
+def work_of(wanted: Sequence[Figure]) -> int:
+    """The samples of all figures that have outcomes, for a bar."""
+    known = (figure.found.record for figure in wanted if figure.found.record.outcomes)
+    return sum(map(samples_of, known))
+
+
 def resampled(
     wanted: Sequence[Figure], tick: Callable[[int], object] = lambda count: None
 ) -> list[Floats | None]:
@@ -61,8 +72,7 @@ def resampled(
     by_images: dict[tuple[str, int, int], list[int]] = {}
     for at, figure in enumerate(wanted):
         split = test_split(figure.found.record)
-        few = isinstance(figure.found.record, LowShotRecord)
-        samples = LOW_SHOT_RESAMPLES if few else RESAMPLES
+        samples = samples_of(figure.found.record)
         by_images.setdefault((split.sha256, split.images, samples), []).append(at)
     read = _reader()
     found: list[Floats | None] = [None] * len(wanted)
