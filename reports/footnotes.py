@@ -42,6 +42,7 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     ]
     lines += _layers_without_svm(shown)
     lines += [BEST_NOTE] if BEST in measured.table.columns else []
+    lines += [measured.intervals] if measured.intervals else []
     lines += _steady(measured)
     lines += otherwise_notes(measured, PART_NAMES)
     everything = [item for found in shown.values() for item in found]

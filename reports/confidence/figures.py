@@ -1,7 +1,8 @@
 """The figures of a record, resampled: from the outcomes beside it to bootstrap samples."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvm
 from reports.collect import Found
 from reports.confidence.accuracy import resampled_accuracies
 from reports.confidence.average_precision import ranked_classes, resampled_maps
+from reports.confidence.kept import kept_path, read_kept, write_kept
 from reports.confidence.resampling import RESAMPLES, Counts, Floats, resample_counts, resample_draws
+from reports.tables import Row
 from slurm.errors import UserError
 
 # Five draws at eight k take forty times as long as one mAP.
@@ -44,6 +47,18 @@ def figures(found: Found) -> list[Figure]:
     return []
 
 
+def figure_of(row: Row, column: str, found: dict[str, Found]) -> Figure | None:
+    """The figure behind a cell of one record; None for a cell of several, of none, or of text."""
+    cell = row.cells.get(column)
+    if cell is None or cell.value is None or len(cell.records) != 1:
+        return None
+    layer = row.cells["Best Layer"].text if "Best Layer" in row.cells else None
+    names = {"SVM": layer} | ({column: f"{layer}.{column}"} if column.startswith("k=") else {})
+    name = names.get(column, column.lower())
+    known = {figure.name: figure for figure in figures(found[cell.records[0]])}
+    return known.get(name or "")
+
+
 def test_split(record: Record) -> Split:
     """The images that a record's figures are of."""
     return record.data["val" if "val" in record.data else "test"]
@@ -54,61 +69,75 @@ def samples_of(record: Record) -> int:
     return LOW_SHOT_RESAMPLES if isinstance(record, LowShotRecord) else RESAMPLES
 
 
-def work_of(wanted: Sequence[Figure]) -> int:
-    """The samples of all figures that have outcomes, for a bar."""
-    known = (figure.found.record for figure in wanted if figure.found.record.outcomes)
-    return sum(map(samples_of, known))
+def work_of(wanted: Sequence[Figure], zoo: Path) -> int:
+    """The samples that are to be computed, for a bar."""
+    records = {str(figure.found.path): figure.found for figure in wanted}
+    return sum(
+        samples_of(found.record) * len(figures(found))
+        for found in records.values()
+        if found.record.outcomes and not _kept(zoo, found).exists()
+    )
 
 
 def resampled(
-    wanted: Sequence[Figure], tick: Callable[[int], object] = lambda count: None
+    wanted: Sequence[Figure], zoo: Path, tick: Callable[[int], object] = lambda count: None
 ) -> list[Floats | None]:
     """Bootstrap samples of each figure, percent; all of one test set by the same draws of images.
 
     None for a figure without outcomes: its record is of an earlier build, or it is of a layer that
-    the low-shot outcomes leave out. `UserError` for outcomes that are missing, damaged, of other
-    images, or do not give the record's figure. `tick` is told how many samples of figures are done.
+    the low-shot outcomes leave out. What `zoo` keeps is not computed again; all figures of a record
+    are, and are kept. `UserError` for outcomes that are missing, damaged, of other images, or do
+    not give the record's figure. `tick` is told how many samples of figures are done.
     """
+    records = {str(figure.found.path): figure.found for figure in wanted}
+    known: dict[str, dict[str, Floats]] = {}
+    fresh: list[Found] = []
+    for path, found in records.items():
+        known[path] = {}
+        if found.record.outcomes is not None:
+            known[path] = read_kept(_kept(zoo, found), samples_of(found.record))
+            if not known[path]:
+                fresh.append(found)
+    for found, samples in zip(fresh, _computed(fresh, tick)):
+        known[str(found.path)] = samples
+        write_kept(_kept(zoo, found), samples)
+    return [known[str(figure.found.path)].get(figure.name) for figure in wanted]
+
+
+def _kept(zoo: Path, found: Found) -> Path:
+    return kept_path(zoo, found.record, {one.name: one.value for one in figures(found)})
+
+
+def _computed(records: Sequence[Found], tick: Callable[[int], object]) -> list[dict[str, Floats]]:
+    """The samples of all figures of each record, by name; the images are drawn once for all."""
+    found: list[dict[str, list[Floats]]] = [{} for _ in records]
     by_images: dict[tuple[str, int, int], list[int]] = {}
-    for at, figure in enumerate(wanted):
-        split = test_split(figure.found.record)
-        samples = samples_of(figure.found.record)
-        by_images.setdefault((split.sha256, split.images, samples), []).append(at)
-    read = _reader()
-    found: list[Floats | None] = [None] * len(wanted)
+    for at, item in enumerate(records):
+        split = test_split(item.record)
+        alike = (split.sha256, split.images, samples_of(item.record))
+        by_images.setdefault(alike, []).append(at)
     for (sha256, images, samples), places in by_images.items():
-        outcomes = {at: read(wanted[at]) for at in places}
-        known = {at: one for at, one in outcomes.items() if one is not None}
-        parts: dict[int, list[Floats]] = {at: [] for at in known}
-        if not known:
-            continue
+        sources = {at: _sources(records[at]) for at in places}
         begin = 0
         for counts in resample_counts(images, sha256, samples):
-            for at, one in known.items():
-                parts[at].append(one(counts, begin))
+            for at, figures_of_record in sources.items():
+                for name, resample in figures_of_record.items():
+                    found[at].setdefault(name, []).append(resample(counts, begin))
+                    tick(counts.shape[1])
             begin += counts.shape[1]
-            tick(counts.shape[1] * len(known))
-        for at in known:
-            found[at] = np.concatenate(parts[at])
-    return found
+    return [{name: np.concatenate(parts) for name, parts in one.items()} for one in found]
 
 
 Resample = Callable[[Counts, int], Floats]  # the samples of a block that begins at this one
 
 
-def _reader() -> Callable[[Figure], Resample | None]:
-    """Reads the outcomes of each record once."""
-    kept: dict[str, Mapping[str, NDArray[Any]]] = {}
-
-    def read(figure: Figure) -> Resample | None:
-        path, record = figure.found.path, figure.found.record
-        if record.outcomes is None:
-            return None
-        if str(path) not in kept:
-            kept[str(path)] = read_outcomes(path, record.outcomes, test_split(record))
-        return _resample(figure, kept[str(path)])
-
-    return read
+def _sources(found: Found) -> dict[str, Resample]:
+    """How each figure of a record that has outcomes is resampled."""
+    record = found.record
+    assert record.outcomes is not None
+    tensors = read_outcomes(found.path, record.outcomes, test_split(record))
+    made = {figure.name: _resample(figure, tensors) for figure in figures(found)}
+    return {name: resample for name, resample in made.items() if resample is not None}
 
 
 def _resample(figure: Figure, tensors: Mapping[str, NDArray[Any]]) -> Resample | None:
@@ -161,8 +190,3 @@ def _require(figure: Figure, value: float) -> None:
             f"{figure.value:.4f}: one of the two was changed; move {path.name} away and run its "
             "benchmark again"
         )
-
-
-def all_figures(found: Iterable[Found]) -> list[Figure]:
-    """The figures of many records."""
-    return [figure for item in found for figure in figures(item)]

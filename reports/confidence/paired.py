@@ -8,11 +8,10 @@ import numpy as np
 
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import ProbeRecord, VocSvmRecord
-from reports.collect import Collection, Found
-from reports.confidence.figures import Figure, figures, resampled, test_split, work_of
+from reports.collect import Collection
+from reports.confidence.figures import Figure, figure_of, resampled, test_split, work_of
 from reports.confidence.intervals import Difference, difference, holm
 from reports.measured import Measured
-from reports.tables import Row
 from slurm.progress import progress
 
 SHOWN_CLASSES = 3  # that moved most
@@ -59,10 +58,13 @@ def compare_rows(
     measured: Sequence[Measured], collection: Collection, first: str, second: str
 ) -> Comparison:
     """Every column of every table in which both rows stand, with its paired interval."""
+    zoo = collection.zoo
     pairs = list(_pairs(measured, collection, first, second))
     wanted = [figure for pair in pairs for figure in (pair.first, pair.second)]
-    with progress(desc=f"{second} against {first}", total=work_of(wanted), unit="sample") as bar:
-        samples = resampled(wanted, bar.update)
+    with progress(
+        desc=f"{second} against {first}", total=work_of(wanted, zoo), unit="sample"
+    ) as bar:
+        samples = resampled(wanted, zoo, bar.update)
     columns, missing = [], []
     for at, pair in enumerate(pairs):
         one, other = samples[2 * at], samples[2 * at + 1]
@@ -85,18 +87,6 @@ def compare_rows(
         tuple(msgspec.structs.replace(one, p_holm=p) for one, p in zip(columns, adjusted)),
         tuple(missing),
     )
-
-
-def figure_of(row: Row, column: str, found: dict[str, Found]) -> Figure | None:
-    """The figure behind a cell of one record; None for a cell of several, of none, or of text."""
-    cell = row.cells.get(column)
-    if cell is None or cell.value is None or len(cell.records) != 1:
-        return None
-    layer = row.cells["Best Layer"].text if "Best Layer" in row.cells else None
-    names = {"SVM": layer} | ({column: f"{layer}.{column}"} if column.startswith("k=") else {})
-    name = names.get(column, column.lower())
-    known = {figure.name: figure for figure in figures(found[cell.records[0]])}
-    return known.get(name or "")
 
 
 def _pairs(
