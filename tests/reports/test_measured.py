@@ -153,7 +153,7 @@ def test_what_was_measured_otherwise_makes_its_own_table_and_says_how(
     assert [table.table.number for table in made] == ["1 of 2", "2 of 2"]
     for number, table in enumerate(made, 1):
         section = measured_section(table)
-        assert f"({number} of 2, measured otherwise: {words})\n" in section
+        assert f"{number} of 2, measured otherwise: {words})\n" in section
         assert f"- **Measured otherwise** than {3 - number} of 2: " in section
     assert any(fact in measured_section(table) for table in made)
     assert [[row.name for row in table.table.rows] for table in made] in (
