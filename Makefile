@@ -37,12 +37,14 @@ docs: demo
 	$(REPORT_PICTURES)
 	$(REPORT_PUBLISHED)
 	$(PY) tests/perf/measured.py
+	$(PY) tests/perf/costs.py
 
 check-docs: $(STAMP)
 	$(REPORT_README) --check
 	$(REPORT_PICTURES) --check
 	$(REPORT_PUBLISHED) --check
 	$(PY) tests/perf/measured.py --check
+	$(PY) tests/perf/costs.py --check
 
 install: $(STAMP)
 

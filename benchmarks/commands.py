@@ -10,7 +10,7 @@ from benchmarks import results
 from benchmarks.checkpoints.wording import shown
 from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
-from slurm.errors import one_line
+from slurm.errors import SweepError, UserError, one_line
 from slurm.executor import dry_run, launch_from, run_sweep
 from slurm.files import check_writable
 from slurm.outputs import write_output
@@ -40,7 +40,12 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
     checks = checks_of(goals)
     if not all(item.done() for item in (*checks, *goals)):  # else a read-only zoo will do
         check_writable(args.zoo)
-    run_sweep([*checks, *goals], launch)
+    try:
+        run_sweep([*checks, *goals], launch)
+    except (UserError, SweepError, SystemExit):  # of some items; the others have their results
+        if speaks:
+            _say_figures([goal.result for goal in goals if goal.done()])
+        raise
     if not speaks or args.detach:
         return
     records = [goal.result for goal in goals]
@@ -51,6 +56,11 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
             write_stdout(content + b"\n")
         else:
             write_output(Path(args.json), content + b"\n")
+    _say_figures(records)
+
+
+def _say_figures(records: Sequence[Path]) -> None:
+    """A line a record, then what a reader of them must know."""
     found = [results.read_record(path) for path in records]
     for path, record in zip(records, found):
         print(one_line(f"{summary(record)} [{path}]"), file=sys.stderr)

@@ -78,6 +78,11 @@ class Probe:
         gpus = int(self.trunk.device != "cpu")
         return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
 
+    @property
+    def batch(self) -> int:
+        """Images of a step, which the processes share equally."""
+        return self.protocol.batch_size
+
     def done(self) -> bool:
         """Whether the record is there and valid."""
         return results.is_done(self.result, results.ProbeRecord)
@@ -106,6 +111,7 @@ class Probe:
                     device=device,
                     started=run.clock.started,
                     seconds=run.seconds + run.clock.seconds(),
+                    notes=dataset.notes,
                 )
                 results.write(self.result, record)
                 self.state.unlink(missing_ok=True)

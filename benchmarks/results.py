@@ -20,7 +20,7 @@ import msgspec
 
 from benchmarks.protocols import ADDED, LinearProtocol
 from slurm.errors import UserError
-from slurm.files import read_regular, write_bytes
+from slurm.files import read_regular, refuse_pointer, write_bytes
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss", "liblinear-official")
@@ -34,6 +34,9 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: str  # fingerprint: blake2b of the tensors, or of the feature files
     sobel: bool = False
     config: str | None = None  # recipe file or URL, the link of the table's first column
+    # Of the pixels, RGB in 0..1; None for feature files and in records of earlier versions.
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
 
 class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,7 +155,12 @@ def encode(struct: msgspec.Struct) -> bytes:
     """
     content = msgspec.json.encode(struct)
     msgspec.json.decode(content, type=type(struct))
-    return msgspec.json.format(content, indent=1) + b"\n"
+    return encode_plain(msgspec.Raw(content))
+
+
+def encode_plain(content: object) -> bytes:
+    """Indented JSON that ends in a newline."""
+    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
 
 
 def write(path: Path, struct: msgspec.Struct) -> None:
@@ -163,7 +171,9 @@ def write(path: Path, struct: msgspec.Struct) -> None:
 def read(path: Path, kind: type[R]) -> R:
     """Read and validate JSON of a known type; `UserError` names the file and what is wrong."""
     try:
-        return msgspec.json.decode(read_regular(path), type=kind)
+        content = read_regular(path)
+        refuse_pointer(path, content)
+        return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         name = "result record" if kind is _Kind else kind.__name__
         raise UserError(f"{path} is not a valid {name}: {error}") from error
@@ -186,7 +196,8 @@ def read_record(path: Path) -> Record:
 def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
     """Whether a valid `kind` lies at `path`; what lies there and is none is said, and not used.
 
-    Raises `UserError` for a record of another schema, which would be lost if it were replaced.
+    Raises `UserError` for a record of another schema, or one that Git LFS has yet to fetch, which
+    would be lost if it were replaced.
     """
     try:
         content = read_regular(path)
@@ -195,6 +206,7 @@ def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
     try:
         found = msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        refuse_pointer(path, content)
         _say_invalid(path, str(error))
         return False
     schema = getattr(found, "schema", SCHEMA)

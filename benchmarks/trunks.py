@@ -53,6 +53,11 @@ def add_forward_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--amp", action="store_true", help="half-precision forward of the trunk (recorded)"
     )
+    add_check_flag(parser)
+
+
+def add_check_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--check-images`."""
     parser.add_argument(
         "--check-images",
         action="store_true",
@@ -76,22 +81,22 @@ def add_workers_flag(parser: argparse.ArgumentParser) -> None:
 
 def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
     """The trunk that `--ckpt` (or `ckpt`) names; `UserError` when there is none."""
+    from benchmarks.checkpoints.fit import checkpoint_of
     from benchmarks.checkpoints.zoo import resolve
 
     name = ckpt or args.ckpt
     card = resolve(args.zoo, name, args.seed)
-    checkpoint = Checkpoint(card.name, card.arch, card.weights, card.sobel, card.config)
     return Trunk(
         zoo=args.zoo,
         ckpt=name,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_of(card),
         seed=args.seed,
         device=args.device,
         workers=args.workers,
         amp=args.amp,
         mean=card.mean,
         std=card.std,
-        notes=card.notes,
+        notes=card.all_notes,
         check_images=args.check_images,
     )
 

@@ -14,6 +14,7 @@ import msgspec
 
 from benchmarks import results
 from benchmarks.checkpoints.cards import Card, card_path
+from benchmarks.checkpoints.fit import what_differs, why_outdated
 from benchmarks.protocols import ADDED, LinearProtocol, LowShotProtocol, SvmProtocol
 from benchmarks.results import ProbeRecord, Record
 from reports.contradictions import faults
@@ -63,8 +64,8 @@ def collect(
     """Read a zoo: all checkpoints by name, or `names` in their order; all `variants`, or these.
 
     `UserError` names the first file that is not a valid record; with `skip_invalid` such files
-    are listed in `skipped` instead, as are, always, records of a registered checkpoint's earlier
-    weights. Clashes are errors in either case.
+    are listed in `skipped` instead, as are, always, records of what a registered checkpoint was
+    before: of other weights, architecture, mean or std. Clashes are errors in either case.
     """
     if not zoo.is_dir():
         raise UserError(f"there is no zoo at {zoo}; name its directory with --zoo")
@@ -94,12 +95,9 @@ def collect(
                 cards[name] = results.read(path, Card)
         except UserError as error:
             reject(error)
-    current = [item for item in found if not _is_superseded(item, cards)]
-    skipped += [
-        f"{item.path} is of earlier weights of {item.record.checkpoint.name}"
-        for item in found
-        if _is_superseded(item, cards)
-    ]
+    reasons = [_why_outdated(item, cards) for item in found]
+    current = [item for item, reason in zip(found, reasons) if reason is None]
+    skipped += [f"{item.path} {reason}" for item, reason in zip(found, reasons) if reason]
 
     refuse_clashes(current)
     ordered = _of_variants(_in_order(current, names), variants)
@@ -138,9 +136,9 @@ def refuse_clashes(found: Sequence[Found]) -> None:
         # A random trunk is another network for each seed; everything else is one network.
         seed = record.seed if record.checkpoint.weights.startswith("random:") else None
         other = weights.setdefault((record.checkpoint.name, seed), item)
-        if other.record.checkpoint.weights != record.checkpoint.weights:
+        if differs := what_differs(other.record.checkpoint, record.checkpoint):
             raise UserError(
-                f"{other.path} and {item.path} are of different weights under the one name "
+                f"{other.path} and {item.path} are of different {differs} under the one name "
                 f"{record.checkpoint.name}: remove the one that is out of date"
             )
 
@@ -149,10 +147,11 @@ def _record_paths(
     zoo: Path, reject: Callable[[UserError], None], skipped: list[str]
 ) -> Iterator[Path]:
     root = zoo / "results"
-    for path in sorted(root.glob("*/*.json")):
+    # Hidden folders are what other commands make or remove just now.
+    for path in sorted(root.glob("[!.]*/*.json")):
         if path.is_file():
             reject(UserError(f"{path} is not in a record's place, results/NAME/BENCHMARK/"))
-    for path in sorted(root.glob("*/*/*.json")):
+    for path in sorted(root.glob("[!.]*/*/*.json")):
         if path.is_file():
             yield path
         elif what := _what_else(path):
@@ -179,10 +178,10 @@ def _check(path: Path, record: Record) -> None:
         raise UserError(f"{path} {fault}")
 
 
-def _is_superseded(item: Found, cards: dict[str, Card]) -> bool:
-    """Whether the record's name has been given to other weights since."""
-    checkpoint = item.record.checkpoint
-    return checkpoint.name in cards and cards[checkpoint.name].weights != checkpoint.weights
+def _why_outdated(item: Found, cards: dict[str, Card]) -> str | None:
+    """Why the record is not of what its name stands for now, or None."""
+    card = cards.get(item.record.checkpoint.name)
+    return why_outdated(item.record.checkpoint, card) if card else None
 
 
 def _of_variants(found: Sequence[Found], variants: Sequence[str]) -> list[Found]:

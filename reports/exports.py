@@ -229,6 +229,11 @@ _RUN = ("device", "threads", "host", "started", "seconds")
 
 def _provenance(item: Found) -> dict[str, Any]:
     fields = {name: getattr(item.record, name) for name in _PROVENANCE}
+    checkpoint = msgspec.to_builtins(item.record.checkpoint)
+    for name in ("mean", "std"):  # which older records do not say
+        if checkpoint[name] is None:
+            del checkpoint[name]
+    fields["checkpoint"] = checkpoint
     return {**fields, VOLATILE: {name: getattr(item.record, name) for name in _RUN}}
 
 

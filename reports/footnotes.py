@@ -12,7 +12,7 @@ from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record
 from reports.collect import Found, by_name
 from reports.differing import otherwise_notes
-from reports.measured import Measured, chosen
+from reports.measured import Measured, chosen, seed_matters
 from reports.tables import BEST, code, escape
 
 PART_NAMES = {
@@ -130,6 +130,8 @@ def _seeds(shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
         texts.append(text if len(by_seeds) == 1 else f"{text} ({escape(', '.join(names))})")
     text = " and ".join(texts)
     if seeds and any(len(mine) > 1 for mine in by_seeds):
+        if not any(seed_matters(item.record) for item in shown):
+            return f"{text}, on which it does not depend"
         return f"mean ± sample standard deviation over {text}"
     more = len(found) - len(shown)
     return f"{text} ({more} more in the zoo)" if more else text

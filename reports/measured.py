@@ -13,6 +13,7 @@ from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvm
 from reports.collect import Collection, Found, by_name, measurement
 from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
 
+_NO_SPREAD = 0.005  # prints as 0.00
 VARIANTS = ("mmselfsup", "vissl", "fair", "digits")
 _PLACES = {name: place for place, name in enumerate(PROTOCOLS)}
 
@@ -56,7 +57,7 @@ def measured_tables(
                     f"{row.name}: {note}"
                     for row in table.rows
                     if row.name in collection.cards
-                    for note in collection.cards[row.name].notes
+                    for note in collection.cards[row.name].all_notes
                 )
                 alike.append(Measured(kind, variant, group, table, remarks))
             tables += [
@@ -70,6 +71,22 @@ def chosen(found: Sequence[Found], seeds: bool) -> list[Found]:
     """The records behind a cell: all seeds, or the lowest one."""
     lowest = min(item.record.seed for item in found)
     return [item for item in found if seeds or item.record.seed == lowest]
+
+
+def seed_matters(record: Record) -> bool:
+    """Whether another seed could have given another figure.
+
+    The exact SVMs have one solution; only low-shot draws and random trunks come from the seed.
+    """
+    if isinstance(record, ProbeRecord) or record.checkpoint.weights.startswith("random:"):
+        return True
+    if record.settings.get("solver") != "gram":
+        return True
+    draws = record.settings.get("draws")
+    official = isinstance(draws, dict) and all(
+        str(x).startswith("official:") for x in draws.values()
+    )
+    return isinstance(record, LowShotRecord) and not official
 
 
 def best_layer(found: Sequence[Found]) -> str | None:
@@ -234,9 +251,12 @@ def _cell(figures: Iterable[tuple[Found, float]]) -> Cell | None:
     if not pairs:
         return None
     values = [value for _, value in pairs]
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    if spread is not None and spread < _NO_SPREAD:
+        spread = spread if any(seed_matters(item.record) for item, _ in pairs) else None
     return Cell(
         value=values[0] if len(values) == 1 else statistics.fmean(values),
-        spread=statistics.stdev(values) if len(values) > 1 else None,
+        spread=spread,
         seeds=tuple(item.record.seed for item, _ in pairs),
         records=tuple(str(item.path) for item, _ in pairs),
         protocol=pairs[0][0].record.protocol,

@@ -32,11 +32,13 @@ benchmarks.checkpoints.openmmlab
 benchmarks.checkpoints.finding
 benchmarks.checkpoints
 benchmarks: trunks
+benchmarks.datasets: __main__
 benchmarks.features
 benchmarks.probes
 benchmarks.svm.solver
 benchmarks.svm
 benchmarks: commands
+benchmarks.registering
 benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
 pretrain.deepcluster
@@ -186,6 +188,8 @@ COMMANDS = (
     "benchmarks.linear_probe",
     "benchmarks.voc_svm",
     "benchmarks.low_shot_svm",
+    "benchmarks.datasets",
+    "benchmarks.datasets check",
     "benchmarks.features",
     "benchmarks.features remove",
     "reports",

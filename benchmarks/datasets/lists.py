@@ -24,6 +24,15 @@ class LabelledList:
     paths: tuple[str, ...]
     labels: NDArray[np.int64]
     classes: tuple[str, ...] = ()  # names, where the source itself tells them
+    notes: tuple[str, ...] = ()  # what of the source was not read
+
+
+def place(listed: LabelledList, row: int) -> str:
+    """The file of an image's entry, and its line where it has one."""
+    if listed.classes or listed.source.suffix == ".json":
+        return str(listed.source)
+    lines = read_lines(listed.source, "run again")
+    return f"{listed.source} line {[n for n, line in enumerate(lines, 1) if line.strip()][row]}"
 
 
 def read_lines(file: Path, remedy: str) -> list[str]:
@@ -52,9 +61,9 @@ def read_lines(file: Path, remedy: str) -> list[str]:
 def read_list(file: Path) -> LabelledList:
     """Read `relative/path label` lines, each split at its last space.
 
-    Blank lines are passed over and repeated lines kept; the slash with which every path of
-    Places365's lists begins is left out. Raises `UserError` naming the file and the line for a
-    missing or unusable label and for a path that leaves its root.
+    Blank lines are passed over, and repeated ones kept, for `make_dataset` to refuse; the slash
+    with which every path of Places365's lists begins is left out. Raises `UserError` naming the
+    file and the line for a missing or unusable label and for a path that leaves its root.
     """
     lines = read_lines(file, "it must hold lines 'relative/path label'")
     try:

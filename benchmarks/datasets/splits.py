@@ -86,3 +86,4 @@ class Dataset:
 
     name: str  # a key of datasets.catalog.DATASETS
     splits: dict[str, ImageSplit]  # {"train": ..., "val": ...} or {"trainval": ..., "test": ...}
+    notes: tuple[str, ...] = ()  # what a record must say of them

@@ -38,7 +38,18 @@ def load(folder: Path) -> Dataset:
             f"{sets / 'test.txt'} names the image {min(both)[:-4]}, which "
             f"{sets / 'trainval.txt'} names too: no image may be trained on and tested; {_REMEDY}"
         )
-    return Dataset("voc07", splits)
+    return Dataset("voc07", splits, _same_lists(splits["trainval"], splits["test"]))
+
+
+def _same_lists(trainval: ImageSplit, test: ImageSplit) -> tuple[str, ...]:
+    """A note of two classes whose lists say the same, as by a file that was copied."""
+    seen: dict[bytes, str] = {}
+    for column, name in enumerate(trainval.classes):
+        said = trainval.labels[:, column].tobytes() + test.labels[:, column].tobytes()
+        first = seen.setdefault(said, name)
+        if first != name:
+            return (f"classes {first} and {name} have the same labels in all images",)
+    return ()
 
 
 def _classes(sets: Path) -> tuple[str, ...]:
@@ -66,7 +77,11 @@ def _classes(sets: Path) -> tuple[str, ...]:
 
 def _split(folder: Path, sets: Path, split: str, classes: tuple[str, ...]) -> ImageSplit:
     listed = sets / f"{split}.txt"
-    ids = sorted({line.split()[0] for line in read_lines(listed, _REMEDY) if line.strip()})
+    lines: dict[str, int] = {}
+    for number, line in enumerate(read_lines(listed, _REMEDY), 1):
+        if line.strip():
+            _require_new(lines.setdefault(line.split()[0], number), number, line, listed)
+    ids = sorted(lines)
     rows = {image: row for row, image in enumerate(ids)}
     for image in ids:
         if "/" in image or "\0" in image:
@@ -82,9 +97,18 @@ def _split(folder: Path, sets: Path, split: str, classes: tuple[str, ...]) -> Im
     )
 
 
+def _require_new(first: int, number: int, line: str, file: Path) -> None:
+    if first != number:
+        raise UserError(
+            f"{file} line {number} repeats the image {line.split()[0][:80]} of line {first}: keep "
+            "one line for each image"
+        )
+
+
 def _column(file: Path, rows: dict[str, int], listed: Path) -> NDArray[np.int8]:
     """Read one class's `id label` lines; every image of the split must have exactly one label."""
     column = np.full(len(rows), 2, dtype=np.int8)
+    first: dict[str, int] = {}
     for number, line in enumerate(read_lines(file, _REMEDY), 1):
         fields = line.split()
         if not fields:
@@ -99,6 +123,7 @@ def _column(file: Path, rows: dict[str, int], listed: Path) -> NDArray[np.int8]:
             raise UserError(f"{where}: the image {image} is not in {listed}; {_REMEDY}")
         if column[rows[image]] not in (2, label):
             raise UserError(f"{where} gives the image {image} a second, different label; keep one")
+        _require_new(first.setdefault(image, number), number, line, file)
         column[rows[image]] = label
     unlabelled = np.flatnonzero(column == 2)
     if len(unlabelled):

@@ -34,7 +34,7 @@ from benchmarks.whole_files import write_tensors
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
-from slurm.progress import progress, say
+from slurm.progress import position, progress, say, time_line
 from slurm.stop import Stopped, stop_requested
 
 SAVE_SECONDS = 600.0  # between two saves of the state within an epoch
@@ -72,7 +72,7 @@ class ProbeRun:
         self.trained = self._distributed(self.heads)
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the next epoch
-        self.loss = math.nan  # of the last step of this run, mean over the heads
+        self.loss: float | None = None  # of this run's last step, mean over the heads
         self.history: list[Scores] = []  # of the evaluated epochs
         self.seconds = 0.0  # of the runs that this one continues
         self.saved = time.monotonic()
@@ -223,15 +223,21 @@ class ProbeRun:
         if self.rank == 0:
             scores = self.history[-1] if evaluated else {}
             cells = " ".join(f"{tap} {top1:.2f}" for tap, (top1, _) in scores.items())
-            where = f"epoch {self.epoch}/{self.protocol.epochs}"
-            say(f"{self.name}: {where} loss {self.loss:.4f} {cells}")
+            epochs = self.protocol.epochs
+            # No step of this run: it continued at the evaluation of the epoch.
+            loss = "" if self.loss is None else f" loss {self.loss:.4f}"
+            pace = time_line(self.seconds + self.clock.seconds(), self.epoch, epochs)
+            say(f"{self.name}: epoch {self.epoch}/{epochs}{loss} {cells} | {pace}")
+
+    def _position(self) -> str:
+        return position(self.epoch, self.protocol.epochs, self.step)
 
     def _pause_if_asked(self) -> None:
         """Save now and then; save and stop when the scheduler asks, all processes together."""
         if distributed.any_true(stop_requested(), self.device):
             self.save()
             distributed.barrier()  # the end of one process would end the first one's writing
-            raise Stopped(f"{self.name}: saved at epoch {self.epoch}, step {self.step}")
+            raise Stopped(f"{self.name}: saved at {self._position()}")
         if time.monotonic() - self.saved > SAVE_SECONDS:
             self.save()
 
@@ -259,7 +265,7 @@ class ProbeRun:
             self.epoch, self.step = state["epoch"], state["step"]
             self.history, self.seconds = state["history"], state["seconds"]
             if self.rank == 0:
-                say(f"{self.name}: continues at epoch {self.epoch}, step {self.step}")
+                say(f"{self.name}: continues at {self._position()}")
         if distributed.broadcast_object((self.epoch, self.step)) != (self.epoch, self.step):
             raise RuntimeError(f"the processes read different versions of {self.state}")
 

@@ -4,6 +4,8 @@ Asked when a benchmark is planned, which can be hours before its features are ex
 images x classes: 1 present, 0 absent, -1 ignore.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +27,15 @@ def require_classes(data: Path, protocol: SvmProtocol | LowShotProtocol) -> tupl
     classes = images["trainval"].classes
     check_classes(train, test, classes, protocol)
     return classes
+
+
+@contextmanager
+def said_of(name: str, protocol: SvmProtocol | LowShotProtocol) -> Iterator[None]:
+    """Name the checkpoint and the benchmark in the `UserError` of a block."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{name} {protocol.benchmark}: {error}") from None
 
 
 def check_classes(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.backbones.taps import tap_names
+from benchmarks.datasets.loading import load_dataset
 from benchmarks.features.extraction import extract_item
 from benchmarks.images.checking import check_notes
 from benchmarks.input_files import folder_flag
@@ -44,6 +45,7 @@ class Source:
     device: str = "auto"
     solver: Solver = "gram"
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
+    classes: tuple[str, ...] = ()  # that the label files name otherwise than any others would be
     notes: tuple[str, ...] = ()  # what a reader of the record must know of the trunk or the labels
 
     @property
@@ -63,19 +65,22 @@ class Source:
     def inputs(self, layer: str) -> tuple[object, ...]:
         """All that a layer's result depends on beside the protocol, for its file name."""
         identity = self.identities[self.layers.index(layer)]
-        stated = ("voc",) if self.convention == "voc" else ()
+        stated: tuple[object, ...] = ("voc",) if self.convention == "voc" else ()
+        stated = (*stated, {"classes": self.classes}) if self.classes else stated
         return (layer, identity, self.splits, self.seed, self.solver, *stated)
 
     def read(self, layer: str) -> "LayerData":
         """Open and check a layer's files; `UserError` when users changed them since the plan."""
         from benchmarks.features.files import read_layer
-        from benchmarks.svm.planned import require_labels, require_layer
+        from benchmarks.svm import planned
 
-        if self.convention is None:  # of an extraction, which nobody writes into
+        if self.convention is None:
+            planned.require_extracted(self.features, layer)
             return read_layer(self.features, self.labels, layer)
-        require_layer(self.features, layer, self.identities[self.layers.index(layer)])
+        planned.require_layer(self.features, layer, self.identities[self.layers.index(layer)])
         data = read_layer(self.features, self.labels, layer, self.convention)
-        require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        planned.require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        planned.require_names(self.labels, data.classes, self.classes)
         return data
 
 
@@ -91,7 +96,7 @@ def trunk_source(
     `layers` None takes all that the trunk has; `UserError` for one that it has not, and for a class
     of the dataset that is too small.
     """
-    from benchmarks.svm.classes import require_classes
+    from benchmarks.svm.classes import require_classes, said_of
 
     taps = tap_names(trunk.checkpoint.arch or "")
     layers = layers or taps
@@ -102,7 +107,9 @@ def trunk_source(
             )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
-    require_classes(data, protocol)
+    with said_of(trunk.checkpoint.name, protocol):
+        require_classes(data, protocol)
+    notes = load_dataset("voc07", data).notes
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,
@@ -112,7 +119,7 @@ def trunk_source(
         layers=layers,
         identities=(extract.directory.name,) * len(layers),
         needs=(extract,),
-        notes=trunk.notes,
+        notes=(*trunk.notes, *notes),
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,
@@ -137,8 +144,13 @@ def file_source(
     `label_values` is the user's word for the convention of the label files.
     """
     from benchmarks.features import files
-    from benchmarks.features.labels import find_convention, read_classes, read_labels
-    from benchmarks.svm.classes import check_classes
+    from benchmarks.features.labels import (
+        find_convention,
+        read_classes,
+        read_labels,
+        telling_names,
+    )
+    from benchmarks.svm.classes import check_classes, said_of
     from benchmarks.svm.draws import official_folder
     from benchmarks.svm.planned import label_split
 
@@ -150,7 +162,8 @@ def file_source(
     train_labels, test_labels = (read_labels(labels, x, convention) for x in files.SPLITS)
     classes = read_classes(labels, train_labels.shape[1])
     drawn = official_folder(labels) is None
-    check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
+    with said_of(label, protocol):
+        check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
     splits = tuple(label_split(one) for one in (train_labels, test_labels))
     identities = tuple(
         files.fingerprint(*(files.feature_path(features, layer, s) for s in files.SPLITS))
@@ -169,6 +182,7 @@ def file_source(
         device=device,
         solver=solver,
         convention=convention,
+        classes=telling_names(classes),
         notes=notes,
     )
 

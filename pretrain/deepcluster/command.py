@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import results
+from benchmarks.backbones.architectures import check_architecture
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import changed, check_set_once
-from benchmarks.trunks import add_workers_flag
+from benchmarks.trunks import add_check_flag, add_workers_flag
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES, Recipe
@@ -68,6 +69,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="train anew; the checkpoint of this name is replaced when the new one is done",
     )
     add_workers_flag(parser)
+    add_check_flag(parser)
     parser.add_argument(
         "--save-every",
         type=natural,
@@ -91,6 +93,10 @@ def make_item(args: argparse.Namespace) -> Pretrain:
     numbers = changed(numbers, args.set, fixed=("name", "config"))
     if args.epochs is not None:
         numbers = replace(numbers, epochs=args.epochs)
+    if numbers.clusters < 2:
+        raise UserError("--set clusters=1: one cluster teaches nothing; choose two or more")
+    if args.set:
+        check_architecture(numbers.arch)
     images = read_images(args.data).fingerprint()
     if images.images < numbers.clusters:
         raise UserError(
@@ -108,6 +114,7 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         workers=args.workers,
         amp=args.amp,
         save_seconds=args.save_every,
+        check_images=args.check_images,
     )
     if args.restart:
         # The same in all processes of a run, which plan before the first of them writes anything.

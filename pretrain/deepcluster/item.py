@@ -13,6 +13,7 @@ from benchmarks.checkpoints.cards import (
     read_card,
     weights_of,
 )
+from benchmarks.images.checking import CheckImages, check_notes
 from benchmarks.overrides import differences
 from benchmarks.results import Split
 from pretrain.deepcluster.identity import identity_of
@@ -25,6 +26,18 @@ from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
     from benchmarks.backbones.backbone import Backbone
+    from benchmarks.datasets.splits import ImageSplit
+
+
+@dataclass(frozen=True)
+class CheckTraining(CheckImages):
+    """Decode every image that is trained on, once a zoo."""
+
+    def images(self) -> "ImageSplit":
+        """The images, read now."""
+        from pretrain.deepcluster.images import read_images
+
+        return read_images(self.data)
 
 
 @dataclass(frozen=True)
@@ -42,9 +55,22 @@ class Pretrain:
     amp: bool = False  # half precision, on GPUs
     save_seconds: float = 300.0  # between two saves of the state within an epoch
     restart: str = ""  # the name of a restart: what there is lives until this is registered
+    check_images: bool = False  # decode the images once before they are trained on
 
     stage: ClassVar[str] = "pretrain"
-    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The check of the images, where it was asked for."""
+        if not self.check_images:
+            return ()
+        where = (self.zoo, self._dataset, self.data, "train")
+        return (CheckTraining(*where, self.images, self.workers),)
+
+    @property
+    def _dataset(self) -> str:
+        """How a check calls the images: if they have classes, as the benchmarks on ImageNet do."""
+        return "imagenet" if self.images.classes else "images"
 
     @property
     def key(self) -> str:
@@ -76,6 +102,11 @@ class Pretrain:
         """One process per GPU, as many as are asked for; it saves, and continues when requeued."""
         gpus = int(self.device != "cpu")
         return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
+
+    @property
+    def batch(self) -> int:
+        """Images of a step, which the processes share equally."""
+        return self.recipe.batch_size
 
     @property
     def identity(self) -> str:
@@ -158,6 +189,7 @@ class Pretrain:
 
         recipe = self.recipe
         old = None if self.restart else self.card()
+        found = check_notes(self.zoo, self._dataset, {"train": self.images})
         register(
             self.zoo,
             self.name,
@@ -180,7 +212,7 @@ class Pretrain:
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),
             },
-            notes=self._changes(),
+            notes=(*self._changes(), *(f"pretraining: {note}" for note in found)),
             # A restart replaces what there is, and the same run, trained further, itself.
             force=bool(self.restart)
             or (old is not None and old.pretraining.get("identity") == self.identity),

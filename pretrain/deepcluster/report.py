@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from slurm.files import write_bytes
+from slurm.progress import clock, time_line
 
 History = dict[str, list[Any]]
 
@@ -19,22 +20,12 @@ def epoch_line(history: History, epochs: int) -> str:
         if last[name] is not None
     ]
     done = len(history["loss"])
-    left = sum(history["seconds"]) / done * (epochs - done)
+    pace = time_line(sum(history["seconds"]), done, epochs)
     return (
         f"epoch {done}/{epochs} | loss {last['loss']:.4f} | NMI {', '.join(nmi) or '-'} | "
         f"clusters of {last['smallest']} .. {last['median']:g} .. {last['largest']} images, "
-        f"{last['empty']} empty | {clock(last['seconds'])}, {clock(left)} left"
+        f"{last['empty']} empty | {clock(last['seconds'])}, {pace}"
     )
-
-
-def clock(seconds: float) -> str:
-    """Seconds as people say them: `8.4 s`, `3 min 20 s`, `5 h 02 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def write_log(path: Path, history: History) -> None:

@@ -165,7 +165,7 @@ def _faults(state: State, recipe: Recipe, images: int) -> Iterator[str]:
         due = epoch - epoch % recipe.interval
         before = due - recipe.interval if (epoch, step) == (due, 0) else due
         if state["clustered_at"] not in (due, before):
-            yield f"after {epoch} epochs its clusters are of epoch {state['clustered_at']}"
+            yield f"after {epoch} epochs its clusters are of epoch {state['clustered_at'] + 1}"
     history = state["history"]
     if epoch and "loss" not in history:
         yield "its history has no loss"

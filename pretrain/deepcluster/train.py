@@ -29,7 +29,7 @@ from pretrain.deepcluster.state import FORMAT, State, load_state, save_state, ta
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
-from slurm.progress import progress, say
+from slurm.progress import position, progress, say
 from slurm.stop import Stopped, received, stop_requested
 
 VOTE_STEPS = 10  # how often several processes agree on a save or a stop
@@ -223,10 +223,10 @@ class Run:
 
     def _stopped(self) -> Stopped:
         names = ", ".join(signal.Signals(number).name for number in received())
-        where = f"epoch {self.epoch + 1}, step {self.step}"
+        where = position(self.epoch, self.recipe.epochs, self.step)
         return Stopped(
-            f"{self.settings.key}: stopped by {names or 'another process'} and saved at {where}; "
-            "--resume continues there"
+            f"{self.settings.key}: by {names or 'another process'}, saved at {where}",
+            flag="--resume",
         )
 
     def _check_loss(self, loss: float) -> None:
@@ -292,7 +292,7 @@ class Run:
             if saved["labels"] is not None:
                 self.labels = saved["labels"].numpy().astype(np.int64)
             if self.world.first and self.epoch < self.recipe.epochs:
-                where = f"epoch {self.epoch + 1}/{self.recipe.epochs}, step {self.step}"
+                where = position(self.epoch, self.recipe.epochs, self.step)
                 say(f"{self.settings.name}: continues at {where}")
         if distributed.broadcast_object((self.epoch, self.step)) != (self.epoch, self.step):
             raise RuntimeError(f"the processes read different versions of {self.settings.state}")

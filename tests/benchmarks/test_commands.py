@@ -1,10 +1,20 @@
-"""The end of a benchmark command: what a reader of its figures must know is said there."""
+"""The end that all benchmark commands share: what succeeded, and what a reader must know."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import msgspec
+import pytest
 
 from benchmarks import protocols
-from benchmarks.commands import MOST_NOTES, notes_of
+from benchmarks.commands import MOST_NOTES, finish_command, notes_of
 from benchmarks.results import Checkpoint, Head, ProbeRecord
+from slurm.cli import add_common_flags
+from slurm.errors import SweepError, UserError
+from slurm.sweep import Item, Resources
+from tests.reports.conftest import Zoo
 
 
 def record(name: str, *notes: str) -> ProbeRecord:
@@ -45,3 +55,48 @@ def test_many_and_long_notes_are_cut_and_counted() -> None:
     assert len(lines) == MOST_NOTES + 1
     assert lines[-1] == f"{99 - MOST_NOTES} more notes stand in the records"
     assert all(len(line) < 1100 for line in lines)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A goal that leaves a record, or fails."""
+
+    zoo: Path
+    name: str
+    error: Exception | None = None
+
+    stage: ClassVar[str] = "probe"
+    needs: ClassVar[tuple[Item, ...]] = ()
+    resources: ClassVar[Resources] = Resources()
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}/imagenet_linear"
+
+    @property
+    def result(self) -> Path:
+        folder = self.zoo / "results" / self.name / "imagenet_linear"
+        return folder / "resnet50_mhead_linear-8xb32-steplr-90e_in1k-0.json"
+
+    def done(self) -> bool:
+        return self.result.exists()
+
+    def run(self) -> None:
+        if self.error:
+            raise self.error
+        Zoo(self.zoo).probe(self.name, {"feature1": 12.34})
+
+
+@pytest.mark.parametrize("error", [UserError("no such image; replace it"), RuntimeError("broken")])
+def test_what_succeeded_is_printed_beside_the_reasons(
+    tmp_path: Path, error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_common_flags(parser)
+    args = parser.parse_args(["--zoo", str(tmp_path), "--json", str(tmp_path / "a.json")])
+    goals = [Measure(tmp_path, "bad", error), Measure(tmp_path, "good")]
+    with pytest.raises((UserError, SweepError), match=str(error)):
+        finish_command(args, goals)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"good imagenet_linear: feature1 12.34 [{goals[1].result}]"
+    assert not (tmp_path / "a.json").exists()  # which would be of another suite

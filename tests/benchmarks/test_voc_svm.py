@@ -60,6 +60,36 @@ def test_full_record_has_all_that_the_contract_names(features: Path) -> None:
     assert isinstance(results.read_record(stored[0]), results.VocSvmRecord)
 
 
+def test_class_names_that_were_permuted_are_never_those_of_an_old_record(features: Path) -> None:
+    """The labels are the same: only classes.json says of which class each AP is."""
+    named = {}
+    for names in (["ant", "bee", "cow"], ["bee", "ant", "cow"]):
+        (features / "classes.json").write_text(json.dumps(names))
+        record = run_json(voc_svm, features, "--layers", "feature5")
+        named[tuple(record["classes"])] = record["layers"]["feature5"]["ap"]
+    assert set(named) == {("ant", "bee", "cow"), ("bee", "ant", "cow")}
+    assert len(list((features.parent / "zoo/results/mine/voc07_svm").glob("*.json"))) == 2
+
+
+def test_names_that_only_number_the_classes_are_in_no_key(features: Path) -> None:
+    """So that what earlier builds measured is found again."""
+    plain = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+    for names in (["class1", "class2", "class3"], ["digit0", "digit1", "digit2"]):
+        (features / "classes.json").write_text(json.dumps(names))
+        source = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+        assert source.inputs("feature5") == plain.inputs("feature5")
+    (features / "classes.json").write_text(json.dumps(["class2", "class1", "class3"]))
+    source = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+    assert source.inputs("feature5") != plain.inputs("feature5")
+
+
+def test_classes_that_were_renamed_after_planning_are_not_measured(features: Path) -> None:
+    source = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+    (features / "classes.json").write_text(json.dumps(["ant", "bee", "cow"]))
+    with pytest.raises(UserError, match=r"classes\.json was changed after this run was planned"):
+        source.read("feature5")
+
+
 def test_low_shot_record_and_its_draws(features: Path) -> None:
     record = run_json(low_shot_svm, features, "--shots", "1,2", "--samples", "3")
     assert record["selection"] == "test"
@@ -172,7 +202,8 @@ def test_a_class_that_is_too_small_is_found_when_planning(
         labels[:, 1] = harm[1]
         np.save(path, labels)
     shots = shots or (["--shots", "1"] if command is low_shot_svm else [])
-    with pytest.raises(UserError, match=says):
+    benchmark = "voc07_svm" if command is voc_svm else "voc07_low_shot_svm"
+    with pytest.raises(UserError, match=f"^mine {benchmark}: {says}"):
         command.main(flags(features, *shots, *more))
     assert not (features.parent / "zoo").exists()
 

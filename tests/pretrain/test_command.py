@@ -1,6 +1,7 @@
 """The command: lists, refuses in one line, resumes only when told to."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,8 @@ import torch
 from tiny import TINY, tiny_item
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, card_path, read_card
+from benchmarks.datasets.loading import fingerprints
+from benchmarks.images.checking import checked_path
 from pretrain.__main__ import main
 from pretrain.deepcluster import train
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES
@@ -246,7 +249,7 @@ def test_a_restart_replaces_the_checkpoint_once_and_can_be_taken_up(
     line = refusal_after_progress(capsys, flags(data, tmp_path, "--seed", "6", "--resume"))
     assert "seed 5, not 6" in line
     main(flags(data, tmp_path, "--seed", "5", "--resume"))
-    assert "tiny: continues at epoch 2/2, step 0" in capsys.readouterr().err
+    assert "tiny: continues at epoch 2/2, at its start" in capsys.readouterr().err
     card = read_card(tmp_path, "tiny")
     assert (card.pretraining["seed"], card.pretraining["epochs"]) == (5, 2)
     main(flags(data, tmp_path, "--seed", "5"))
@@ -385,3 +388,60 @@ def state_of_one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     item = tiny_item(tmp_path_factory.mktemp("one"), data, replace(TINY, epochs=1))
     item.run()
     return item.state
+
+
+def damage(path: Path) -> None:
+    """A PNG file whose pixels are others than its checksum says; it decodes without a word."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"IDAT") - 4
+    length = int.from_bytes(content[place : place + 4], "big")
+    content[place + 8 + length] ^= 1  # in the checksum
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("layout", ["imagenet", "folder"])
+def test_images_are_checked_when_asked_and_the_card_says_what_was_found(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
+) -> None:
+    mine = shutil.copytree(data, tmp_path / "data")
+    damage(mine / "train/class1/001.png")
+    given = flags(mine if layout == "imagenet" else mine / "train", tmp_path / "zoo")
+    main([*given, "--check-images", "--dry-run"])
+    assert [line for line in capsys.readouterr().out.splitlines() if "to run" in line] == [
+        "check: 1 to run",
+        "pretrain: 1 to run",
+    ]
+    main([*given, "--check-images"])
+    (note,) = read_card(tmp_path / "zoo", "tiny").notes
+    assert note.startswith("pretraining: 1 of 90 images of train may be damaged within")
+    assert "001.png: the checksum of a PNG chunk" in note
+    (found,) = (tmp_path / "zoo/checks").iterdir()
+    if layout == "imagenet":  # the benchmarks find the same check
+        planned = fingerprints("imagenet", mine)["train"]
+        assert found == checked_path(tmp_path / "zoo", "imagenet", "train", planned)
+    found.unlink()
+    main([*given, "--check-images"])
+    assert found.exists()
+
+
+def test_an_image_that_cannot_be_decoded_ends_the_run_before_training(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = shutil.copytree(data, tmp_path / "data")
+    (mine / "train/class1/001.png").write_bytes(b"Not found")
+    said = refusal(capsys, flags(mine, tmp_path / "zoo", "--check-images"))
+    assert "1 of 90 images of train cannot be used" in said
+    assert not list((tmp_path / "zoo").rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("clusters=1", "one cluster teaches nothing; choose two or more"),
+        ("arch=resnet999", "unknown architecture 'resnet999'; did you mean"),
+    ],
+)
+def test_what_can_never_train_is_refused_when_planning(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, says: str
+) -> None:
+    assert says in refusal(capsys, flags(data, tmp_path, "--set", change, "--dry-run"))

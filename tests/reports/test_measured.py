@@ -322,3 +322,37 @@ def test_changed_numbers_have_tables_and_footnotes_of_their_own(zoo: Any) -> Non
     (line,) = [note for note in footnotes(second) if note.startswith("**Feature1 - Feature5**")]
     assert "changed: epochs 1 (90), learning_rate 0.03 (0.01)" in line
     assert not any("changed" in note for note in footnotes(first))
+
+
+GRAM = {"solver": "gram"}
+
+
+def test_what_no_seed_decides_has_no_spread(zoo: Any) -> None:
+    """The exact SVMs have one solution, whatever the seed; draws and random trunks have not."""
+    for seed in (0, 1):
+        zoo.svm("net", {"feature5": 70.0}, seed=seed, settings=GRAM)
+        drawn = GRAM | {"draws": {"1": f"seed {seed}"}}
+        zoo.low_shot("net", {"feature5": [50.0] * 8}, seed=seed, settings=drawn)
+    (table,) = tables(zoo, seeds=True)
+    assert texts(table)["net"][1:3] == ["70.00", "50.00 ± 0.00"]
+    svm, low_shot, *_ = footnotes(table, seeds=True)
+    assert "seeds 0, 1, on which it does not depend." in svm
+    assert "mean ± sample standard deviation over seeds 0, 1." in low_shot
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights", "shown"),
+    [
+        ({"draws": {"1": "official:0123"}, **GRAM}, "blake2b:1", "50.00"),
+        ({"draws": {"1": "seed 0"}, **GRAM}, "blake2b:1", "50.00 ± 0.00"),
+        ({"draws": {"1": "official:0123"}, "solver": "liblinear"}, "blake2b:1", "50.00 ± 0.00"),
+        ({"draws": {"1": "official:0123"}, **GRAM}, "random:resnet50:rgb:0", "50.00 ± 0.00"),
+    ],
+)
+def test_spread_stands_where_a_seed_can_matter(
+    zoo: Any, settings: dict[str, Any], weights: str, shown: str
+) -> None:
+    for seed in (0, 1):
+        made = zoo.with_(weights=weights)
+        made.low_shot("net", {"feature5": [50.0] * 8}, seed=seed, settings=settings)
+    assert texts(tables(zoo, seeds=True)[0])["net"][2] == shown

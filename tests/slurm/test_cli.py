@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from slurm.__main__ import main as slurm_main
-from slurm.cli import Parser, add_common_flags, add_zoo_flag
+from slurm.cli import Parser, add_common_flags, add_zoo_flag, run_command
 from slurm.errors import SweepError, UserError, one_line, path_error
+from slurm.stop import Stopped, Terminated
 from slurm.threads import share_of
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +129,28 @@ def test_a_working_folder_that_is_gone(tmp_path: Path, command: str) -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "benchmarks.voc_svm --features {0} --labels {0} --zoo {0}/zoo --device cpu",
+        "benchmarks.voc_svm --features {0} --labels {0} --zoo {0}/zoo --device cpu --cluster local",
+        "pretrain deepcluster --data {0} --name x --zoo {0}/zoo",
+        "benchmarks.registry add {0}/x.pth --name x --zoo {0}/zoo",
+    ],
+)
+def test_a_working_folder_that_is_gone_though_all_paths_are_absolute(
+    tmp_path: Path, command: str
+) -> None:
+    """Intel's MKL looks for it, and ends the process with a line of its own."""
+    (tmp_path / "gone").mkdir()
+    line = f"cd {tmp_path}/gone && rmdir ../gone && COMMAND {command.format(tmp_path)}"
+    done = bash(line, PYTHONSAFEPATH="1")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the working folder is gone: cd to one that is there, and run again\n"
+    )
 
 
 LONG = "x" * 300
@@ -274,3 +298,33 @@ def test_list_takes_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         slurm_main(["list", "x"])
     assert "list takes no RUN, but 'x' is given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "says"),
+    [
+        (Stopped("a: saved"), 75, "stopped: a: saved; run the same command again to go on\n"),
+        (
+            Stopped("a: saved", "--resume"),
+            75,
+            "stopped: a: saved; run the same command again with --resume to go on\n",
+        ),
+        (Terminated(), 143, "stopped: by SIGTERM; run the same command again to go on\n"),
+        (
+            Terminated(signal.SIGHUP),
+            129,
+            "stopped: by SIGHUP; run the same command again to go on\n",
+        ),
+        (KeyboardInterrupt(), 130, "stopped: by Ctrl-C; run the same command again to go on\n"),
+    ],
+)
+def test_a_stop_that_was_asked_for_is_no_error(
+    stop: BaseException, code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(argv: list[str] | None) -> None:
+        raise stop
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(main)
+    assert ended.value.code == code
+    assert capsys.readouterr().err == says
