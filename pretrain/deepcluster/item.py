@@ -56,6 +56,8 @@ class Pretrain:
     save_seconds: float = 300.0  # between two saves of the state within an epoch
     restart: str = ""  # the name of a restart: what there is lives until this is registered
     check_images: bool = False  # decode the images once before they are trained on
+    keep: int = 0  # states of earlier epochs that stay beside the present one
+    probe_every: int = 0  # epochs from one k-NN of the trunk to the next; 0 is never
 
     stage: ClassVar[str] = "pretrain"
 
@@ -137,7 +139,7 @@ class Pretrain:
     def run(self) -> None:
         """Train, alone or as one of several processes, and register the backbone."""
         from benchmarks.devices import resolve_device
-        from pretrain.deepcluster import feature_file
+        from pretrain.deepcluster.clusters import feature_file
         from pretrain.deepcluster.images import read_images
         from pretrain.deepcluster.settings import Settings
         from pretrain.deepcluster.train import Run
@@ -162,6 +164,8 @@ class Pretrain:
                 workers=self.workers,
                 amp=self.amp,
                 save_seconds=self.save_seconds,
+                keep=self.keep,
+                probe_every=self.probe_every,
             )
             run = Run(self.recipe, images, settings, world, device)
             if world.first and self.restart:
@@ -186,6 +190,7 @@ class Pretrain:
         The card says nothing of time or place: an interrupted run leaves the same card as another.
         """
         from benchmarks.registry import register
+        from pretrain.deepcluster.watching.history import untimed
 
         recipe = self.recipe
         old = None if self.restart else self.card()
@@ -208,7 +213,7 @@ class Pretrain:
                 "images": msgspec.to_builtins(self.images),
                 "processes": processes,
                 "half_precision": self.amp,
-                "history": {name: values for name, values in history.items() if name != "seconds"},
+                "history": untimed(history),
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),
             },

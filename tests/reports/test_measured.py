@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 from msgspec import structs, to_builtins
 
-from benchmarks.protocols import (
-    ADDED,
-    DIGITS_IMAGENET_LINEAR,
+from benchmarks.catalog.imagenet_avgpool import (
     IMAGENET_AVGPOOL,
     IMAGENET_AVGPOOL_COSINE,
     IMAGENET_AVGPOOL_LARS,
+)
+from benchmarks.catalog.imagenet_linear import (
+    DIGITS_IMAGENET_LINEAR,
     IMAGENET_LINEAR,
-    INATURALIST18_LINEAR,
     VISSL_IMAGENET_LINEAR,
 )
+from benchmarks.catalog.inaturalist18_linear import INATURALIST18_LINEAR
+from benchmarks.protocols import ADDED
 from benchmarks.results import ProbeRecord, Split
 from reports.collect import collect
 from reports.document import measured_section
