@@ -37,6 +37,7 @@ benchmarks.features
 benchmarks.probes
 benchmarks.svm.solver
 benchmarks.svm
+benchmarks.catalog
 benchmarks: commands
 benchmarks.registering
 benchmarks: linear_probe low_shot_svm registry voc_svm

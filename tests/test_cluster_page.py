@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import protocols
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL_LARS
+from benchmarks.catalog.listed import PROTOCOLS
 from pretrain.deepcluster.recipes import RECIPES
 from slurm.cli import Parser, add_common_flags
 from slurm.scheduler.settings import STAGES, ClusterSettings, read_settings, request_for
@@ -76,13 +77,13 @@ def test_the_file_has_every_stage_and_asks_for_what_it_says(settings: ClusterSet
 
 
 def test_the_rule_of_the_batch_is_the_protocols() -> None:
-    linear = [one for one in protocols.PROTOCOLS.values() if hasattr(one, "batch_size")]
+    linear = [one for one in PROTOCOLS.values() if hasattr(one, "batch_size")]
     published = [one for one in linear if one.variant != "digits"]
-    others = {one.batch_size for one in published if one != protocols.IMAGENET_AVGPOOL_LARS}
+    others = {one.batch_size for one in published if one != IMAGENET_AVGPOOL_LARS}
     assert others == {256}
     batches = {
         "linear probes": 256,
-        "AvgPool, LARS (`8xb512`)": protocols.IMAGENET_AVGPOOL_LARS.batch_size,
+        "AvgPool, LARS (`8xb512`)": IMAGENET_AVGPOOL_LARS.batch_size,
         "DeepCluster, Sobel ResNet-50": RECIPES["sobel_resnet50_8xb64-steplr-200e"].batch_size,
         "DeepCluster, AlexNet": RECIPES["alexnet_sobel_b256-500e"].batch_size,
     }

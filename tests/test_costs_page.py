@@ -3,8 +3,9 @@
 import pytest
 from torchvision.datasets import imagenet, inaturalist, voc
 
+from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.images.copies import OFFICIAL
-from benchmarks.protocols import PROTOCOLS, LinearProtocol
+from benchmarks.protocols import LinearProtocol
 from pretrain.deepcluster.recipes import RECIPES
 from tests.perf.costs import PAGE, fresh
 from tests.test_documents import ROOT, rows

@@ -5,8 +5,6 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.datasets.folders import is_foreign, say_note
 from benchmarks.datasets.lists import LabelledList, place
 from benchmarks.datasets.splits import Dataset, ImageSplit
@@ -33,6 +31,8 @@ def make_dataset(
     The training labels must be 0..C-1 without gaps, those of validation within them and, as far as
     can be seen, of the same classes; an image has one entry, in one split.
     """
+    import numpy as np
+
     trained, tested = _checked_paths(train), _checked_paths(val)
     _check_disjoint(train, trained, train_root, val, tested, val_root)
     classes = class_names(train)
@@ -61,6 +61,8 @@ def class_names(train: LabelledList) -> tuple[str, ...]:
     """Name each class as the source does, else by the folder of its first image, else by number."""
     if train.classes:
         return train.classes
+    import numpy as np
+
     numbers = tuple(str(label) for label in range(len(np.unique(train.labels))))
     return _folders_by_label(train) or numbers
 
@@ -132,6 +134,8 @@ def _below(root: str, roots: Sequence[str], paths: Sequence[str]) -> Iterable[st
 
 
 def _check_labels(train: LabelledList, count: int) -> None:
+    import numpy as np
+
     present = np.unique(train.labels)
     gaps = present != np.arange(count)
     if gaps.any():
@@ -142,6 +146,8 @@ def _check_labels(train: LabelledList, count: int) -> None:
 
 
 def _out_of_range(val: LabelledList, train: LabelledList, count: int) -> UserError:
+    import numpy as np
+
     row = int(np.argmax(val.labels >= count))
     hint = "; are they numbered from 1 here?" if val.labels.min() > 0 else ""
     return UserError(
@@ -152,6 +158,8 @@ def _out_of_range(val: LabelledList, train: LabelledList, count: int) -> UserErr
 
 def _folders_by_label(listed: LabelledList) -> tuple[str, ...]:
     """The folder of the first image of each label there is; empty unless each has its own."""
+    import numpy as np
+
     _, first = np.unique(listed.labels, return_index=True)
     folders = tuple(listed.paths[row].rpartition("/")[0] for row in first)
     return () if "" in folders or len(set(folders)) < len(folders) else folders
@@ -163,6 +171,8 @@ def _check_numbering(train: LabelledList, val: LabelledList) -> None:
     Training labels are 0..C-1, those of validation within them. Nothing can be seen of lists whose
     folders are no classes.
     """
+    import numpy as np
+
     if val.classes:  # the folders themselves were read, by the names of `train`
         return
     names = _tails(train.classes or _folders_by_label(train))
@@ -193,6 +203,8 @@ def _tails(folders: Sequence[str]) -> tuple[str, ...]:
 
 def _are_classes(listed: LabelledList) -> bool:
     """Whether the folders are the classes: each holds images of one label, each label has one."""
+    import numpy as np
+
     folders = [path.rpartition("/")[0] for path in listed.paths]
     count = len(set(zip(folders, listed.labels.tolist())))
     return bool(listed.classes) or count == len(set(folders)) == len(np.unique(listed.labels))

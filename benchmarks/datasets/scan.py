@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.datasets.folders import (
     EXTENSIONS,
     Owners,
@@ -34,6 +32,8 @@ def scan_folders(
     `UserError` for a missing or empty root, an empty class folder, a folder that is not in
     `classes`, and one that was read already, here or by another scan with the same `owners`.
     """
+    import numpy as np
+
     require_directory(root, "it should hold one folder of images for each class")
     passed = Passed()
     names = class_folders(root, passed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 import msgspec
 
-from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.datasets.loading import entry_name, fingerprints, load_dataset, require_split
 from benchmarks.features.marker import COMPLETE, is_complete, unchanged, write_marker
 from benchmarks.images.checking import check_items
 from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
@@ -38,14 +38,15 @@ class _OvertakenError(Exception):
 
 @dataclass(frozen=True)
 class ExtractVoc:
-    """Extract VOC2007 trainval and test features of every tap into `directory`."""
+    """Extract trainval and test features of every tap into `directory`."""
 
     trunk: Trunk
-    data: Path  # VOCdevkit/VOC2007
+    data: Path  # VOCdevkit/VOC2007, or own data of its layout
     image: ImageTransform
     pooled_size: int
     splits: tuple[Split, ...]  # fingerprints of trainval and test
     classes: tuple[str, ...] = ()  # see `labels.telling_names`
+    dataset: str = "voc07"  # as protocols name it
 
     stage: ClassVar[str] = "extract"
 
@@ -55,15 +56,16 @@ class ExtractVoc:
         if not self.trunk.check_images:
             return ()
         splits = dict(zip(("trainval", "test"), self.splits))
-        return check_items(self.trunk.zoo, "voc07", self.data, splits, self.trunk.workers)
+        return check_items(self.trunk.zoo, self.dataset, self.data, splits, self.trunk.workers)
 
     @cached_property
     def directory(self) -> Path:
         """Where the files lie once the item is done."""
         checkpoint = self.trunk.checkpoint
-        inputs = ("voc07", self.trunk.inputs(), self.image, self.pooled_size, self.splits)
+        name = entry_name(self.dataset)
+        inputs = (name, self.trunk.inputs(), self.image, self.pooled_size, self.splits)
         key = key_of(*inputs, *([self.classes] if self.classes else []))
-        return self.trunk.zoo / "features" / checkpoint.name / f"voc07-{key}"
+        return self.trunk.zoo / "features" / checkpoint.name / f"{name}-{key}"
 
     @property
     def key(self) -> str:
@@ -94,7 +96,7 @@ class ExtractVoc:
         from benchmarks.features.files import feature_path
         from benchmarks.features.labels import label_path, telling_names
 
-        dataset = load_dataset("voc07", self.data)
+        dataset = load_dataset(self.dataset, self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
             dataset.splits[split].require(planned)
         backbone = load_trunk(self.trunk)
@@ -171,11 +173,12 @@ def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtoc
     """The extraction that `protocol` needs; `UserError` when the data cannot be read."""
     from benchmarks.features.labels import telling_names
 
-    splits = fingerprints("voc07", data)
-    classes = load_dataset("voc07", data).splits["trainval"].classes
+    require_split(protocol.dataset, data, "trainval")
+    splits = fingerprints(protocol.dataset, data)
+    classes = load_dataset(protocol.dataset, data).splits["trainval"].classes
     both = (splits["trainval"], splits["test"])
-    names = telling_names(classes)
-    return ExtractVoc(trunk, data, protocol.image, protocol.pooled_size, both, names)
+    numbers = (protocol.image, protocol.pooled_size)
+    return ExtractVoc(trunk, data, *numbers, both, telling_names(classes), protocol.dataset)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:

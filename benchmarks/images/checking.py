@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from benchmarks import results
-from benchmarks.datasets.loading import load_dataset
+from benchmarks.datasets.loading import entry_name, load_dataset
 from benchmarks.results import Split, key_of
 from slurm.errors import UserError
 from slurm.files import write_bytes
@@ -67,7 +67,7 @@ class CheckImages:
     """Decode every image of one split, once a zoo."""
 
     zoo: Path
-    dataset: str  # a key of datasets.catalog.DATASETS
+    dataset: str  # as protocols name it
     data: Path
     split: str
     planned: Split
@@ -148,7 +148,7 @@ class CheckImages:
 
 def checked_path(zoo: Path, dataset: str, split: str, planned: Split) -> Path:
     """Where the findings on a split lie."""
-    return zoo / "checks" / f"{dataset}-{split}-{key_of(planned)}.json"
+    return zoo / "checks" / f"{entry_name(dataset)}-{split}-{key_of(planned)}.json"
 
 
 def check_items(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.datasets.catalog import FOLDERS
+from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.loading import fingerprints, load_dataset
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.checking import Checked, CheckImages, Findings
@@ -21,10 +21,7 @@ from slurm.progress import progress
 NAMED = 5  # files that are named of each kind
 # By split, images and classes, as the datasets' own pages state them.
 OFFICIAL: dict[str, dict[str, tuple[int, int]]] = {
-    "imagenet": {"train": (1_281_167, 1000), "val": (50_000, 1000)},
-    "places205": {"train": (2_448_873, 205), "val": (20_500, 205)},
-    "inaturalist18": {"train": (437_513, 8142), "val": (24_426, 8142)},
-    "voc07": {"trainval": (5011, 20), "test": (4952, 20)},
+    entry.name: dict(entry.sizes) for entry in DATASETS.values() if entry.sizes
 }
 # What only the folder of one dataset holds.
 _SIGNS: dict[str, tuple[str, ...]] = {
@@ -81,7 +78,7 @@ class SplitReport:
 
 def guess_dataset(folder: Path) -> str:
     """Of which dataset `folder` is a copy, by its tree; `UserError` when that is not clear."""
-    inside = [name for name, place in FOLDERS.items() if (folder / place).is_dir()]
+    inside = [name for name in OFFICIAL if (folder / DATASETS[name].folder).is_dir()]
     if (folder / "VOC2007/ImageSets").is_dir():
         raise UserError(f"{folder} holds VOC2007: check {folder / 'VOC2007'}")
     found = [
@@ -96,7 +93,7 @@ def guess_dataset(folder: Path) -> str:
     if len(found) == 1:
         return found[0]
     if inside:
-        places = ", ".join(str(folder / FOLDERS[name]) for name in inside)
+        places = ", ".join(str(folder / DATASETS[name].folder) for name in inside)
         raise UserError(f"{folder} holds folders of datasets; check each by itself: {places}")
     seems = f"it could be {' or '.join(found)}" if found else "its tree is of no layout for sure"
     raise UserError(f"name the dataset of {folder} with --dataset {'|'.join(OFFICIAL)}: {seems}")

@@ -41,6 +41,7 @@ class Source:
     layers: tuple[str, ...]
     identities: tuple[str, ...]  # one a layer: all that its features depend on
     needs: tuple[Item, ...] = ()
+    dataset: str = "voc07"  # as protocols name it
     seed: int = 0
     device: str = "auto"
     solver: Solver = "gram"
@@ -55,7 +56,7 @@ class Source:
 
     def all_notes(self) -> tuple[str, ...]:
         """`notes`, and what a check of the images found."""
-        return (*self.notes, *check_notes(self.zoo, "voc07", self.data))
+        return (*self.notes, *check_notes(self.zoo, self.dataset, self.data))
 
     @cached_property
     def folder(self) -> Path:
@@ -109,7 +110,6 @@ def trunk_source(
     trainval, test = extract.splits
     with said_of(trunk.checkpoint.name, protocol):
         require_classes(data, protocol)
-    notes = load_dataset("voc07", data).notes
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,
@@ -119,7 +119,8 @@ def trunk_source(
         layers=layers,
         identities=(extract.directory.name,) * len(layers),
         needs=(extract,),
-        notes=(*trunk.notes, *notes),
+        dataset=protocol.dataset,
+        notes=(*trunk.notes, *load_dataset(protocol.dataset, data).notes),
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,
@@ -178,6 +179,7 @@ def file_source(
         splits=(splits[0], splits[1]),
         layers=layers,
         identities=identities,
+        dataset=protocol.dataset,
         seed=seed,
         device=device,
         solver=solver,

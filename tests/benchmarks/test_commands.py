@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 import pytest
 
-from benchmarks import protocols
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.commands import MOST_NOTES, finish_command, notes_of
 from benchmarks.results import Checkpoint, Head, ProbeRecord
 from slurm.cli import add_common_flags
@@ -18,7 +18,7 @@ from tests.reports.conftest import Zoo
 
 
 def record(name: str, *notes: str) -> ProbeRecord:
-    protocol = protocols.IMAGENET_LINEAR
+    protocol = IMAGENET_LINEAR
     return ProbeRecord(
         benchmark=protocol.benchmark,
         protocol=protocol.name,

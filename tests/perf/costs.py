@@ -14,14 +14,11 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.catalog.listed import PROTOCOLS  # noqa: E402
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT  # noqa: E402
+from benchmarks.catalog.voc07_svm import VOC07_SVM  # noqa: E402
 from benchmarks.images.copies import OFFICIAL  # noqa: E402
-from benchmarks.protocols import (  # noqa: E402
-    PROTOCOLS,
-    VOC07_LOW_SHOT,
-    VOC07_SVM,
-    ImageTransform,
-    LinearProtocol,
-)
+from benchmarks.protocols import ImageTransform, LinearProtocol  # noqa: E402
 from pretrain.deepcluster.recipes import RECIPES, Recipe  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.datasets.loading import fingerprints, load_dataset
 from benchmarks.features.extraction import ExtractVoc, extract_item
 from benchmarks.features.files import feature_path
-from benchmarks.protocols import VOC07_SVM, ImageTransform
+from benchmarks.protocols import ImageTransform
 from benchmarks.registry import load_backbone, register
 from benchmarks.svm.source import Source, trunk_source
 from slurm.errors import UserError

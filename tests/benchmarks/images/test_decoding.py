@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
 from benchmarks.images.decoding import decode_image, open_image
 from benchmarks.images.transforms import build_transform
-from benchmarks.protocols import IMAGENET_LINEAR, VOC07_SVM
 from slurm.errors import UserError
 from tests.benchmarks.images.pictures import photo
 

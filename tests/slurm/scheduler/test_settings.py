@@ -79,9 +79,9 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, mes
 def test_the_known_stages_are_those_of_the_commands() -> None:
     from benchmarks.features.extraction import ExtractVoc
     from benchmarks.images.checking import CheckImages
-    from benchmarks.linear_probe import Probe
-    from benchmarks.low_shot_svm import LowShot, VocLowShot
-    from benchmarks.voc_svm import VocSvm, VocSvmLayer
+    from benchmarks.probes.item import Probe
+    from benchmarks.svm.full_item import VocSvm, VocSvmLayer
+    from benchmarks.svm.low_shot_item import LowShot, VocLowShot
     from pretrain.deepcluster.item import Pretrain
 
     svms = (VocSvmLayer, VocSvm, LowShot, VocLowShot)
