@@ -22,7 +22,7 @@ demo: $(STAMP)
 	$(DEMO_BENCHMARKS) --only $(DEMO_PROBES) --cluster local --threads 1
 	$(DEMO_BENCHMARKS) --threads 2
 	$(PY) -m reports --zoo $(DEMO_ZOO) --readme $(DEMO_ZOO)/README.md \
-	  --plots $(DEMO_ZOO)/pictures --html $(DEMO_ZOO)/index.html
+	  --plots $(DEMO_ZOO)/pictures --html $(DEMO_ZOO)/index.html --format markdown
 
 # The records of a demo, and from them the tables of README.md and the pictures.
 REPORT_README := $(PY) -m reports --zoo docs/demo --readme README.md

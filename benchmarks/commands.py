@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks import results
+from benchmarks.checkpoints.wording import shown
 from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
 from slurm.errors import SweepError, UserError, one_line
@@ -15,6 +16,9 @@ from slurm.files import check_writable
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
 from slurm.sweep import Item, all_items
+
+MOST_NOTES = 20  # that are said; all of them stand in the records and below the tables
+LONGEST_NOTE = 1000  # characters
 
 
 class Goal(Item, Protocol):
@@ -56,8 +60,25 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
 
 
 def _say_figures(records: Sequence[Path]) -> None:
-    for path in records:
-        print(one_line(f"{summary(results.read_record(path))} [{path}]"), file=sys.stderr)
+    found = [results.read_record(path) for path in records]
+    for path, record in zip(records, found):
+        print(one_line(f"{summary(record)} [{path}]"), file=sys.stderr)
+    for line in notes_of(found):
+        print(one_line(line), file=sys.stderr)
+
+
+def notes_of(records: Sequence[results.Record]) -> list[str]:
+    """What a reader of the records must know, a line for each note that several may share."""
+    owners: dict[str, list[str]] = {}
+    for record in records:
+        for note in record.notes:
+            owners.setdefault(note, []).append(f"{record.checkpoint.name} {record.benchmark}")
+    lines = []
+    for note, names in list(owners.items())[:MOST_NOTES]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines.append(f"note on {names[0]}{more}: {shown(note, LONGEST_NOTE)}")
+    left = len(owners) - len(lines)
+    return [*lines, f"{left} more notes stand in the records"] if left else lines
 
 
 def checks_of(goals: Sequence[Item]) -> list[Item]:

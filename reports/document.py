@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from reports.footnotes import footnotes
+from reports.differing import otherwise
+from reports.footnotes import PART_NAMES, footnotes
 from reports.measured import Measured
-from reports.tables import Kind, Table, code, markdown
+from reports.tables import Kind, Table, code, escape, markdown
 
 NO_RESULTS = "No results yet."
 CLASSIFICATION = (
@@ -37,11 +38,15 @@ def explanation(kind: Kind, protocols: dict[str, str]) -> list[str]:
 
 
 def section(
-    table: Table, protocols: dict[str, str], notes: Sequence[str], bold: bool = False
+    table: Table,
+    protocols: dict[str, str],
+    notes: Sequence[str],
+    bold: bool = False,
+    number: str = "",
 ) -> str:
     """A heading, what the columns mean, the table, and its footnotes as a list."""
     facts = [] if table.variant == "mmselfsup" else [f"variant {code(table.variant)}"]
-    facts += [f"{table.number}, measured otherwise"] if table.number else []
+    facts += [number] if number else []
     blocks = [
         f"#### {table.kind.title}" + (f" ({', '.join(facts)})" if facts else ""),
         *explanation(table.kind, protocols),
@@ -59,7 +64,16 @@ def measured_section(measured: Measured, *, seeds: bool = False, bold: bool = Fa
         for part in measured.kind.parts
         if part in measured.found
     }
-    return section(measured.table, protocols, footnotes(measured, seeds), bold)
+    number = escape(numbered(measured))
+    return section(measured.table, protocols, footnotes(measured, seeds), bold, number)
+
+
+def numbered(measured: Measured) -> str:
+    """Of a table with others of its kind and variant: which one it is, and what is otherwise."""
+    if not measured.table.number:
+        return ""
+    words = otherwise(measured, PART_NAMES)
+    return f"{measured.table.number}, measured otherwise" + (f": {words}" if words else "")
 
 
 def measured_sections(

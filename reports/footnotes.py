@@ -11,8 +11,9 @@ from benchmarks.overrides import CUSTOM, differences
 from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record
 from reports.collect import Found, by_name
+from reports.differing import otherwise_notes
 from reports.measured import Measured, chosen, seed_matters
-from reports.tables import code, escape
+from reports.tables import BEST, code, escape
 
 PART_NAMES = {
     "voc07_svm": "SVM",
@@ -24,6 +25,13 @@ PART_NAMES = {
 }
 
 
+BEST_NOTE = (
+    f"**{BEST}**: top-1 (%) of the best of the evaluated epochs, chosen on the images that it is "
+    "measured on, as the published AvgPool figures are (so OpenSelfSup; MMSelfSup's pages do not "
+    "say)."
+)
+
+
 def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     """One Markdown line for each part, one for the software, one for each note of a record."""
     shown = {part: shown_records(found, seeds) for part, found in measured.found.items()}
@@ -33,6 +41,8 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
         if part in shown
     ]
     lines += _layers_without_svm(shown)
+    lines += [BEST_NOTE] if BEST in measured.table.columns else []
+    lines += otherwise_notes(measured, PART_NAMES)
     everything = [item for found in shown.values() for item in found]
     lines.append(_software(everything))
     of_records = (
@@ -65,7 +75,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
     facts = [
         f"protocol {code(record.protocol)}, variant {code(record.variant)}, "
         f"version {record.protocol_version}",
-        *_changes(record),
+        *changes_of(record),
         *_procedure(record),
         f"n = {_sizes(record)}",
         _seeds(shown, found, seeds),
@@ -73,7 +83,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
 
 
-def _changes(record: Record) -> list[str]:
+def changes_of(record: Record) -> list[str]:
     """What was changed in the protocol of a custom run."""
     if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
         return []

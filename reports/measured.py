@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
-from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
+from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
 
 _NO_SPREAD = 0.005  # prints as 0.00
 VARIANTS = ("mmselfsup", "vissl", "fair", "digits")
@@ -27,6 +27,7 @@ class Measured:
     found: dict[str, tuple[Found, ...]]  # by benchmark
     table: Table
     remarks: tuple[str, ...] = ()  # what the cards of its rows say to a reader of the figures
+    others: tuple["Measured", ...] = ()  # of its kind and variant, but measured otherwise
 
 
 def measured_tables(
@@ -34,19 +35,22 @@ def measured_tables(
     kinds: Iterable[Kind] = KINDS.values(),
     *,
     seeds: bool = False,
+    best: bool = False,
     link: Callable[[str], str | None] = lambda config: config,
 ) -> list[Measured]:
     """All tables of a zoo; `link` turns a checkpoint's config into the target of its row.
 
-    Without `seeds` each cell is of the lowest seed, with it the mean over all seeds.
+    Without `seeds` each cell is of the lowest seed, with it the mean over all seeds. With `best`
+    AvgPool of the best epoch stands beside that of the last one.
     """
     links = _links(collection, link)
     tables = []
     for kind in kinds:
         for variant in _variants(collection.found):
             groups = _groups(kind, variant, collection.found)
+            alike: list[Measured] = []
             for number, group in enumerate(groups, 1):
-                table = _table(kind, variant, group, links, seeds)
+                table = _table(kind, variant, group, links, seeds, best)
                 if len(groups) > 1:
                     table = replace(table, number=f"{number} of {len(groups)}")
                 remarks = tuple(
@@ -55,7 +59,11 @@ def measured_tables(
                     if row.name in collection.cards
                     for note in collection.cards[row.name].all_notes
                 )
-                tables.append(Measured(kind, variant, group, table, remarks))
+                alike.append(Measured(kind, variant, group, table, remarks))
+            tables += [
+                replace(item, others=tuple(one for one in alike if one is not item))
+                for item in alike
+            ]
     return tables
 
 
@@ -144,6 +152,7 @@ def _table(
     group: dict[str, tuple[Found, ...]],
     links: dict[str, str | None],
     seeds: bool,
+    best: bool,
 ) -> Table:
     columns = list(kind.columns)
     if kind.key == "voc-svm":
@@ -157,7 +166,12 @@ def _table(
         }
         if parts:
             make = _voc_cells if kind.key == "voc-svm" else _probe_cells
-            rows.append(Row(name, links[name], make(parts)))
+            cells = make(parts)
+            if best and "AvgPool" in columns:
+                cells |= _best_epoch(parts)
+            rows.append(Row(name, links[name], cells))
+    if any(BEST in row.cells for row in rows):
+        columns.insert(columns.index("AvgPool") + 1, BEST)
     return Table(kind, variant, tuple(columns), tuple(rows))
 
 
@@ -174,6 +188,17 @@ def _probe_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
             if cell is not None:
                 cells[title] = cell
     return cells
+
+
+def _best_epoch(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+    """AvgPool of the best epoch, where it was measured."""
+    cell = _cell(
+        (item, item.record.heads["avgpool"].best_top1)
+        for found in parts.values()
+        for item in found
+        if isinstance(item.record, ProbeRecord) and "avgpool" in item.record.heads
+    )
+    return {} if cell is None else {BEST: cell}
 
 
 def _voc_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:

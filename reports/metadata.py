@@ -6,6 +6,9 @@ from typing import Any
 
 from benchmarks.checkpoints.cards import Card
 from benchmarks.results import Checkpoint
+from reports.document import numbered
+from reports.exports import plain
+from reports.footnotes import changes_of
 from reports.measured import Measured
 from reports.tables import Cell, Row
 
@@ -119,11 +122,18 @@ def _metrics(row: Row) -> dict[str, float]:
 
 
 def _measured_by(item: Measured, cell: Cell) -> str:
-    return ", ".join(filter(None, (cell.protocol, item.table.number)))
+    return ", ".join(filter(None, (cell.protocol, *_custom(item), numbered(item))))
 
 
 def _protocol_names(item: Measured) -> str:
-    return ", ".join(found[0].record.protocol for found in item.found.values())
+    names = [found[0].record.protocol for found in item.found.values()]
+    return ", ".join(filter(None, (*names, *_custom(item), numbered(item))))
+
+
+def _custom(item: Measured) -> list[str]:
+    """What was changed in protocols whose names the figures of a custom run bear."""
+    changes = (plain(text) for one in item.found.values() for text in changes_of(one[0].record))
+    return [f"custom, {text}" for text in dict.fromkeys(changes)]
 
 
 def to_yaml(document: object) -> str:

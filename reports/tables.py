@@ -12,6 +12,7 @@ FEATURES = tuple(f"feature{stage}" for stage in range(1, 6))
 SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)  # the columns of the published tables
 FIRST_COLUMN = "Self-Supervised Config"
 MISSING = "-"
+BEST = "AvgPool (best)"  # the column of the best epoch, which is shown when asked for
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Kind:
 
     def part(self, column: str) -> str:
         """The benchmark that measures a column."""
-        return self.parts[-1 if column == "AvgPool" or column.startswith("k=") else 0]
+        return self.parts[-1 if column.startswith(("AvgPool", "k=")) else 0]
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ class Parser(argparse.ArgumentParser):
             **options,
         )
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse's, but a stream that cannot be written is no silence."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
@@ -230,8 +234,9 @@ def run_command(
 
 
 def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
+    code = 0
     try:
-        main(argv)
+        code = _code_of(main, argv)
         sys.stdout.flush()
     except (UserError, SweepError) as error:
         return report_failure(error)
@@ -245,12 +250,23 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
         if error.filename == STDOUT:
             give_up_stdout()
             if isinstance(error, BrokenPipeError):  # its reader has seen enough
-                return 0
+                return code
         known = path_error(error)
         if known:
             return report_failure(known)
         traceback.print_exc()
         return 1
+    return code
+
+
+def _code_of(main: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
+    """The exit code that `main` ends with, as argparse does after --help."""
+    try:
+        main(argv)
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            raise
+        return ended.code or 0
     return 0
 
 

@@ -42,6 +42,10 @@ benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
 pretrain.deepcluster
 pretrain
+reports: collect contradictions differing document footnotes measured published tables
+reports.pictures
+reports.comparison
+reports.pages
 reports
 """
 MAY_IMPORT = {

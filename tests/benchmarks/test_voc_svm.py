@@ -325,13 +325,17 @@ def test_many_images_to_ignore_need_the_users_word_and_leave_a_note(features: Pa
     assert "train_labels.npy, class 1" in record["notes"][0]
 
 
-def test_inverted_labels_leave_a_note(features: Path) -> None:
+def test_inverted_labels_leave_a_note(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for split in ("train", "test"):
         path = features / f"{split}_labels.npy"
         labels = np.load(path)
         np.save(path, np.where(labels == -1, -1, 1 - labels))
     record = run_json(voc_svm, features, "--layers", "feature5")
     assert [note.endswith("are the labels inverted?") for note in record["notes"]] == [True, True]
+    # Whoever runs the command reads its last lines, not the record.
+    last = capsys.readouterr().err.splitlines()[-2:]
+    name = record["checkpoint"]["name"]
+    assert last == [f"note on {name} voc07_svm: {note}" for note in record["notes"]]
 
 
 def _swap_columns(targets: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Reading a zoo: what is no record is named, and nothing claims a cell twice."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,21 @@ def test_json_outside_a_record_s_place_is_named(zoo: Any) -> None:
     with pytest.raises(UserError, match=r"copy\.json is not in a record's place"):
         collect(zoo.path)
     assert len(collect(zoo.path, skip_invalid=True).found) == 1
+
+
+def test_what_is_no_file_in_a_record_s_place_is_named(zoo: Any) -> None:
+    """It is nobody's figure; passed over in silence, it would be a cell that is missing."""
+    folder = zoo.probe("net", HEADS).parent
+    (folder / "folder.json").mkdir()
+    os.mkfifo(folder / "pipe.json")
+    (folder / "link.json").symlink_to("nowhere.json")
+    found = collect(zoo.path)
+    assert len(found.found) == 1
+    assert found.skipped == (
+        f"{folder}/folder.json is a folder, and no record",
+        f"{folder}/link.json is a link that leads to no file, and no record",
+        f"{folder}/pipe.json is a pipe, a socket or a device, and no record",
+    )
 
 
 def test_a_best_layer_that_is_not_best_is_refused(zoo: Any) -> None:

@@ -72,6 +72,33 @@ def test_a_reader_that_has_enough_is_no_failure(unbuffered: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command",
+    ["reports --help", "reports --zoo docs/demo", "benchmarks protocols", "slurm list --help"],
+)
+def test_every_command_ends_alike_when_standard_output_is_gone(
+    command: str, unbuffered: str
+) -> None:
+    done = bash(f"COMMAND {command} | true; exit ${{PIPESTATUS[0]}}", PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = bash(f"COMMAND {command} >&-", PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = bash(f"COMMAND {command} >/dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no room left while writing standard output")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_is_stale_stays_so_without_a_reader(unbuffered: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("<!-- reports:published -->\n<!-- /reports:published -->\n")
+    command = f"COMMAND reports --readme {tmp_path}/README.md --check"
+    done = bash(f"{command} | true; exit ${{PIPESTATUS[0]}}", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 1
+    assert done.stderr == "stale; run the same command without --check\n"
+
+
 def test_a_broken_pipe_of_something_else_is_no_success(tmp_path: Path) -> None:
     """As that of a worker process: the command has not done what it was asked for."""
     program = tmp_path / "program.py"

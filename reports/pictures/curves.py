@@ -1,15 +1,18 @@
 """What each picture shows, as plain data: curves found in records and cards, not yet drawn."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from benchmarks.results import LowShotRecord, VocSvmRecord
 from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
 from reports.measured import Measured, best_layer
-from reports.tables import FEATURES, Row
+from reports.tables import BEST, FEATURES, Row
 
 MOST_CURVES = 12
 
@@ -62,18 +65,31 @@ def pictures(measured: Sequence[Measured], collection: Collection) -> list[Pictu
     return _with_unique_names([_with_few_curves(picture) for picture in drawn])
 
 
+def fingerprint(picture: Picture) -> str:
+    """Of all that a picture shows; the same whichever matplotlib draws it. 32 hex digits."""
+    content = msgspec.json.encode(picture, order="deterministic")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _which(item: Measured, seeds: str = "lowest seed") -> str:
+    """The table that a picture is of; `seeds` is what it shows where the table has several."""
+    several = any(len(cell.seeds) > 1 for row in item.table.rows for cell in row.cells.values())
+    facts = (f"variant {item.variant}", item.table.number, seeds if several else "")
+    return ", ".join(filter(None, facts))
+
+
 def _layers(item: Measured) -> Picture:
-    columns = item.table.columns
+    columns = [column for column in item.table.columns if column != BEST]  # no layer of its own
     curves = [_row_curve(row, columns) for row in item.table.rows]
     panel = Panel(
-        f"{item.kind.title}, variant {item.variant}",
+        f"{item.kind.title}, {_which(item, 'mean over seeds')}",
         "",
         "top-1 (%)",
         tuple(curve for curve in curves if curve.x),
         tuple(columns),
         gap_after=len(FEATURES) - 1,
     )
-    alt = f"{item.kind.title} (variant {item.variant}): top-1 accuracy by layer"
+    alt = f"{item.kind.title} ({_which(item, 'mean over seeds')}): top-1 accuracy by layer"
     return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
 
 
@@ -102,8 +118,8 @@ def _svm_layers(item: Measured) -> Picture:
         ]
         curves.append(Curve(name, tuple(x for x, _ in points), tuple(y for _, y in points)))
     ticks = tuple(layer.capitalize() for layer in FEATURES)
-    title = f"VOC07 SVM, variant {item.variant}"
-    alt = f"VOC07 SVM (variant {item.variant}): mAP by layer"
+    title = f"VOC07 SVM, {_which(item)}"
+    alt = f"VOC07 SVM ({_which(item)}): mAP by layer"
     panel = Panel(title, "", "test mAP (%)", tuple(curves), ticks)
     return Picture(f"layers-voc-svm-{item.variant}", alt, (panel,))
 
@@ -128,10 +144,10 @@ def _low_shot(item: Measured) -> Picture:
                 tuple(shot.max for _, shot in shots),
             )
         )
-    title = f"VOC07 low-shot SVM, variant {item.variant}"
+    title = f"VOC07 low-shot SVM, {_which(item)}"
     panel = Panel(title, "positives per class, k", "test mAP (%)", tuple(curves), log_x=True)
     alt = (
-        f"VOC07 low-shot SVM (variant {item.variant}): mean mAP over k, with the band from the "
+        f"VOC07 low-shot SVM ({_which(item)}): mean mAP over k, with the band from the "
         "lowest to the highest draw"
     )
     return Picture(f"low-shot-{item.variant}", alt, (panel,))
@@ -149,9 +165,9 @@ def _classes(item: Measured) -> Picture:
             values = record.layers[record.best_layer].ap
             positions = tuple(float(number) for number in range(len(values)))
             curves.append(Curve(f"{name} ({record.best_layer})", positions, values))
-    title = f"VOC07 SVM by class, variant {item.variant}"
+    title = f"VOC07 SVM by class, {_which(item)}"
     panel = Panel(title, "", "test AP (%)", tuple(curves), tuple(classes), sideways=True)
-    alt = f"VOC07 SVM (variant {item.variant}): average precision of each class at the best layer"
+    alt = f"VOC07 SVM ({_which(item)}): average precision of each class at the best layer"
     return Picture(f"classes-{item.variant}", alt, (panel,))
 
 

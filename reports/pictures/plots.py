@@ -1,5 +1,7 @@
 """Draw pictures with matplotlib, the same bytes each time: SVG without dates, and PNG.
 
+Each file holds the fingerprint of what it shows, by which a stale one is known.
+
 Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; markers and dashes
 tell the lines apart in grey.
 """
@@ -8,13 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.pictures import Curve, Panel, Picture
+from reports.pictures.curves import Curve, Panel, Picture, fingerprint
 from slurm.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SUFFIXES = ("svg", "png")
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 MARKERS = "osD^vPX*"
 DASHES: tuple[tuple[int, tuple[int, ...]], ...] = (
@@ -42,9 +45,19 @@ _STYLE = {
 def write(folder: Path, pictures: Iterable[Picture]) -> None:
     """Draw each picture as `NAME.svg` and `NAME.png` (160 dots an inch) in `folder`."""
     for picture in pictures:
-        for suffix in ("svg", "png"):
+        for suffix in SUFFIXES:
             with atomic_path(folder / f"{picture.name}.{suffix}") as temporary:
                 temporary.write_bytes(draw(picture, suffix))
+
+
+def problem(folder: Path, picture: Picture, suffix: str) -> str | None:
+    """What is wrong with a picture's file in `folder`: missing, or of other figures; else None."""
+    path = folder / f"{picture.name}.{suffix}"
+    if not path.is_file():
+        return f"{path} is missing"
+    if fingerprint(picture).encode() not in path.read_bytes():
+        return f"{path} is stale: it was drawn from other figures, or by an earlier version"
+    return None
 
 
 def draw(picture: Picture, suffix: str) -> bytes:
@@ -55,7 +68,10 @@ def draw(picture: Picture, suffix: str) -> bytes:
     from matplotlib.figure import Figure
 
     stream = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if suffix == "svg" else {"Software": None}
+    content = fingerprint(picture)
+    metadata: dict[str, str | None] = {"Software": None, "Fingerprint": content}
+    if suffix == "svg":  # which takes the fields of Dublin Core alone
+        metadata = {"Date": None, "Creator": None, "Identifier": content}
     with rc_context(), style.context(["default", _STYLE]):
         figure = Figure(figsize=_size(picture), layout="constrained")
         _fill(figure, picture)
