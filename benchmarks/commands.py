@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from benchmarks import results
+from benchmarks.catalog.benchmark import Goal
+from benchmarks.catalog.listed import BENCHMARKS
+from benchmarks.catalog.own import own_name
+from benchmarks.catalog.partial import announcements, partial_record
+from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.wording import shown
 from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
@@ -21,18 +25,12 @@ MOST_NOTES = 20  # that are said; all of them stand in the records and below the
 LONGEST_NOTE = 1000  # characters
 
 
-class Goal(Item, Protocol):
-    """An item that leaves a result record."""
-
-    @property
-    def result(self) -> Path:
-        """The record."""
-
-
 def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
     """Run what the goals miss (or say what that is), then write `--json` and a summary line."""
     speaks = find_world().first
     launch = launch_from(args)
+    for line in announcements(goals) if speaks else ():
+        print(line, file=sys.stderr)
     if args.dry_run:
         if speaks:
             print(dry_run(goals, launch))
@@ -60,7 +58,8 @@ def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
 
 
 def _say_figures(records: Sequence[Path]) -> None:
-    found = [results.read_record(path) for path in records]
+    """A line a record, then what a reader of them must know."""
+    found = [read_record(path) for path in records]
     for path, record in zip(records, found):
         print(one_line(f"{summary(record)} [{path}]"), file=sys.stderr)
     for line in notes_of(found):
@@ -89,6 +88,8 @@ def checks_of(goals: Sequence[Item]) -> list[Item]:
 def summary(record: results.Record) -> str:
     """One line of a record's figures."""
     head, cells = f"{record.checkpoint.name} {record.benchmark}", []
+    if BENCHMARKS[record.benchmark].dataset == "own":
+        head += f" of {own_name(record)}"
     if isinstance(record, results.ProbeRecord):
         cells = [f"{tap} {head.top1:.2f}" for tap, head in record.heads.items()]
     elif isinstance(record, results.VocSvmRecord):
@@ -99,4 +100,7 @@ def summary(record: results.Record) -> str:
             f"{tap} " + " ".join(f"k={k} {shot.mean:.2f}" for k, shot in layer.shots.items())
             for tap, layer in record.layers.items()
         ]
-    return f"{head}: {', '.join(cells)}"
+    elif figures := BENCHMARKS[record.benchmark].figures:
+        cells = [f"{column} {value:.2f}" for column, value in figures(record).items()]
+    mark = partial_record(record)
+    return f"{head}: {', '.join(cells)}" + (f" ({mark})" if mark else "")

@@ -7,121 +7,20 @@ is saved, so that a killed run continues bit for bit.
 """
 
 import argparse
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import ClassVar
 
-from benchmarks import results
+from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.own import add_own_flag, on_own_data
 from benchmarks.commands import finish_command
-from benchmarks.datasets.loading import fingerprints, load_dataset, require_classes
-from benchmarks.images.checking import check_items
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom
-from benchmarks.protocols import PROTOCOLS, LinearProtocol
-from benchmarks.results import Split
-from benchmarks.trunks import Trunk, add_trunk_flags, find_trunk
+from benchmarks.probes.item import probe_item
+from benchmarks.protocols import LinearProtocol
+from benchmarks.trunks import add_trunk_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
-from slurm.distributed import agree_on_device, barrier, find_world, process_group
-from slurm.stop import polite_stop
-from slurm.sweep import Item, Resources
 
 LINEAR_PROTOCOLS = {
     name: protocol for name, protocol in PROTOCOLS.items() if isinstance(protocol, LinearProtocol)
 }
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Train the heads of one protocol on one trunk and write the result record."""
-
-    trunk: Trunk
-    data: Path  # the folder of the protocol's dataset
-    protocol: LinearProtocol
-    splits: tuple[Split, Split]  # fingerprints of train and val
-
-    stage: ClassVar[str] = "probe"
-
-    @property
-    def needs(self) -> tuple[Item, ...]:
-        """The check of the images, where it was asked for."""
-        if not self.trunk.check_images:
-            return ()
-        splits = dict(zip(("train", "val"), self.splits))
-        name = self.protocol.dataset
-        return check_items(self.trunk.zoo, name, self.data, splits, self.trunk.workers)
-
-    @cached_property
-    def _file_stem(self) -> str:
-        key = results.key_of(self.trunk.inputs(), self.trunk.seed, self.protocol, self.splits)
-        return f"{self.protocol.name}-{key}"
-
-    @cached_property
-    def result(self) -> Path:
-        """The record."""
-        folder = self.trunk.zoo / "results" / self.trunk.checkpoint.name
-        return folder / self.protocol.benchmark / f"{self._file_stem}.json"
-
-    @property
-    def state(self) -> Path:
-        """What an interrupted run continues from; removed when the record is written."""
-        return self.trunk.zoo / "state" / self.trunk.checkpoint.name / f"{self._file_stem}.pt"
-
-    @property
-    def key(self) -> str:
-        """Name of the item; with its hash, since two checkpoint files can have one name."""
-        return f"{self.trunk.checkpoint.name}/{self.protocol.benchmark}/{self._file_stem}"
-
-    @property
-    def resources(self) -> Resources:
-        """As many GPUs as there are, one process each; a stopped run continues."""
-        gpus = int(self.trunk.device != "cpu")
-        return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
-
-    @property
-    def batch(self) -> int:
-        """Images of a step, which the processes share equally."""
-        return self.protocol.batch_size
-
-    def done(self) -> bool:
-        """Whether the record is there and valid."""
-        return results.is_done(self.result, results.ProbeRecord)
-
-    def run(self) -> None:
-        """Train and evaluate, alone or as one of several processes, and write the record."""
-        from benchmarks.devices import resolve_device
-        from benchmarks.probes.record import probe_record
-        from benchmarks.probes.training import ProbeRun
-
-        world = find_world()
-        device = agree_on_device(world, lambda: resolve_device(self.trunk.device, world.local_rank))
-        with polite_stop(), process_group(world, device):
-            dataset = load_dataset(self.protocol.dataset, self.data)
-            for split, planned in zip(("train", "val"), self.splits):
-                dataset.splits[split].require(planned)
-            run = ProbeRun(self.trunk, dataset, self.protocol, self.state, self.key, world, device)
-            run.train()
-            if world.first:
-                record = probe_record(
-                    self.trunk,
-                    self.protocol,
-                    self.splits,
-                    run.history,
-                    processes=world.size,
-                    device=device,
-                    started=run.clock.started,
-                    seconds=run.seconds + run.clock.seconds(),
-                )
-                results.write(self.result, record)
-                self.state.unlink(missing_ok=True)
-            barrier()
-
-
-def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:
-    """The probe of `trunk` by `protocol`; `UserError` when the dataset cannot be read."""
-    require_classes(protocol.dataset, data)
-    splits = fingerprints(protocol.dataset, data)
-    return Probe(trunk, data, protocol, (splits["train"], splits["val"]))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -137,12 +36,13 @@ def main(argv: list[str] | None = None) -> None:
         metavar="DIR",
         help="folder of the protocol's dataset",
     )
+    add_own_flag(parser)
     add_set_flags(parser)
     add_trunk_flags(parser)
     add_common_flags(parser)
     args: argparse.Namespace = parser.parse_args(argv)
     protocol = LINEAR_PROTOCOLS[choose(args.protocol, LINEAR_PROTOCOLS, "linear-probe protocol")]
-    (protocol,) = custom([protocol], args)
+    (protocol,) = custom([on_own_data(protocol, args.own)], args)
     item = probe_item(find_trunk(args), args.data, protocol)
     finish_command(args, [item])
 

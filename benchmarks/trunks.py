@@ -53,6 +53,11 @@ def add_forward_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--amp", action="store_true", help="half-precision forward of the trunk (recorded)"
     )
+    add_check_flag(parser)
+
+
+def add_check_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--check-images`."""
     parser.add_argument(
         "--check-images",
         action="store_true",

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import results
+from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import Card, card_path
 from benchmarks.checkpoints.fit import what_differs, why_outdated
 from benchmarks.protocols import ADDED, LinearProtocol, LowShotProtocol, SvmProtocol
@@ -80,7 +81,7 @@ def collect(
     found: list[Found] = []
     for path in _record_paths(zoo, reject, skipped):
         try:
-            record = results.read_record(path)
+            record = read_record(path)
             _check(path, record)
         except UserError as error:
             reject(error)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from statistics import fmean, pstdev
 
+from benchmarks.catalog.listed import BENCHMARKS
 from benchmarks.results import (
     Head,
     LowShotRecord,
@@ -121,3 +122,5 @@ def _figures(record: Record) -> Iterator[tuple[str, float]]:
             yield from ((f"{name} top-1", value) for value in (head.top1, head.best_top1))
             yield from ((f"{name} top-1", value) for value in head.top1_by_epoch)
             yield f"{name} top-5", head.top5
+    elif figures := BENCHMARKS[record.benchmark].figures:
+        yield from figures(record).items()

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from reports.differing import otherwise
-from reports.footnotes import PART_NAMES, footnotes
+from reports.footnotes import footnotes
 from reports.measured import Measured
-from reports.tables import Kind, Table, code, escape, markdown
+from reports.tables import PART_NAMES, Kind, Table, code, escape, markdown
 
 NO_RESULTS = "No results yet."
 CLASSIFICATION = (
@@ -31,9 +31,10 @@ AVGPOOL = (
 
 def explanation(kind: Kind, protocols: dict[str, str]) -> list[str]:
     """The paragraphs between a heading and its table; `protocols` by part, as Markdown."""
-    if kind.key == "voc-svm":
+    if kind.layout == "best layer":
         return [BEST_LAYER, SHOTS]
-    texts = dict(zip(kind.parts, (FEATURES, AVGPOOL)))
+    owned = {"Feature1": FEATURES, "AvgPool": AVGPOOL}
+    texts = {kind.part(column): text for column, text in owned.items() if column in kind.columns}
     return [texts[part].format(protocol=name) for part, name in protocols.items() if part in texts]
 
 
@@ -46,9 +47,10 @@ def section(
 ) -> str:
     """A heading, what the columns mean, the table, and its footnotes as a list."""
     facts = [] if table.variant == "mmselfsup" else [f"variant {code(table.variant)}"]
+    facts += ["partial data"] if table.partial else []
     facts += [number] if number else []
     blocks = [
-        f"#### {table.kind.title}" + (f" ({', '.join(facts)})" if facts else ""),
+        f"#### {escape(table.kind.title)}" + (f" ({', '.join(facts)})" if facts else ""),
         *explanation(table.kind, protocols),
         markdown(table, bold),
     ]

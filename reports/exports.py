@@ -12,11 +12,12 @@ import msgspec
 
 from reports.collect import Collection, Found
 from reports.document import numbered
-from reports.footnotes import PART_NAMES, changes_of, footnotes
+from reports.footnotes import changes_of, footnotes
 from reports.measured import Measured
 from reports.tables import (
     FIRST_COLUMN,
     MISSING,
+    PART_NAMES,
     Cell,
     Row,
     Table,
@@ -217,7 +218,8 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
         }
         for column, cell in row.cells.items()
     }
-    return {"name": row.name, "config": row.link, "cells": cells}
+    mark = {"mark": row.prefix.removesuffix(":")} if row.prefix else {}
+    return {"name": row.name, "config": row.link, **mark, "cells": cells}
 
 
 _PROVENANCE = (

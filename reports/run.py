@@ -30,7 +30,7 @@ from slurm.files import write_bytes
 from slurm.outputs import write_output
 
 RESULTS = "results.json"
-PROVED_BLOCKS = ("all", *KINDS, "compare")  # with cells, whose records results.json names
+PROVED_BLOCKS = ("all", *KINDS, "own", "compare")  # with cells, whose records results.json names
 BLOCKS = (*PROVED_BLOCKS, "pictures", "published")
 
 
@@ -156,7 +156,8 @@ class Report:
             links = self._picture_links() if self.args.plots else ""
             text = document.everything(self.measured, links, seeds=seeds, bold=bold)
             return self._with_proof(text)
-        tables = [item for item in self.measured if item.kind.key == name]
+        own = [item for item in self.measured if item.kind.own]
+        tables = own if name == "own" else [x for x in self.measured if x.kind.key == name]
         return self._with_proof(document.measured_sections(tables, seeds=seeds, bold=bold))
 
     def _with_proof(self, text: str) -> str:

@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slurm.errors import SweepError, UserError, one_line, path_error
+from slurm.errors import (
+    SweepError,
+    UserError,
+    check_working_folder,
+    one_line,
+    path_error,
+)
 from slurm.outputs import check_output
 from slurm.stop import Stopped, Terminated, ended_by_sigterm
 from slurm.streams import STDOUT, give_up_stdout, safe_streams, was_closed
@@ -42,6 +48,8 @@ class Parser(argparse.ArgumentParser):
         (file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("argument --sbatch: expected one argument"):
+            message += ", KEY=VALUE; write one that begins with dashes as --sbatch=KEY=VALUE"
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
@@ -132,7 +140,9 @@ def _add_slurm_flags(group: argparse._ActionsContainer) -> None:
         "--sbatch",
         action="append",
         metavar="KEY=VALUE",
-        help="any other option of sbatch, such as constraint=a100; may be repeated",
+        help="any other option of sbatch by its long name without dashes, as in "
+        "--sbatch 'constraint=a100&ib' or --sbatch=exclusive=user (with = between, a value may "
+        "begin with dashes); true stands for an option without a value; may be repeated",
     )
     group.add_argument(
         "--detach", action="store_true", help="return when all is submitted; see python -m slurm"
@@ -236,6 +246,7 @@ def run_command(
 def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
     code = 0
     try:
+        check_working_folder()
         code = _code_of(main, argv)
         sys.stdout.flush()
     except (UserError, SweepError) as error:

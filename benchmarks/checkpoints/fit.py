@@ -1,24 +1,22 @@
 """Whether a result is of the checkpoint that its name stands for now."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from benchmarks import results
 from benchmarks.checkpoints.cards import Card
-from benchmarks.results import Checkpoint, Record
+from benchmarks.results import SCHEMA, Checkpoint
 from slurm.errors import UserError
 from slurm.files import read_regular, write_bytes
 
 
-@dataclass(frozen=True)
-class Result:
-    """A record of a name and the file that it lies in."""
+class _Head(msgspec.Struct):
+    """What is read of a record here, of whichever benchmark it is."""
 
-    path: Path
-    record: Record
+    checkpoint: Checkpoint
+    schema: int
 
 
 def why_outdated(checkpoint: Checkpoint, card: Card) -> str | None:
@@ -58,17 +56,6 @@ def checkpoint_of(card: Card) -> Checkpoint:
     )
 
 
-def records_of(zoo: Path, name: str) -> tuple[list[Result], list[str]]:
-    """The records of a name that can be read, by path, and what is wrong with each other one."""
-    found, unreadable = [], []
-    for path in record_paths(zoo, name):
-        try:
-            found.append(Result(path, results.read_record(path)))
-        except UserError as error:
-            unreadable.append(str(error))
-    return found, unreadable
-
-
 def record_paths(zoo: Path, name: str) -> Iterator[Path]:
     """The files in the place of records of a name; parts of records lie deeper."""
     yield from sorted(path for path in (zoo / "results" / name).glob("*/*.json") if path.is_file())
@@ -79,12 +66,16 @@ def state_pixels(zoo: Path, card: Card) -> None:
 
     Before another card takes the place of this one: afterwards nobody could tell.
     """
-    for result in records_of(zoo, card.name)[0]:
-        checkpoint = result.record.checkpoint
-        if checkpoint.mean is None and why_outdated(checkpoint, card) is None:
-            content = msgspec.json.decode(read_regular(result.path))
+    for path in record_paths(zoo, card.name):
+        try:
+            head = results.read(path, _Head)
+        except UserError:
+            continue
+        stated = head.schema != SCHEMA or head.checkpoint.mean is not None
+        if not stated and why_outdated(head.checkpoint, card) is None:
+            content = msgspec.json.decode(read_regular(path))
             content["checkpoint"] |= {"mean": card.mean, "std": card.std}
-            write_bytes(result.path, results.encode_plain(content))
+            write_bytes(path, results.encode_plain(content))
 
 
 def _pixels(checkpoint: Checkpoint) -> str:

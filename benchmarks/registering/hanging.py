@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.checkpoints.cards import Card
-from benchmarks.checkpoints.fit import Result, records_of, why_outdated
+from benchmarks.checkpoints.fit import why_outdated
+from benchmarks.registering.records import Result, records_of
 
 FOLDERS = ("results", "features", "state", "logs")  # each holds one of the checkpoint's name
 

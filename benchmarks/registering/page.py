@@ -15,11 +15,11 @@ from benchmarks.checkpoints.cards import (
     registered_names,
     weights_path,
 )
-from benchmarks.checkpoints.fit import Result
 from benchmarks.checkpoints.wording import shown
 from benchmarks.commands import summary
 from benchmarks.registering.hanging import hanging, size, size_text
 from benchmarks.registering.output import LONGEST_CELL, output, output_lines
+from benchmarks.registering.records import Result
 from slurm.cli import Parser, choose
 from slurm.files import check_is_there
 

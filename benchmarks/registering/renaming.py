@@ -18,9 +18,10 @@ import msgspec
 from benchmarks import results
 from benchmarks.checkpoints import placing
 from benchmarks.checkpoints.cards import Card, card_path, read_card, registered_names, weights_of
-from benchmarks.checkpoints.fit import record_paths, records_of
+from benchmarks.checkpoints.fit import record_paths
 from benchmarks.registering.hanging import FOLDERS, hanging
 from benchmarks.registering.output import output, output_lines
+from benchmarks.registering.records import records_of
 from slurm.cli import Parser, choose
 from slurm.errors import UserError
 from slurm.files import atomic_path, check_is_there, read_regular, write_bytes

@@ -21,8 +21,8 @@ Labels = NDArray[np.int8]
 
 @lru_cache(maxsize=64)
 def require_classes(data: Path, protocol: SvmProtocol | LowShotProtocol) -> tuple[str, ...]:
-    """The classes of VOC2007 at `data`, counted once a process; `UserError` as `check_classes`."""
-    images = load_dataset("voc07", data).splits
+    """The classes of the data, counted once a process; `UserError` as `check_classes`."""
+    images = load_dataset(protocol.dataset, data).splits
     train, test = (np.asarray(images[split].labels, np.int8) for split in ("trainval", "test"))
     classes = images["trainval"].classes
     check_classes(train, test, classes, protocol)

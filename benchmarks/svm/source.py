@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.backbones.taps import tap_names
+from benchmarks.datasets.loading import load_dataset
 from benchmarks.features.extraction import extract_item
 from benchmarks.images.checking import check_notes
 from benchmarks.input_files import folder_flag
@@ -40,10 +41,12 @@ class Source:
     layers: tuple[str, ...]
     identities: tuple[str, ...]  # one a layer: all that its features depend on
     needs: tuple[Item, ...] = ()
+    dataset: str = "voc07"  # as protocols name it
     seed: int = 0
     device: str = "auto"
     solver: Solver = "gram"
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
+    classes: tuple[str, ...] = ()  # that the label files name otherwise than any others would be
     notes: tuple[str, ...] = ()  # what a reader of the record must know of the trunk or the labels
 
     @property
@@ -53,7 +56,7 @@ class Source:
 
     def all_notes(self) -> tuple[str, ...]:
         """`notes`, and what a check of the images found."""
-        return (*self.notes, *check_notes(self.zoo, "voc07", self.data))
+        return (*self.notes, *check_notes(self.zoo, self.dataset, self.data))
 
     @cached_property
     def folder(self) -> Path:
@@ -63,19 +66,22 @@ class Source:
     def inputs(self, layer: str) -> tuple[object, ...]:
         """All that a layer's result depends on beside the protocol, for its file name."""
         identity = self.identities[self.layers.index(layer)]
-        stated = ("voc",) if self.convention == "voc" else ()
+        stated: tuple[object, ...] = ("voc",) if self.convention == "voc" else ()
+        stated = (*stated, {"classes": self.classes}) if self.classes else stated
         return (layer, identity, self.splits, self.seed, self.solver, *stated)
 
     def read(self, layer: str) -> "LayerData":
         """Open and check a layer's files; `UserError` when users changed them since the plan."""
         from benchmarks.features.files import read_layer
-        from benchmarks.svm.planned import require_labels, require_layer
+        from benchmarks.svm import planned
 
-        if self.convention is None:  # of an extraction, which nobody writes into
+        if self.convention is None:
+            planned.require_extracted(self.features, layer)
             return read_layer(self.features, self.labels, layer)
-        require_layer(self.features, layer, self.identities[self.layers.index(layer)])
+        planned.require_layer(self.features, layer, self.identities[self.layers.index(layer)])
         data = read_layer(self.features, self.labels, layer, self.convention)
-        require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        planned.require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        planned.require_names(self.labels, data.classes, self.classes)
         return data
 
 
@@ -113,7 +119,8 @@ def trunk_source(
         layers=layers,
         identities=(extract.directory.name,) * len(layers),
         needs=(extract,),
-        notes=trunk.notes,
+        dataset=protocol.dataset,
+        notes=(*trunk.notes, *load_dataset(protocol.dataset, data).notes),
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,
@@ -138,7 +145,12 @@ def file_source(
     `label_values` is the user's word for the convention of the label files.
     """
     from benchmarks.features import files
-    from benchmarks.features.labels import find_convention, read_classes, read_labels
+    from benchmarks.features.labels import (
+        find_convention,
+        read_classes,
+        read_labels,
+        telling_names,
+    )
     from benchmarks.svm.classes import check_classes, said_of
     from benchmarks.svm.draws import official_folder
     from benchmarks.svm.planned import label_split
@@ -167,10 +179,12 @@ def file_source(
         splits=(splits[0], splits[1]),
         layers=layers,
         identities=identities,
+        dataset=protocol.dataset,
         seed=seed,
         device=device,
         solver=solver,
         convention=convention,
+        classes=telling_names(classes),
         notes=notes,
     )
 

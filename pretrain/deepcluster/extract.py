@@ -8,7 +8,7 @@ import torch
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import Transform
-from pretrain.deepcluster import feature_file
+from pretrain.deepcluster.clusters import feature_file
 from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.settings import Settings
 from slurm import distributed

@@ -6,16 +6,22 @@ from typing import Any
 import msgspec
 
 from benchmarks.results import Split
-from pretrain.deepcluster.recipes import Recipe
+from pretrain.deepcluster.recipes import ADDED, Recipe
 
 _FREE = ("epochs", "config")  # fields of a recipe that do not decide it
 _MISSING = object()
 
 
 def identity_of(recipe: Recipe, images: Split, seed: int, amp: bool) -> str:
-    """JSON of the recipe, the seed, the images and half precision."""
+    """JSON of the recipe, the seed, the images and half precision.
+
+    A field that came later is left out at the value that runs had without it: they can go on.
+    """
+    numbers = {key: value for key, value in asdict(recipe).items() if key not in _FREE}
     content = {
-        "recipe": {key: value for key, value in asdict(recipe).items() if key not in _FREE},
+        "recipe": {
+            key: value for key, value in numbers.items() if ADDED.get(key, _MISSING) != value
+        },
         "seed": seed,
         "images": images.sha256,
         "sizes": images.sizes,
@@ -30,15 +36,19 @@ def differences(found: str, wanted: str) -> str:
     `found` is of a file, and may be anything.
     """
     try:
-        left = _flatten(msgspec.json.decode(found, type=dict[str, Any]))
+        left = _before() | _flatten(msgspec.json.decode(found, type=dict[str, Any]))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return "its identity cannot be read"
-    right = _flatten(msgspec.json.decode(wanted))
+    right = _before() | _flatten(msgspec.json.decode(wanted))
     return "; ".join(
         f"{name} {left.get(name)}, not {right.get(name)}"
         for name in sorted({*left, *right})
         if left.get(name, _MISSING) != right.get(name, _MISSING)
     )
+
+
+def _before() -> dict[str, Any]:
+    return {f"recipe.{name}": value for name, value in ADDED.items()}
 
 
 def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,3 +18,5 @@ class Settings:
     workers: int  # processes that decode images, per training process
     amp: bool  # half precision, on GPUs
     save_seconds: float  # between two saves of the state within an epoch
+    keep: int = 0  # states of earlier epochs that stay beside the present one
+    probe_every: int = 0  # epochs from one k-NN of the trunk to the next; 0 is never

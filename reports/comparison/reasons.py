@@ -4,23 +4,15 @@ from collections.abc import Iterator
 
 import msgspec
 
+from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.checkpoints.wording import shown
 from benchmarks.overrides import CUSTOM
-from benchmarks.protocols import PROTOCOLS
 from benchmarks.results import Record
 from reports.collect import SETTINGS
 from reports.footnotes import changes_of
 from reports.measured import Measured
 from reports.published import VARIANT
 from reports.tables import code, escape
-
-_DATA = {  # by benchmark: images and classes of the data behind all published figures
-    "voc07_svm": {"trainval": (5011, 20), "test": (4952, 20)},
-    "voc07_low_shot_svm": {"trainval": (5011, 20), "test": (4952, 20)},
-    "imagenet_linear": {"train": (1281167, 1000), "val": (50000, 1000)},
-    "imagenet_avgpool": {"train": (1281167, 1000), "val": (50000, 1000)},
-    "places205_linear": {"train": (2448873, 205), "val": (20500, 205)},
-}
 
 
 def reasons(measured: Measured) -> dict[str, str]:
@@ -47,8 +39,6 @@ def _reasons(record: Record) -> Iterator[str]:
             "was measured with other numbers than the protocol of that name has: "
             f"{escape(', '.join(changed))}"
         )
-    if other := _other_data(record):
-        yield f"was measured on other data than the published figures: {', '.join(other)}"
 
 
 def _changes(record: Record) -> list[str]:
@@ -63,17 +53,3 @@ def _changes(record: Record) -> list[str]:
     if not changed and record.protocol_version != protocol.version:
         changed = [f"version {record.protocol_version} instead of {protocol.version}"]
     return changed
-
-
-def _other_data(record: Record) -> list[str]:
-    """The splits that are not as large as those behind the published figures."""
-    differ = []
-    for split, (images, classes) in _DATA.get(record.benchmark, {}).items():
-        mine = record.data.get(split)
-        if mine is None or (mine.images, mine.classes) == (images, classes):
-            continue
-        text = f"{mine.images:,} {split} images instead of {images:,}"
-        if mine.classes != classes:
-            text += f" ({mine.classes:,} classes instead of {classes:,})"
-        differ.append(text)
-    return differ

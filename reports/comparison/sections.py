@@ -15,10 +15,10 @@ from reports.comparison.beside import (
 )
 from reports.comparison.reasons import reasons
 from reports.document import NO_RESULTS, numbered
-from reports.footnotes import PART_NAMES, footnotes
+from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow
-from reports.tables import BEST, Cell, Row, Table, escape, link, markdown
+from reports.tables import BEST, PART_NAMES, Cell, Row, Table, escape, link, markdown
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,24 @@ def compare(
     reason. Differences are given to `only` when there are any; else to the published rows of the
     same config name; else to those of the method that the checkpoint's card names. Without `only`
     all other published rows of the same protocol follow. The footnotes of the measured table,
-    made with or without `seeds`, stand below those of the comparison.
+    made with or without `seeds`, stand below those of the comparison. Rows that are not of the
+    real data are left out by name.
     """
-    sections = [_section(item, published, cards, only) for item in measured]
+    sections = [
+        _left_out(item) if item.table.partial else _section(item, published, cards, only)
+        for item in measured
+    ]
     return [
         replace(one, notes=tuple(dict.fromkeys((*one.notes, *footnotes(item, seeds)))))
         for one, item in zip(sections, measured)
     ]
+
+
+def _left_out(item: Measured) -> Section:
+    """A section without rows, for figures that are not of the real data."""
+    names = band.shown([row.name for row in item.table.rows])
+    table = Table(item.kind, item.variant, item.table.columns, (), (), item.table.number)
+    return Section(*_title(item), table, (f"Not compared: {names} ({item.table.partial}).",))
 
 
 def to_markdown(sections: Sequence[Section], bold: bool = False) -> str:
@@ -58,7 +69,8 @@ def to_markdown(sections: Sequence[Section], bold: bool = False) -> str:
     texts = []
     for one in sections:
         notes = "\n".join(f"- {note}" for note in one.notes)
-        texts.append("\n\n".join([f"#### {escape(one.title)}", markdown(one.table, bold), notes]))
+        table = [markdown(one.table, bold)] if one.table.rows else []
+        texts.append("\n\n".join([f"#### {escape(one.title)}", *table, notes]))
     return "\n\n".join(texts) if texts else NO_RESULTS
 
 

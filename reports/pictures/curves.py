@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.results import LowShotRecord, VocSvmRecord
+from benchmarks.results import LowShotRecord, Record, VocSvmRecord
 from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
-from reports.measured import Measured, best_layer
+from reports.measured import Measured, best_layer, of_type
 from reports.tables import BEST, FEATURES, Row
 
 MOST_CURVES = 12
@@ -56,7 +56,7 @@ def pictures(measured: Sequence[Measured], collection: Collection) -> list[Pictu
     """All pictures that the tables and cards of a zoo give."""
     found: list[Picture] = []
     for item in measured:
-        if item.kind.key == "voc-svm":
+        if item.kind.layout == "best layer":
             found += [_svm_layers(item), _low_shot(item), _classes(item)]
         else:
             found.append(_layers(item))
@@ -74,8 +74,18 @@ def fingerprint(picture: Picture) -> str:
 def _which(item: Measured, seeds: str = "lowest seed") -> str:
     """The table that a picture is of; `seeds` is what it shows where the table has several."""
     several = any(len(cell.seeds) > 1 for row in item.table.rows for cell in row.cells.values())
-    facts = (f"variant {item.variant}", item.table.number, seeds if several else "")
+    partial = "partial data" if item.table.partial else ""
+    facts = (f"variant {item.variant}", partial, item.table.number, seeds if several else "")
     return ", ".join(filter(None, facts))
+
+
+def _data(item: Measured) -> str:
+    return item.kind.own or "VOC07"
+
+
+def _own(item: Measured) -> str:
+    """What sets the names of files apart where the data are a user's own."""
+    return f"{item.kind.key}-" if item.kind.own else ""
 
 
 def _layers(item: Measured) -> Picture:
@@ -102,13 +112,13 @@ def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
     return Curve(row.name, tuple(x for x, _ in points), tuple(y for _, y in points))
 
 
-def _shown(item: Measured, part: str) -> dict[str, list[Found]]:
-    return by_name(shown_records(item.found.get(part, ()), seeds=False))
+def _shown(item: Measured, kind: type[Record]) -> dict[str, list[Found]]:
+    return by_name(shown_records(of_type(item.found, kind), seeds=False))
 
 
 def _svm_layers(item: Measured) -> Picture:
     curves = []
-    for name, found in _shown(item, "voc07_svm").items():
+    for name, found in _shown(item, VocSvmRecord).items():
         record = found[0].record
         assert isinstance(record, VocSvmRecord)
         points = [
@@ -118,17 +128,17 @@ def _svm_layers(item: Measured) -> Picture:
         ]
         curves.append(Curve(name, tuple(x for x, _ in points), tuple(y for _, y in points)))
     ticks = tuple(layer.capitalize() for layer in FEATURES)
-    title = f"VOC07 SVM, {_which(item)}"
-    alt = f"VOC07 SVM ({_which(item)}): mAP by layer"
+    title = f"{_data(item)} SVM, {_which(item)}"
+    alt = f"{_data(item)} SVM ({_which(item)}): mAP by layer"
     panel = Panel(title, "", "test mAP (%)", tuple(curves), ticks)
-    return Picture(f"layers-voc-svm-{item.variant}", alt, (panel,))
+    return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
 
 
 def _low_shot(item: Measured) -> Picture:
     curves = []
-    svm = _shown(item, "voc07_svm")
+    svm = _shown(item, VocSvmRecord)
     rows = {row.name: str(row.cells.get("Best Layer", "")) for row in item.table.rows}
-    for name, found in _shown(item, "voc07_low_shot_svm").items():
+    for name, found in _shown(item, LowShotRecord).items():
         record = found[0].record
         assert isinstance(record, LowShotRecord)
         layer = best_layer(svm.get(name, ())) or rows[name]
@@ -144,17 +154,17 @@ def _low_shot(item: Measured) -> Picture:
                 tuple(shot.max for _, shot in shots),
             )
         )
-    title = f"VOC07 low-shot SVM, {_which(item)}"
+    title = f"{_data(item)} low-shot SVM, {_which(item)}"
     panel = Panel(title, "positives per class, k", "test mAP (%)", tuple(curves), log_x=True)
     alt = (
-        f"VOC07 low-shot SVM ({_which(item)}): mean mAP over k, with the band from the "
+        f"{_data(item)} low-shot SVM ({_which(item)}): mean mAP over k, with the band from the "
         "lowest to the highest draw"
     )
-    return Picture(f"low-shot-{item.variant}", alt, (panel,))
+    return Picture(f"low-shot-{_own(item)}{item.variant}", alt, (panel,))
 
 
 def _classes(item: Measured) -> Picture:
-    by_name = _shown(item, "voc07_svm")
+    by_name = _shown(item, VocSvmRecord)
     first = next((found[0].record for found in by_name.values()), None)
     classes = first.classes if isinstance(first, VocSvmRecord) else ()
     curves = []
@@ -165,10 +175,10 @@ def _classes(item: Measured) -> Picture:
             values = record.layers[record.best_layer].ap
             positions = tuple(float(number) for number in range(len(values)))
             curves.append(Curve(f"{name} ({record.best_layer})", positions, values))
-    title = f"VOC07 SVM by class, {_which(item)}"
+    title = f"{_data(item)} SVM by class, {_which(item)}"
     panel = Panel(title, "", "test AP (%)", tuple(curves), tuple(classes), sideways=True)
-    alt = f"VOC07 SVM ({_which(item)}): average precision of each class at the best layer"
-    return Picture(f"classes-{item.variant}", alt, (panel,))
+    alt = f"{_data(item)} SVM ({_which(item)}): average precision of each class at the best layer"
+    return Picture(f"classes-{_own(item)}{item.variant}", alt, (panel,))
 
 
 def _pretraining(name: str, pretraining: dict[str, Any]) -> Picture:

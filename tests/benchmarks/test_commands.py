@@ -1,4 +1,4 @@
-"""The end of a benchmark command: figures, and what a reader of them must know, are said there."""
+"""The end that all benchmark commands share: what succeeded, and what a reader must know."""
 
 import argparse
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 import pytest
 
-from benchmarks import protocols
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.commands import MOST_NOTES, finish_command, notes_of
 from benchmarks.results import Checkpoint, Head, ProbeRecord
 from slurm.cli import add_common_flags
@@ -18,7 +18,7 @@ from tests.reports.conftest import Zoo
 
 
 def record(name: str, *notes: str) -> ProbeRecord:
-    protocol = protocols.IMAGENET_LINEAR
+    protocol = IMAGENET_LINEAR
     return ProbeRecord(
         benchmark=protocol.benchmark,
         protocol=protocol.name,

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.results import Checkpoint, LowShotRecord
 from reports.collect import collect
 from slurm.errors import UserError

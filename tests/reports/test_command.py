@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.protocols import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
+from benchmarks.catalog.places205_linear import PLACES205_LINEAR
+from benchmarks.results import Split
 from reports.__main__ import main
 from reports.pages.links import REPOSITORY, link_target
 from reports.pictures.curves import fingerprint
@@ -390,6 +392,8 @@ def test_the_comparison_in_csv(zoo: Any, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_the_comparison_in_latex(zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
     zoo.deepcluster()
+    few = {"train": Split(1000, 10, "e" * 64), "val": Split(500, 10, "f" * 64)}
+    zoo.probe(NAME, HEADS, PLACES205_LINEAR, data=few, key="few")
     text = call(capsys, "--zoo", zoo.path, "--compare", "--format", "latex", "--ckpt", NAME)
     voc = text.split(r"\end{tabular}")[0]
     escaped = NAME.replace("_", r"\_")
@@ -404,8 +408,9 @@ def test_the_comparison_in_latex(zoo: Any, capsys: pytest.CaptureFixture[str]) -
         "% Source: MMSelfSup 0.11.0, configs/selfsup/*/README.md "
         "(https://github.com/open-mmlab/mmselfsup/tree/v0.11.0/configs/selfsup)."
     ) in voc
-    places = text.split(r"\end{tabular}")[2]
-    assert "% Not compared: Feature1 - Feature5 of sobel_resnet50" in places
+    places, partial = text.split(r"\end{tabular}")[2:4]
+    assert "difference & +0.00 & +0.00" in places
+    assert f"% Not compared: {NAME} (partial data, 1,500 of 2,469,373 images)." in partial
 
 
 def test_the_comparison_as_a_page(zoo: Any, tmp_path: Path) -> None:
@@ -414,7 +419,7 @@ def test_the_comparison_as_a_page(zoo: Any, tmp_path: Path) -> None:
     main(["--zoo", str(zoo.path), "--compare", "--html", str(page)])
     text = page.read_text()
     assert "<h2>VOC SVM / Low-shot SVM: measured and published</h2>" in text
-    assert text.count('data-value="difference"') == 5  # 2 of VOC07, 3 of ImageNet
+    assert text.count('data-value="difference"') == 7  # 2 of VOC07, 3 of ImageNet, 2 of Places205
     assert "SwAV" in text
     url = "https://github.com/open-mmlab/mmselfsup/tree/v0.11.0/configs/selfsup"
     assert f'<a href="{url}">MMSelfSup 0.11.0, configs/selfsup/*/README.md</a>.' in text

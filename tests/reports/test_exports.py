@@ -15,7 +15,8 @@ from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.protocols import IMAGENET_LINEAR, PLACES205_LINEAR
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from reports.collect import collect
 from reports.exports import facts, latex_escape, to_csv, to_latex
 from reports.measured import Measured, measured_tables

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 from msgspec import structs, to_builtins
 
-from benchmarks.protocols import (
-    ADDED,
-    DIGITS_IMAGENET_LINEAR,
+from benchmarks.catalog.imagenet_avgpool import (
     IMAGENET_AVGPOOL,
     IMAGENET_AVGPOOL_COSINE,
     IMAGENET_AVGPOOL_LARS,
+)
+from benchmarks.catalog.imagenet_linear import (
+    DIGITS_IMAGENET_LINEAR,
     IMAGENET_LINEAR,
-    INATURALIST18_LINEAR,
     VISSL_IMAGENET_LINEAR,
 )
+from benchmarks.catalog.inaturalist18_linear import INATURALIST18_LINEAR
+from benchmarks.protocols import ADDED
 from benchmarks.results import ProbeRecord, Split
 from reports.collect import collect
 from reports.document import measured_section
@@ -153,7 +155,7 @@ def test_what_was_measured_otherwise_makes_its_own_table_and_says_how(
     assert [table.table.number for table in made] == ["1 of 2", "2 of 2"]
     for number, table in enumerate(made, 1):
         section = measured_section(table)
-        assert f"({number} of 2, measured otherwise: {words})\n" in section
+        assert f"{number} of 2, measured otherwise: {words})\n" in section
         assert f"- **Measured otherwise** than {3 - number} of 2: " in section
     assert any(fact in measured_section(table) for table in made)
     assert [[row.name for row in table.table.rows] for table in made] in (

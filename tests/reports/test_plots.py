@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR
 from reports.collect import collect
 from reports.measured import measured_tables
 from reports.pictures.curves import Curve, Panel, Picture, pictures

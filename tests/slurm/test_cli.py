@@ -131,6 +131,28 @@ def test_a_working_folder_that_is_gone(tmp_path: Path, command: str) -> None:
     assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "benchmarks.voc_svm --features {0} --labels {0} --zoo {0}/zoo --device cpu",
+        "benchmarks.voc_svm --features {0} --labels {0} --zoo {0}/zoo --device cpu --cluster local",
+        "pretrain deepcluster --data {0} --name x --zoo {0}/zoo",
+        "benchmarks.registry add {0}/x.pth --name x --zoo {0}/zoo",
+    ],
+)
+def test_a_working_folder_that_is_gone_though_all_paths_are_absolute(
+    tmp_path: Path, command: str
+) -> None:
+    """Intel's MKL looks for it, and ends the process with a line of its own."""
+    (tmp_path / "gone").mkdir()
+    line = f"cd {tmp_path}/gone && rmdir ../gone && COMMAND {command.format(tmp_path)}"
+    done = bash(line, PYTHONSAFEPATH="1")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the working folder is gone: cd to one that is there, and run again\n"
+    )
+
+
 LONG = "x" * 300
 
 

@@ -8,7 +8,8 @@ import pytest
 from benchmarks import results
 from benchmarks.backbones.backbone import Backbone, build_backbone
 from benchmarks.checkpoints.cards import read_card
-from benchmarks.checkpoints.fit import checkpoint_of, records_of, why_outdated
+from benchmarks.checkpoints.fit import checkpoint_of, why_outdated
+from benchmarks.registering.records import records_of
 from benchmarks.registry import register
 from reports.collect import collect
 from tests.reports.conftest import Zoo

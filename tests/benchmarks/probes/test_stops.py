@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.linear_probe import Probe, probe_item
 from benchmarks.probes import training
+from benchmarks.probes.item import Probe, probe_item
 from slurm import distributed
 from slurm.errors import UserError, user_error
 from slurm.stop import Stopped

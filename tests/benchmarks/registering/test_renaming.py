@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import results
+from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints import placing
 from benchmarks.checkpoints.cards import read_card, registered_names
-from benchmarks.checkpoints.fit import checkpoint_of, records_of
+from benchmarks.checkpoints.fit import checkpoint_of
 from benchmarks.registering import renaming
+from benchmarks.registering.records import records_of
 from benchmarks.registry import load_backbone, register
 from reports.collect import collect
 from tests.benchmarks.registering.conftest import ARCH, Answer, trunk
@@ -47,7 +48,7 @@ def content(zoo: Path, name: str) -> dict[str, Any]:
         if path.is_file() and name in path.relative_to(zoo).parts and path.name[0] != ".":
             text: Any = path.read_bytes()
             if path.parent.name == "imagenet_linear" and path.suffix == ".json":
-                record = results.read_record(path)
+                record = read_record(path)
                 assert record.checkpoint.name == name
                 text = msgspec.structs.replace(
                     record, checkpoint=msgspec.structs.replace(record.checkpoint, name="it")

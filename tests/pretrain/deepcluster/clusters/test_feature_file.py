@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.deepcluster import feature_file
+from pretrain.deepcluster.clusters import feature_file
 
 
 @pytest.mark.parametrize("size", [1, 3])

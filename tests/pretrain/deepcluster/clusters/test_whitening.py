@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pretrain.deepcluster import whitening
-from pretrain.deepcluster.whitening import whiten
+from pretrain.deepcluster.clusters import whitening
+from pretrain.deepcluster.clusters.whitening import whiten
 from slurm.errors import UserError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CPU = torch.device("cpu")
 
 
@@ -94,12 +94,12 @@ def test_processes_whiten_their_rows_as_one_would(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 import numpy as np, torch
-from pretrain.deepcluster import clustering
+from pretrain.deepcluster.clusters import assignment
 from slurm.distributed import find_world, process_group
 folder, world, cpu = Path(sys.argv[1]), find_world(), torch.device("cpu")
 with process_group(world, cpu):
     path = folder / "features.host.1.npy"
-    found = clustering.assign(path, clusters=5, pca=4, seed=0, world=world, device=cpu)
+    found = assignment.assign(path, clusters=5, pca=4, seed=0, world=world, device=cpu)
     np.save(folder / f"labels{world.rank}.npy", found.labels)
 """
     np.save(tmp_path / "features.host.1.npy", mixed(501, 12))
