@@ -10,11 +10,11 @@ import pytest
 
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.commands import MOST_NOTES, finish_command, notes_of
-from benchmarks.results import Checkpoint, Head, ProbeRecord
+from benchmarks.results import Checkpoint, Head, ProbeRecord, Split
 from slurm.cli import add_common_flags
 from slurm.errors import SweepError, UserError
 from slurm.sweep import Item, Resources
-from tests.reports.conftest import Zoo
+from tests.reports.conftest import IMAGES, Zoo
 
 
 def record(name: str, *notes: str) -> ProbeRecord:
@@ -68,6 +68,8 @@ class Measure:
     stage: ClassVar[str] = "probe"
     needs: ClassVar[tuple[Item, ...]] = ()
     resources: ClassVar[Resources] = Resources()
+    protocol: ClassVar[protocols.Protocol] = protocols.IMAGENET_LINEAR
+    measured_on: ClassVar[dict[str, Split]] = IMAGES
 
     @property
     def key(self) -> str:
