@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.commands import MOST_NOTES, finish_command, notes_of
+from benchmarks.protocols import LinearProtocol
 from benchmarks.results import Checkpoint, Head, ProbeRecord, Split
 from slurm.cli import add_common_flags
 from slurm.errors import SweepError, UserError
@@ -68,7 +69,7 @@ class Measure:
     stage: ClassVar[str] = "probe"
     needs: ClassVar[tuple[Item, ...]] = ()
     resources: ClassVar[Resources] = Resources()
-    protocol: ClassVar[protocols.Protocol] = protocols.IMAGENET_LINEAR
+    protocol: ClassVar[LinearProtocol] = IMAGENET_LINEAR
     measured_on: ClassVar[dict[str, Split]] = IMAGES
 
     @property
