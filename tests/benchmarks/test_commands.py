@@ -15,7 +15,7 @@ from benchmarks.results import Checkpoint, Head, ProbeRecord, Split
 from slurm.cli import add_common_flags
 from slurm.errors import SweepError, UserError
 from slurm.sweep import Item, Resources
-from tests.reports.conftest import Zoo
+from tests.reports.conftest import IMAGES, Zoo
 
 
 def record(name: str, *notes: str) -> ProbeRecord:
@@ -71,6 +71,8 @@ class Measure:
     protocol: ClassVar[LinearProtocol] = DIGITS_IMAGENET_LINEAR
     measured_on: ClassVar[dict[str, Split]] = {}
     resources: ClassVar[Resources] = Resources()
+    protocol: ClassVar[LinearProtocol] = IMAGENET_LINEAR
+    measured_on: ClassVar[dict[str, Split]] = IMAGES
 
     @property
     def key(self) -> str:
