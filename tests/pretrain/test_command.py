@@ -543,7 +543,7 @@ def test_an_image_that_cannot_be_decoded_ends_the_run_before_training(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("clusters=1", "one cluster teaches nothing; choose two or more"),
+        ("clusters=1", "1 cluster tells no images apart: use two or more"),
         ("arch=resnet999", "unknown architecture 'resnet999'; did you mean"),
     ],
 )
