@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import results
-from benchmarks.metrics import envelope_average_precision
-from benchmarks.outcomes.files import write_outcomes
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.voc07_svm import VOC07_SVM
+from benchmarks.metrics import envelope_average_precision
+from benchmarks.outcomes.files import write_outcomes
 
 IMAGES, CLASSES = 300, 3
 
