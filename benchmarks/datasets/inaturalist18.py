@@ -8,7 +8,6 @@ from typing import Annotated
 
 import msgspec
 
-from benchmarks.datasets.entry import DatasetEntry, Size
 from benchmarks.datasets.joining import make_dataset
 from benchmarks.datasets.reading.folders import require_directory
 from benchmarks.datasets.reading.lists import (
@@ -18,7 +17,7 @@ from benchmarks.datasets.reading.lists import (
     first_file,
     read_list,
 )
-from benchmarks.datasets.splits import Dataset
+from benchmarks.datasets.splits import Dataset, DatasetEntry, Size
 from benchmarks.input_files import read_file
 from slurm.errors import UserError
 

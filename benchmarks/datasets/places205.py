@@ -5,7 +5,6 @@ Expected size: 2,448,873 training and 20,500 validation images of 205 classes.
 
 from pathlib import Path
 
-from benchmarks.datasets.entry import DatasetEntry, Size
 from benchmarks.datasets.joining import make_dataset
 from benchmarks.datasets.reading.folders import require_directory
 from benchmarks.datasets.reading.lists import (
@@ -14,7 +13,7 @@ from benchmarks.datasets.reading.lists import (
     first_file,
     read_list,
 )
-from benchmarks.datasets.splits import Dataset
+from benchmarks.datasets.splits import Dataset, DatasetEntry, Size
 from slurm.errors import UserError
 
 IMAGES = "data/vision/torralba/deeplearning/images256"  # as imagesPlaces205_resize.tar unpacks
