@@ -153,6 +153,11 @@ class Rotation:
         return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
 
     @property
+    def batch(self) -> int:
+        """Images of a step, which the processes share equally."""
+        return self.recipe.batch_size
+
+    @property
     def identity(self) -> str:
         """JSON of all that decides an epoch's weights."""
         numbers = {k: v for k, v in asdict(self.recipe).items() if k not in ("epochs", "config")}

@@ -23,6 +23,7 @@ slurm.launch
 slurm: executor __main__
 benchmarks: devices input_files metrics overrides protocols results whole_files
 benchmarks.outcomes
+benchmarks.datasets.reading
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones

@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 
 from benchmarks.datasets.entry import DatasetEntry, Size
-from benchmarks.datasets.folders import require_directory
 from benchmarks.datasets.joining import make_dataset
-from benchmarks.datasets.lists import (
+from benchmarks.datasets.reading.folders import require_directory
+from benchmarks.datasets.reading.lists import (
     LabelledList,
     escapes,
     find_root,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import imagenet
-from benchmarks.datasets.folders import (
+from benchmarks.datasets.reading.folders import (
     EXTENSIONS,
     Passed,
     but_holds,

@@ -12,7 +12,7 @@ from benchmarks.checkpoints.cards import Card
 from benchmarks.checkpoints.files import read_file as read_checkpoint
 from benchmarks.datasets import voc07
 from benchmarks.datasets.inaturalist18 import load as load_inaturalist
-from benchmarks.datasets.lists import read_list
+from benchmarks.datasets.reading.lists import read_list
 from benchmarks.features.arrays import open_array
 from benchmarks.features.labels import read_classes, read_labels
 from benchmarks.images.checking import check_file

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import low_shot_svm, results, voc_svm
+from benchmarks.catalog.records import read_record
 from benchmarks.metrics import envelope_average_precision
 from benchmarks.outcomes.files import outcomes_path, read_outcomes
 from tests.benchmarks.svm.svm_data import Recipe, make, write
@@ -20,7 +21,7 @@ def run(command: object, folder: Path, *more: str) -> tuple[results.Record, dict
     flags = ["--features", str(folder), "--labels", str(folder), "--zoo", str(zoo)]
     command.main([*flags, "--device", "cpu", *more])  # type: ignore[attr-defined]
     path = next(zoo.glob("results/*/*/*.json"))
-    record = results.read_record(path)
+    record = read_record(path)
     assert record.outcomes is not None
     return record, read_outcomes(path, record.outcomes, record.data["test"])
 
@@ -84,4 +85,4 @@ def test_an_old_part_without_outcomes_makes_a_record_without(tmp_path: Path) -> 
     part.write_text(json.dumps(before))
     flags = ["--features", str(folder), "--labels", str(folder), "--zoo", str(tmp_path / "zoo")]
     voc_svm.main([*flags, "--device", "cpu"])
-    assert results.read_record(path).outcomes is None
+    assert read_record(path).outcomes is None

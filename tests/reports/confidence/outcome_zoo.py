@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import results
+from benchmarks.catalog.imagenet_avgpool import DIGITS_IMAGENET_AVGPOOL as AVGPOOL
+from benchmarks.catalog.voc07_svm import DIGITS_VOC07_SVM as SVM
 from benchmarks.metrics import envelope_average_precision
 from benchmarks.outcomes.files import write_outcomes
-from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
-from benchmarks.catalog.voc07_svm import VOC07_SVM
 
 IMAGES, CLASSES = 300, 3
 
@@ -19,14 +19,17 @@ IMAGES, CLASSES = 300, 3
 def probe(zoo: Path, name: str, right: NDArray[np.bool_], seed: int = 0) -> Path:
     """An AvgPool record whose `right` images (N,) have rank 0, and the others rank 3."""
     split = results.Split(len(right), 10, "ab" * 32)
-    path = zoo / "results" / name / "imagenet_avgpool" / f"{IMAGENET_AVGPOOL.name}-{seed:016x}.json"
+    path = zoo / "results" / name / "imagenet_avgpool" / f"{AVGPOOL.name}-{seed:016x}.json"
     outcomes = write_outcomes(path, {"avgpool.rank": np.where(right, 0, 3).astype(np.int16)}, split)
     top1 = 100 * float(right.mean())
+    epochs = AVGPOOL.epochs
     record = results.ProbeRecord(
-        **_fields(IMAGENET_AVGPOOL, name, {"train": results.Split(9, 10, "cd"), "val": split}),
+        **_fields(AVGPOOL, name, {"train": results.Split(9, 10, "cd"), "val": split}),
         seed=seed,
-        heads={"avgpool": results.Head(top1, 100.0, top1, 100, (top1,) * 100)},
-        epochs=100,
+        heads={
+            "avgpool": results.Head(top1, 100.0, top1, AVGPOOL.epochs, (top1,) * AVGPOOL.epochs)
+        },
+        epochs=epochs,
         outcomes=outcomes,
     )
     results.write(path, record)
@@ -36,16 +39,18 @@ def probe(zoo: Path, name: str, right: NDArray[np.bool_], seed: int = 0) -> Path
 def svm(zoo: Path, name: str, scores: NDArray[np.float32], labels: NDArray[np.int8]) -> Path:
     """A VOC record of one layer from its test scores (N, classes)."""
     split = results.Split(len(labels), labels.shape[1], "ef" * 32)
-    path = zoo / "results" / name / "voc07_svm" / "voc07_svm-0123456789abcdef.json"
+    path = zoo / "results" / name / "voc07_svm" / f"{SVM.name}-0123456789abcdef.json"
     outcomes = write_outcomes(path, {"feature5.scores": scores, "labels": labels}, split)
     ap = tuple(
         100 * float(envelope_average_precision(scores[:, k], labels[:, k] == 1))
         for k in range(labels.shape[1])
     )
     costs = (1.0,) * labels.shape[1]
-    layer = results.SvmLayer(float(np.mean(ap)), ap, costs, ((50.0,) * 19,) * labels.shape[1])
+    layer = results.SvmLayer(
+        float(np.mean(ap)), ap, costs, ((50.0,) * len(SVM.costs),) * labels.shape[1]
+    )
     record = results.VocSvmRecord(
-        **_fields(VOC07_SVM, name, {"trainval": results.Split(9, 3, "cd"), "test": split}),
+        **_fields(SVM, name, {"trainval": results.Split(9, 3, "cd"), "test": split}),
         seed=0,
         classes=tuple(f"class{k}" for k in range(labels.shape[1])),
         layers={"feature5": layer},
