@@ -1,64 +1,89 @@
-"""The protocols' transforms: from a PIL image to a normalised tensor.
+"""The protocols' transforms: from a PIL image to a normalised tensor, in three parts.
 
-Resizing is PIL's (bilinear, antialiased), as in OpenSelfSup and MMSelfSup 0.x.
+`Geometry` is what workers do to each image they decode; `Colour` and `Normalise` are done to whole
+batches, wherever those are. Resizing is PIL's (bilinear, antialiased), as in OpenSelfSup and
+MMSelfSup 0.x.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from benchmarks.images.colour import Colour, Draws
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError
 
 MOST_PIXELS = 89_478_485  # of a resized image; from where on PIL warns of one
-Transform = Callable[[Image.Image], Tensor]
-Step = Callable[[Any], Any]  # part of one, on images or tensors
-
-# Principal components of ImageNet's RGB values in 0..1 (Krizhevsky et al. 2012, section 4.1; the
-# figures are those of fb.resnet.torch, which OpenSelfSup's Lighting uses too).
-_EIGENVALUES = (0.2175, 0.0188, 0.0045)
-_EIGENVECTORS = (
-    (-0.5675, 0.7192, 0.4009),
-    (-0.5808, -0.0045, -0.8140),
-    (-0.5836, -0.6948, 0.4203),
-)
+Step = Callable[[Image.Image], Image.Image]
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """Return an RGB image as (3, H, W) float32 in 0..1; bit for bit torchvision's `ToTensor`."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-    return pixels.to(torch.float32).div_(255)
+class Geometry:
+    """Crop, resize, flip and rotate a PIL image, drawing from torch's generator."""
 
+    def __init__(self, spec: ImageTransform) -> None:
+        self.crop = spec.crop
+        self.steps = _steps(spec)
 
-@dataclass(frozen=True)
-class Lighting:
-    """AlexNet's colour noise: add vectors x values x N(0, std) to a (3, H, W) tensor in 0..1."""
-
-    std: float
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return `image` with all its pixels shifted by one random colour."""
-        alpha = torch.randn(3) * self.std
-        shift = torch.tensor(_EIGENVECTORS) @ (alpha * torch.tensor(_EIGENVALUES))
-        return image + shift[:, None, None]
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        """(crop, crop, 3) RGB."""
+        for step in self.steps:
+            image = step(image)
+        return np.asarray(image)
 
 
 class Normalise:
-    """Subtract `mean` from a (3, H, W) tensor and divide by `std`, in place."""
+    """Subtract `mean` from images in 0..1 and divide by `std`: torchvision's `Normalize`."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         self.mean = torch.tensor(mean)[:, None, None]
         self.std = torch.tensor(std)[:, None, None]
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return `image`, normalised; the same bits as torchvision's `Normalize`."""
-        return image.sub_(self.mean).div_(self.std)
+    def __call__(self, images: Tensor) -> Tensor:
+        """New images (..., 3, H, W) of those in 0..1, on their device."""
+        if self.mean.device != images.device:
+            self.mean, self.std = self.mean.to(images.device), self.std.to(images.device)
+        return images.sub(self.mean).div_(self.std)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """All of an `ImageTransform`, in the order in which it is drawn and done."""
+
+    geometry: Geometry
+    colour: Colour
+    normalise: Normalise
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """(3, crop, crop) float32."""
+        pixels = torch.from_numpy(self.geometry(image).copy())[None]
+        draws = Draws.none(1)
+        self.colour.draw(draws, 0)
+        return self.finish(pixels, draws)[0]
+
+    def finish(self, pixels: Tensor, draws: Draws) -> Tensor:
+        """From uint8 (N, H, W, 3) to normalised float32 (N, 3, H, W)."""
+        return self.normalise(self.colour.apply(pixels, draws))
+
+
+def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[float]) -> Transform:
+    """Return the function from a PIL image to a (3, crop, crop) float32 tensor.
+
+    The order is OpenSelfSup's: geometry, flip, rotation, colour jitter, grey, tensor in 0..1,
+    lighting, normalisation by `mean` and `std` (per RGB channel, in 0..1).
+    """
+    return Transform(Geometry(spec), Colour.of(spec), Normalise(mean, std))
+
+
+def without_colour(spec: ImageTransform) -> ImageTransform:
+    """The geometry of a transform alone: two that share it can share their decoded images."""
+    return replace(spec, jitter=None, greyscale=None, lighting=None)
 
 
 class ResizeShortSide:
@@ -85,30 +110,41 @@ class ResizeShortSide:
         return resized
 
 
-def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[float]) -> Transform:
-    """Return the function from a PIL image to a (3, crop, crop) float32 tensor.
+class RandomResizedCrop:
+    """torchvision's, without the way through its dispatcher."""
 
-    The order is OpenSelfSup's: geometry, flip, rotation, colour jitter, grey, tensor in 0..1,
-    lighting, normalisation by `mean` and `std` (per RGB channel, in 0..1).
-    """
-    steps = _geometry(spec)
+    def __init__(self, size: int) -> None:
+        self.size = (size, size)
+        self.draw = v2.RandomResizedCrop(size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """A part of `image`, resized."""
+        part: dict[str, Any] = self.draw.make_params([image])
+        left, top = part["left"], part["top"]
+        box = (left, top, left + part["width"], top + part["height"])
+        return image.crop(box).resize(self.size, Image.Resampling.BILINEAR)
+
+
+def _flip(image: Image.Image) -> Image.Image:
+    """Every second image from right to left."""
+    if torch.rand(1) >= 0.5:
+        return image
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def _steps(spec: ImageTransform) -> list[Step]:
+    steps = _cropping(spec)
     if spec.flip:
-        steps.append(v2.RandomHorizontalFlip())
+        steps.append(_flip)
     if spec.rotation is not None:
         steps.append(v2.RandomRotation(spec.rotation))  # nearest neighbour, as torchvision's is
-    if spec.jitter is not None:
-        steps.append(v2.ColorJitter(*spec.jitter))
-    if spec.greyscale is not None:
-        steps.append(v2.RandomGrayscale(spec.greyscale))
-    lighting = [] if spec.lighting is None else [Lighting(spec.lighting)]
-    compose: Transform = v2.Compose([*steps, to_tensor, *lighting, Normalise(mean, std)])
-    return compose
+    return steps
 
 
-def _geometry(spec: ImageTransform) -> list[Step]:
+def _cropping(spec: ImageTransform) -> list[Step]:
     square = (spec.crop, spec.crop)
     if spec.random_resized_crop:
-        return [v2.RandomResizedCrop(spec.crop, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))]
+        return [RandomResizedCrop(spec.crop)]
     steps: list[Step] = [] if spec.resize is None else [ResizeShortSide(spec.resize)]
     if spec.squash:
         return [*steps, v2.Resize(square)]
