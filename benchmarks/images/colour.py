@@ -6,9 +6,9 @@ every device rounds alike. What is random is drawn one image at a time, where th
 from torch's generator and in torchvision's order: a `Colour` draws, and later applies.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -88,18 +88,27 @@ class Colour:
             alpha = torch.randn(3) * self.lighting
             draws.light[row] = torch.tensor(_EIGENVECTORS) @ (alpha * torch.tensor(_EIGENVALUES))
 
-    def apply(self, pixels: Tensor, draws: Draws) -> Tensor:
-        """From uint8 (N, H, W, 3) to float32 (N, 3, H, W) in 0..1, shifted by lighting.
+    def apply(
+        self, pixels: Tensor, draws: Draws, normalisations: Sequence["Normalise"]
+    ) -> list[Tensor]:
+        """From uint8 (N, H, W, 3) to float32 (N, 3, H, W) on the same device, once normalised each.
 
-        The result is on the device of `pixels`.
+        What comes before is done once for all normalisations.
         """
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=_layout(pixels))
         if pixels.device.type != "cpu":
-            return self._change(images, draws)
-        for row in range(len(images)):  # a CPU's caches hold one
-            part = images[row : row + 1]
-            part.copy_(self._change(part, draws.rows(row, row + 1)))
-        return images
+            layout = torch.channels_last  # as a GPU's convolutions want it
+            images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
+            images = self._change(images, draws)
+            return [normalise(images) for normalise in normalisations]
+        count, height, width, channels = pixels.shape
+        found = [torch.empty(count, channels, height, width) for _ in normalisations]
+        for row in range(count):  # image by image: a CPU's caches hold one
+            planes = np.ascontiguousarray(pixels[row].numpy().transpose(2, 0, 1))
+            image = torch.from_numpy(planes)[None].float()
+            image = self._change(image, draws.rows(row, row + 1))
+            for normalise, images in zip(normalisations, found):
+                normalise(image, out=images[row : row + 1])
+        return found
 
     def _change(self, images: Tensor, draws: Draws) -> Tensor:
         if self.jitter is not None:
@@ -114,29 +123,41 @@ class Colour:
         return images
 
 
+class Normalise:
+    """Subtract `mean` from images in 0..1 and divide by `std`: torchvision's `Normalize`."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Both are by channel."""
+        self.mean, self.std = tuple(mean), tuple(std)
+
+    def __call__(self, images: Tensor, out: Tensor | None = None) -> Tensor:
+        """Of images (N, 3, H, W), new ones or those in `out`."""
+        mean, std = _columns(self.mean, images.device), _columns(self.std, images.device)
+        return torch.sub(images, mean, out=out).div_(std)
+
+
 def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:
     """Each image's four operations in its own order.
 
     Place by place; images are put together by what comes there, so that nothing is computed for
     those whose turn it is not, and at the end into their own order again.
     """
+    if len(images) == 1:
+        for operation in draws.order[0].tolist():
+            if hue or operation != HUE:
+                _OPERATIONS[operation](images, draws.factors[:, operation, None, None])
+        return images
     rows = torch.arange(len(images))
     for place in range(4):
-        wanted = draws.order[rows, place]
-        if len(rows) > 1:
-            moved = wanted.argsort(stable=True)
-            images = images.index_select(0, _on(moved, images.device))
-            rows, wanted = rows[moved], wanted[moved]
-        bounds = torch.searchsorted(wanted.contiguous(), torch.arange(5, dtype=torch.uint8))
-        for operation, (first, last) in enumerate(pairwise(bounds.tolist())):
-            if last > first and (hue or operation != HUE):
-                factors = draws.factors[rows[first:last], operation]
-                _OPERATIONS[operation](
-                    images[first:last], _on(factors, images.device)[:, None, None]
-                )
-    if len(rows) > 1:
-        images = images.index_select(0, _on(rows.argsort(), images.device))
-    return images
+        moved = draws.order[rows, place].argsort(stable=True)
+        images, rows = images.index_select(0, _on(moved, images.device)), rows[moved]
+        counts = torch.bincount(draws.order[rows, place], minlength=4).tolist()
+        parts = zip(images.split(counts), rows.split(counts))
+        for operation, (some, which) in enumerate(parts):
+            if len(which) and (hue or operation != HUE):
+                factors = _on(draws.factors[which, operation], images.device)
+                _OPERATIONS[operation](some, factors[:, None, None])
+    return images.index_select(0, _on(rows.argsort(), images.device))
 
 
 def _luma(images: Tensor) -> Tensor:
@@ -188,6 +209,6 @@ def _constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(value, dtype=dtype, device=device)
 
 
-def _layout(pixels: Tensor) -> torch.memory_format:
-    """Channels stay last on a GPU, whose convolutions want them there."""
-    return torch.contiguous_format if pixels.device.type == "cpu" else torch.channels_last
+@lru_cache(maxsize=64)
+def _columns(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)[:, None, None]

@@ -13,7 +13,6 @@ from torch import Tensor
 
 _SPREADS = 256  # of the highest channel over the lowest
 _DIFFERENCES = 511  # of the other two channels, -255..255
-_SECTOR = _SPREADS * _DIFFERENCES
 
 
 def turn_hue(pixels: Tensor, turns: Tensor) -> None:
@@ -22,36 +21,43 @@ def turn_hue(pixels: Tensor, turns: Tensor) -> None:
     `turns` is (N, 1, 1), whole numbers 0..255 that are added to PIL's hue of 8 bits, modulo 256.
     """
     hues, saturations, shares = _tables(pixels.device)
-    red, green, blue = pixels.unbind(1)
+    red, green, blue = pixels.int().unbind(1)
     highest = torch.maximum(torch.maximum(red, green), blue)
-    lowest = torch.minimum(torch.minimum(red, green), blue)
-    spread = highest - lowest
-    sector = torch.where(
-        red == highest,
-        green - blue,
-        torch.where(green == highest, (blue - red).add_(_SECTOR), (red - green).add_(2 * _SECTOR)),
-    )
-    # All below 2**24, so exact in float32.
-    hue = hues[spread.mul(_DIFFERENCES).add_(sector).add_(255).long()]
-    saturation = saturations[highest.mul(256).add_(spread).long()]
-    turned = (hue + turns).remainder_(256).mul_(256).add_(saturation).long()
+    spread = highest - torch.minimum(torch.minimum(red, green), blue)
+    # 1 where red is not highest, 1 where green is neither; masks and `where` take twice as long.
+    not_red = (highest - red).clamp_(max=1)
+    nor_green = (highest - green).clamp_(max=1).mul_(not_red)
+    rest = green - blue
+    next_rest = blue - red
+    difference = rest + (next_rest - rest).mul_(not_red)
+    difference += (red - green).sub_(next_rest).mul_(nor_green)
+    sector = not_red.add_(nor_green).mul_(_SPREADS).add_(spread)
+    hue = _at(hues, sector.mul_(_DIFFERENCES).add_(difference).add_(255))
+    saturation = _at(saturations, spread.add_(highest, alpha=256))
+    hue += turns.to(torch.uint8)  # beyond 255 it begins anew
+    turned = hue.int().mul_(256).add_(saturation)
+    highest_float = highest.double()
     for channel, share in enumerate(shares):
-        pixels[:, channel] = share[turned].mul_(highest).add_(0.5).floor_()
+        pixels[:, channel] = _at(share, turned).mul_(highest_float).add_(0.5).floor_()
+
+
+def _at(table: Tensor, places: Tensor) -> Tensor:
+    """What stands in a table at each of `places`, any shape."""
+    return table.index_select(0, places.view(-1)).view(places.shape)
 
 
 @lru_cache(maxsize=8)
 def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Hue by channels, saturation by highest and spread, and what of the highest each channel has.
 
-    float32 (3 * 256 * 511,), float32 (256 * 256,), and float64 (3, 256 * 256) by hue and
-    saturation.
+    uint8 (3 * 256 * 511,), uint8 (256 * 256,), and float64 (3, 256 * 256) by hue and saturation.
     """
     tables = (_hues(), _saturations(), _shares())
     found = [torch.from_numpy(table).to(device) for table in tables]
     return found[0], found[1], found[2]
 
 
-def _hues() -> NDArray[np.float32]:
+def _hues() -> NDArray[np.uint8]:
     """By which channel is highest (red first), the spread, and the difference of the others.
 
     The difference is green - blue, blue - red or red - green.
@@ -70,15 +76,15 @@ def _hues() -> NDArray[np.float32]:
         found.append(np.trunc(turns.astype(np.float64) * 255.0))
     hues = np.stack(found)
     hues[:, 0] = 0.0  # of greys
-    return hues.clip(0, 255).astype(np.float32).ravel()
+    return hues.clip(0, 255).astype(np.uint8).ravel()
 
 
-def _saturations() -> NDArray[np.float32]:
+def _saturations() -> NDArray[np.uint8]:
     highest = np.arange(256)[:, None].astype(np.float32)
     spread = np.arange(_SPREADS)[None].astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (spread / highest).astype(np.float64) * 255.0
-    return np.nan_to_num(np.trunc(share), posinf=0.0).clip(0, 255).astype(np.float32).ravel()
+    return np.nan_to_num(np.trunc(share), posinf=0.0).clip(0, 255).astype(np.uint8).ravel()
 
 
 def _shares() -> NDArray[np.float64]:

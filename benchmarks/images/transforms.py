@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from benchmarks.images.colour import Colour, Draws
+from benchmarks.images.colour import Colour, Draws, Normalise
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError
 
@@ -38,20 +38,6 @@ class Geometry:
         return np.asarray(image)
 
 
-class Normalise:
-    """Subtract `mean` from images in 0..1 and divide by `std`: torchvision's `Normalize`."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.mean = torch.tensor(mean)[:, None, None]
-        self.std = torch.tensor(std)[:, None, None]
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """New images (..., 3, H, W) of those in 0..1, on their device."""
-        if self.mean.device != images.device:
-            self.mean, self.std = self.mean.to(images.device), self.std.to(images.device)
-        return images.sub(self.mean).div_(self.std)
-
-
 @dataclass(frozen=True)
 class Transform:
     """All of an `ImageTransform`, in the order in which it is drawn and done."""
@@ -69,7 +55,7 @@ class Transform:
 
     def finish(self, pixels: Tensor, draws: Draws) -> Tensor:
         """From uint8 (N, H, W, 3) to normalised float32 (N, 3, H, W)."""
-        return self.normalise(self.colour.apply(pixels, draws))
+        return self.colour.apply(pixels, draws, [self.normalise])[0]
 
 
 def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[float]) -> Transform:

@@ -15,7 +15,16 @@ from torchvision.transforms import ToTensor
 from torchvision.transforms.v2 import functional as reference
 
 from benchmarks.images import hue
-from benchmarks.images.colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, Colour, Draws, _jitter
+from benchmarks.images.colour import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    SATURATION,
+    Colour,
+    Draws,
+    Normalise,
+    _jitter,
+)
 from tests.benchmarks.images.pictures import photo
 
 Pixels = NDArray[np.uint8]
@@ -51,8 +60,7 @@ OPERATIONS: dict[int, Callable[[Image.Image, float], Image.Image]] = {
     SATURATION: reference.adjust_saturation,
     HUE: reference.adjust_hue,
 }
-# All of them, with factors from 0 to 2 and turns all the way round.
-JITTER = (1.0, 1.0, 1.0, 0.5)
+UNIT = [Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))]  # pixels in 0..1 as they are
 
 
 def _draws(order: tuple[int, ...], factors: tuple[float, ...], count: int = 1) -> Draws:
@@ -122,9 +130,9 @@ def test_a_batch_is_its_images_one_by_one() -> None:
             colour.draw(draws, row)
     assert 0 < draws.grey.sum() < 12
     whole = colour._change(pixels.permute(0, 3, 1, 2).float().contiguous(), draws)
-    assert torch.equal(whole, colour.apply(pixels, draws))
+    assert torch.equal(whole, colour.apply(pixels, draws, UNIT)[0])
     for row in range(12):
-        alone = colour.apply(pixels[row : row + 1], draws.rows(row, row + 1))
+        alone = colour.apply(pixels[row : row + 1], draws.rows(row, row + 1), UNIT)[0]
         assert torch.equal(alone[0], whole[row])
 
 
@@ -133,13 +141,13 @@ def test_grey_is_pils_luma(name: str) -> None:
     draws = Draws.none(1)
     draws.grey[:] = True
     pixels = PICTURES[name]
-    found = Colour(greyscale=0.2).apply(torch.from_numpy(pixels.copy())[None], draws)
+    found = Colour(greyscale=0.2).apply(torch.from_numpy(pixels.copy())[None], draws, UNIT)[0]
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
     assert torch.equal(found[0], torch.from_numpy(grey.copy()).div(255).expand(3, -1, -1))
 
 
 def test_eight_bits_become_torchvisions_floats() -> None:
-    found = Colour().apply(torch.from_numpy(_greys().copy())[None], Draws.none(1))
+    found = Colour().apply(torch.from_numpy(_greys().copy())[None], Draws.none(1), UNIT)[0]
     assert torch.equal(found[0], ToTensor()(Image.fromarray(_greys())))
 
 

@@ -11,7 +11,7 @@ from torchvision import transforms as reference
 from benchmarks import protocols
 from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
 from benchmarks.checkpoints.cards import IMAGENET_STD as STD
-from benchmarks.images.colour import Colour, Draws
+from benchmarks.images.colour import Colour, Draws, Normalise
 from benchmarks.images.transforms import build_transform
 from benchmarks.protocols import ImageTransform
 from tests.benchmarks.images.pictures import AUGMENTED, Lighting, photo, torchvisions
@@ -139,7 +139,8 @@ def test_lighting_shifts_by_the_principal_components_in_unit_scale() -> None:
         torch.manual_seed(3)
         for row in range(5000):
             light.draw(draws, row)
-    shifts = light.apply(flat, draws) - 51 / 255
+    normalise = Normalise((51 / 255,) * 3, (1.0,) * 3)
+    shifts = light.apply(flat, draws, [normalise])[0]
     assert torch.equal(shifts, shifts[:, :, :1, :1].expand_as(shifts))  # one colour for all pixels
     colours = shifts[:, :, 0, 0].double().numpy()
     # Published covariance: sum over components of (0.1 eigenvalue)^2 v v'.
