@@ -1,6 +1,7 @@
 """Where tensors live."""
 
 import torch
+from torch import Tensor
 
 from slurm.errors import UserError
 
@@ -26,3 +27,10 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
             "start at most one process per GPU"
         )
     return torch.device("cuda", index)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """`values` of the CPU on a device, from where the CPU need not wait for it."""
+    if device.type != "cuda":
+        return values.to(device)
+    return (values if values.is_pinned() else values.pin_memory()).to(device, non_blocking=True)

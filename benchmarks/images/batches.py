@@ -149,18 +149,17 @@ class Loader:
             yield from map(self._sources.__getitem__, requests)
             return
         self._wanted[:] = requests
-        loaded = iter(self._loader)
-        for number in range(len(requests)):
-            try:
-                found = next(loaded)
-            except RuntimeError:
-                if not stop_requested():
-                    raise
-                # The workers were told to stop too: what they leave undone is done here.
-                self._loader, self._workers = None, 0
-                yield from map(self._sources.__getitem__, requests[number:])
-                return
-            yield found
+        number = 0
+        try:
+            for found in self._loader:
+                yield found
+                number += 1
+        except RuntimeError:
+            if not stop_requested():
+                raise
+            # The workers were told to stop too: what they leave undone is done here.
+            self._loader, self._workers = None, 0
+            yield from map(self._sources.__getitem__, requests[number:])
 
 
 def load_batches(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from benchmarks.devices import to_device
 from benchmarks.images.hue import turn_hue
 from benchmarks.protocols import ImageTransform
 
@@ -114,21 +115,21 @@ class Colour:
         if self.jitter is not None:
             images = _jitter(images, draws, hue=bool(self.jitter[HUE]))
         if self.greyscale is not None and bool(draws.grey.any()):
-            grey = _on(draws.grey, images.device)[:, None, None, None]
+            grey = to_device(draws.grey, images.device)[:, None, None, None]
             images = torch.where(grey, _luma(images), images)
         # Not by the number itself: a GPU would multiply by its reciprocal.
         images.div_(_constant(255.0, torch.float32, images.device))
         if self.lighting is not None:
-            images.add_(_on(draws.light, images.device)[:, :, None, None])
+            images.add_(to_device(draws.light, images.device)[:, :, None, None])
         return images
 
 
+@dataclass(frozen=True)
 class Normalise:
     """Subtract `mean` from images in 0..1 and divide by `std`: torchvision's `Normalize`."""
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Both are by channel."""
-        self.mean, self.std = tuple(mean), tuple(std)
+    mean: tuple[float, ...]  # by channel
+    std: tuple[float, ...]
 
     def __call__(self, images: Tensor, out: Tensor | None = None) -> Tensor:
         """Of images (N, 3, H, W), new ones or those in `out`."""
@@ -150,14 +151,14 @@ def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:
     rows = torch.arange(len(images))
     for place in range(4):
         moved = draws.order[rows, place].argsort(stable=True)
-        images, rows = images.index_select(0, _on(moved, images.device)), rows[moved]
-        counts = torch.bincount(draws.order[rows, place], minlength=4).tolist()
-        parts = zip(images.split(counts), rows.split(counts))
-        for operation, (some, which) in enumerate(parts):
-            if len(which) and (hue or operation != HUE):
-                factors = _on(draws.factors[which, operation], images.device)
-                _OPERATIONS[operation](some, factors[:, None, None])
-    return images.index_select(0, _on(rows.argsort(), images.device))
+        images, rows = images.index_select(0, to_device(moved, images.device)), rows[moved]
+        last = 0
+        for operation, change in _OPERATIONS.items():
+            first, last = last, last + int((draws.order[:, place] == operation).sum())
+            if last > first and (hue or operation != HUE):
+                factors = to_device(draws.factors[rows[first:last], operation], images.device)
+                change(images[first:last], factors[:, None, None])
+    return images.index_select(0, to_device(rows.argsort(), images.device))
 
 
 def _luma(images: Tensor) -> Tensor:
@@ -195,13 +196,6 @@ def _saturate(images: Tensor, factors: Tensor) -> None:
 
 
 _OPERATIONS = {BRIGHTNESS: _brighten, CONTRAST: _contrast, SATURATION: _saturate, HUE: turn_hue}
-
-
-def _on(values: Tensor, device: torch.device) -> Tensor:
-    """`values` on a device, without waiting for it."""
-    if device.type == "cpu":
-        return values
-    return values.pin_memory().to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=64)

@@ -64,7 +64,7 @@ def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[f
     The order is OpenSelfSup's: geometry, flip, rotation, colour jitter, grey, tensor in 0..1,
     lighting, normalisation by `mean` and `std` (per RGB channel, in 0..1).
     """
-    return Transform(Geometry(spec), Colour.of(spec), Normalise(mean, std))
+    return Transform(Geometry(spec), Colour.of(spec), Normalise(tuple(mean), tuple(std)))
 
 
 def without_colour(spec: ImageTransform) -> ImageTransform:

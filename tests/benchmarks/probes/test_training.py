@@ -24,11 +24,13 @@ from benchmarks.datasets import imagenet
 from benchmarks.images.decoding import open_image
 from benchmarks.images.transforms import build_transform
 from benchmarks.linear_probe import Probe, probe_item
-from benchmarks.probes import training
+from benchmarks.probes import frozen, stream, training
+from benchmarks.probes.together import run_jobs
 from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR, ImageTransform, LinearProtocol
 from benchmarks.registry import load_backbone
 from benchmarks.trunks import Trunk, load_trunk
 from slurm.cli import STOPPED
+from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.stop import Stopped
 from slurm.sweep import all_items, describe
@@ -144,7 +146,7 @@ def test_trunk_and_its_statistics_stay_untouched(
         loaded.append(load_trunk(trunk))
         return loaded[-1]
 
-    monkeypatch.setattr(training, "load_trunk", remember)
+    monkeypatch.setattr(frozen, "load_trunk", remember)
     make_item(tmp_path, tiny_imagenet).run()
     fresh, _ = load_backbone(tmp_path, "random:resnet18", 3)
     trained = loaded[0].state_dict()
@@ -162,12 +164,12 @@ def test_a_stopped_run_continues_bit_for_bit(
     whole.run()
     item = make_item(tmp_path / "parts", tiny_imagenet, protocol)
     steps = iter(range(1000))
-    monkeypatch.setattr(training, "stop_requested", lambda: next(steps) == stop_at)
+    monkeypatch.setattr(stream, "stop_requested", lambda: next(steps) == stop_at)
     with pytest.raises(Stopped, match="saved at epoch"):
         item.run()
     assert item.state.exists()
     assert not item.done()
-    monkeypatch.setattr(training, "stop_requested", lambda: False)
+    monkeypatch.setattr(stream, "stop_requested", lambda: False)
     item.run()
     assert figures(item) == figures(whole)
 
@@ -195,10 +197,11 @@ def test_a_batch_that_processes_cannot_share_is_one_clear_line(
     tmp_path: Path, tiny_imagenet: Path
 ) -> None:
     item = make_item(tmp_path, tiny_imagenet)
-    world, cpu = training.World(rank=0, size=3), torch.device("cpu")
+    world, cpu = World(rank=0, size=3), torch.device("cpu")
+    job = training.Job(item.trunk, PROTOCOL, item.state, item.key)
     dataset = imagenet.load(tiny_imagenet)
     with pytest.raises(UserError, match="3 processes cannot share"):
-        training.ProbeRun(item.trunk, dataset, PROTOCOL, item.state, item.key, world, cpu)
+        run_jobs([job], dataset, item.key, world, cpu, lambda run: None, limited=False)
 
 
 def test_a_truncated_image_stops_the_run_and_leaves_no_record(
