@@ -161,7 +161,10 @@ class Pretrain:
         register(
             self.zoo,
             self.name,
-            {name: tensor.cpu() for name, tensor in backbone.trunk.state_dict().items()},
+            {
+                name: tensor.cpu().contiguous()
+                for name, tensor in backbone.trunk.state_dict().items()
+            },
             arch=recipe.arch,
             sobel=recipe.sobel,
             mean=recipe.mean,

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.datasets.splits import ImageSplit
-from benchmarks.images.batches import load_batches
-from benchmarks.images.transforms import build_transform
+from benchmarks.devices import to_device
 from pretrain.deepcluster import clustering, report
 from pretrain.deepcluster.extract import extract
-from pretrain.deepcluster.images import select
+from pretrain.deepcluster.loading import Images
 from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
 from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.sampling import Plan, draw_uniform, plan_epoch
@@ -31,8 +30,7 @@ from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.progress import progress, say
 from slurm.stop import Stopped, received, stop_requested
-
-VOTE_STEPS = 10  # how often several processes agree on a save or a stop
+from slurm.tasks.voting import Votes
 
 
 class Run:
@@ -57,9 +55,10 @@ class Run:
         torch.backends.cudnn.deterministic = True
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
-        self.train_transform = build_transform(recipe.train, recipe.mean, recipe.std)
-        self.extract_transform = build_transform(recipe.extract, recipe.mean, recipe.std)
+        self.stream = Images(recipe, images, settings.seed, settings.workers, device)
         self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
+        if device.type == "cuda":
+            self.net = self.net.to(memory_format=torch.channels_last)
         self.trained: nn.Module = self.net  # the same, with averaged gradients if there are many
         if world.size > 1:
             devices = [device] if device.type == "cuda" else None
@@ -79,6 +78,7 @@ class Run:
         self.history: dict[str, list[Any]] = {}
         self.seconds = 0.0  # of this epoch before `started`
         self.started = self.saved = time.monotonic()
+        self.votes = Votes(device)
 
     def train(self) -> None:
         """Go on from the state file, if there is one, to the end of the last epoch."""
@@ -98,8 +98,7 @@ class Run:
         recipe = self.recipe
         path = extract(
             self.net,
-            self.images,
-            self.extract_transform,
+            self.stream,
             self.settings,
             batch_size=recipe.batch_size,
             world=self.world,
@@ -145,13 +144,13 @@ class Run:
         plan = plan_epoch(draws, self.recipe.batch_size)
         # Looked up here, by index, for each batch: what loads images never holds a label, so no
         # process can go on serving those of an earlier clustering.
-        labels = torch.from_numpy(self.labels[plan.images])
+        labels = torch.from_numpy(self.labels[plan.images]).to(self.device)
         self._set_learning_rate()
         self.trained.train()
         steps = len(plan.ids)
         with self._bar(steps) as bar:
             for pixels, ids in self._batches(plan):
-                self._train_step(pixels, labels[ids])
+                self._train_step(pixels, labels[to_device(ids, self.device)])
                 self.step += 1
                 bar.update()
                 if self.step < steps:
@@ -159,24 +158,18 @@ class Run:
         self._end_epoch(steps)
 
     def _batches(self, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is left of the epoch: images and their ids in the plan."""
         mine = plan.share(self.world.rank, self.world.size)
-        return load_batches(
-            select(self.images, plan.images),
-            self.train_transform,
-            mine[self.step :].ravel(),
-            batch_size=mine.shape[1],
-            seed=self.settings.seed,
-            epoch=self.epoch,
-            workers=self.settings.workers,
-        )
+        ids = mine[self.step :].ravel()
+        batches = self.stream.augmented(plan.images[ids], ids, self.epoch, mine.shape[1])
+        return ((pixels, torch.from_numpy(which)) for pixels, which in batches)
 
     def _train_step(self, pixels: Tensor, targets: Tensor) -> None:
         # Dropout draws from torch's own generator: keyed by the position, so that a run which
         # continues draws the same.
         torch.manual_seed(seed_of(self.settings.seed, self.epoch, self.step, self.world.rank, 4))
         with torch.autocast(self.device.type, enabled=self.settings.amp):
-            scores = self.trained(pixels.to(self.device, non_blocking=True))
-            loss = F.cross_entropy(scores, targets.to(self.device, non_blocking=True))
+            loss = F.cross_entropy(self.trained(pixels), targets)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
@@ -210,10 +203,8 @@ class Run:
 
     def _save_or_stop(self) -> None:
         """Save now and then; save and stop when it is asked for, all processes at one step."""
-        if self.world.size > 1 and self.step % VOTE_STEPS:
-            return
         due = time.monotonic() - self.saved > self.settings.save_seconds
-        if not distributed.any_true(due or stop_requested(), self.device):
+        if not self.votes.agree(due or stop_requested()):
             return
         distributed.mean(self.loss)  # the same in every process, as it will be after a resume
         self._check_loss(float(self.loss))
