@@ -57,7 +57,7 @@ class Probe:
         key = results.key_of(self.trunk.inputs(), self.trunk.seed, self.protocol, self.splits)
         return f"{self.protocol.name}-{key}"
 
-    @property
+    @cached_property
     def result(self) -> Path:
         """The record."""
         folder = self.trunk.zoo / "results" / self.trunk.checkpoint.name

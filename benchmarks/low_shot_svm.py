@@ -52,19 +52,25 @@ class LowShot:
         return self.source.needs
 
     @cached_property
+    def stem(self) -> str:
+        """The name of the part's file, without its ending."""
+        from benchmarks.svm.parts import part_stem
+
+        inputs = (_one_shot(self.protocol, self.k), self.draws, self.source.inputs(self.layer))
+        return part_stem(f"{self.layer}-k{self.k}", *inputs)
+
+    @property
     def result(self) -> Path:
         """The part file."""
         from benchmarks.svm.parts import part_path
 
-        inputs = (_one_shot(self.protocol, self.k), self.draws, self.source.inputs(self.layer))
-        name = f"{self.layer}-k{self.k}"
-        return part_path(self.source, self.protocol.benchmark, name, *inputs)
+        return part_path(self.source, self.protocol.benchmark, self.stem)
 
     @cached_property
     def key(self) -> str:
         """Name of the item."""
         name = self.source.checkpoint.name
-        return f"{name}/{self.protocol.benchmark}/{self.protocol.name}/{self.result.stem}"
+        return f"{name}/{self.protocol.benchmark}/{self.protocol.name}/{self.stem}"
 
     @property
     def resources(self) -> Resources:
@@ -129,7 +135,7 @@ class VocLowShot:
     @cached_property
     def result(self) -> Path:
         """The record."""
-        parts = [part.result.stem for part in self.needs]
+        parts = [part.stem for part in self.needs]
         name = f"{self.protocol.name}-{results.key_of(self.protocol, parts)}.json"
         return self.source.folder / self.protocol.benchmark / name
 

@@ -41,18 +41,24 @@ class VocSvmLayer:
         return self.source.needs
 
     @cached_property
+    def stem(self) -> str:
+        """The name of the part's file, without its ending."""
+        from benchmarks.svm.parts import part_stem
+
+        return part_stem(self.layer, self.protocol, self.source.inputs(self.layer))
+
+    @property
     def result(self) -> Path:
         """The part file."""
         from benchmarks.svm.parts import part_path
 
-        inputs = (self.protocol, self.source.inputs(self.layer))
-        return part_path(self.source, self.protocol.benchmark, self.layer, *inputs)
+        return part_path(self.source, self.protocol.benchmark, self.stem)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name of the item."""
         name = self.source.checkpoint.name
-        return f"{name}/{self.protocol.benchmark}/{self.protocol.name}/{self.result.stem}"
+        return f"{name}/{self.protocol.benchmark}/{self.protocol.name}/{self.stem}"
 
     @property
     def resources(self) -> Resources:

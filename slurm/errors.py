@@ -16,6 +16,7 @@ _MISSING = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EINVAL)
 _TEMPORARY = re.compile(
     r"(?P<folder>(?:.*/)?)\.(?P<name>[^/]+?)(?:\.[A-Za-z0-9-]+-\d*)?\.\d+\.[0-9a-f]{8}(?:\.tmp)?"
 )
+_LONGEST = 500  # characters of a path that are shown
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -94,4 +95,5 @@ def _file_of(error: OSError) -> str:
         return ""
     name = os.fsdecode(error.filename)
     found = _TEMPORARY.fullmatch(name)
-    return f"{found['folder']}{found['name']}" if found else name
+    whole = f"{found['folder']}{found['name']}" if found else name
+    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}..."

@@ -4,13 +4,27 @@ Asked when a benchmark is planned, which can be hours before its features are ex
 images x classes: 1 present, 0 absent, -1 ignore.
 """
 
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.datasets.loading import load_dataset
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from slurm.errors import UserError
 
 Labels = NDArray[np.int8]
+
+
+@lru_cache(maxsize=64)
+def require_classes(data: Path, protocol: SvmProtocol | LowShotProtocol) -> tuple[str, ...]:
+    """The classes of VOC2007 at `data`, counted once a process; `UserError` as `check_classes`."""
+    images = load_dataset("voc07", data).splits
+    train, test = (np.asarray(images[split].labels, np.int8) for split in ("trainval", "test"))
+    classes = images["trainval"].classes
+    check_classes(train, test, classes, protocol)
+    return classes
 
 
 def check_classes(

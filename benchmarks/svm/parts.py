@@ -98,7 +98,12 @@ def joined(parts: Sequence[Part]) -> dict[str, Any]:
     }
 
 
-def part_path(source: Source, benchmark: str, name: str, *inputs: object) -> Path:
-    """Where a part lies: beside the records of its benchmark, named by all it depends on."""
+def part_stem(name: str, *inputs: object) -> str:
+    """The name of a part's file, without its ending: with a hash of all the part depends on."""
+    return f"{name}-{results.key_of(*inputs)}"
+
+
+def part_path(source: Source, benchmark: str, stem: str) -> Path:
+    """Where a part lies: beside the records of its benchmark."""
     # One path at once: plans ask for tens of thousands.
-    return Path(f"{source.folder}/{benchmark}/parts/{name}-{results.key_of(*inputs)}.json")
+    return Path(f"{source.folder}/{benchmark}/parts/{stem}.json")

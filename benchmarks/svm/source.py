@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.backbones.taps import tap_names
-from benchmarks.datasets.loading import load_dataset
 from benchmarks.features.extraction import extract_item
 from benchmarks.images.checking import check_notes
 from benchmarks.input_files import folder_flag
@@ -92,7 +91,7 @@ def trunk_source(
     `layers` None takes all that the trunk has; `UserError` for one that it has not, and for a class
     of the dataset that is too small.
     """
-    from benchmarks.svm.classes import check_classes
+    from benchmarks.svm.classes import require_classes
 
     taps = tap_names(trunk.checkpoint.arch or "")
     layers = layers or taps
@@ -103,10 +102,7 @@ def trunk_source(
             )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
-    images = load_dataset("voc07", data).splits
-    train_labels, test_labels = (images[split].labels for split in ("trainval", "test"))
-    classes = images["trainval"].classes
-    check_classes(train_labels, test_labels, classes, protocol)  # type: ignore[arg-type]
+    require_classes(data, protocol)
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,

@@ -142,6 +142,7 @@ def fill_zoo(zoo: Path, data: Path) -> int:
         )
     goals = suite.goals(trunks, data, suite.SUITES["model-zoo"])
     items = all_items(goals)
+    contents = valid_results()
     half = {goal.key for goal in goals[: len(goals) // 2]}
     for number, (key, item) in enumerate(items.items()):
         is_part = item.stage not in ("collect", "probe")
@@ -150,8 +151,46 @@ def fill_zoo(zoo: Path, data: Path) -> int:
                 fill_features(item.marker)
             else:
                 item.result.parent.mkdir(parents=True, exist_ok=True)
-                item.result.write_text('{\n "a": 1\n}\n')
+                item.result.write_bytes(contents[type(item).__name__])
     return len(items)
+
+
+def valid_results() -> dict[str, bytes]:
+    """A whole result of each kind of item, of the size that real ones have."""
+    from benchmarks import results
+    from benchmarks.svm.parts import LayerPart, ShotPart
+
+    names = tuple(f"class{number}" for number in range(20))
+    layer = results.SvmLayer(81.25, (81.25,) * 20, (0.0625,) * 20, ((81.25,) * 19,) * 20)
+    by_cost = {repr(0.5**power): (34.375,) * 5 for power in range(19)}
+    shot = results.Shot(34.375, 33.0, 35.0, 0.5, 0.0625, by_cost)
+    low_shot = results.LowShotLayer({str(k): shot for k in (1, 2, 4, 8, 16, 32, 64, 96)})
+    stages = [f"feature{stage}" for stage in range(1, 6)]
+    part: dict[str, Any] = {"classes": names, "device": "cpu", "threads": 1, "notes": ()}
+    record: dict[str, Any] = {
+        **{"benchmark": "voc07_svm", "protocol": "a", "protocol_version": 1, "seed": 0},
+        **{"variant": "mmselfsup", "settings": {}, "threads": 1, "device": "cpu"},
+        "checkpoint": results.Checkpoint("a", "resnet50", "0" * 64),
+        "data": {"test": results.Split(10, 2, "ab")},
+        **results.environment(),
+    }
+    record |= (ran := {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.5})
+    kinds = {
+        "VocSvmLayer": LayerPart(layer=layer, **part, **ran),
+        "LowShot": ShotPart(shot=shot, draws="official", **part, **ran),
+        "VocSvm": results.VocSvmRecord(
+            classes=names, layers=dict.fromkeys(stages, layer), best_layer=stages[-1], **record
+        ),
+        "VocLowShot": results.LowShotRecord(
+            layers=dict.fromkeys(stages, low_shot), selection="test", **record
+        ),
+        "Probe": results.ProbeRecord(
+            heads=dict.fromkeys(stages, results.Head(50.0, 75.0, 50.0, 90, (50.0,) * 90)),
+            epochs=90,
+            **record,
+        ),
+    }
+    return {name: results.encode(value) for name, value in kinds.items()}
 
 
 def fill_features(marker: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurm.__main__ import main
-from slurm.errors import SweepError, UserError
+from slurm.errors import SweepError, UserError, path_error
 from slurm.runs import ArrayRecord, Run, create_run
 from slurm.scheduler.settings import ClusterSettings, request_for
 from slurm.sweep import missing_stages
@@ -62,8 +62,9 @@ def ends_well(words: list[str]) -> None:
     except (UserError, SweepError, OSError) as error:
         said = error
     # Of an OSError that names a file, run_command makes one line.
-    assert said is None or len(str(said)) < 1000
-    assert not isinstance(said, OSError) or said.filename
+    line = path_error(said) if isinstance(said, OSError) else said
+    assert not isinstance(said, OSError) or line is not None
+    assert len(str(line)) < 1000
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
