@@ -25,18 +25,24 @@ class Goal(Item, Protocol):
         """The record."""
 
 
-def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
-    """Run what the goals miss (or say what that is), then write `--json` and a summary line."""
+def finish_command(
+    args: argparse.Namespace, goals: Sequence[Goal], work: Sequence[Item] | None = None
+) -> None:
+    """Run what the goals miss (or say what that is), then write `--json` and a summary line.
+
+    `work` are the items to run where they are not the goals themselves but lead to them.
+    """
+    work = goals if work is None else work
     speaks = find_world().first
     launch = launch_from(args)
     if args.dry_run:
         if speaks:
-            print(dry_run(goals, launch))
+            print(dry_run(work, launch))
         return
     checks = checks_of(goals)
     if not all(item.done() for item in (*checks, *goals)):  # else a read-only zoo will do
         check_writable(args.zoo)
-    run_sweep([*checks, *goals], launch)
+    run_sweep([*checks, *work], launch)
     if not speaks or args.detach:
         return
     records = [goal.result for goal in goals]

@@ -6,7 +6,7 @@ MMSelfSup 0.x.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,11 +65,6 @@ def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[f
     lighting, normalisation by `mean` and `std` (per RGB channel, in 0..1).
     """
     return Transform(Geometry(spec), Colour.of(spec), Normalise(tuple(mean), tuple(std)))
-
-
-def without_colour(spec: ImageTransform) -> ImageTransform:
-    """The geometry of a transform alone: two that share it can share their decoded images."""
-    return replace(spec, jitter=None, greyscale=None, lighting=None)
 
 
 class ResizeShortSide:
