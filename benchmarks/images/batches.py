@@ -162,6 +162,38 @@ class Loader:
             yield from map(self._sources.__getitem__, requests[number:])
 
 
+class Images:
+    """The images of a split through some transforms, from workers that live as long as this."""
+
+    def __init__(
+        self,
+        split: ImageSplit,
+        transforms: Sequence[Transform],
+        seed: int,
+        workers: int,
+        device: torch.device,
+    ) -> None:
+        self.count, self.device, self._transforms = len(split.paths), device, transforms
+        names = Names(split.paths)
+        sources = [
+            Source(str(split.root), names, one.geometry, (one.colour,), seed) for one in transforms
+        ]
+        self._loader = Loader(sources, workers, device)
+
+    def batches(
+        self, transform: int, epoch: int, rows: Rows, batch_size: int, keys: Rows | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images (B, 3, H, W) float32 on the device, keys (B,) int64 of the CPU), in order.
+
+        Random transforms are seeded by (seed, epoch, key); the keys are `rows` if none are given.
+        """
+        requests = requests_of(transform, epoch, rows, batch_size, keys)
+        for request, decoded in zip(requests, self._loader.batches(requests)):
+            pixels = decoded.pixels.to(self.device, non_blocking=True)
+            images = self._transforms[transform].finish(pixels, decoded.draws[0])
+            yield images, torch.tensor(request.keys)
+
+
 def load_batches(
     split: ImageSplit,
     transform: Transform,
@@ -178,14 +210,9 @@ def load_batches(
     Random transforms of image i are seeded by (seed, epoch, i). Worker processes are given the
     paths but no labels. Raises `UserError` naming the file when an image cannot be read.
     """
-    device = device or torch.device("cpu")
-    indices = np.ascontiguousarray(indices, dtype=np.int64)
-    source = Source.of(split, transform.geometry, [transform.colour], seed)
-    loader = Loader([source], workers, device)
-    requests = requests_of(0, epoch, indices, batch_size)
-    for request, decoded in zip(requests, loader.batches(requests)):
-        pixels = decoded.pixels.to(device, non_blocking=True)
-        yield transform.finish(pixels, decoded.draws[0]), torch.tensor(request.rows)
+    images = Images(split, [transform], seed, workers, device or torch.device("cpu"))
+    rows = np.ascontiguousarray(indices, dtype=np.int64)
+    return images.batches(0, epoch, rows, batch_size)
 
 
 def requests_of(

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.images.batches import Images
 from pretrain.deepcluster import feature_file
-from pretrain.deepcluster.loading import Images
 from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.settings import Settings
 from slurm import distributed
 from slurm.distributed import World
 from slurm.progress import progress
 from slurm.stop import Stopped, stop_requested
+
+TRAIN, EXTRACT = 0, 1  # the transforms of a run's images
 
 
 def extract(
@@ -38,14 +40,15 @@ def extract(
     for buffer in net.buffers():
         distributed.broadcast(buffer)
     first, last = feature_file.stripe(count, world.rank, world.size)
-    batches = images.plain(np.arange(first, last), batch_size // world.size)
+    # Nothing in it is random.
+    batches = images.batches(EXTRACT, 0, np.arange(first, last), batch_size // world.size)
     net.eval()
     bar = progress(
         desc=f"{settings.key}: features", total=last - first, unit="img", disable=not world.first
     )
     try:
         with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
-            for pixels in batches:
+            for pixels, _ in batches:
                 with torch.autocast(device.type, enabled=settings.amp):
                     features = net.features(pixels)
                 rows.write(features.float().cpu().numpy())

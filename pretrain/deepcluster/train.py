@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.devices import to_device
+from benchmarks.images.batches import Images
+from benchmarks.images.transforms import build_transform
 from pretrain.deepcluster import clustering, report
-from pretrain.deepcluster.extract import extract
-from pretrain.deepcluster.loading import Images
+from pretrain.deepcluster.extract import TRAIN, extract
 from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
 from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.sampling import Plan, draw_uniform, plan_epoch
@@ -55,7 +56,11 @@ class Run:
         torch.backends.cudnn.deterministic = True
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
-        self.stream = Images(recipe, images, settings.seed, settings.workers, device)
+        transforms = [
+            build_transform(spec, recipe.mean, recipe.std)
+            for spec in (recipe.train, recipe.extract)
+        ]
+        self.loaded = Images(images, transforms, settings.seed, settings.workers, device)
         self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
         if device.type == "cuda":
             self.net = self.net.to(memory_format=torch.channels_last)
@@ -98,7 +103,7 @@ class Run:
         recipe = self.recipe
         path = extract(
             self.net,
-            self.stream,
+            self.loaded,
             self.settings,
             batch_size=recipe.batch_size,
             world=self.world,
@@ -161,8 +166,7 @@ class Run:
         """What is left of the epoch: images and their ids in the plan."""
         mine = plan.share(self.world.rank, self.world.size)
         ids = mine[self.step :].ravel()
-        batches = self.stream.augmented(plan.images[ids], ids, self.epoch, mine.shape[1])
-        return ((pixels, torch.from_numpy(which)) for pixels, which in batches)
+        return self.loaded.batches(TRAIN, self.epoch, plan.images[ids], mine.shape[1], ids)
 
     def _train_step(self, pixels: Tensor, targets: Tensor) -> None:
         # Dropout draws from torch's own generator: keyed by the position, so that a run which
