@@ -13,6 +13,8 @@ from slurm.errors import UserError
 if TYPE_CHECKING:
     from benchmarks.backbones.backbone import Backbone
 
+PRECISIONS = ("fp32", "tf32", "amp")
+
 
 @dataclass(frozen=True)
 class Trunk:
@@ -24,7 +26,7 @@ class Trunk:
     seed: int = 0
     device: str = "auto"
     workers: int = 0  # processes that decode images, per process that trains
-    amp: bool = False  # half-precision forward of the frozen trunk
+    precision: str = ""  # one of PRECISIONS for the forward pass; empty: the device's own
     mean: tuple[float, ...] = ()  # of the pixels, from the card
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()  # of the card, for the records of what it measures
@@ -34,7 +36,9 @@ class Trunk:
         """All that the features of an image depend on, for a cache key or a result's name."""
         checkpoint = self.checkpoint
         trunk = (checkpoint.weights, checkpoint.arch, checkpoint.sobel)
-        return (*trunk, self.mean, self.std, self.amp)
+        # As it stood in keys before there was a choice: False for a device's own, True for amp.
+        computed = {"": False, "tf32": False, "amp": True}.get(self.precision, self.precision)
+        return (*trunk, self.mean, self.std, computed)
 
 
 def add_trunk_flags(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +54,7 @@ def add_trunk_flags(parser: argparse.ArgumentParser) -> None:
 def add_forward_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how images reach the trunk and how it computes."""
     add_workers_flag(parser)
-    parser.add_argument(
-        "--amp", action="store_true", help="half-precision forward of the trunk (recorded)"
-    )
+    add_precision_flags(parser)
     parser.add_argument(
         "--check-images",
         action="store_true",
@@ -60,6 +62,28 @@ def add_forward_flags(parser: argparse.ArgumentParser) -> None:
         "be decoded end the run, those of which libjpeg warns are counted in the records. The "
         "fingerprint in a record sees names, labels and the sizes of some files, never contents",
     )
+
+
+def add_precision_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `--precision` and its short form `--amp`."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the network: fp32, tf32 (torch's way on GPUs: convolutions in TF32, the rest in "
+        "fp32) or amp (half precision where torch's autocast takes it); recorded (default: tf32 "
+        "on GPUs, fp32 on the CPU)",
+    )
+    parser.add_argument("--amp", action="store_true", help="the same as --precision amp")
+
+
+def precision_from(args: argparse.Namespace) -> str:
+    """What the two flags ask for; empty for what the device does by itself."""
+    if args.amp and args.precision not in (None, "amp"):
+        raise UserError(f"--amp and --precision {args.precision} are both given: leave one out")
+    wanted = "amp" if args.amp else args.precision or ""
+    if args.device == "cpu" and wanted == "tf32":
+        raise UserError("--precision tf32 is of GPUs: leave it out, or choose another --device")
+    return "" if args.device == "cpu" and wanted == "fp32" else wanted
 
 
 def add_workers_flag(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +112,7 @@ def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
         seed=args.seed,
         device=args.device,
         workers=args.workers,
-        amp=args.amp,
+        precision=precision_from(args),
         mean=card.mean,
         std=card.std,
         notes=card.notes,

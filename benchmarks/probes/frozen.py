@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.backbones.pooling import pool
+from benchmarks.devices import computing, precision_on
 from benchmarks.images.colour import Normalise
 from benchmarks.protocols import LinearProtocol
 from benchmarks.trunks import Trunk, load_trunk
@@ -17,6 +18,7 @@ class FrozenTrunk:
 
     def __init__(self, trunk: Trunk, device: torch.device) -> None:
         self.trunk, self.device = trunk, device
+        self.precision = precision_on(device, trunk.precision)
         self.backbone = load_trunk(trunk).to(device)
         if device.type == "cuda":
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
@@ -27,7 +29,7 @@ class FrozenTrunk:
     @torch.no_grad()
     def maps(self, images: Tensor) -> Maps:
         """The map of every tap: (N, 3, H, W) on the device, normalised."""
-        with torch.autocast(self.device.type, enabled=self.trunk.amp):
+        with computing(self.device, self.precision):
             found: Maps = self.backbone(images)
         return found
 

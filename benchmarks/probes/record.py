@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks import results
+from benchmarks.devices import precision_on
 from benchmarks.images.checking import check_notes
 from benchmarks.probes.optimization import evaluated_epochs
 from benchmarks.protocols import LinearProtocol
@@ -33,7 +34,8 @@ def probe_record(
     """
     evaluated = evaluated_epochs(protocol)
     notes = [*trunk.notes, *([f"{processes} processes"] if processes > 1 else [])]
-    notes += ["half-precision forward"] if trunk.amp else []
+    precision = precision_on(device, trunk.precision)
+    notes += ["half-precision forward"] if precision == "amp" else []
     data = {"train": splits[0], "val": splits[1]}
     notes += check_notes(trunk.zoo, protocol.dataset, data)
     return results.ProbeRecord(
@@ -50,6 +52,7 @@ def probe_record(
         started=started,
         seconds=seconds,
         notes=tuple(notes),
+        precision=precision,
         heads={tap: _head(tap, history, evaluated) for tap in history[-1]},
         epochs=protocol.epochs,
         evaluated=() if protocol.evaluate_every == 1 else evaluated,

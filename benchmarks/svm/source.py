@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.backbones.taps import tap_names
-from benchmarks.features.extraction import extract_item
+from benchmarks.features.extraction import extract_item, read_forward
 from benchmarks.images.checking import check_notes
 from benchmarks.input_files import folder_flag
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
@@ -272,6 +272,7 @@ def record_fields(
 ) -> dict[str, Any]:
     """The fields of a record that the source and the protocol fill."""
     stated = {"label_values": source.convention} if source.convention else {}
+    forward = read_forward(source.features) if source.convention is None else None
     return {
         "benchmark": protocol.benchmark,
         "protocol": protocol.name,
@@ -281,4 +282,5 @@ def record_fields(
         "checkpoint": source.checkpoint,
         "data": source.data,
         "seed": source.seed,
+        "precision": forward.precision if forward else None,
     }

@@ -9,7 +9,7 @@ from benchmarks import results
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import changed, check_set_once
-from benchmarks.trunks import add_workers_flag
+from benchmarks.trunks import add_precision_flags, add_workers_flag, precision_from
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES, Recipe
@@ -76,7 +76,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="save the state this often within an epoch (default: 300); it is also saved at the "
         "end of each epoch and on SIGUSR2 and SIGTERM",
     )
-    parser.add_argument("--amp", action="store_true", help="half precision; needs a GPU")
+    add_precision_flags(parser)
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="let cudnn choose the algorithms of GPUs by trying: faster, and another run then ends "
+        "in other last bits (recorded)",
+    )
 
 
 def make_item(args: argparse.Namespace) -> Pretrain:
@@ -106,7 +112,8 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         seed=args.seed,
         device=args.device,
         workers=args.workers,
-        amp=args.amp,
+        precision=precision_from(args),
+        fast=args.fast,
         save_seconds=args.save_every,
     )
     if args.restart:

@@ -12,14 +12,22 @@ _FREE = ("epochs", "config")  # fields of a recipe that do not decide it
 _MISSING = object()
 
 
-def identity_of(recipe: Recipe, images: Split, seed: int, amp: bool) -> str:
-    """JSON of the recipe, the seed, the images and half precision."""
+def identity_of(
+    recipe: Recipe, images: Split, seed: int, precision: str = "", *, fast: bool = False
+) -> str:
+    """JSON of the recipe, the seed, the images, and how it is computed.
+
+    What a device does by itself is left out, as there was no choice once.
+    """
+    computed = {"precision": precision} if precision == "fp32" else {}
     content = {
         "recipe": {key: value for key, value in asdict(recipe).items() if key not in _FREE},
         "seed": seed,
         "images": images.sha256,
         "sizes": images.sizes,
-        "amp": amp,
+        "amp": precision == "amp",
+        **computed,
+        **({"fast": True} if fast else {}),
     }
     return msgspec.json.encode(content, order="deterministic").decode()
 

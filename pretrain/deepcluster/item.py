@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
-    from benchmarks.backbones.backbone import Backbone
+    from pretrain.deepcluster.train import Run
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Pretrain:
     seed: int = 0
     device: str = "auto"
     workers: int = 0  # processes that decode images, per training process
-    amp: bool = False  # half precision, on GPUs
+    precision: str = ""  # one of trunks.PRECISIONS; empty: the device's own
+    fast: bool = False  # cudnn may choose other algorithms in each run
     save_seconds: float = 300.0  # between two saves of the state within an epoch
     restart: str = ""  # the name of a restart: what there is lives until this is registered
 
@@ -80,7 +81,7 @@ class Pretrain:
     @property
     def identity(self) -> str:
         """JSON of all that decides an epoch's weights."""
-        return identity_of(self.recipe, self.images, self.seed, self.amp)
+        return identity_of(self.recipe, self.images, self.seed, self.precision, fast=self.fast)
 
     def card(self) -> Card | None:
         """The checkpoint that is registered under this name, by whatever run."""
@@ -105,7 +106,7 @@ class Pretrain:
 
     def run(self) -> None:
         """Train, alone or as one of several processes, and register the backbone."""
-        from benchmarks.devices import resolve_device
+        from benchmarks.devices import precision_on, resolve_device
         from pretrain.deepcluster import feature_file
         from pretrain.deepcluster.images import read_images
         from pretrain.deepcluster.settings import Settings
@@ -129,7 +130,8 @@ class Pretrain:
                 restart=self.restart,
                 seed=self.seed,
                 workers=self.workers,
-                amp=self.amp,
+                precision=precision_on(device, self.precision),
+                fast=self.fast,
                 save_seconds=self.save_seconds,
             )
             run = Run(self.recipe, images, settings, world, device)
@@ -137,7 +139,7 @@ class Pretrain:
                 write_text(self.mark, self.restart)
             run.train()
             if world.first:
-                self._register(run.net.backbone, run.history, world.size)
+                self._register(run, world.size)
                 self.mark.unlink(missing_ok=True)
             distributed.barrier()
 
@@ -147,23 +149,21 @@ class Pretrain:
         found = differences(named, self.recipe)
         return (f"recipe {named.name} with {', '.join(found)}",) if found else ()
 
-    def _register(
-        self, backbone: "Backbone", history: dict[str, list[Any]], processes: int
-    ) -> None:
+    def _register(self, run: "Run", processes: int) -> None:
         """Register the trunk with the harness, as any method would.
 
         The card says nothing of time or place: an interrupted run leaves the same card as another.
         """
         from benchmarks.registry import register
 
-        recipe = self.recipe
+        recipe, history = self.recipe, run.history
         old = None if self.restart else self.card()
         register(
             self.zoo,
             self.name,
             {
                 name: tensor.cpu().contiguous()
-                for name, tensor in backbone.trunk.state_dict().items()
+                for name, tensor in run.net.backbone.trunk.state_dict().items()
             },
             arch=recipe.arch,
             sobel=recipe.sobel,
@@ -178,7 +178,9 @@ class Pretrain:
                 "seed": self.seed,
                 "images": msgspec.to_builtins(self.images),
                 "processes": processes,
-                "half_precision": self.amp,
+                "half_precision": run.settings.precision == "amp",
+                "precision": run.settings.precision,
+                **({"fast": True} if self.fast else {}),
                 "history": {name: values for name, values in history.items() if name != "seconds"},
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),

@@ -16,5 +16,11 @@ class Settings:
     restart: str  # the name of a restart, which takes up no other state; else empty
     seed: int
     workers: int  # processes that decode images, per training process
-    amp: bool  # half precision, on GPUs
+    precision: str  # fp32, tf32 or amp; see benchmarks.devices
+    fast: bool  # cudnn may choose other algorithms in each run
     save_seconds: float  # between two saves of the state within an epoch
+
+    @property
+    def amp(self) -> bool:
+        """Half precision where torch's autocast takes it."""
+        return self.precision == "amp"

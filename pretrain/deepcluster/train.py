@@ -52,8 +52,9 @@ class Run:
                 f"{recipe.name} has batches of {recipe.batch_size} images, which "
                 f"{world.size} processes cannot share equally; use a divisor of it"
             )
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = settings.fast
+        torch.backends.cudnn.deterministic = not settings.fast
+        torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
         transforms = [
@@ -68,10 +69,13 @@ class Run:
         if world.size > 1:
             devices = [device] if device.type == "cuda" else None
             self.trained = nn.parallel.DistributedDataParallel(self.net, device_ids=devices)
+        # Any other would make the scaler of half precision wait for the GPU in each step.
+        self.fused = True if settings.amp else None
         self.optimizer = torch.optim.SGD(
             parameter_groups(self.net, recipe.momentum),
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
+            fused=self.fused,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp)
         self.epoch = 0  # finished epochs
@@ -280,6 +284,8 @@ class Run:
         if saved is not None:
             parts = (self.net, self.optimizer, self.scaler)
             take_up(settings.state, saved, self.recipe, len(self.images.paths), *parts)
+            for group in self.optimizer.param_groups:  # of a state that may be an older one's
+                group["fused"] = self.fused
             self.epoch, self.step = saved["epoch"], saved["step"]
             self.loss.copy_(saved["loss"])
             self.seconds, self.history = saved["seconds"], saved["history"]
