@@ -219,7 +219,7 @@ def _stream_of(probe: Probe) -> object:
         replace(spec, jitter=None, greyscale=None, lighting=None)
         for spec in (protocol.train, protocol.test)
     )
-    machine = (trunk.zoo, trunk.device, trunk.workers, trunk.check_images)
+    machine = (trunk.zoo, trunk.device, trunk.workers, trunk.decode, trunk.check_images)
     return (probe.data, protocol.dataset, probe.splits, *geometry, trunk.seed, *machine)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.backbones.backbone import Backbone
 
 PRECISIONS = ("fp32", "tf32", "amp")
+DECODERS = ("pil", "fast")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Trunk:
     mean: tuple[float, ...] = ()  # of the pixels, from the card
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()  # of the card, for the records of what it measures
+    decode: str = "pil"  # one of DECODERS
     check_images: bool = False  # decode the data once before they are measured on
 
     def inputs(self) -> tuple[object, ...]:
@@ -38,7 +40,13 @@ class Trunk:
         trunk = (checkpoint.weights, checkpoint.arch, checkpoint.sobel)
         # As it stood in keys before there was a choice: False for a device's own, True for amp.
         computed = {"": False, "tf32": False, "amp": True}.get(self.precision, self.precision)
-        return (*trunk, self.mean, self.std, computed)
+        decoded = ("decode fast",) if self.fast else ()
+        return (*trunk, self.mean, self.std, computed, *decoded)
+
+    @property
+    def fast(self) -> bool:
+        """Whether images are decoded and resized by torchvision, which leads to other pixels."""
+        return self.decode == "fast"
 
 
 def add_trunk_flags(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +63,13 @@ def add_forward_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how images reach the trunk and how it computes."""
     add_workers_flag(parser)
     add_precision_flags(parser)
+    parser.add_argument(
+        "--decode",
+        choices=DECODERS,
+        default="pil",
+        help="pil, as the published figures; or fast, torchvision's decoder and resize of 8 bits, "
+        "up to 2 grey levels away and never in one table with the other (default: pil)",
+    )
     parser.add_argument(
         "--check-images",
         action="store_true",
@@ -113,6 +128,7 @@ def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
         device=args.device,
         workers=args.workers,
         precision=precision_from(args),
+        decode=args.decode,
         mean=card.mean,
         std=card.std,
         notes=card.notes,

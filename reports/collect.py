@@ -30,12 +30,13 @@ from benchmarks.results import (
 from slurm.cli import choose
 from slurm.errors import UserError
 
-# Settings that are no field of a protocol are of one run; `shots` only says which cells there are.
+# Settings that are no field of a protocol are of one run, but for `decode`, with which pixels are
+# others; `shots` only says which cells there are.
 SETTINGS = {
     setting.name
     for protocol in (LinearProtocol, SvmProtocol, LowShotProtocol)
     for setting in dataclasses.fields(protocol)
-} - {"shots"}
+} - {"shots"} | {"decode"}
 _SHOT = re.compile(r"[1-9][0-9]{0,8}")
 
 

@@ -103,11 +103,14 @@ class ExtractVoc:
         from benchmarks.devices import precision_on, resolve_device
         from benchmarks.features.files import feature_path
         from benchmarks.features.labels import label_path
+        from benchmarks.images.decoding import require_fast
 
         dataset = load_dataset("voc07", self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
             dataset.splits[split].require(planned)
         backbone = load_trunk(self.trunk)
+        if self.trunk.fast:
+            require_fast()
         device = resolve_device(self.trunk.device)
         forward = Forward(device.type, precision_on(device, self.trunk.precision))
         if read_forward(self.directory) not in (None, forward):
@@ -154,7 +157,7 @@ class ExtractVoc:
         precision = precision_on(device, self.trunk.precision)
         batches = load_batches(
             images,
-            build_transform(self.image, self.trunk.mean, self.trunk.std),
+            build_transform(self.image, self.trunk.mean, self.trunk.std, fast=self.trunk.fast),
             np.arange(len(images.paths)),
             batch_size=BATCH,
             seed=self.trunk.seed,

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.colour import Colour, Draws
-from benchmarks.images.decoding import open_image
+from benchmarks.images.decoding import open_fast, open_image
 from benchmarks.images.transforms import Geometry, Transform
 from slurm.errors import UserError
 from slurm.stop import stop_requested
@@ -103,7 +103,7 @@ class Source:
 
     def _image(self, row: int, key: int, epoch: int) -> NDArray[np.uint8]:
         path = Path(f"{self.root}/{self.names[row]}")
-        image = open_image(path)
+        image = open_fast(path) if self.geometry.fast else open_image(path)
         # torchvision draws from torch's CPU generator only; torch.manual_seed would also touch
         # the generators of other devices.
         entropy = np.random.SeedSequence([self.seed, epoch, key])

@@ -2,7 +2,8 @@
 
 `Geometry` is what workers do to each image they decode; `Colour` and `Normalise` are done to whole
 batches, wherever those are. Resizing is PIL's (bilinear, antialiased), as in OpenSelfSup and
-MMSelfSup 0.x.
+MMSelfSup 0.x. By choice (`--decode fast`) it is torchvision's on tensors of 8 bits, which is faster
+and up to two grey levels away.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,27 +16,30 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import resize
 
 from benchmarks.images.colour import Colour, Draws, Normalise
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError
 
 MOST_PIXELS = 89_478_485  # of a resized image; from where on PIL warns of one
-Step = Callable[[Image.Image], Image.Image]
+Picture = Any  # a PIL image or, with --decode fast, a tensor (3, H, W) uint8
+Step = Callable[[Picture], Picture]
 
 
 class Geometry:
-    """Crop, resize, flip and rotate a PIL image, drawing from torch's generator."""
+    """Crop, resize, flip and rotate an image, drawing from torch's generator."""
 
-    def __init__(self, spec: ImageTransform) -> None:
-        self.crop = spec.crop
-        self.steps = _steps(spec)
+    def __init__(self, spec: ImageTransform, *, fast: bool = False) -> None:
+        """`fast` is for tensors (3, H, W) uint8, else it is for PIL images."""
+        self.crop, self.fast = spec.crop, fast
+        self.steps = _steps(spec, fast)
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+    def __call__(self, image: Picture) -> NDArray[np.uint8]:
         """(crop, crop, 3) RGB."""
         for step in self.steps:
             image = step(image)
-        return np.asarray(image)
+        return image.permute(1, 2, 0).numpy() if self.fast else np.asarray(image)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Transform:
     colour: Colour
     normalise: Normalise
 
-    def __call__(self, image: Image.Image) -> Tensor:
+    def __call__(self, image: Picture) -> Tensor:
         """(3, crop, crop) float32."""
         pixels = torch.from_numpy(self.geometry(image).copy())[None]
         draws = Draws.none(1)
@@ -58,13 +62,15 @@ class Transform:
         return self.colour.apply(pixels, draws, [self.normalise])[0]
 
 
-def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[float]) -> Transform:
+def build_transform(
+    spec: ImageTransform, mean: Sequence[float], std: Sequence[float], *, fast: bool = False
+) -> Transform:
     """Return the function from a PIL image to a (3, crop, crop) float32 tensor.
 
     The order is OpenSelfSup's: geometry, flip, rotation, colour jitter, grey, tensor in 0..1,
     lighting, normalisation by `mean` and `std` (per RGB channel, in 0..1).
     """
-    return Transform(Geometry(spec), Colour.of(spec), Normalise(tuple(mean), tuple(std)))
+    return Transform(Geometry(spec, fast=fast), Colour.of(spec), Normalise(tuple(mean), tuple(std)))
 
 
 class ResizeShortSide:
@@ -78,17 +84,16 @@ class ResizeShortSide:
         self.size = size
         self.resize = v2.Resize(size)
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(self, image: Picture) -> Picture:
         """Return `image`, resized; `UserError` beyond `MOST_PIXELS`."""
-        width, height = image.size
+        height, width = image.shape[1:] if isinstance(image, Tensor) else image.size[::-1]
         pixels = self.size**2 * max(width, height) / min(width, height)
         if pixels > MOST_PIXELS:
             raise UserError(
                 f"an image of {width} x {height} pixels would be resized to {pixels:,.0f} pixels, "
                 f"the limit is {MOST_PIXELS:,}: crop it, or leave it out of the list"
             )
-        resized: Image.Image = self.resize(image)
-        return resized
+        return self.resize(image)
 
 
 class RandomResizedCrop:
@@ -105,16 +110,26 @@ class RandomResizedCrop:
         box = (left, top, left + part["width"], top + part["height"])
         return image.crop(box).resize(self.size, Image.Resampling.BILINEAR)
 
+    def tensor(self, image: Tensor) -> Tensor:
+        """The same part of a tensor (3, H, W) uint8, resized by torchvision."""
+        part: dict[str, Any] = self.draw.make_params([image])
+        top, left = part["top"], part["left"]
+        cut = image[:, top : top + part["height"], left : left + part["width"]]
+        resized: Tensor = resize(cut, list(self.size), antialias=True)
+        return resized
 
-def _flip(image: Image.Image) -> Image.Image:
+
+def _flip(image: Picture) -> Picture:
     """Every second image from right to left."""
     if torch.rand(1) >= 0.5:
         return image
+    if isinstance(image, Tensor):
+        return image.flip(2)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def _steps(spec: ImageTransform) -> list[Step]:
-    steps = _cropping(spec)
+def _steps(spec: ImageTransform, fast: bool) -> list[Step]:
+    steps = _cropping(spec, fast)
     if spec.flip:
         steps.append(_flip)
     if spec.rotation is not None:
@@ -122,10 +137,10 @@ def _steps(spec: ImageTransform) -> list[Step]:
     return steps
 
 
-def _cropping(spec: ImageTransform) -> list[Step]:
+def _cropping(spec: ImageTransform, fast: bool) -> list[Step]:
     square = (spec.crop, spec.crop)
     if spec.random_resized_crop:
-        return [RandomResizedCrop(spec.crop)]
+        return [RandomResizedCrop(spec.crop).tensor if fast else RandomResizedCrop(spec.crop)]
     steps: list[Step] = [] if spec.resize is None else [ResizeShortSide(spec.resize)]
     if spec.squash:
         return [*steps, v2.Resize(square)]

@@ -43,7 +43,7 @@ def probe_record(
         protocol=protocol.name,
         protocol_version=protocol.version,
         variant=protocol.variant,
-        settings=msgspec.to_builtins(protocol),
+        settings=msgspec.to_builtins(protocol) | ({"decode": "fast"} if trunk.fast else {}),
         checkpoint=trunk.checkpoint,
         data=data,
         seed=trunk.seed,

@@ -64,8 +64,9 @@ class Stream:
             source: list(dict.fromkeys(map(Colour.of, found))) for source, found in specs.items()
         }
         self.seed = runs[0].trunk.seed
+        fast = runs[0].trunk.fast
         sources = [
-            Source.of(split, Geometry(specs[source][0]), self.colours[source], self.seed)
+            Source.of(split, Geometry(specs[source][0], fast=fast), self.colours[source], self.seed)
             for source, split in self.splits.items()
         ]
         self.loader = Loader(sources, runs[0].trunk.workers, self.device)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from benchmarks.datasets.splits import Dataset
+from benchmarks.images.decoding import require_fast
 from benchmarks.probes.frozen import FrozenTrunk
 from benchmarks.probes.stream import Stream
 from benchmarks.probes.training import Job, ProbeRun, share_of_batch
@@ -33,6 +34,8 @@ def run_jobs(
     """
     for job in jobs:
         share_of_batch(job.protocol, world.size)
+    if jobs[0].trunk.fast:
+        require_fast()
     torch.use_deterministic_algorithms(True, warn_only=True)
     failures: list[UserError] = []
     left = _by_trunk(jobs)

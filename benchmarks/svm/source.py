@@ -45,6 +45,7 @@ class Source:
     solver: Solver = "gram"
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
     notes: tuple[str, ...] = ()  # what a reader of the record must know of the trunk or the labels
+    decode: str = "pil"  # one of trunks.DECODERS
 
     @property
     def data(self) -> dict[str, Split]:
@@ -116,6 +117,7 @@ def trunk_source(
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,
+        decode=trunk.decode,
     )
 
 
@@ -271,7 +273,10 @@ def record_fields(
     source: Source, protocol: SvmProtocol | LowShotProtocol, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields of a record that the source and the protocol fill."""
-    stated = {"label_values": source.convention} if source.convention else {}
+    stated = {
+        **({"label_values": source.convention} if source.convention else {}),
+        **({"decode": "fast"} if source.decode == "fast" else {}),
+    }
     forward = read_forward(source.features) if source.convention is None else None
     return {
         "benchmark": protocol.benchmark,
