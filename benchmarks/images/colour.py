@@ -76,18 +76,19 @@ class Colour:
     def draw(self, draws: Draws, row: int) -> None:
         """Draw from torch's generator for one image, and keep it in `row` of `draws`."""
         if self.jitter is not None:
-            found = v2.ColorJitter(*self.jitter).make_params([])
-            draws.order[row] = found["fn_idx"]
+            found = _jitter_draws(self.jitter).make_params([])
+            draws.order.numpy()[row] = found["fn_idx"].numpy()
+            factors = draws.factors.numpy()[row]
             for operation, name in enumerate(("brightness", "contrast", "saturation")):
                 factor = found[f"{name}_factor"]
-                draws.factors[row, operation] = 1.0 if factor is None else factor
-            turn = found["hue_factor"] or 0.0
-            draws.factors[row, HUE] = int(np.int32(turn * 255).astype(np.uint8))
+                factors[operation] = 1.0 if factor is None else factor
+            factors[HUE] = int((found["hue_factor"] or 0.0) * 255) % 256  # to 0 first, as C does
         if self.greyscale is not None:
-            draws.grey[row] = not bool(torch.rand(1) >= self.greyscale)
+            draws.grey.numpy()[row] = not bool(torch.rand(1) >= self.greyscale)
         if self.lighting is not None:
             alpha = torch.randn(3) * self.lighting
-            draws.light[row] = torch.tensor(_EIGENVECTORS) @ (alpha * torch.tensor(_EIGENVALUES))
+            light = torch.tensor(_EIGENVECTORS) @ (alpha * torch.tensor(_EIGENVALUES))
+            draws.light.numpy()[row] = light.numpy()
 
     def apply(
         self, pixels: Tensor, draws: Draws, normalisations: Sequence["Normalise"]
@@ -135,6 +136,11 @@ class Normalise:
         """Of images (N, 3, H, W), new ones or those in `out`."""
         mean, std = _columns(self.mean, images.device), _columns(self.std, images.device)
         return torch.sub(images, mean, out=out).div_(std)
+
+
+@lru_cache(maxsize=16)
+def _jitter_draws(jitter: tuple[float, float, float, float]) -> v2.ColorJitter:
+    return v2.ColorJitter(*jitter)
 
 
 def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:

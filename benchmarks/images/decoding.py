@@ -109,6 +109,9 @@ def _decode(file: BinaryIO, path: Path) -> Image.Image:
                 "to 8 or 16 bits"
             )
         grey = _to_eight_bits(image) if image.mode.startswith("I") else image
+        if grey.mode == "RGB":
+            grey.load()
+            return grey
         return grey.convert("RGB")
 
 

@@ -102,7 +102,7 @@ def probe_items(folder: Path, zoo: Path, workers: int, epochs: int) -> list[Any]
     try:
         from benchmarks.checkpoints.zoo import resolve
     except ImportError:
-        from benchmarks.checkpoints import resolve  # type: ignore[attr-defined, no-redef]
+        from benchmarks.registry import resolve  # type: ignore[attr-defined, no-redef]
 
     def small(protocol: Any) -> Any:
         return replace(
