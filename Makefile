@@ -13,7 +13,7 @@ DEMO_PROBES := imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_l
 DEMO_BENCHMARKS = $(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data \
   --zoo $(DEMO_ZOO) --workers 0
 
-.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream prove prove-crowd prove-cluster slurm-test
+.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream perf-deepcluster prove prove-crowd prove-pretraining prove-cluster slurm-test
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
@@ -22,7 +22,7 @@ demo: $(STAMP)
 	$(DEMO_BENCHMARKS) --only $(DEMO_PROBES) --cluster local --threads 1
 	$(DEMO_BENCHMARKS) --threads 2
 	$(PY) -m reports --zoo $(DEMO_ZOO) --readme $(DEMO_ZOO)/README.md \
-	  --plots $(DEMO_ZOO)/pictures --html $(DEMO_ZOO)/index.html
+	  --plots $(DEMO_ZOO)/pictures --html $(DEMO_ZOO)/index.html --format markdown
 
 # The records of a demo, and from them the tables of README.md and the pictures.
 REPORT_README := $(PY) -m reports --zoo docs/demo --readme README.md
@@ -37,12 +37,14 @@ docs: demo
 	$(REPORT_PICTURES)
 	$(REPORT_PUBLISHED)
 	$(PY) tests/perf/measured.py
+	$(PY) tests/perf/costs.py
 
 check-docs: $(STAMP)
 	$(REPORT_README) --check
 	$(REPORT_PICTURES) --check
 	$(REPORT_PUBLISHED) --check
 	$(PY) tests/perf/measured.py --check
+	$(PY) tests/perf/costs.py --check
 
 install: $(STAMP)
 
@@ -76,6 +78,10 @@ perf-slurm: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/perf/slurm.py --json $(FIGURES)/slurm.json
 
+perf-deepcluster: $(STAMP)
+	@mkdir -p $(FIGURES)
+	OMP_NUM_THREADS=2 $(PY) tests/perf/deepcluster.py --json $(FIGURES)/deepcluster.json
+
 perf-svm: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/perf/svm.py --spectrum slow --json $(FIGURES)/svm-slow.json
@@ -96,6 +102,11 @@ prove: $(STAMP)
 prove-crowd: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/proofs/crowd.py --json $(FIGURES)/crowd.json
+
+# A pretraining killed twenty times, alone and as two processes.
+prove-pretraining: $(STAMP)
+	@mkdir -p $(FIGURES)
+	$(PY) tests/proofs/killed_pretraining.py --json $(FIGURES)/pretraining-killed.json
 
 # The README's section on clusters, run as it stands there on a SLURM of our own; as root.
 prove-cluster: $(STAMP)

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.own import add_own_flag, suite_on_own_data
 from benchmarks.checkpoints.cards import read_cards, registered_names
 from benchmarks.checkpoints.wording import shown
 from benchmarks.commands import finish_command
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom, lines_of
-from benchmarks.protocols import PROTOCOLS, LowShotProtocol, Protocol
+from benchmarks.protocols import LowShotProtocol, Protocol
 from benchmarks.trunks import add_forward_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 from slurm.errors import UserError, one_line
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         default="model-zoo",
         metavar="NAME",
         help="model-zoo (default), avgpool (ImageNet AvgPool by the three protocols of the "
-        "published figures), vissl, fair, digits",
+        "published figures), vissl, fair, digits, or one benchmark by its name",
     )
     parser.add_argument(
         "--data",
@@ -51,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="DIR",
         help="folder that holds the datasets (default: ./data)",
     )
+    add_own_flag(parser)
     parser.add_argument(
         "--only", metavar="NAME[,NAME]", help="benchmarks or protocols of the suite to run"
     )
@@ -70,7 +73,8 @@ def main(argv: list[str] | None = None) -> None:
     add_common_flags(parser)
     args = parser.parse_args(argv)
 
-    from benchmarks import linear_probe, low_shot_svm, suite
+    from benchmarks import low_shot_svm, suite
+    from benchmarks.probes.groups import together
 
     protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
     if args.only is not None:
@@ -93,10 +97,12 @@ def main(argv: list[str] | None = None) -> None:
             replace(one, shots=shots) if isinstance(one, LowShotProtocol) else one
             for one in protocols
         ]
+    if args.own is not None:
+        protocols = suite_on_own_data(protocols, args.own, args.data)
     protocols = custom(protocols, args)
     trunks = [find_trunk(args, name) for name in checkpoint_names(args.zoo, args.ckpt)]
     goals = suite.goals(trunks, args.data, protocols)
-    finish_command(args, goals, linear_probe.together(goals, args.together))
+    finish_command(args, goals, together(goals, args.together))
 
 
 def show_protocols(words: list[str]) -> None:

@@ -4,25 +4,25 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from benchmarks import results
+from benchmarks.catalog.benchmark import Goal
+from benchmarks.catalog.listed import BENCHMARKS
+from benchmarks.catalog.own import own_name
+from benchmarks.catalog.partial import announcements, partial_record
+from benchmarks.catalog.records import read_record
+from benchmarks.checkpoints.wording import shown
 from benchmarks.images.checking import CheckImages
 from slurm.distributed import find_world
-from slurm.errors import one_line
+from slurm.errors import SweepError, UserError, one_line
 from slurm.executor import dry_run, launch_from, run_sweep
 from slurm.files import check_writable
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
 from slurm.sweep import Item, all_items
 
-
-class Goal(Item, Protocol):
-    """An item that leaves a result record."""
-
-    @property
-    def result(self) -> Path:
-        """The record."""
+MOST_NOTES = 20  # that are said; all of them stand in the records and below the tables
+LONGEST_NOTE = 1000  # characters
 
 
 def finish_command(
@@ -35,6 +35,8 @@ def finish_command(
     work = goals if work is None else work
     speaks = find_world().first
     launch = launch_from(args)
+    for line in announcements(goals) if speaks else ():
+        print(line, file=sys.stderr)
     if args.dry_run:
         if speaks:
             print(dry_run(work, launch))
@@ -42,7 +44,12 @@ def finish_command(
     checks = checks_of(goals)
     if not all(item.done() for item in (*checks, *goals)):  # else a read-only zoo will do
         check_writable(args.zoo)
-    run_sweep([*checks, *work], launch)
+    try:
+        run_sweep([*checks, *work], launch)
+    except (UserError, SweepError, SystemExit):  # of some items; the others have their results
+        if speaks:
+            _say_figures([goal.result for goal in goals if goal.done()])
+        raise
     if not speaks or args.detach:
         return
     records = [goal.result for goal in goals]
@@ -53,8 +60,30 @@ def finish_command(
             write_stdout(content + b"\n")
         else:
             write_output(Path(args.json), content + b"\n")
-    for path in records:
-        print(one_line(f"{summary(results.read_record(path))} [{path}]"), file=sys.stderr)
+    _say_figures(records)
+
+
+def _say_figures(records: Sequence[Path]) -> None:
+    """A line a record, then what a reader of them must know."""
+    found = [read_record(path) for path in records]
+    for path, record in zip(records, found):
+        print(one_line(f"{summary(record)} [{path}]"), file=sys.stderr)
+    for line in notes_of(found):
+        print(one_line(line), file=sys.stderr)
+
+
+def notes_of(records: Sequence[results.Record]) -> list[str]:
+    """What a reader of the records must know, a line for each note that several may share."""
+    owners: dict[str, list[str]] = {}
+    for record in records:
+        for note in record.notes:
+            owners.setdefault(note, []).append(f"{record.checkpoint.name} {record.benchmark}")
+    lines = []
+    for note, names in list(owners.items())[:MOST_NOTES]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines.append(f"note on {names[0]}{more}: {shown(note, LONGEST_NOTE)}")
+    left = len(owners) - len(lines)
+    return [*lines, f"{left} more notes stand in the records"] if left else lines
 
 
 def checks_of(goals: Sequence[Item]) -> list[Item]:
@@ -65,6 +94,8 @@ def checks_of(goals: Sequence[Item]) -> list[Item]:
 def summary(record: results.Record) -> str:
     """One line of a record's figures."""
     head, cells = f"{record.checkpoint.name} {record.benchmark}", []
+    if BENCHMARKS[record.benchmark].dataset == "own":
+        head += f" of {own_name(record)}"
     if isinstance(record, results.ProbeRecord):
         cells = [f"{tap} {head.top1:.2f}" for tap, head in record.heads.items()]
     elif isinstance(record, results.VocSvmRecord):
@@ -75,4 +106,7 @@ def summary(record: results.Record) -> str:
             f"{tap} " + " ".join(f"k={k} {shot.mean:.2f}" for k, shot in layer.shots.items())
             for tap, layer in record.layers.items()
         ]
-    return f"{head}: {', '.join(cells)}"
+    elif figures := BENCHMARKS[record.benchmark].figures:
+        cells = [f"{column} {value:.2f}" for column, value in figures(record).items()]
+    mark = partial_record(record)
+    return f"{head}: {', '.join(cells)}" + (f" ({mark})" if mark else "")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slurm.errors import UserError
+from slurm.files import refuse_pointer
 
 _OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file
 
@@ -45,9 +46,11 @@ def read_file(path: Path, remedy: str = "check the path") -> bytes:
     """The bytes of a regular file; `UserError` with the remedy when they cannot be read."""
     with open_file(path, remedy) as file:
         try:
-            return file.read()
+            content = file.read()
         except OSError as error:
             raise reading_error(path, error, remedy) from None
+    refuse_pointer(path, content)
+    return content
 
 
 def is_folder(path: Path) -> bool:

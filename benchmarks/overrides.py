@@ -6,8 +6,9 @@ part are written with a dot, as in `train.crop=64`.
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -48,7 +49,7 @@ def custom(protocols: Sequence[P], args: argparse.Namespace) -> list[P]:
     What is changed becomes the variant `custom`. Raises `UserError` for a field that none has.
     """
     epochs = getattr(args, "epochs", None)
-    check_set_once(args.set, epochs)
+    check_set_once(args.set, {f"epochs={epochs}": f"--epochs {epochs}"} if epochs else {})
     changes = [*([f"epochs={epochs}"] if epochs else []), *args.set]
     for change in changes:
         part = change.partition("=")[0].partition(".")[0]
@@ -63,11 +64,16 @@ def _custom(protocol: P, changes: Sequence[str]) -> P:
     return protocol if found == protocol else replace(found, variant=CUSTOM)
 
 
-def check_set_once(changes: Sequence[str], epochs: int | None) -> None:
-    """`UserError` when both `--epochs` and `--set epochs=N` are there: which one is meant?"""
-    again = [change for change in changes if change.partition("=")[0] == "epochs"]
-    if epochs is not None and again:
-        raise UserError(f"--epochs {epochs} and --set {again[0]} are both given: leave one out")
+def check_set_once(changes: Sequence[str], flags: Mapping[str, str]) -> None:
+    """`UserError` when one number is given by a flag and by `--set`: which one is meant?
+
+    `flags` maps the `FIELD=VALUE` that each flag stands for to the flag as it was written.
+    """
+    given = {change.partition("=")[0]: flag for change, flag in flags.items()}
+    for change in changes:
+        flag = given.get(change.partition("=")[0])
+        if flag:
+            raise UserError(f"{flag} and --set {change} are both given: leave one out")
 
 
 def lines_of(config: object) -> list[str]:
@@ -77,8 +83,15 @@ def lines_of(config: object) -> list[str]:
     return [f"{name.ljust(width)} = {value}" for name, value in pairs]
 
 
-def changed(config: C, changes: Sequence[str], fixed: Sequence[str] = ()) -> C:
+def changed(
+    config: C,
+    changes: Sequence[str],
+    fixed: Sequence[str] = (),
+    flags: Mapping[str, str] = MappingProxyType({}),
+) -> C:
     """`config` with each `FIELD=VALUE` of `changes`; the fields in `fixed` cannot be changed.
+
+    `flags` says which of them were written as flags of their own, and how.
 
     A value is JSON, a word, or several of these separated by commas; `none` takes a part out.
     Raises `UserError` for an unknown field, a value of another type, and a number that makes no
@@ -87,8 +100,9 @@ def changed(config: C, changes: Sequence[str], fixed: Sequence[str] = ()) -> C:
     content = msgspec.to_builtins(config)
     for change in changes:
         name, equals, text = change.partition("=")
+        said = flags.get(change, f"--set {change}")
         if not equals:
-            raise UserError(f"--set {change}: write FIELD=VALUE, as in --set epochs=1")
+            raise UserError(f"{said}: write FIELD=VALUE, as in --set epochs=1")
         known = [field for field, _ in _flat(content) if field not in fixed]
         choose(name, [*known, *_parts(content)], "field of --set")
         for value in _readings(text):
@@ -99,12 +113,12 @@ def changed(config: C, changes: Sequence[str], fixed: Sequence[str] = ()) -> C:
             except msgspec.ValidationError as error:
                 reason = str(error).split(" - at ")[0]
         else:
-            raise UserError(f"--set {change}: {reason}")
+            raise UserError(f"{said}: {reason}")
         content = msgspec.to_builtins(found)
-        _check(change, _at(content, name.split(".")))
+        _check(said, _at(content, name.split(".")))
     found = msgspec.convert(content, type(config))
     if changes:
-        _check_images(found, ", ".join(changes))
+        _check_images(found, ", ".join(flags.get(one, f"--set {one}") for one in changes))
     return found
 
 
@@ -117,7 +131,7 @@ def _check_images(config: object, changes: str) -> None:
     if getattr(config, "taps", None) == "stages" and len(sides) > 1:
         reasons.append("train.crop and test.crop differ, and heads on stages have one size")
     if reasons:
-        raise UserError(f"--set {changes}: {'; '.join(reasons)}")
+        raise UserError(f"{changes}: {'; '.join(reasons)}")
 
 
 def _impossible(one: ImageTransform) -> Iterator[str]:
@@ -156,9 +170,10 @@ def _parts(content: dict[str, Any]) -> list[str]:
 
 
 def _readings(text: str) -> Iterator[Any]:
-    """What a text can mean: JSON, a list without its brackets, nothing, or a word."""
+    """What a text can mean: JSON, a list without its brackets, nothing (an empty list), a word."""
     if text.casefold() == "none":
         yield None
+        yield []
     for form in (text, f"[{text}]"):
         try:
             yield msgspec.json.decode(form)
@@ -178,10 +193,10 @@ def _at(content: Any, path: Sequence[str]) -> Any:
     return content
 
 
-def _check(change: str, value: Any) -> None:
+def _check(said: str, value: Any) -> None:
     numbers = value if isinstance(value, list | tuple) else [value]
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
         if not math.isfinite(number) or number < 0 or (number == 0 and isinstance(number, int)):
-            raise UserError(f"--set {change}: {number} is not a number that this field can have")
+            raise UserError(f"{said}: {number} is not a number that this field can have")

@@ -1,14 +1,18 @@
-"""Every protocol's numbers, once: frozen dataclasses whose names are the names in the tables.
+"""What a protocol is: frozen dataclasses whose names are the names in the tables.
 
-The default variant, `mmselfsup`, is OpenSelfSup's = MMSelfSup 0.x's, which produced the published
-model-zoo tables. `vissl` and `fair` are other laboratories' numbers for the same measurement, and
-`digits` is scaled down for the embedded data. Any change of a number bumps `version`.
+The numbers stand with each benchmark, in `benchmarks/catalog`. The default variant, `mmselfsup`, is
+OpenSelfSup's = MMSelfSup 0.x's, which produced the published model-zoo tables. `vissl` and `fair`
+are other laboratories' numbers for the same measurement, and `digits` is scaled down for the
+embedded data. Any change of a number bumps `version`.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Literal
 
 Variant = Literal["mmselfsup", "vissl", "fair", "digits", "custom"]
+# The order of lists and tables. What a user changes is the variant custom, of no protocol here.
+VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "digits")
+PUBLISHED: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair")  # these claim the real data
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class LinearProtocol:
     """A linear probe on a frozen trunk; the last epoch is reported."""
 
     name: str
-    benchmark: str  # a key of results.RECORD_TYPES
+    benchmark: str  # a key of catalog.listed.BENCHMARKS
     dataset: str  # a key of datasets.catalog.DATASETS
     variant: Variant
     train: ImageTransform
@@ -100,197 +104,3 @@ class LowShotProtocol:
 
 
 Protocol = LinearProtocol | SvmProtocol | LowShotProtocol
-
-_POWERS_OF_TWO = tuple(0.5**power for power in range(4, 20))
-COSTS_MMSELFSUP = tuple(sorted((*_POWERS_OF_TWO, 1.0, 10.0, 100.0)))
-COSTS_FAIR = tuple(sorted((*_POWERS_OF_TWO, *(10.0**power for power in range(-7, 3)))))
-COSTS_DIGITS = tuple(0.5**power for power in (12, 8, 4, 0))
-COSTS_VISSL = (0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0)
-
-_RRC = ImageTransform(crop=224, random_resized_crop=True, flip=True)
-_RRC_JITTER = replace(_RRC, jitter=(0.4, 0.4, 0.4, 0.0), lighting=0.1)
-_CENTRE = ImageTransform(crop=224, resize=256)
-_RANDOM_CROP = ImageTransform(crop=224, resize=256, random_crop=256, flip=True)
-_SQUASH = ImageTransform(crop=224, resize=256, squash=True)
-_DIGIT = ImageTransform(crop=32, resize=40)
-_DIGIT_SHIFT = ImageTransform(crop=32, resize=40, random_crop=40)
-_SCENE = ImageTransform(crop=64, resize=64, squash=True)
-
-IMAGENET_LINEAR = LinearProtocol(
-    name="resnet50_mhead_linear-8xb32-steplr-90e_in1k",
-    benchmark="imagenet_linear",
-    dataset="imagenet",
-    variant="mmselfsup",
-    train=_RRC_JITTER,
-    test=_CENTRE,
-    epochs=90,
-    milestones=(30, 60),
-    learning_rate=0.01,
-    weight_decay=1e-4,
-    taps="stages",
-    nesterov=True,
-    batch_norm="plain",
-)
-PLACES205_LINEAR = replace(
-    IMAGENET_LINEAR,
-    name="resnet50_mhead_8xb32-steplr-28e_places205",
-    benchmark="places205_linear",
-    dataset="places205",
-    train=_RANDOM_CROP,
-    epochs=28,
-    milestones=(7, 14, 21),
-)
-INATURALIST18_LINEAR = replace(
-    IMAGENET_LINEAR,
-    name="resnet50_mhead_8xb32-steplr-84e_inat18",
-    benchmark="inaturalist18_linear",
-    dataset="inaturalist18",
-    train=_RRC,
-    epochs=84,
-    milestones=(24, 48, 72),
-)
-IMAGENET_AVGPOOL = LinearProtocol(
-    name="resnet50_linear-8xb32-steplr-100e_in1k",
-    benchmark="imagenet_avgpool",
-    dataset="imagenet",
-    variant="mmselfsup",
-    train=_RRC,
-    test=_CENTRE,
-    epochs=100,
-    milestones=(60, 80),
-    learning_rate=30.0,
-    weight_decay=0.0,
-    taps="avgpool",
-)
-# The settings of SwAV's and of SimSiam's paper, by which MMSelfSup measured some methods' AvgPool.
-IMAGENET_AVGPOOL_COSINE = replace(
-    IMAGENET_AVGPOOL,
-    name="resnet50_linear-8xb32-coslr-100e_in1k",
-    milestones=(),
-    learning_rate=0.3,
-    weight_decay=1e-6,
-    schedule="cosine",
-    evaluate_every=10,
-)
-IMAGENET_AVGPOOL_LARS = replace(
-    IMAGENET_AVGPOOL_COSINE,
-    name="resnet50_linear-8xb512-coslr-90e_in1k",
-    epochs=90,
-    learning_rate=1.6,
-    weight_decay=0.0,
-    batch_size=4096,
-    optimizer="lars",
-    lars_eta=0.001,
-    lars_epsilon=1e-8,
-)
-VOC07_SVM = SvmProtocol("voc07_svm", "mmselfsup", COSTS_MMSELFSUP, _SQUASH)
-VOC07_LOW_SHOT = LowShotProtocol("voc07_low_shot_svm", "mmselfsup", COSTS_MMSELFSUP, _SQUASH)
-
-# VISSL eval_resnet_8gpu_transfer_*_linear: BN with scale and shift, torch's default linear init.
-VISSL_IMAGENET_LINEAR = replace(
-    IMAGENET_LINEAR,
-    name="vissl_mhead_linear-28e_in1k",
-    variant="vissl",
-    train=_RRC,
-    epochs=28,
-    milestones=(8, 16, 24),
-    weight_decay=5e-4,
-    batch_norm="affine",
-    init_std=None,
-)
-VISSL_PLACES205_LINEAR = replace(
-    VISSL_IMAGENET_LINEAR,
-    name="vissl_mhead_linear-14e_places205",
-    benchmark="places205_linear",
-    dataset="places205",
-    epochs=14,
-    milestones=(4, 8, 12),
-)
-VISSL_INATURALIST18_LINEAR = replace(
-    VISSL_IMAGENET_LINEAR,
-    name="vissl_mhead_linear-84e_inat18",
-    benchmark="inaturalist18_linear",
-    dataset="inaturalist18",
-    epochs=84,
-    milestones=(24, 48, 72),
-)
-VISSL_VOC07_SVM = SvmProtocol("vissl_voc07_svm", "vissl", COSTS_VISSL, _SQUASH)
-VISSL_VOC07_LOW_SHOT = LowShotProtocol("vissl_voc07_low_shot_svm", "vissl", COSTS_VISSL, _SQUASH)
-
-# FAIR fair_self_supervision_benchmark, legacy_tasks: 28 epochs, its augmentation, no BN scale.
-FAIR_IMAGENET_LINEAR = replace(
-    IMAGENET_LINEAR,
-    name="fair_mhead_linear-28e_in1k",
-    variant="fair",
-    epochs=28,
-    milestones=(8, 16, 24),
-)
-FAIR_VOC07_SVM = SvmProtocol("fair_voc07_svm", "fair", COSTS_FAIR, _SQUASH)
-FAIR_VOC07_LOW_SHOT = LowShotProtocol("fair_voc07_low_shot_svm", "fair", COSTS_FAIR, _SQUASH)
-
-# The embedded digits: the same procedures on 32-pixel images, in seconds.
-DIGITS_IMAGENET_LINEAR = replace(
-    IMAGENET_LINEAR,
-    name="digits_mhead_linear-3e_in1k",
-    variant="digits",
-    train=_DIGIT_SHIFT,
-    test=_DIGIT,
-    epochs=3,
-    milestones=(2,),
-    batch_size=32,
-)
-DIGITS_PLACES205_LINEAR = replace(
-    DIGITS_IMAGENET_LINEAR,
-    name="digits_mhead_linear-3e_places205",
-    benchmark="places205_linear",
-    dataset="places205",
-)
-DIGITS_INATURALIST18_LINEAR = replace(
-    DIGITS_IMAGENET_LINEAR,
-    name="digits_mhead_linear-3e_inat18",
-    benchmark="inaturalist18_linear",
-    dataset="inaturalist18",
-)
-DIGITS_IMAGENET_AVGPOOL = replace(
-    IMAGENET_AVGPOOL,
-    name="digits_linear-4e_in1k",
-    variant="digits",
-    train=_DIGIT_SHIFT,
-    test=_DIGIT,
-    epochs=4,
-    milestones=(3,),
-    learning_rate=0.1,
-    batch_size=32,
-)
-DIGITS_VOC07_SVM = SvmProtocol("digits_voc07_svm", "digits", COSTS_DIGITS, _SCENE, 1024)
-DIGITS_VOC07_LOW_SHOT = LowShotProtocol(
-    "digits_voc07_low_shot_svm", "digits", COSTS_DIGITS, _SCENE, samples=3, pooled_size=1024
-)
-
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        VOC07_SVM,
-        VOC07_LOW_SHOT,
-        IMAGENET_LINEAR,
-        IMAGENET_AVGPOOL,
-        IMAGENET_AVGPOOL_LARS,
-        IMAGENET_AVGPOOL_COSINE,
-        PLACES205_LINEAR,
-        INATURALIST18_LINEAR,
-        VISSL_VOC07_SVM,
-        VISSL_VOC07_LOW_SHOT,
-        VISSL_IMAGENET_LINEAR,
-        VISSL_PLACES205_LINEAR,
-        VISSL_INATURALIST18_LINEAR,
-        FAIR_VOC07_SVM,
-        FAIR_VOC07_LOW_SHOT,
-        FAIR_IMAGENET_LINEAR,
-        DIGITS_VOC07_SVM,
-        DIGITS_VOC07_LOW_SHOT,
-        DIGITS_IMAGENET_LINEAR,
-        DIGITS_IMAGENET_AVGPOOL,
-        DIGITS_PLACES205_LINEAR,
-        DIGITS_INATURALIST18_LINEAR,
-    )
-}

@@ -20,7 +20,7 @@ import msgspec
 
 from benchmarks.protocols import ADDED, LinearProtocol
 from slurm.errors import UserError
-from slurm.files import read_regular, write_bytes
+from slurm.files import read_regular, refuse_pointer, write_bytes
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss", "liblinear-official")
@@ -34,6 +34,9 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: str  # fingerprint: blake2b of the tensors, or of the feature files
     sobel: bool = False
     config: str | None = None  # recipe file or URL, the link of the table's first column
+    # Of the pixels, RGB in 0..1; None for feature files and in records of earlier versions.
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
 
 class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +51,7 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every result record holds beside its figures."""
 
-    benchmark: str  # a key of RECORD_TYPES
+    benchmark: str  # a key of catalog.listed.BENCHMARKS
     protocol: str  # the protocol's name, as the tables print it
     protocol_version: int
     variant: str  # mmselfsup, vissl, fair or digits; columns never mix variants
@@ -129,19 +132,12 @@ class ProbeRecord(Record, frozen=True, kw_only=True):
     evaluated: tuple[int, ...] = ()  # the epochs of top1_by_epoch, from 1; empty: every one
 
 
-RECORD_TYPES: dict[str, type[Record]] = {
-    "voc07_svm": VocSvmRecord,
-    "voc07_low_shot_svm": LowShotRecord,
-    "imagenet_linear": ProbeRecord,
-    "imagenet_avgpool": ProbeRecord,
-    "places205_linear": ProbeRecord,
-    "inaturalist18_linear": ProbeRecord,
-}
-
 R = TypeVar("R", bound=msgspec.Struct)
 
 
-class _Kind(msgspec.Struct):
+class RecordKind(msgspec.Struct):
+    """What tells of which type a record is; see `catalog.records`."""
+
     benchmark: str
     schema: int
 
@@ -153,7 +149,12 @@ def encode(struct: msgspec.Struct) -> bytes:
     """
     content = msgspec.json.encode(struct)
     msgspec.json.decode(content, type=type(struct))
-    return msgspec.json.format(content, indent=1) + b"\n"
+    return encode_plain(msgspec.Raw(content))
+
+
+def encode_plain(content: object) -> bytes:
+    """Indented JSON that ends in a newline."""
+    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
 
 
 def write(path: Path, struct: msgspec.Struct) -> None:
@@ -164,30 +165,21 @@ def write(path: Path, struct: msgspec.Struct) -> None:
 def read(path: Path, kind: type[R]) -> R:
     """Read and validate JSON of a known type; `UserError` names the file and what is wrong."""
     try:
-        return msgspec.json.decode(read_regular(path), type=kind)
+        content = read_regular(path)
+        refuse_pointer(path, content)
+        return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        name = "result record" if kind is _Kind else kind.__name__
+        name = "result record" if kind is RecordKind else kind.__name__
         raise UserError(f"{path} is not a valid {name}: {error}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
-def read_record(path: Path) -> Record:
-    """Read a result record of whichever benchmark wrote it."""
-    kind = read(path, _Kind)
-    if kind.schema != SCHEMA:
-        raise UserError(
-            f"{path} has schema {kind.schema}, this version reads {SCHEMA}: run the benchmark again"
-        )
-    if kind.benchmark not in RECORD_TYPES:
-        raise UserError(f"{path} is of an unknown benchmark {kind.benchmark!r}")
-    return read(path, RECORD_TYPES[kind.benchmark])
-
-
 def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
     """Whether a valid `kind` lies at `path`; what lies there and is none is said, and not used.
 
-    Raises `UserError` for a record of another schema, which would be lost if it were replaced.
+    Raises `UserError` for a record of another schema, or one that Git LFS has yet to fetch, which
+    would be lost if it were replaced.
     """
     try:
         content = read_regular(path)
@@ -196,6 +188,7 @@ def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
     try:
         found = msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        refuse_pointer(path, content)
         _say_invalid(path, str(error))
         return False
     schema = getattr(found, "schema", SCHEMA)

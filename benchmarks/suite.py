@@ -1,53 +1,52 @@
-"""The benchmarks and the suites: a literal line for each.
+"""The suites: which protocols are run together, each once for every checkpoint."""
 
-What a new one takes, here and elsewhere, is shown by example in CONTRIBUTING.md.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import linear_probe, low_shot_svm, protocols, voc_svm
-from benchmarks.commands import Goal
-from benchmarks.datasets.catalog import FOLDERS
-from benchmarks.protocols import PROTOCOLS, Protocol
+from benchmarks.catalog.benchmark import Goal
+from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
+from benchmarks.datasets.catalog import DATASETS
+from benchmarks.datasets.loading import entry_name
+from benchmarks.protocols import Protocol, Variant
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
 
-BENCHMARKS: dict[str, Callable[[Trunk, Path, Any], Goal]] = {
-    "voc07_svm": voc_svm.voc_svm_item,
-    "voc07_low_shot_svm": low_shot_svm.low_shot_item,
-    "imagenet_linear": linear_probe.probe_item,
-    "imagenet_avgpool": linear_probe.probe_item,
-    "places205_linear": linear_probe.probe_item,
-    "inaturalist18_linear": linear_probe.probe_item,
-}
 
+def _of_variant(variant: Variant) -> tuple[Protocol, ...]:
+    return tuple(protocol for protocol in PROTOCOLS.values() if protocol.variant == variant)
+
+
+def _of_benchmark(name: str) -> tuple[Protocol, ...]:
+    """Its protocols of the default variant, or all where it has none of that."""
+    protocols = BENCHMARKS[name].protocols
+    usual = tuple(protocol for protocol in protocols if protocol.variant == "mmselfsup")
+    return usual or protocols
+
+
+MODEL_ZOO = (
+    "voc07_svm",
+    "voc07_low_shot_svm",
+    "imagenet_linear",
+    "imagenet_avgpool",
+    "places205_linear",
+    "inaturalist18_linear",
+)
 SUITES: dict[str, tuple[Protocol, ...]] = {
-    "model-zoo": (
-        protocols.VOC07_SVM,
-        protocols.VOC07_LOW_SHOT,
-        protocols.IMAGENET_LINEAR,
-        protocols.IMAGENET_AVGPOOL,
-        protocols.PLACES205_LINEAR,
-        protocols.INATURALIST18_LINEAR,
-    ),
+    "model-zoo": tuple(_of_benchmark(name)[0] for name in MODEL_ZOO),
     # All that the AvgPool columns of the published tables hold; their documents say which row
     # is of which.
-    "avgpool": (
-        protocols.IMAGENET_AVGPOOL,
-        protocols.IMAGENET_AVGPOOL_LARS,
-        protocols.IMAGENET_AVGPOOL_COSINE,
-    ),
-    "vissl": tuple(protocol for protocol in PROTOCOLS.values() if protocol.variant == "vissl"),
-    "fair": tuple(protocol for protocol in PROTOCOLS.values() if protocol.variant == "fair"),
-    "digits": tuple(protocol for protocol in PROTOCOLS.values() if protocol.variant == "digits"),
+    "avgpool": _of_benchmark("imagenet_avgpool"),
+    "vissl": _of_variant("vissl"),
+    "fair": _of_variant("fair"),
+    "digits": _of_variant("digits"),
+    # And every benchmark alone.
+    **{name: _of_benchmark(name) for name, one in BENCHMARKS.items() if one.protocols},
 }
 
 
 def goals(trunks: Sequence[Trunk], data: Path, chosen: Sequence[Protocol]) -> list[Goal]:
     """One goal for each trunk and protocol; `UserError` naming every dataset that is missing."""
-    folders = {protocol.dataset: data / FOLDERS[protocol.dataset] for protocol in chosen}
+    folders = {one.dataset: data / DATASETS[entry_name(one.dataset)].folder for one in chosen}
     missing = sorted(str(folder) for folder in folders.values() if not folder.is_dir())
     if missing:
         raise UserError(
@@ -55,7 +54,7 @@ def goals(trunks: Sequence[Trunk], data: Path, chosen: Sequence[Protocol]) -> li
             "folder with --data, or leave its benchmarks out with --only"
         )
     return [
-        BENCHMARKS[protocol.benchmark](trunk, folders[protocol.dataset], protocol)
+        BENCHMARKS[protocol.benchmark].item(trunk, folders[protocol.dataset], protocol)
         for trunk in trunks
         for protocol in chosen
     ]

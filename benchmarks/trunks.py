@@ -70,6 +70,11 @@ def add_forward_flags(parser: argparse.ArgumentParser) -> None:
         help="pil, as the published figures; or fast, torchvision's decoder and resize of 8 bits, "
         "up to 2 grey levels away and never in one table with the other (default: pil)",
     )
+    add_check_flag(parser)
+
+
+def add_check_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--check-images`."""
     parser.add_argument(
         "--check-images",
         action="store_true",
@@ -115,15 +120,15 @@ def add_workers_flag(parser: argparse.ArgumentParser) -> None:
 
 def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
     """The trunk that `--ckpt` (or `ckpt`) names; `UserError` when there is none."""
+    from benchmarks.checkpoints.fit import checkpoint_of
     from benchmarks.checkpoints.zoo import resolve
 
     name = ckpt or args.ckpt
     card = resolve(args.zoo, name, args.seed)
-    checkpoint = Checkpoint(card.name, card.arch, card.weights, card.sobel, card.config)
     return Trunk(
         zoo=args.zoo,
         ckpt=name,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_of(card),
         seed=args.seed,
         device=args.device,
         workers=args.workers,
@@ -131,7 +136,7 @@ def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
         decode=args.decode,
         mean=card.mean,
         std=card.std,
-        notes=card.notes,
+        notes=card.all_notes,
         check_images=args.check_images,
     )
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.checkpoints.cards import card_path
+from benchmarks.commands import checks_of
 from benchmarks.overrides import lines_of
 from pretrain.methods import METHODS
 from slurm.cli import Parser, add_common_flags, choose, run_command
@@ -67,10 +68,12 @@ def _run(name: str, words: list[str]) -> None:
             print(dry_run([item], launch))
         return
     card = card_path(args.zoo, args.name)
-    if not item.done():
+    checks = checks_of([item])
+    done = item.done()
+    if not done or not all(check.done() for check in checks):
         check_writable(args.zoo)
-        run_sweep([item], launch)
-    elif speaks:
+        run_sweep([*checks, item], launch)
+    if done and speaks:
         say(f"{args.name} is registered already, trained to the end: {card}")
     if not speaks or (args.detach and not item.done()):
         return

@@ -1,13 +1,14 @@
 """The pretraining methods: a name, and the module that turns flags into a run.
 
-To add one, write a folder like `deepcluster/` whose `command.py` has the members of `Method`, and
-a line in `METHODS`. A method ends by calling `benchmarks.registry.register`; the harness knows
-nothing else of it.
+To add one, write a module like `rotation.py` that has the members of `Method`, or a folder like
+`deepcluster/` whose `command.py` has them, and a line in `METHODS`. A method ends by calling
+`benchmarks.registry.register`; the harness knows nothing else of it.
 """
 
 import argparse
 from typing import Protocol
 
+from pretrain import rotation
 from pretrain.deepcluster import command as deepcluster
 from slurm.sweep import Item
 
@@ -32,4 +33,5 @@ class Method(Protocol):
 
 METHODS: dict[str, Method] = {
     "deepcluster": deepcluster,
+    "rotation": rotation,
 }

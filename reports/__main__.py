@@ -11,9 +11,9 @@ Print the model-zoo tables of a zoo's result records, or write them into a READM
 
 A README takes them between marker lines, each alone on its line:
   <!-- reports:all -->  ...  <!-- /reports:all -->
-The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-linear, pictures,
-published and compare. A README that does not exist is created. results.json, with the records
-behind every cell, is written beside it."""
+The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-linear, own (the
+tables of your own data), pictures, published and compare. A README that does not exist is created.
+results.json, with the records behind every cell, is written beside it."""
 FORMATS = ("markdown", "csv", "latex", "metafile", "model-index", "json")
 
 
@@ -24,20 +24,34 @@ def parser() -> Parser:
     _add_names(flags, "--ckpt", "only these checkpoints, in this order")
     flags.add_argument("--readme", type=Path, metavar="FILE", help="write between its markers")
     flags.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 with a diff when stale"
+        "--check",
+        action="store_true",
+        help="with --readme: write nothing; exit 1 with what is stale in the README, results.json, "
+        "and the files of --html and --plots",
     )
     flags.add_argument(
         "--format",
         choices=FORMATS,
-        default="markdown",
-        help="what is printed (model-index: a YAML document a checkpoint, each for a model card)",
+        help="what is printed (default: markdown; model-index: a YAML document a checkpoint, each "
+        "for a model card). Beside --readme, --html or --plots nothing is, unless this is given",
     )
+    _add_names(flags, "--variant", "only tables of these variants, such as mmselfsup or custom")
     flags.add_argument("--bold", action="store_true", help="bold the best value of each column")
     flags.add_argument(
-        "--seeds", action="store_true", help="mean and standard deviation over all seeds"
+        "--seeds",
+        action="store_true",
+        help="mean and sample standard deviation over all seeds (without it: the lowest seed)",
     )
     flags.add_argument(
-        "--html", type=output_path, metavar="FILE", help="write one self-contained page"
+        "--best",
+        action="store_true",
+        help="AvgPool of the best epoch beside that of the last; published ones are of the best",
+    )
+    flags.add_argument(
+        "--html",
+        type=output_path,
+        metavar="FILE",
+        help="write the tables as one self-contained page",
     )
     flags.add_argument(
         "--plots", type=folder_path, metavar="DIR", help="write the pictures there, as SVG and PNG"
@@ -46,9 +60,20 @@ def parser() -> Parser:
         "--published", action="store_true", help="the published reference tables instead"
     )
     flags.add_argument(
-        "--compare", action="store_true", help="measured rows beside the published ones"
+        "--compare",
+        type=_names,
+        nargs="?",
+        const=[],
+        metavar="NAME[,NAME]",
+        help="measured rows beside all published rows of the same protocol, or beside those of "
+        "these config names or methods, with the differences (as markdown, csv, latex or --html)",
     )
-    _add_names(flags, "--only", "published rows of these config names or methods only")
+    _add_names(
+        flags,
+        "--only",
+        "published rows of these config names or methods only, in --published, --compare and "
+        "their blocks",
+    )
     flags.add_argument(
         "--skip-invalid", action="store_true", help="leave out files that are no valid records"
     )
@@ -62,15 +87,23 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("--check needs the README to check: add --readme FILE")
     if args.readme is not None and not args.check:
         check_output(args.readme)
-    if args.published and args.compare:
+    comparing = args.compare is not None
+    if args.published and comparing:
         raise UserError("--published and --compare are two different listings: choose one")
-    if args.readme is not None and (args.published or args.compare):
+    if args.readme is not None and (args.published or comparing):
         raise UserError(
             "--published and --compare are printed; a README takes them between the markers of a "
-            "block of that name"
+            "block of that name, with the rows of --only"
         )
-    if args.compare and args.format != "markdown":
-        raise UserError("--compare is printed as markdown only")
+    if args.only and not (args.published or comparing or args.readme):
+        raise UserError("--only chooses published rows: add --published, --compare or --readme")
+    for flag, given in (
+        ("--variant", args.variant),
+        ("--best", args.best),
+        ("--plots", args.plots),
+    ):
+        if args.published and given:
+            raise UserError(f"{flag} is of a zoo's own figures, which --published does not show")
     _refuse_shared_outputs(args.readme, args.html, args.plots)
     from reports.run import Report
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from reports.differing import otherwise
 from reports.footnotes import footnotes
 from reports.measured import Measured
-from reports.tables import Kind, Table, code, markdown
+from reports.tables import PART_NAMES, Kind, Table, code, escape, markdown
 
 NO_RESULTS = "No results yet."
 CLASSIFICATION = (
@@ -30,20 +31,26 @@ AVGPOOL = (
 
 def explanation(kind: Kind, protocols: dict[str, str]) -> list[str]:
     """The paragraphs between a heading and its table; `protocols` by part, as Markdown."""
-    if kind.key == "voc-svm":
+    if kind.layout == "best layer":
         return [BEST_LAYER, SHOTS]
-    texts = dict(zip(kind.parts, (FEATURES, AVGPOOL)))
+    owned = {"Feature1": FEATURES, "AvgPool": AVGPOOL}
+    texts = {kind.part(column): text for column, text in owned.items() if column in kind.columns}
     return [texts[part].format(protocol=name) for part, name in protocols.items() if part in texts]
 
 
 def section(
-    table: Table, protocols: dict[str, str], notes: Sequence[str], bold: bool = False
+    table: Table,
+    protocols: dict[str, str],
+    notes: Sequence[str],
+    bold: bool = False,
+    number: str = "",
 ) -> str:
     """A heading, what the columns mean, the table, and its footnotes as a list."""
     facts = [] if table.variant == "mmselfsup" else [f"variant {code(table.variant)}"]
-    facts += [f"{table.number}, measured otherwise"] if table.number else []
+    facts += ["partial data"] if table.partial else []
+    facts += [number] if number else []
     blocks = [
-        f"#### {table.kind.title}" + (f" ({', '.join(facts)})" if facts else ""),
+        f"#### {escape(table.kind.title)}" + (f" ({', '.join(facts)})" if facts else ""),
         *explanation(table.kind, protocols),
         markdown(table, bold),
     ]
@@ -59,7 +66,16 @@ def measured_section(measured: Measured, *, seeds: bool = False, bold: bool = Fa
         for part in measured.kind.parts
         if part in measured.found
     }
-    return section(measured.table, protocols, footnotes(measured, seeds), bold)
+    number = escape(numbered(measured))
+    return section(measured.table, protocols, footnotes(measured, seeds), bold, number)
+
+
+def numbered(measured: Measured) -> str:
+    """Of a table with others of its kind and variant: which one it is, and what is otherwise."""
+    if not measured.table.number:
+        return ""
+    words = otherwise(measured, PART_NAMES)
+    return f"{measured.table.number}, measured otherwise" + (f": {words}" if words else "")
 
 
 def measured_sections(

@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from reports.collect import Collection, Found
-from reports.footnotes import PART_NAMES, footnotes
+from reports.document import numbered
+from reports.footnotes import changes_of, footnotes
 from reports.measured import Measured
 from reports.tables import (
     FIRST_COLUMN,
     MISSING,
+    PART_NAMES,
     Cell,
     Row,
     Table,
@@ -33,32 +35,56 @@ _CSV_HEADER = (
 )
 
 
-def to_csv(tables: Sequence[Table]) -> str:
-    """One line for each cell, at full precision, so that tables of all kinds share one header."""
+def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
+    """One line for each cell, at full precision, so that tables of all kinds share one header.
+
+    Of several tables of one kind and variant each bears its number. `notes`, for each table, are
+    Markdown and follow it as lines of the column `note`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV_HEADER)
-    for table in tables:
+    for number, table in enumerate(tables):
+        key = f"{table.kind.key} ({table.number})" if table.number else table.kind.key
         for row in table.rows:
             for column in table.columns:
                 cell = row.cells.get(column, Cell())
                 who = (f"{row.prefix} {row.name}".strip(), row.link or "", column)
                 figures = ("" if x is None else repr(x) for x in (cell.value, cell.spread))
                 origin = (" ".join(map(str, cell.seeds)), cell.text or "", " ".join(cell.records))
-                start = (table.kind.key, table.variant)
+                start = (key, table.variant)
                 writer.writerow([*start, *who, *figures, *origin, cell.protocol or ""])
+        for line in notes[number] if notes else ():
+            writer.writerow([key, table.variant, "", "", "note", "", "", "", plain(line), "", ""])
     return text.getvalue()
 
 
-def to_latex(tables: Sequence[Table], bold: bool = False) -> str:
+def facts(measured: Measured) -> str:
+    """What the comment before a LaTeX table says of how it was measured; empty as published."""
+    records = [found[0].record for found in measured.found.values()]
+    changes = [plain(text) for record in records for text in changes_of(record)]
+    return ", ".join(filter(None, (*dict.fromkeys(changes), numbered(measured))))
+
+
+def to_latex(
+    tables: Sequence[Table],
+    bold: bool = False,
+    facts: Sequence[str] = (),
+    notes: Sequence[Sequence[str]] = (),
+) -> str:
     """A booktabs `tabular` for each table, for papers.
 
     Where a column holds figures of several protocols, each bears a mark that is explained below.
+    Comments before each table hold what is known of it: its line of `facts`, and its Markdown
+    `notes`.
     """
-    return "\n".join(_latex_table(table, bold) for table in tables)
+    return "\n".join(
+        _latex_table(table, bold, facts[at] if facts else "", notes[at] if notes else ())
+        for at, table in enumerate(tables)
+    )
 
 
-def _latex_table(table: Table, bold: bool) -> str:
+def _latex_table(table: Table, bold: bool, fact: str, notes: Sequence[str]) -> str:
     best = best_values(table) if bold else {}
     numbers = [column for column in table.columns if column != "Best Layer"]
     columns = "l" + "".join("r" if column in numbers else "l" for column in table.columns)
@@ -68,9 +94,10 @@ def _latex_table(table: Table, bold: bool) -> str:
         for part in table.kind.parts
         for name in protocols_of(table, part)
     ]
-    facts = [table.kind.title, f"variant {table.variant}", *measured]
+    facts = [table.kind.title, f"variant {table.variant}", *([fact] if fact else []), *measured]
     lines = [
         "% " + " ".join(", ".join(facts).split()),
+        *(f"% {plain(note)}" for note in notes),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         _latex_line([FIRST_COLUMN, *table.columns]),
@@ -100,6 +127,14 @@ def _marks(table: Table) -> dict[tuple[str, str | None], str]:
     """A letter for each protocol of the parts that were measured by several."""
     keys = [(part, name) for part in mixed_parts(table) for name in protocols_of(table, part)]
     return {key: chr(ord("a") + number) for number, key in enumerate(keys)}
+
+
+def plain(markdown: str) -> str:
+    """A footnote without its Markdown, on one line."""
+    text = re.sub(r"\[((?:\\.|[^\]\\]){0,500})\]\((\S*?)\)", r"\1 (\2)", " ".join(markdown.split()))
+    text = re.sub(r"\*\*(.+?)\*\*", r"\1", text)
+    text = re.sub(r"(?<!\\)(`+) ?(.+?) ?\1", r"\2", text)
+    return re.sub(r"\\([^\w\s])", r"\1", text)
 
 
 def _latex_line(cells: Sequence[str]) -> str:
@@ -147,6 +182,7 @@ def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, b
                 "table": item.kind.key,
                 "title": item.kind.title,
                 "variant": item.variant,
+                **({"number": numbered(item)} if item.table.number else {}),
                 "columns": item.table.columns,
                 "rows": [_json_row(row, shown) for row in item.table.rows],
                 "notes": footnotes(item, seeds),
@@ -182,7 +218,8 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
         }
         for column, cell in row.cells.items()
     }
-    return {"name": row.name, "config": row.link, "cells": cells}
+    mark = {"mark": row.prefix.removesuffix(":")} if row.prefix else {}
+    return {"name": row.name, "config": row.link, **mark, "cells": cells}
 
 
 _PROVENANCE = (
@@ -194,6 +231,11 @@ _RUN = ("device", "threads", "host", "started", "seconds")
 
 def _provenance(item: Found) -> dict[str, Any]:
     fields = {name: getattr(item.record, name) for name in _PROVENANCE}
+    checkpoint = msgspec.to_builtins(item.record.checkpoint)
+    for name in ("mean", "std"):  # which older records do not say
+        if checkpoint[name] is None:
+            del checkpoint[name]
+    fields["checkpoint"] = checkpoint
     return {**fields, VOLATILE: {name: getattr(item.record, name) for name in _RUN}}
 
 

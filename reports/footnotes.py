@@ -7,21 +7,22 @@ records.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
-from benchmarks.overrides import CUSTOM, differences
-from benchmarks.protocols import PROTOCOLS
-from benchmarks.results import LowShotRecord, ProbeRecord, Record
+from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
+from benchmarks.catalog.partial import differences
+from benchmarks.datasets.catalog import DATASETS
+from benchmarks.overrides import CUSTOM
+from benchmarks.overrides import differences as changed_numbers
+from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.collect import Found, by_name
-from reports.measured import Measured, chosen
-from reports.tables import code, escape
+from reports.differing import otherwise_notes
+from reports.measured import Measured, chosen, of_type, seed_matters
+from reports.tables import BEST, PART_NAMES, code, escape
 
-PART_NAMES = {
-    "voc07_svm": "SVM",
-    "voc07_low_shot_svm": "Low-shot SVM",
-    "imagenet_linear": "Feature1 - Feature5",
-    "imagenet_avgpool": "AvgPool",
-    "places205_linear": "Feature1 - Feature5",
-    "inaturalist18_linear": "Feature1 - Feature5",
-}
+BEST_NOTE = (
+    f"**{BEST}**: top-1 (%) of the best of the evaluated epochs, chosen on the images that it is "
+    "measured on, as the published AvgPool figures are (so OpenSelfSup; MMSelfSup's pages do not "
+    "say)."
+)
 
 
 def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
@@ -33,6 +34,9 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
         if part in shown
     ]
     lines += _layers_without_svm(shown)
+    lines += _partial(measured)
+    lines += [BEST_NOTE] if BEST in measured.table.columns else []
+    lines += otherwise_notes(measured, PART_NAMES)
     everything = [item for found in shown.values() for item in found]
     lines.append(_software(everything))
     of_records = (
@@ -50,8 +54,8 @@ def shown_records(found: Sequence[Found], seeds: bool) -> list[Found]:
 
 
 def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
-    low_shot = by_name(shown.get("voc07_low_shot_svm", ()))
-    names = [name for name in low_shot if name not in by_name(shown.get("voc07_svm", ()))]
+    low_shot, svm = (by_name(of_type(shown, kind)) for kind in (LowShotRecord, VocSvmRecord))
+    names = [name for name in low_shot if name not in svm]
     if not names:
         return []
     shown_names = escape(", ".join(names))
@@ -60,12 +64,23 @@ def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
     ]
 
 
+def _partial(measured: Measured) -> list[str]:
+    if not measured.table.partial:
+        return []
+    record = next(iter(measured.found.values()))[0].record
+    title = DATASETS[BENCHMARKS[record.benchmark].dataset].title
+    return [
+        f"**Not the real data**: measured on {'; '.join(differences(record))} of {title}. These "
+        "figures stand beside no published one."
+    ]
+
+
 def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
     record = shown[0].record
     facts = [
         f"protocol {code(record.protocol)}, variant {code(record.variant)}, "
         f"version {record.protocol_version}",
-        *_changes(record),
+        *changes_of(record),
         *(["images by --decode fast"] if record.settings.get("decode") == "fast" else []),
         *_procedure(record),
         f"n = {_sizes(record)}",
@@ -74,13 +89,14 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
 
 
-def _changes(record: Record) -> list[str]:
+def changes_of(record: Record) -> list[str]:
     """What was changed in the protocol of a custom run."""
     if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
         return []
-    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM))
+    own = {"benchmark": record.benchmark, "dataset": record.settings.get("dataset")}
+    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM)) | own
     used = {name: record.settings.get(name, value) for name, value in plain.items()}
-    return [f"changed: {escape(', '.join(differences(plain, used)))}"]
+    return [f"changed: {escape(', '.join(changed_numbers(plain, used)))}"]
 
 
 def _procedure(record: Record) -> list[str]:
@@ -100,6 +116,8 @@ def _procedure(record: Record) -> list[str]:
             "test": "cost with the best mean on the test set, as in all published figures",
         }.get(record.selection, f"cost selected by {escape(record.selection)}")
         return [mean, cost, "at the **Best Layer**"]
+    if not isinstance(record, VocSvmRecord):
+        return []
     folds = record.settings.get("folds")
     by = f"{folds}-fold cross-validation" if folds else "cross-validation"
     return ["mAP (%)", f"cost of each class by {by}", "layer with the best mAP on the test set"]
@@ -121,6 +139,8 @@ def _seeds(shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
         texts.append(text if len(by_seeds) == 1 else f"{text} ({escape(', '.join(names))})")
     text = " and ".join(texts)
     if seeds and any(len(mine) > 1 for mine in by_seeds):
+        if not any(seed_matters(item.record) for item in shown):
+            return f"{text}, on which it does not depend"
         return f"mean ± sample standard deviation over {text}"
     more = len(found) - len(shown)
     return f"{text} ({more} more in the zoo)" if more else text

@@ -5,15 +5,18 @@ settings and data. Anything else makes a table of its own.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.protocols import PROTOCOLS
+from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
+from benchmarks.catalog.own import own_name
+from benchmarks.catalog.partial import partial_record
+from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
-from reports.tables import FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table
+from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, own_kinds
 
-VARIANTS = ("mmselfsup", "vissl", "fair", "digits")
+_NO_SPREAD = 0.005  # prints as 0.00
 _PLACES = {name: place for place, name in enumerate(PROTOCOLS)}
 
 
@@ -26,42 +29,79 @@ class Measured:
     found: dict[str, tuple[Found, ...]]  # by benchmark
     table: Table
     remarks: tuple[str, ...] = ()  # what the cards of its rows say to a reader of the figures
+    others: tuple["Measured", ...] = ()  # of its kind and variant, but measured otherwise
 
 
 def measured_tables(
     collection: Collection,
-    kinds: Iterable[Kind] = KINDS.values(),
     *,
     seeds: bool = False,
+    best: bool = False,
     link: Callable[[str], str | None] = lambda config: config,
 ) -> list[Measured]:
-    """All tables of a zoo; `link` turns a checkpoint's config into the target of its row.
+    """All tables of a zoo, those of users' own data last.
 
-    Without `seeds` each cell is of the lowest seed, with it the mean over all seeds.
+    `link` turns a checkpoint's config into the target of its row. Without `seeds` each cell is of
+    the lowest seed, with it the mean over all seeds. With `best` AvgPool of the best epoch stands
+    beside that of the last one.
     """
     links = _links(collection, link)
     tables = []
-    for kind in kinds:
+    for kind in (*KINDS.values(), *_own_kinds(collection.found)):
         for variant in _variants(collection.found):
             groups = _groups(kind, variant, collection.found)
+            alike: list[Measured] = []
             for number, group in enumerate(groups, 1):
-                table = _table(kind, variant, group, links, seeds)
+                table = _table(kind, variant, group, links, seeds, best)
                 if len(groups) > 1:
                     table = replace(table, number=f"{number} of {len(groups)}")
+                if mark := _mark(group):
+                    rows = (replace(row, prefix=f"{mark}:") for row in table.rows)
+                    table = replace(table, partial=mark, rows=tuple(rows))
                 remarks = tuple(
                     f"{row.name}: {note}"
                     for row in table.rows
                     if row.name in collection.cards
-                    for note in collection.cards[row.name].notes
+                    for note in collection.cards[row.name].all_notes
                 )
-                tables.append(Measured(kind, variant, group, table, remarks))
+                alike.append(Measured(kind, variant, group, table, remarks))
+            tables += [
+                replace(item, others=tuple(one for one in alike if one is not item))
+                for item in alike
+            ]
     return tables
+
+
+def _mark(group: Mapping[str, Sequence[Found]]) -> str:
+    """What marks figures that are not of the real data; a group is of one data."""
+    return next((mark for found in group.values() if (mark := partial_record(found[0].record))), "")
 
 
 def chosen(found: Sequence[Found], seeds: bool) -> list[Found]:
     """The records behind a cell: all seeds, or the lowest one."""
     lowest = min(item.record.seed for item in found)
     return [item for item in found if seeds or item.record.seed == lowest]
+
+
+def of_type(parts: Mapping[str, Sequence[Found]], kind: type[Record]) -> list[Found]:
+    """The records of one type, of whichever parts they are."""
+    return [item for found in parts.values() for item in found if isinstance(item.record, kind)]
+
+
+def seed_matters(record: Record) -> bool:
+    """Whether another seed could have given another figure.
+
+    The exact SVMs have one solution; only low-shot draws and random trunks come from the seed.
+    """
+    if isinstance(record, ProbeRecord) or record.checkpoint.weights.startswith("random:"):
+        return True
+    if record.settings.get("solver") != "gram":
+        return True
+    draws = record.settings.get("draws")
+    official = isinstance(draws, dict) and all(
+        str(x).startswith("official:") for x in draws.values()
+    )
+    return isinstance(record, LowShotRecord) and not official
 
 
 def best_layer(found: Sequence[Found]) -> str | None:
@@ -77,7 +117,8 @@ def best_layer(found: Sequence[Found]) -> str | None:
 
 def _variants(found: Sequence[Found]) -> list[str]:
     present = {item.record.variant for item in found}
-    return [name for name in VARIANTS if name in present] + sorted(present - set(VARIANTS))
+    known = [name for name in VARIANTS if name in present]
+    return known + sorted(present.difference(known))
 
 
 def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, tuple[Found, ...]]]:
@@ -86,7 +127,8 @@ def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, 
     for part in kind.parts:
         alike: dict[bytes, list[Found]] = {}
         for item in found:
-            if item.record.variant == variant and item.record.benchmark == part:
+            record = item.record
+            if record.variant == variant and record.benchmark == part and _is_of(record, kind):
                 alike.setdefault(measurement(item.record), []).append(item)
         free = [group for group in groups if part not in group]
         for _, items in sorted(alike.items(), key=lambda pair: _newest_first(pair[1][0].record)):
@@ -96,7 +138,17 @@ def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, 
             else:
                 free.remove(partner)
                 partner[part] = tuple(items)
-    return groups
+    return sorted(groups, key=lambda group: bool(_mark(group)))  # the real data first
+
+
+def _is_of(record: Record, kind: Kind) -> bool:
+    return kind.own is None or own_name(record) == kind.own
+
+
+def _own_kinds(found: Sequence[Found]) -> list[Kind]:
+    records = (item.record for item in found)
+    names = {own_name(one) for one in records if BENCHMARKS[one.benchmark].dataset == "own"}
+    return [kind for name in sorted(names) for kind in own_kinds(name)]
 
 
 def _newest_first(record: Record) -> tuple[object, ...]:
@@ -127,10 +179,11 @@ def _table(
     group: dict[str, tuple[Found, ...]],
     links: dict[str, str | None],
     seeds: bool,
+    best: bool,
 ) -> Table:
     columns = list(kind.columns)
-    if kind.key == "voc-svm":
-        found = {k for item in group.get(kind.parts[1], ()) for k in _shots(item.record)}
+    if kind.layout == "best layer":
+        found = {k for item in of_type(group, LowShotRecord) for k in _shots(item.record)}
         columns = [*columns[:2], *(f"k={shot}" for shot in sorted(found | set(SHOTS)))]
     rows = []
     grouped = {part: by_name(items) for part, items in group.items()}
@@ -139,28 +192,41 @@ def _table(
             part: chosen(items[name], seeds) for part, items in grouped.items() if name in items
         }
         if parts:
-            make = _voc_cells if kind.key == "voc-svm" else _probe_cells
-            rows.append(Row(name, links[name], make(parts)))
+            layered = kind.layout == "best layer"
+            cells = _best_layer_cells(parts) if layered else _column_cells(kind, parts)
+            if best and "AvgPool" in columns:
+                cells |= _best_epoch(parts)
+            rows.append(Row(name, links[name], cells))
+    if any(BEST in row.cells for row in rows):
+        columns.insert(columns.index("AvgPool") + 1, BEST)
     return Table(kind, variant, tuple(columns), tuple(rows))
 
 
-def _probe_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+def _column_cells(kind: Kind, parts: dict[str, list[Found]]) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
-    for found in parts.values():
-        for name in (*FEATURES, "avgpool"):
-            title = "AvgPool" if name == "avgpool" else name.capitalize()
-            cell = _cell(
-                (item, item.record.heads[name].top1)
-                for item in found
-                if isinstance(item.record, ProbeRecord) and name in item.record.heads
-            )
+    for part, found in parts.items():
+        of = BENCHMARKS[part].figures
+        figures = [(item, of(item.record)) for item in found] if of else []
+        for column in kind.columns_of(part):
+            cell = _cell((item, values[column]) for item, values in figures if column in values)
             if cell is not None:
-                cells[title] = cell
+                cells[column] = cell
     return cells
 
 
-def _voc_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
-    svm, low_shot = (parts.get(part, []) for part in KINDS["voc-svm"].parts)
+def _best_epoch(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+    """AvgPool of the best epoch, where it was measured."""
+    cell = _cell(
+        (item, item.record.heads["avgpool"].best_top1)
+        for found in parts.values()
+        for item in found
+        if isinstance(item.record, ProbeRecord) and "avgpool" in item.record.heads
+    )
+    return {} if cell is None else {BEST: cell}
+
+
+def _best_layer_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
+    svm, low_shot = (of_type(parts, kind) for kind in (VocSvmRecord, LowShotRecord))
     layer = best_layer(svm) or _low_shot_layer(low_shot)
     if layer is None:
         return {}
@@ -209,9 +275,12 @@ def _cell(figures: Iterable[tuple[Found, float]]) -> Cell | None:
     if not pairs:
         return None
     values = [value for _, value in pairs]
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    if spread is not None and spread < _NO_SPREAD:
+        spread = spread if any(seed_matters(item.record) for item, _ in pairs) else None
     return Cell(
         value=values[0] if len(values) == 1 else statistics.fmean(values),
-        spread=statistics.stdev(values) if len(values) > 1 else None,
+        spread=spread,
         seeds=tuple(item.record.seed for item, _ in pairs),
         records=tuple(str(item.path) for item, _ in pairs),
         protocol=pairs[0][0].record.protocol,

@@ -4,18 +4,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.catalog.listed import BENCHMARKS
 from benchmarks.checkpoints.cards import Card
+from benchmarks.datasets.catalog import DATASETS
 from benchmarks.results import Checkpoint
+from reports.document import numbered
+from reports.exports import plain
+from reports.footnotes import changes_of
 from reports.measured import Measured
 from reports.tables import Cell, Row
 
-_DATASETS = {
-    "voc-svm": "VOC2007",
-    "imagenet-linear": "ImageNet-1k",
-    "places205-linear": "Places205",
-    "inaturalist18-linear": "iNaturalist2018",
-}
-_METRICS = {"voc-svm": "mean_average_precision"}
+_METRICS = {"best layer": "mean_average_precision", "columns": "accuracy"}
 
 
 def to_metafile(measured: Sequence[Measured], cards: Mapping[str, Card]) -> str:
@@ -33,7 +32,7 @@ def to_metafile(measured: Sequence[Measured], cards: Mapping[str, Card]) -> str:
                 "Results": [
                     {
                         "Task": "Self-Supervised Image Classification",
-                        "Dataset": f"{_DATASETS[item.kind.key]} ({_protocol_names(item)})",
+                        "Dataset": f"{_dataset(item)} ({_protocol_names(item)})",
                         "Metrics": _metrics(row),
                     }
                     for item, row in rows
@@ -63,10 +62,10 @@ def _model_index(name: str, rows: Sequence[tuple[Measured, Row]]) -> str:
     results = [
         {
             "task": {"type": "image-classification"},
-            "dataset": {"name": _DATASETS[item.kind.key], "type": item.kind.key},
+            "dataset": {"name": _dataset(item), "type": item.kind.key},
             "metrics": [
                 {
-                    "type": _METRICS.get(item.kind.key, "accuracy"),
+                    "type": _METRICS[item.kind.layout],
                     "name": f"{metric} ({_measured_by(item, row.cells[metric])})",
                     "value": value,
                 }
@@ -77,6 +76,11 @@ def _model_index(name: str, rows: Sequence[tuple[Measured, Row]]) -> str:
         if _metrics(row)
     ]
     return to_yaml({"model-index": [{"name": name, "results": results}]})
+
+
+def _dataset(item: Measured) -> str:
+    title = item.kind.own or DATASETS[BENCHMARKS[item.kind.parts[0]].dataset].title
+    return f"{title}, {item.table.partial}" if item.table.partial else title
 
 
 def _models(measured: Sequence[Measured]) -> dict[str, list[tuple[Measured, Row]]]:
@@ -119,11 +123,18 @@ def _metrics(row: Row) -> dict[str, float]:
 
 
 def _measured_by(item: Measured, cell: Cell) -> str:
-    return ", ".join(filter(None, (cell.protocol, item.table.number)))
+    return ", ".join(filter(None, (cell.protocol, *_custom(item), numbered(item))))
 
 
 def _protocol_names(item: Measured) -> str:
-    return ", ".join(found[0].record.protocol for found in item.found.values())
+    names = [found[0].record.protocol for found in item.found.values()]
+    return ", ".join(filter(None, (*names, *_custom(item), numbered(item))))
+
+
+def _custom(item: Measured) -> list[str]:
+    """What was changed in protocols whose names the figures of a custom run bear."""
+    changes = (plain(text) for one in item.found.values() for text in changes_of(one[0].record))
+    return [f"custom, {text}" for text in dict.fromkeys(changes)]
 
 
 def to_yaml(document: object) -> str:

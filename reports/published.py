@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import results
-from benchmarks.protocols import PROTOCOLS
+from benchmarks.catalog.listed import PROTOCOLS
 from reports.document import section
-from reports.footnotes import PART_NAMES
 from reports.tables import (
     KINDS,
+    PART_NAMES,
     Cell,
     Kind,
     Row,

@@ -4,13 +4,18 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from reports import document, exports, metadata, readme
+from reports import document, exports, metadata
+from reports.checking import stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
+from reports.comparison.sections import Section, compare, to_markdown
 from reports.measured import Measured, measured_tables
-from reports.pictures import Picture, pictures
+from reports.pages import readme
+from reports.pages.links import link_target, relative_url
+from reports.pictures.curves import Picture, pictures
 from reports.published import (
     Published,
     load,
@@ -18,15 +23,14 @@ from reports.published import (
     published_tables,
     select,
 )
-from reports.tables import KINDS, safe_link
+from reports.tables import KINDS
 from reports.tables import link as markdown_link
 from slurm.errors import UserError
 from slurm.files import write_bytes
 from slurm.outputs import write_output
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = "results.json"
-PROVED_BLOCKS = ("all", *KINDS, "compare")  # with cells, whose records results.json names
+PROVED_BLOCKS = ("all", *KINDS, "own", "compare")  # with cells, whose records results.json names
 BLOCKS = (*PROVED_BLOCKS, "pictures", "published")
 
 
@@ -40,19 +44,29 @@ class Report:
     @cached_property
     def collection(self) -> Collection:
         """The records of the zoo; files that were left out are named on stderr."""
-        found = collect(self.args.zoo, self.args.ckpt, self.args.skip_invalid)
+        args = self.args
+        found = collect(args.zoo, args.ckpt, args.skip_invalid, args.variant)
         for line in found.skipped:
             print(f"left out: {line}", file=sys.stderr)
         return found
 
     @cached_property
     def measured(self) -> list[Measured]:
-        """The tables of the zoo."""
+        """The tables of the zoo, with links for the README."""
+        return self._measured_for(self.target)
+
+    def _measured_for(self, target: Path | None) -> list[Measured]:
         return measured_tables(
             self.collection,
             seeds=self.args.seeds,
-            link=lambda config: link_target(config, self.target),
+            best=self.args.best,
+            link=lambda config: link_target(config, target),
         )
+
+    def _compared(self, measured: list[Measured]) -> list[Section]:
+        names = [*self.args.only, *(self.args.compare or [])]
+        only = select(self.published, names) if names else ()
+        return compare(measured, self.published, self.collection.cards, only, self.args.seeds)
 
     @cached_property
     def published(self) -> Published:
@@ -65,15 +79,34 @@ class Report:
         return pictures(self.measured, self.collection)
 
     def listing(self) -> None:
-        """Print the tables in the chosen format, and write the page and the pictures."""
-        if self.args.published:
-            text = self._published_listing()
-        elif self.args.compare:
-            text = self._block("compare") + "\n"
-        else:
-            text = self._measured_listing()
-        self._write_extras()
+        """Print the tables in the chosen format, or write the page and the pictures."""
+        text = self._listing() if self._prints else ""
+        self._say(self._write_extras())
         sys.stdout.write(text)
+
+    @property
+    def _prints(self) -> bool:
+        """Whether tables are printed: they are not beside files, but when a format is named."""
+        args = self.args
+        return args.format is not None or not (args.readme or args.html or args.plots)
+
+    def _listing(self) -> str:
+        if self.args.published:
+            return self._published_listing()
+        return self._compared_listing() if self.comparing else self._measured_listing()
+
+    @property
+    def comparing(self) -> bool:
+        """Whether measured rows are shown beside the published ones."""
+        return self.args.compare is not None
+
+    def _say(self, written: list[str]) -> None:
+        """Name the files that were written, on standard output unless that is one of them."""
+        if written and self.args.format is None:
+            here = [
+                path for path in (self.args.html, self.args.readme) if path and _is_stdout(path)
+            ]
+            print("\n".join(written), file=sys.stderr if here else sys.stdout)
 
     def readme(self) -> None:
         """Write the README, or check it; print its blocks or the differences."""
@@ -95,14 +128,20 @@ class Report:
         if self.args.check:
             self._check(path, old, new, proof)
             return
-        self._write_extras()
-        if proof is not None and _stale(path.parent / RESULTS, proof):
-            write_bytes(path.parent / RESULTS, proof)
+        written = self._write_extras()
+        if proof is not None:
+            results = path.parent / RESULTS
+            stale = stale_results(results, proof)
+            if stale:
+                write_bytes(results, proof)
+            written.append(f"{'wrote' if stale else 'up to date:'} {results}")
         if new != old:
             readme.write(path, new)
+        written.append(f"{'wrote' if new != old else 'up to date:'} {path}")
+        self._say(written)
         if self.args.format == "markdown":
             sys.stdout.write("\n\n".join(texts.values()) + "\n")
-        else:
+        elif self._prints:
             sys.stdout.write(self._measured_listing())
 
     def _block(self, name: str) -> str:
@@ -110,17 +149,15 @@ class Report:
         if name == "published":
             return published_sections(self.published, self.args.only, bold)
         if name == "compare":
-            from reports.compare import comparison
-
-            only = select(self.published, self.args.only) if self.args.only else ()
-            return comparison(self.measured, self.published, self.collection.cards, only)
+            return to_markdown(self._compared(self.measured), bold)
         if name == "pictures":
             return self._picture_links()
         if name == "all":
             links = self._picture_links() if self.args.plots else ""
             text = document.everything(self.measured, links, seeds=seeds, bold=bold)
             return self._with_proof(text)
-        tables = [item for item in self.measured if item.kind.key == name]
+        own = [item for item in self.measured if item.kind.own]
+        tables = own if name == "own" else [x for x in self.measured if x.kind.key == name]
         return self._with_proof(document.measured_sections(tables, seeds=seeds, bold=bold))
 
     def _with_proof(self, text: str) -> str:
@@ -130,17 +167,42 @@ class Report:
 
     def _measured_listing(self) -> str:
         tables = [item.table for item in self.measured]
+        facts = [exports.facts(item) for item in self.measured]
         formats: Mapping[str, Callable[[], str]] = {
             "markdown": lambda: self._block("all") + "\n",
             "csv": lambda: exports.to_csv(tables),
-            "latex": lambda: exports.to_latex(tables, self.args.bold),
+            "latex": lambda: exports.to_latex(tables, self.args.bold, facts),
             "metafile": lambda: metadata.to_metafile(self.measured, self.collection.cards),
             "model-index": lambda: metadata.to_model_index(self.measured),
             "json": lambda: exports.to_json(
                 self.collection, self.measured, self.args.seeds, Path()
             ).decode(),
         }
-        return formats[self.args.format]()
+        return formats[self.args.format or "markdown"]()
+
+    def _compared_listing(self) -> str:
+        sections = self._compared(self.measured)
+        formats: Mapping[str, Callable[[], str]] = {
+            "markdown": lambda: to_markdown(sections, self.args.bold) + "\n",
+            "csv": lambda: exports.to_csv(
+                [one.table for one in sections], [one.notes for one in sections]
+            ),
+            "latex": lambda: exports.to_latex(
+                [one.table for one in sections],
+                self.args.bold,
+                [one.facts for one in sections],
+                [one.notes for one in sections],
+            ),
+        }
+        return self._in_format(formats, "--compare")
+
+    def _in_format(self, formats: Mapping[str, Callable[[], str]], flag: str) -> str:
+        form = self.args.format or "markdown"
+        if form not in formats:
+            raise UserError(
+                f"{flag} has no --format {form}: use {', '.join(formats)}, or --html FILE"
+            )
+        return formats[form]()
 
     def _published_listing(self) -> str:
         tables = published_tables(self.published, select(self.published, self.args.only))
@@ -149,11 +211,7 @@ class Report:
             "csv": lambda: exports.to_csv(tables),
             "latex": lambda: exports.to_latex(tables, self.args.bold),
         }
-        if self.args.format not in formats:
-            raise UserError(
-                f"--published has no --format {self.args.format}: use {', '.join(formats)}"
-            )
-        return formats[self.args.format]()
+        return self._in_format(formats, "--published")
 
     def _picture_links(self) -> str:
         if self.args.plots is None:
@@ -162,64 +220,61 @@ class Report:
         links = []
         for picture in self.pictures:
             where = os.path.relpath(self.args.plots.resolve() / picture.name, base.resolve())
-            links.append("!" + markdown_link(picture.alt, f"{_url(where)}.svg"))
+            links.append("!" + markdown_link(picture.alt, f"{relative_url(where)}.svg"))
         return "\n\n".join(links) if links else document.NO_RESULTS
 
-    def _write_extras(self) -> None:
+    def _write_extras(self) -> list[str]:
+        """Write the pictures and the page; returns a line for each that was written."""
+        written = []
         if self.args.plots is not None:
-            from reports import plots
+            from reports.pictures import plots
 
             plots.write(self.args.plots, self.pictures)
+            drawn = f"{len(self.pictures)} picture{'s' * (len(self.pictures) != 1)}"
+            written.append(f"wrote {drawn} in {self.args.plots}")
         if self.args.html is not None:
-            from reports import html
+            write_output(self.args.html, self._page())
+            written.append(f"wrote {self.args.html}")
+        return written
 
-            write_output(self.args.html, html.page(self.measured, self.pictures, self.args.seeds))
+    def _page(self, outline: bool = False) -> bytes:
+        """The page; as an `outline` with what is compared of its pictures in their place."""
+        from reports.pages import html
+
+        draw = html.outline if outline else html.svg
+        if self.args.published:
+            tables = published_tables(self.published, select(self.published, self.args.only))
+            return html.page([html.section(table.kind.title, table) for table in tables], [])
+        measured = self._measured_for(self.args.html)
+        sections = html.measured_sections(measured, self.args.seeds)
+        if self.comparing:
+            sections = [
+                html.section(one.title, one.table, one.notes, fixed=True)
+                for one in self._compared(measured)
+            ]
+        return html.page(sections, self.pictures, draw)
 
     def _check(self, path: Path, old: bytes | None, new: bytes, proof: bytes | None) -> None:
         problems = readme.difference(old or b"", new, path)
         results = path.parent / RESULTS
-        if proof is not None and _stale(results, proof):
-            problems += f"{results} is missing or stale\n"
-        for picture in self.pictures if self.args.plots is not None else ():
-            for suffix in (".svg", ".png"):
-                file = self.args.plots / f"{picture.name}{suffix}"
-                if not file.is_file():
-                    problems += f"{file} is missing\n"
+        lines = []
+        if proof is not None and stale_results(results, proof):
+            lines.append(f"{results} is missing or stale")
+        if self.args.plots is not None:
+            lines += stale_pictures(self.args.plots, self.pictures)
+        if self.args.html is not None:
+            lines += stale_page(self.args.html, self._page(outline=True))
+        problems += "".join(f"{line}\n" for line in lines)
         if problems:
-            sys.stdout.write(problems)
-            sys.stdout.flush()
+            with suppress(BrokenPipeError):  # a reader that has seen enough makes nothing fresh
+                sys.stdout.write(problems)
+                sys.stdout.flush()
             print("stale; run the same command without --check", file=sys.stderr)
             raise SystemExit(1)
 
 
-def link_target(config: str, target: Path | None) -> str | None:
-    """Where the link of a config leads from the file `target` (None: from the repository).
-
-    URLs of http(s) stay, others are no links. A file of this repository is linked relative to a
-    `target` that lies in it too, and by its path in the repository otherwise. A path that is no
-    file there is no link.
-    """
-    if safe_link(config) is None or "://" in config:
-        return safe_link(config)
+def _is_stdout(path: Path) -> bool:
     try:
-        inside = (REPOSITORY / config).resolve()
-        if not inside.is_file() or not inside.is_relative_to(REPOSITORY):
-            return None
-    except (OSError, RuntimeError):  # too long a name, a circle of links
-        return None
-    if target is not None and target.resolve().is_relative_to(REPOSITORY):
-        return _url(os.path.relpath(inside, target.resolve().parent))
-    return inside.relative_to(REPOSITORY).as_posix()
-
-
-def _url(path: str) -> str:
-    return Path(path).as_posix()
-
-
-def _stale(path: Path, proof: bytes) -> bool:
-    """Whether `path` differs from `proof` in more than the times and hosts of the runs."""
-    try:
-        old = path.read_bytes()
+        return os.path.samestat(path.stat(), os.fstat(1))
     except OSError:
-        return True
-    return bool(exports.without_volatile(old) != exports.without_volatile(proof))
+        return False

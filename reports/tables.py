@@ -5,13 +5,18 @@ Pure functions on plain values. A cell without a figure is `-`; figures have two
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 from urllib.parse import quote
+
+from benchmarks.catalog.benchmark import ZooTable
+from benchmarks.catalog.listed import LISTED
 
 FEATURES = tuple(f"feature{stage}" for stage in range(1, 6))
 SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)  # the columns of the published tables
 FIRST_COLUMN = "Self-Supervised Config"
 MISSING = "-"
+BEST = "AvgPool (best)"  # the column of the best epoch, which is shown when asked for
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,21 @@ class Kind:
 
     key: str
     title: str
+    layout: Literal["columns", "best layer"]  # see catalog.benchmark.ZooTable
     parts: tuple[str, ...]  # benchmarks whose figures stand side by side
     columns: tuple[str, ...]
+    owners: tuple[str, ...]  # the part of each column
+    own: str | None = None  # what the user calls the data, where they are their own
 
     def part(self, column: str) -> str:
-        """The benchmark that measures a column."""
-        return self.parts[-1 if column == "AvgPool" or column.startswith("k=") else 0]
+        """The benchmark that measures a column; other k than those listed are of the last one."""
+        if column in self.columns:
+            return self.owners[self.columns.index(column)]
+        return self.part("AvgPool") if column == BEST else self.parts[-1]
+
+    def columns_of(self, part: str) -> tuple[str, ...]:
+        """The columns that a benchmark measures."""
+        return tuple(name for name, owner in zip(self.columns, self.owners) if owner == part)
 
 
 @dataclass(frozen=True)
@@ -68,38 +82,31 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()  # Markdown, one footnote each
     number: str = ""  # "1 of 2" where rows of one kind and variant were measured otherwise
+    partial: str = ""  # what marks the rows where the data are not the real ones
 
 
-_FEATURE_COLUMNS = tuple(name.capitalize() for name in FEATURES)
-KINDS: dict[str, Kind] = {
-    kind.key: kind
-    for kind in (
-        Kind(
-            "voc-svm",
-            "VOC SVM / Low-shot SVM",
-            ("voc07_svm", "voc07_low_shot_svm"),
-            ("Best Layer", "SVM", *(f"k={shot}" for shot in SHOTS)),
-        ),
-        Kind(
-            "imagenet-linear",
-            "ImageNet Linear Evaluation",
-            ("imagenet_linear", "imagenet_avgpool"),
-            (*_FEATURE_COLUMNS, "AvgPool"),
-        ),
-        Kind(
-            "places205-linear",
-            "Places205 Linear Evaluation",
-            ("places205_linear",),
-            _FEATURE_COLUMNS,
-        ),
-        Kind(
-            "inaturalist18-linear",
-            "iNaturalist2018 Linear Evaluation",
-            ("inaturalist18_linear",),
-            _FEATURE_COLUMNS,
-        ),
-    )
-}
+def _kind(table: ZooTable) -> Kind:
+    """The table with the parts and columns of all benchmarks that stand in it."""
+    members = [one for one in LISTED if one.table == table]
+    pairs = [(column, one.name) for one in members for column in one.columns]
+    columns, owners = zip(*pairs)
+    parts = tuple(one.name for one in members)
+    return Kind(table.key, table.title, table.layout, parts, columns, owners)
+
+
+_KINDS = {one.table.key: _kind(one.table) for one in LISTED}
+_OWN = {one.table.key for one in LISTED if one.dataset == "own"}
+KINDS: dict[str, Kind] = {key: kind for key, kind in _KINDS.items() if key not in _OWN}
+PART_NAMES = {one.name: one.part for one in LISTED}  # what footnotes call the columns of a part
+
+
+def own_kinds(name: str) -> list[Kind]:
+    """The tables of the data that a user calls `name`."""
+    kinds = [(key.removeprefix("own-"), kind) for key, kind in _KINDS.items() if key in _OWN]
+    return [
+        replace(kind, key=f"own-{name}-{what}", title=f"{name} {kind.title}", own=name)
+        for what, kind in kinds
+    ]
 
 
 def markdown(table: Table, bold: bool = False) -> str:

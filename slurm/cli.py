@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slurm.errors import SweepError, UserError, one_line, path_error
+from slurm.errors import (
+    SweepError,
+    UserError,
+    check_working_folder,
+    one_line,
+    path_error,
+)
 from slurm.outputs import check_output
 from slurm.stop import Stopped, Terminated, ended_by_sigterm
 from slurm.streams import STDOUT, give_up_stdout, safe_streams, was_closed
@@ -20,7 +26,7 @@ MOST = 10**9  # of a number that is no seed
 MOST_SEED = 2**32 - 1  # scikit-learn's and NumPy's; torch and faiss take what is derived of it
 MOST_PROCESSES = 1024
 MOST_NAMED = 100  # names that are worth listing in part
-CONTINUES = "the same command continues from what is done"
+AGAIN = "run the same command again"
 STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
 
 
@@ -37,7 +43,13 @@ class Parser(argparse.ArgumentParser):
             **options,
         )
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse's, but a stream that cannot be written is no silence."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
+        if message.startswith("argument --sbatch: expected one argument"):
+            message += ", KEY=VALUE; write one that begins with dashes as --sbatch=KEY=VALUE"
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
@@ -128,7 +140,9 @@ def _add_slurm_flags(group: argparse._ActionsContainer) -> None:
         "--sbatch",
         action="append",
         metavar="KEY=VALUE",
-        help="any other option of sbatch, such as constraint=a100; may be repeated",
+        help="any other option of sbatch by its long name without dashes, as in "
+        "--sbatch 'constraint=a100&ib' or --sbatch=exclusive=user (with = between, a value may "
+        "begin with dashes); true stands for an option without a value; may be repeated",
     )
     group.add_argument(
         "--detach", action="store_true", help="return when all is submitted; see python -m slurm"
@@ -230,27 +244,40 @@ def run_command(
 
 
 def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
+    code = 0
     try:
-        main(argv)
+        check_working_folder()
+        code = _code_of(main, argv)
         sys.stdout.flush()
     except (UserError, SweepError) as error:
         return report_failure(error)
     except Stopped as stopped:
-        return _fail(STOPPED, str(stopped))
-    except Terminated:
-        return _fail(128 + signal.SIGTERM, f"ended by SIGTERM; {CONTINUES}")
+        return _stopped(STOPPED, str(stopped), f"{AGAIN} with {stopped.flag}" * bool(stopped.flag))
+    except Terminated as ended:
+        return _stopped(128 + ended.signal, f"by {ended.signal.name}")
     except KeyboardInterrupt:
-        return _fail(130, f"interrupted; {CONTINUES}")
+        return _stopped(128 + signal.SIGINT, "by Ctrl-C")
     except OSError as error:
         if error.filename == STDOUT:
             give_up_stdout()
             if isinstance(error, BrokenPipeError):  # its reader has seen enough
-                return 0
+                return code
         known = path_error(error)
         if known:
             return report_failure(known)
         traceback.print_exc()
         return 1
+    return code
+
+
+def _code_of(main: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
+    """The exit code that `main` ends with, as argparse does after --help."""
+    try:
+        main(argv)
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            raise
+        return ended.code or 0
     return 0
 
 
@@ -262,4 +289,10 @@ def report_failure(error: Exception, *, aloud: bool = True) -> int:
 
 def _fail(code: int, message: str) -> int:
     print(f"error: {one_line(message)}", file=sys.stderr)
+    return code
+
+
+def _stopped(code: int, message: str, how: str = "") -> int:
+    """A stop that was asked for is no error: say so, and how to go on."""
+    print(f"stopped: {one_line(message)}; {how or AGAIN} to go on", file=sys.stderr)
     return code

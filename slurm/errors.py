@@ -73,20 +73,27 @@ def path_error(error: OSError) -> Exception | None:
         return mendable
     name = _file_of(error)
     if not name:
-        return UserError(_GONE) if error.errno == errno.ENOENT and _is_homeless() else None
+        return _homeless() if error.errno == errno.ENOENT else None
     line = f"{name}: {error.strerror or error}"
     return UserError(line) if error.errno in _MISSING else SweepError({name: str(error.strerror)})
 
 
-_GONE = "the working folder is gone: cd to one that is there, and run again"
+def check_working_folder() -> None:
+    """`UserError` when the working folder is gone.
+
+    Numerical libraries look for it, and end the process, though all our paths be absolute.
+    """
+    gone = _homeless()
+    if gone:
+        raise gone
 
 
-def _is_homeless() -> bool:
+def _homeless() -> UserError | None:
     try:
         Path.cwd()
     except OSError:
-        return True
-    return False
+        return UserError("the working folder is gone: cd to one that is there, and run again")
+    return None
 
 
 def _file_of(error: OSError) -> str:

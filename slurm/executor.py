@@ -9,9 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from slurm.distributed import find_world
+from slurm.errors import UserError
 from slurm.failures import Failure, blocked_by, failure_of, raise_failures
 from slurm.progress import say
-from slurm.scheduler.settings import ClusterSettings, check_stages, settings_from
+from slurm.scheduler.settings import (
+    MOST,
+    ClusterSettings,
+    check_stages,
+    request_for,
+    settings_from,
+)
 from slurm.stop import Stopped
 from slurm.sweep import (
     Item,
@@ -47,7 +55,7 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
     Every item that can run is run, also after another one failed. Failures that are one mistake
     of the user are raised as that `UserError`, others as `SweepError`.
     """
-    check_stages(launch.settings, goals, str(launch.config or "the cluster settings"))
+    _check_plan(goals, launch)
     if launch.cluster == "local":
         from slurm.launch.local import run_local
 
@@ -62,7 +70,7 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
 
 def dry_run(goals: Sequence[Item], launch: Launch) -> str:
     """What `--dry-run` prints: what would run, and with `--cluster slurm` what it would ask for."""
-    check_stages(launch.settings, goals, str(launch.config or "the cluster settings"))
+    _check_plan(goals, launch)
     stages = missing_stages(goals)
     text = describe(goals, stages)
     if launch.cluster != "slurm" or not stages:
@@ -70,6 +78,30 @@ def dry_run(goals: Sequence[Item], launch: Launch) -> str:
     from slurm.launch.launcher import describe_requests
 
     return f"{text}\n{describe_requests(launch.settings, stages)}"
+
+
+def _check_plan(goals: Sequence[Item], launch: Launch) -> None:
+    """`UserError` for what can be known before anything runs, or is said to be about to."""
+    check_stages(launch.settings, goals, str(launch.config or "the cluster settings"))
+    for item in goals:
+        images = getattr(item, "batch", 0)  # of a step, if its processes must share them equally
+        processes = _processes(item, launch) if images else 1
+        if processes > 1 and images % processes and not item.done():
+            raise UserError(
+                f"{item.key}: {processes} processes cannot share its batches of {images} images "
+                "equally; use a divisor of that many"
+            )
+
+
+def _processes(item: Item, launch: Launch) -> int:
+    """In how many processes an item will run, where the nodes have the GPUs that are asked for."""
+    if not item.resources.distributed or launch.cluster == "local":
+        return 1
+    if launch.cluster == "inline":
+        return find_world().size
+    most = MOST["gpus_per_node"]
+    request = request_for(launch.settings, item.stage, item.resources, most)
+    return request.nodes * request.tasks_per_node
 
 
 def _run_inline(goals: Sequence[Item]) -> None:

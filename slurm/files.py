@@ -16,6 +16,7 @@ from slurm.leftovers import remove_leftovers, temporary_beside
 # What reading JSON can raise that another process writes, or that is garbage: text that is no UTF-8
 # is none of msgspec's own errors, and a network filesystem has some of its own.
 UNREADABLE = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
@@ -70,6 +71,15 @@ def read_regular(path: Path) -> bytes:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123
         return file.readall()
+
+
+def refuse_pointer(path: Path, content: bytes) -> None:
+    """`UserError` for what Git LFS leaves in the place of a file that it has not fetched."""
+    if content.startswith(_POINTER):
+        raise UserError(
+            f"{path} is a Git LFS pointer, not the file itself: run git lfs pull where it was "
+            "cloned"
+        )
 
 
 def check_is_there(zoo: Path) -> None:

@@ -32,6 +32,30 @@ def progress(
     )
 
 
+def clock(seconds: float) -> str:
+    """Seconds as people say them: `8.4 s`, `3 min 20 s`, `5 h 02 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def time_line(seconds: float, done: int, total: int) -> str:
+    """How long `done` of `total` equal parts took, and how long the rest will take at that pace."""
+    left = seconds / done * (total - done)
+    return f"{clock(seconds)} so far, {clock(left)} left" if left else f"{clock(seconds)} in all"
+
+
+def position(epoch: int, epochs: int, step: int) -> str:
+    """Where a run stands after `epoch` whole epochs and `step` steps of the next, from 1."""
+    if epoch >= epochs:
+        return f"the end of epoch {epochs}/{epochs}"
+    steps = f"after {step} step{'s' * (step != 1)}" if step else "at its start"
+    return f"epoch {epoch + 1}/{epochs}, {steps}"
+
+
 def say(message: str) -> None:
     """One plain line on stderr that does not tear a running bar."""
     tqdm.write(message, file=sys.stderr)

@@ -22,9 +22,18 @@ _owner = 0  # the process that asked; forked children inherit the handlers
 class Stopped(Exception):
     """The item saved its progress and stopped because it was asked to; run it again."""
 
+    def __init__(self, message: str, flag: str = "") -> None:
+        """`flag` is one that a command needs beside its own to go on."""
+        super().__init__(message)
+        self.flag = flag
+
 
 class Terminated(BaseException):
-    """SIGTERM arrived while nothing could be saved; raised so that files are tidied up."""
+    """A signal to end arrived while nothing could be saved; raised so that files are tidied up."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.signal = signal.Signals(number)
 
 
 def stop_requested() -> bool:

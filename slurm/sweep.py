@@ -53,6 +53,9 @@ class Item(Protocol):
     def run(self) -> None:
         """Compute and write the result."""
 
+    # A distributed goal whose processes must share each batch equally has `batch: int`, the images
+    # of one: a number of processes that cannot is refused before anything runs.
+
 
 @dataclass(frozen=True)
 class Stage:

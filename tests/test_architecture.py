@@ -32,15 +32,25 @@ benchmarks.checkpoints.openmmlab
 benchmarks.checkpoints.finding
 benchmarks.checkpoints
 benchmarks: trunks
+benchmarks.datasets: __main__
 benchmarks.features
 benchmarks.probes
 benchmarks.svm.solver
 benchmarks.svm
+benchmarks.catalog
 benchmarks: commands
+benchmarks.registering
 benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
+pretrain: recipe_flags
+pretrain.deepcluster.clusters
+pretrain.deepcluster.watching
 pretrain.deepcluster
 pretrain
+reports: collect contradictions differing document footnotes measured published tables
+reports.pictures
+reports.comparison
+reports.pages
 reports
 """
 MAY_IMPORT = {
@@ -177,11 +187,15 @@ def test_planning_and_reports_need_no_torch(module: str) -> None:
 COMMANDS = (
     "pretrain",
     "pretrain deepcluster",
+    "pretrain rotation",
+    "pretrain.deepcluster.show",
     "benchmarks",
     "benchmarks.registry",
     "benchmarks.linear_probe",
     "benchmarks.voc_svm",
     "benchmarks.low_shot_svm",
+    "benchmarks.datasets",
+    "benchmarks.datasets check",
     "benchmarks.features",
     "benchmarks.features remove",
     "reports",

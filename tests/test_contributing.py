@@ -78,6 +78,7 @@ class Copy:
             text=True,
         )
         assert done.returncode == 0, done.stderr
+        self.output = done.stdout
 
 
 @pytest.fixture
@@ -92,6 +93,8 @@ def test_a_dataset_a_benchmark_and_a_method(copy: Copy) -> None:
     zoo = (copy.folder / "ZOO.md").read_text()
     assert "#### Flowers Linear Evaluation" in zoo
     assert re.search(r"\| random-resnet18 +(\| [0-9]+\.[0-9]{2} +){5}\|", zoo)
+    copy.run("python -m reports --format model-index")
+    assert "name: Flowers\n" in copy.output
     copy.follow("A pretraining method")
     (record,) = copy.folder.glob("zoo/results/turned/flowers_linear/*.json")
     assert len(json.loads(record.read_text())["heads"]) == 5

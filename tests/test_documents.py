@@ -5,8 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import protocols
-from benchmarks.protocols import PROTOCOLS, LinearProtocol
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import (
+    FAIR_IMAGENET_LINEAR,
+    IMAGENET_LINEAR,
+    VISSL_IMAGENET_LINEAR,
+)
+from benchmarks.catalog.inaturalist18_linear import INATURALIST18_LINEAR
+from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.places205_linear import PLACES205_LINEAR
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+from benchmarks.catalog.voc07_svm import COSTS_FAIR, COSTS_MMSELFSUP, COSTS_VISSL, VOC07_SVM
+from benchmarks.protocols import LinearProtocol
 from tests.test_architecture import MODULES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,10 +54,10 @@ def rows(page: str) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("title", "protocol"),
     [
-        ("ImageNet multi-head (Nesterov)", protocols.IMAGENET_LINEAR),
-        ("Places205 multi-head (Nesterov)", protocols.PLACES205_LINEAR),
-        ("iNaturalist 2018 multi-head (Nesterov)", protocols.INATURALIST18_LINEAR),
-        ("ImageNet AvgPool", protocols.IMAGENET_AVGPOOL),
+        ("ImageNet multi-head (Nesterov)", IMAGENET_LINEAR),
+        ("Places205 multi-head (Nesterov)", PLACES205_LINEAR),
+        ("iNaturalist 2018 multi-head (Nesterov)", INATURALIST18_LINEAR),
+        ("ImageNet AvgPool", IMAGENET_AVGPOOL),
     ],
 )
 def test_the_methodology_says_the_schedules(title: str, protocol: LinearProtocol) -> None:
@@ -81,12 +91,12 @@ def test_the_methodology_says_where_variants_differ() -> None:
     assert table["Places205 epochs"] == of("epochs", "places205")
     decays = [float(text) for text in table["weight decay of probes"]]
     assert decays == [float(text) for text in of("weight_decay", "imagenet")]
-    costs = (protocols.COSTS_MMSELFSUP, protocols.COSTS_VISSL, protocols.COSTS_FAIR)
+    costs = (COSTS_MMSELFSUP, COSTS_VISSL, COSTS_FAIR)
     assert table["SVM costs"] == [str(len(grid)) for grid in costs]
     linear = (
-        protocols.IMAGENET_LINEAR,
-        protocols.VISSL_IMAGENET_LINEAR,
-        protocols.FAIR_IMAGENET_LINEAR,
+        IMAGENET_LINEAR,
+        VISSL_IMAGENET_LINEAR,
+        FAIR_IMAGENET_LINEAR,
     )
     jitter = ["yes" if one.train.jitter and one.train.lighting else "no" for one in linear]
     assert table["colour jitter and lighting"] == jitter
@@ -97,7 +107,7 @@ def test_the_methodology_says_where_variants_differ() -> None:
 
 
 def test_the_methodology_says_the_svm() -> None:
-    for protocol in (protocols.VOC07_SVM, protocols.VOC07_LOW_SHOT):
+    for protocol in (VOC07_SVM, VOC07_LOW_SHOT):
         assert protocol.costs == tuple(sorted([0.5**p for p in range(4, 20)] + [1, 10, 100]))
         assert (protocol.positive_weight, protocol.norm_epsilon) == (2.0, 1e-5)
         assert (protocol.image.resize, protocol.image.crop, protocol.image.squash) == (
@@ -105,7 +115,7 @@ def test_the_methodology_says_the_svm() -> None:
             224,
             True,
         )
-    assert protocols.VOC07_SVM.folds == 3
-    low_shot = protocols.VOC07_LOW_SHOT
+    assert VOC07_SVM.folds == 3
+    low_shot = VOC07_LOW_SHOT
     assert (low_shot.samples, low_shot.negatives_per_positive) == (5, 19)
     assert (low_shot.shots[0], low_shot.shots[-1], low_shot.selection) == (1, 96, "test")

@@ -14,6 +14,10 @@ SCHEMA = 1
 MOST_HEADER = 100_000_000  # bytes; the format's own limit
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1; what checkpoints are assumed to expect
 IMAGENET_STD = (0.229, 0.224, 0.225)
+ASSUMED_PIXELS = (
+    "the file does not say how its pixels are normalised: RGB, ImageNet's mean and std were assumed"
+)
+GIVEN_PIXELS = "mean and std of its pixels were given by hand"  # begins that note
 STD_RANGE = (0.001, 10.0)  # of pixels in 0..1; 1 / 255 is that of networks fed with 0..255
 
 
@@ -31,8 +35,25 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     source: str | None = None  # the file that was registered
     format: str | None = None  # the layout it was found in
     notes: tuple[str, ...] = ()  # what a reader of the figures must know
+    remarks: tuple[str, ...] = ()  # what the user adds to the notes
+    pixels_given: bool = False  # mean and std are the user's word, not the file's
     pretraining: dict[str, object] = {}  # what a method wants to say: recipe, epochs, history
     schema: int = SCHEMA
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """What the file and what the user says to a reader of the figures."""
+        return (*self.notes, *self.remarks)
+
+    @property
+    def measured(self) -> tuple[object, ...]:
+        """What the figures of a checkpoint depend on."""
+        return self.arch, self.sobel, self.weights, self.mean, self.std
+
+    @property
+    def label(self) -> str:
+        """The architecture, in words."""
+        return self.arch + ", Sobel stem" * self.sobel
 
 
 def card_path(zoo: Path, name: str) -> Path:

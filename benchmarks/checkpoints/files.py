@@ -23,6 +23,7 @@ from benchmarks.checkpoints.pickled.plain import plain
 from benchmarks.checkpoints.pickled.stand_ins import Placeholder, stand_ins
 from benchmarks.checkpoints.weights import read_weights
 from slurm.errors import UserError
+from slurm.files import refuse_pointer
 
 ZIP = b"PK\x03\x04"
 LEGACY_PICKLES = 5  # magic number, protocol, system, the object, storage keys; then the storages
@@ -47,7 +48,9 @@ def read_file(path: Path) -> dict[str, Any]:
             head = file.read(512)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    if path.suffix == ".safetensors" or head[8:10] == b'{"':
+    refuse_pointer(path, head)
+    # By its content: some tools take the ending alone for the format.
+    if head[8:10] == b'{"' or (path.suffix == ".safetensors" and head[:4] != ZIP):
         return dict(read_weights(path))
     try:
         found = plain(_load(path, head), path)

@@ -7,10 +7,12 @@ card, and the weights under their plain name. A lock keeps two such replacements
 """
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from benchmarks import results
 from benchmarks.checkpoints.cards import Card, content_path
@@ -47,13 +49,41 @@ def replace(folder: Path, card: Card, weights: bytes | None) -> None:
         other.unlink(missing_ok=True)
 
 
+def remove(folder: Path) -> None:
+    """Take a folder away at once, then delete what is in it; hidden in between."""
+    remove_leftovers(folder.parent)
+    aside = temporary_beside(folder)
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+class Gone(Exception):
+    """The folder was removed or renamed, perhaps while this process waited for it."""
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep other processes out of the same block for `folder`; a dead one keeps nobody out.
 
-    Where a file system has no locks, nobody is kept out.
+    Raises `Gone` when there is no such folder. Where a file system has no locks, nobody is kept
+    out.
     """
-    with (folder / ".lock").open("ab") as lock:
-        with suppress(OSError):
-            fcntl.lockf(lock, fcntl.LOCK_EX)
-        yield
+    while True:
+        try:
+            lock = (folder / ".lock").open("ab")
+        except FileNotFoundError:
+            raise Gone(folder) from None
+        with lock:
+            with suppress(OSError):
+                fcntl.lockf(lock, fcntl.LOCK_EX)
+            if _is_at(lock, folder / ".lock"):
+                yield
+                return
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is the one at `path`, and not that of a folder which is gone."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

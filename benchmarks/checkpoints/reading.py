@@ -15,12 +15,23 @@ from torch import Tensor
 from benchmarks.backbones.architectures import architectures, check_architecture
 from benchmarks.backbones.backbone import weight_shapes
 from benchmarks.backbones.sobel import sobel_kernels
-from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card, check_pixels, read_card_file
+from benchmarks.checkpoints.cards import (
+    ASSUMED_PIXELS,
+    IMAGENET_MEAN,
+    Card,
+    check_pixels,
+    read_card_file,
+)
 from benchmarks.checkpoints.files import read_file
+from benchmarks.checkpoints.finding.below import places_below, prefix_note, trunks_at
 from benchmarks.checkpoints.finding.choosing import UNKNOWN, choose_trunk, common_format, recognise
 from benchmarks.checkpoints.finding.matching import COUNTED, Match, Place
 from benchmarks.checkpoints.finding.searching import Trunk, find_trunks, tensors_of
-from benchmarks.checkpoints.finding.surroundings import check_dilation, pixel_notes
+from benchmarks.checkpoints.finding.surroundings import (
+    check_dilation,
+    nameless_notes,
+    pixel_notes,
+)
 from benchmarks.checkpoints.finding.unknown import explain_unknown
 from benchmarks.checkpoints.formats import Format
 from benchmarks.checkpoints.openmmlab.network import NetworkConfig, network_config
@@ -33,9 +44,6 @@ SOBEL = re.compile(r"(?:.*\.)?sobel(?:_layer\.sobel)?\.(0|1)\.(weight|bias)")
 ASSUMED_NETWORK = (
     "the file does not say how its network is built beyond the tensors: strides and all else as in "
     "torchvision and timm were assumed"
-)
-ASSUMED_PIXELS = (
-    "the file does not say how its pixels are normalised: RGB, ImageNet's mean and std were assumed"
 )
 
 
@@ -64,19 +72,20 @@ def read_checkpoint(
     sobel: str = "auto",
     which: str | None = None,
     drop: Sequence[str] = (),
+    prefix: str | None = None,
 ) -> Imported:
     """The trunk in a checkpoint file of any known format.
 
     `arch` is needed where names and shapes do not tell it. `sobel` (auto, yes, no) is only a
     demand: whether there is a Sobel stem follows from the channels of the first convolution.
     `which` is the address of one of several trunks, or a part of it; tensors whose names start
-    with a prefix in `drop` are left out. Raises `UserError` for an unknown format or architecture,
-    when nothing says which of several trunks is meant, and when a tensor of the trunk is missing,
-    unexpected or of another shape; it lists them.
+    with a prefix in `drop` are left out. With `prefix` the trunk begins exactly below it. Raises
+    `UserError` for an unknown format or architecture, when nothing says which of several trunks is
+    meant, and when a tensor of the trunk is missing, unexpected or of another shape; it lists them.
     """
     options: dict[str, Any] = {"arch": arch, "format": format, "sobel": sobel}
     content = with_timm_names(read_file(path))
-    return read_content(path, content, which=which, drop=drop, **options)
+    return read_content(path, content, which=which, drop=drop, prefix=prefix, **options)
 
 
 def read_content(
@@ -88,6 +97,7 @@ def read_content(
     sobel: str = "auto",
     which: str | None = None,
     drop: Sequence[str] = (),
+    prefix: str | None = None,
 ) -> Imported:
     """The trunk in what a file at `path` held; see `read_checkpoint`."""
     places = tensors_of(path, content, drop)
@@ -97,9 +107,19 @@ def read_content(
     if arch:
         check_architecture(arch)
     trunks = _trunks(places, arch, content.get("arch"), writer)
-    if not trunks:
-        raise explain_unknown(path, content, places)
-    trunk, choice = choose_trunk(path, trunks, writer, which)
+    if prefix is None:
+        if not trunks:
+            raise explain_unknown(path, content, places)
+        trunk, choice = choose_trunk(path, trunks, writer, which)
+    else:
+        below = places_below(path, places, prefix)
+        inner = [place for found in below.values() for place in found]
+        there = _trunks(inner, arch, content.get("arch"), writer)
+        if not there:
+            raise explain_unknown(path, content, inner)
+        there = trunks_at(path, there, set(below), prefix)
+        trunk, choice = choose_trunk(path, there, UNKNOWN, which)
+        choice = (*choice, prefix_note(trunk, trunks, prefix))
     writer = common_format(trunk) if writer is UNKNOWN else writer
     match = _checked(path, trunk, writer, sobel)
     sobel_filters = [place for place in places if SOBEL.fullmatch(place.address)]
@@ -122,7 +142,7 @@ def read_content(
         )
     mean, std = (card.mean, card.std) if card else _pixels(config, writer)
     check_pixels(mean, std, str(path))
-    beside = pixel_notes(trunk, places)
+    beside = [*pixel_notes(trunk, places), *nameless_notes(content)]
     if match.sobel and not sobel_filters:
         beside.append("its first convolution takes 2 channels: DeepCluster's Sobel was assumed")
     said = content.get("arch")
@@ -140,7 +160,7 @@ def read_content(
         matched=len(fits) - len(assumed),
         assumed=assumed,
         dropped=_left_out(trunk, places),
-        notes=card.notes if card else notes,
+        notes=card.all_notes if card else notes,
         trunks=tuple(str(trunk) for trunk in trunks),
     )
 

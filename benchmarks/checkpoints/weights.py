@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.backbones.backbone import weight_shapes
 from slurm.errors import UserError
+from slurm.files import refuse_pointer
 
 COUNTER = "num_batches_tracked"  # of batch norm; unused in evaluation, absent in old files
 # Of counters, and of tables of positions; all else in a trunk is a weight or a statistic.
@@ -121,6 +122,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (SafetensorError, KeyError, ValueError, OverflowError, RuntimeError) as error:
         size = path.stat().st_size
+        with path.open("rb") as file:
+            refuse_pointer(path, file.read(64))
         raise UserError(
             f"{path} is not a whole safetensors file ({size} bytes; copy or download it again): "
             f"{str(error).splitlines()[0][:120] if str(error) else type(error).__name__}"

@@ -6,7 +6,8 @@ tensors, so whatever was interrupted, truncated or altered is noticed when it is
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 from benchmarks import results
 from benchmarks.backbones.architectures import check_architecture
-from benchmarks.checkpoints import placing
+from benchmarks.checkpoints import fit, placing
 from benchmarks.checkpoints.cards import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -88,33 +89,57 @@ def build_card(name: str, tensors: "Mapping[str, Tensor]", **fields: Any) -> Car
     return Card(name=name, weights=fingerprint(tensors), **fields)
 
 
-def store(zoo: Path, card: Card, tensors: "dict[str, Tensor]", *, force: bool = False) -> None:
-    """Put a trunk and its card into the zoo, unless they are there already; see `register`."""
+def store(
+    zoo: Path,
+    card: Card,
+    tensors: "dict[str, Tensor]",
+    *,
+    force: bool = False,
+    keep: Callable[[Card, Card], Card] = lambda old, new: new,
+) -> Card:
+    """Put a trunk and its card into the zoo, unless they are there already; see `register`.
+
+    `keep` makes the card to write of the one that is there and the new one. Returns what was
+    written.
+    """
     from benchmarks.checkpoints.weights import encoded
 
     if card.name.startswith("random-"):
         raise UserError(f"the name {card.name!r} is kept for random trunks; choose another")
     folder = card_path(zoo, card.name).parent
     results.encode(card)  # before anything is written, since not all that a card is given is JSON
-    if not folder.exists() and placing.place_new(folder, card, encoded(tensors)):
-        return
-    if _is_there(zoo, card, force):
-        return
-    with placing.alone(folder):
-        if not _is_there(zoo, card, force):  # while we waited
-            whole = _is_whole(weights_of(zoo, card), card)
-            placing.replace(folder, card, None if whole else encoded(tensors))
+    while True:
+        if not folder.exists() and placing.place_new(folder, card, encoded(tensors)):
+            return card
+        kept, there = _is_there(zoo, card, force, keep)
+        if there:
+            return kept
+        with suppress(placing.Gone), placing.alone(folder):
+            kept, there = _is_there(zoo, card, force, keep)  # while we waited
+            if not there:
+                _before_replacing(zoo, kept)
+                whole = _is_whole(weights_of(zoo, kept), kept)
+                placing.replace(folder, kept, None if whole else encoded(tensors))
+            return kept
 
 
-def _is_there(zoo: Path, card: Card, force: bool) -> bool:
-    """Whether this very checkpoint is in place; `UserError` when another must not be replaced."""
+def _is_there(
+    zoo: Path, card: Card, force: bool, keep: Callable[[Card, Card], Card]
+) -> tuple[Card, bool]:
+    """The card to write, and whether this very checkpoint is in place.
+
+    `UserError` when another one must not be replaced.
+    """
     try:
         old = find_card(zoo, card.name)
     except UserError:
         if force:  # which replaces a damaged card as well
-            return False
+            return card, False
         raise
-    if old is not None and not force and _measured(old) != _measured(card):
+    if old is None:
+        return card, False
+    card = keep(old, card)
+    if not force and old.measured != card.measured:
         was, now = (f"{one.arch}, weights {one.weights[:12]}" for one in (old, card))
         if was == now:
             was, now = (f"std {one.std}, mean {one.mean}" for one in (old, card))
@@ -122,7 +147,17 @@ def _is_there(zoo: Path, card: Card, force: bool) -> bool:
             f"{zoo} has another checkpoint {card.name!r} ({was}; these are {now}): choose another "
             "--name, or replace it with --force"
         )
-    return old == card and _is_whole(weights_path(zoo, card.name), card)
+    return card, old == card and _is_whole(weights_path(zoo, card.name), card)
+
+
+def _before_replacing(zoo: Path, card: Card) -> None:
+    """Let the records of another checkpoint say what they were measured with."""
+    try:
+        old = find_card(zoo, card.name)
+    except UserError:  # a damaged card tells nothing
+        return
+    if old is not None and old.measured != card.measured:
+        fit.state_pixels(zoo, old)
 
 
 def find_card(zoo: Path, name: str) -> Card | None:
@@ -216,9 +251,9 @@ def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
         format=found.format,
         notes=found.notes,
     )
-    if is_registered(zoo, name) and _measured(read_card(zoo, name)) != _measured(card):
+    if is_registered(zoo, name) and read_card(zoo, name).measured != card.measured:
         same = read_card(zoo, name).weights == weights  # but other pixels, or another network
-        key = results.key_of(_measured(card))[:8] if same else weights[:8]
+        key = results.key_of(card.measured)[:8] if same else weights[:8]
         card = msgspec.structs.replace(card, name=f"{name[:100]}-{key}")
     return card, found.tensors
 
@@ -232,11 +267,6 @@ def safe_name(path: Path) -> str:
     stem = re.sub(r"(\.(pth|pt|tar|torch|ckpt|bin|safetensors))+$", "", path.name)
     name = re.sub(r"[^A-Za-z0-9._+-]+", "_", stem).strip("._+-")[:128] or "checkpoint"
     return f"file-{name}"[:128] if name.startswith("random-") else name
-
-
-def _measured(card: Card) -> tuple[object, ...]:
-    """What the figures of a checkpoint depend on."""
-    return card.arch, card.sobel, card.weights, card.mean, card.std
 
 
 def _is_whole(path: Path, card: Card) -> bool:

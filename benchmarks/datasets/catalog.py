@@ -1,22 +1,19 @@
-"""The datasets of the harness: a name, the folder under --data, and the function that reads it."""
+"""The list of datasets: a line each. All that is known of one stands in its file."""
 
-from collections.abc import Callable
-from pathlib import Path
+from benchmarks.datasets.entry import DatasetEntry
+from benchmarks.datasets.imagenet import IMAGENET
+from benchmarks.datasets.inaturalist18 import INATURALIST18
+from benchmarks.datasets.own import OWN
+from benchmarks.datasets.places205 import PLACES205
+from benchmarks.datasets.voc07 import VOC07
 
-from benchmarks.datasets import imagenet, inaturalist18, places205, voc07
-from benchmarks.datasets.splits import Dataset
-
-DATASETS: dict[str, Callable[[Path], Dataset]] = {
-    "imagenet": imagenet.load,
-    "places205": places205.load,
-    "inaturalist18": inaturalist18.load,
-    "voc07": voc07.load,
-}
-
-# Where a suite finds each dataset below one --data folder (MMSelfSup's layout).
-FOLDERS: dict[str, str] = {
-    "imagenet": "imagenet",
-    "places205": "places205",
-    "inaturalist18": "inaturalist2018",
-    "voc07": "VOCdevkit/VOC2007",
-}
+LISTED: tuple[DatasetEntry, ...] = (
+    IMAGENET,
+    PLACES205,
+    INATURALIST18,
+    VOC07,
+    OWN,
+)
+DATASETS: dict[str, DatasetEntry] = {entry.name: entry for entry in LISTED}
+if len(DATASETS) < len(LISTED):
+    raise ValueError(f"two datasets have one name: {[entry.name for entry in LISTED]}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets.catalog import FOLDERS
+from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.digit_images import (
     SCENE_SIDE,
     Digits,
@@ -49,7 +49,7 @@ def write_digits(folder: Path) -> None:
     Raises `UserError` when a dataset's folder exists but was not written by this function.
     """
     for name, write in _WRITERS.items():
-        _write_once(folder / FOLDERS[name], write)
+        _write_once(folder / DATASETS[name].folder, write)
 
 
 def _write_once(target: Path, write: Callable[[Path], None]) -> None:
@@ -234,7 +234,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="where; finished datasets there are kept")
     folder = parser.parse_args(argv).folder
     write_digits(folder)
-    print(f"{folder} holds {', '.join(FOLDERS[name] for name in _WRITERS)}")
+    print(f"{folder} holds {', '.join(DATASETS[name].folder for name in _WRITERS)}")
 
 
 if __name__ == "__main__":

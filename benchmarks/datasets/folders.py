@@ -8,6 +8,7 @@ inode, and one that might be a class is never passed over without a word.
 import heapq
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,12 @@ _HIDDEN = """
 # How hidden ones begin that everybody knows; of others it is said when they hold images.
 HIDDEN = tuple(_HIDDEN.split())
 
+Passed = Counter[str]  # what a scan passed over, and how many of it
+
+BESIDE = "images beside the class folders"
+HIDDEN_IMAGES = "hidden folders of images"
+# Files that desktops leave in every folder; hidden ones are of no concern either.
+_LEFT = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"}
 Identity = tuple[int, int]  # device and inode
 Owners = dict[Identity, str]  # to which class folder a folder belongs; "" for those above the root
 
@@ -51,10 +58,11 @@ def is_foreign(name: str) -> bool:
     return name.lower() in NO_CLASSES or name.startswith("._")
 
 
-def class_folders(root: Path) -> list[str]:
+def class_folders(root: Path, passed: Passed) -> list[str]:
     """The names of the class folders in `root`, sorted; `UserError` for a link that leads nowhere.
 
-    Hidden and foreign folders are passed over, with a note unless nobody can take them for classes.
+    Hidden and foreign folders are passed over, with a note unless nobody can take them for classes;
+    they and images in `root` itself are counted in `passed`.
     """
     names, hidden = [], []
     for entry in _entries(str(root)):
@@ -64,14 +72,17 @@ def class_folders(root: Path) -> list[str]:
                     f"{entry.path} is a link that leads nowhere; a class folder may be missing: "
                     "mend or remove the link"
                 )
+            passed[BESIDE] += _may_be_image(entry.name)
         elif entry.name.startswith(".") or is_foreign(entry.name):
             hidden.append(entry.path)
         else:
             names.append(entry.name)
     odd = sorted(name for name in names if name[0] in "@#$~")
     if odd:
-        _say(f"{root}: {', '.join(odd[:5])} taken for class folders; remove them if they are none")
-    _say_hidden(hidden)
+        say_note(
+            f"{root}: {', '.join(odd[:5])} taken for class folders; remove them if they are none"
+        )
+    _say_hidden(hidden, passed)
     return sorted(names)
 
 
@@ -110,12 +121,14 @@ def require_distinct(
         owners |= found
 
 
-def images_below(root: Path, top: str, owners: Owners) -> list[str]:
+def images_below(root: Path, top: str, owners: Owners, passed: Passed | None = None) -> list[str]:
     """Images at any depth below `top`, relative to `root`: by folder, then by name, each sorted.
 
-    Links to folders are followed after all real folders, and no folder is read twice. Raises
-    `UserError` for a folder that `owners` gives to another class.
+    Links to folders are followed after all real folders, and no folder is read twice. What is
+    passed over is counted in `passed`. Raises `UserError` for a folder that `owners` gives to
+    another class.
     """
+    passed = Passed() if passed is None else passed
     found, hidden = [], []
     real, links = [top], list[str]()
     while real or links:
@@ -141,14 +154,47 @@ def images_below(root: Path, top: str, owners: Owners) -> list[str]:
                     real.append(entry.path)
             elif _may_be_image(entry.name):
                 names.append(entry.name)
+            else:
+                _count_file(passed, entry.name)
         found.append((directory, sorted(names)))
-    _say_hidden(hidden)
+    _say_hidden(hidden, passed)
     skip = len(str(root)) + 1
     images = []
     for directory, names in sorted(found):
         prefix = directory[skip:].replace(os.sep, "/")
         images += [f"{prefix}/{name}" for name in names] if prefix else names
     return images
+
+
+def _count_file(passed: Passed, name: str) -> None:
+    """Count a file that is not read, unless it is known to be no image."""
+    if name.startswith(".") or name.lower() in _LEFT:
+        return
+    stem, dot, ending = name.lower().rpartition(".")
+    passed[f".{ending}"[:12] if dot and stem else "no ending"] += 1
+
+
+def passed_note(where: str, passed: Passed) -> str:
+    """One line: `passed over in train, ..: 3 .gif, 1 .txt`."""
+    return (
+        f"passed over in {where}, of which only files that end like an image are read, in class "
+        f"folders: {_listed(passed)}"
+    )
+
+
+def but_holds(passed: Passed) -> str:
+    """What else there is in a folder without an image, for an error."""
+    return f" but {_listed(passed)}" if passed else ""
+
+
+def _listed(passed: Passed) -> str:
+    listed = [f"{count:,} {what}" for what, count in sorted(passed.items(), key=_most_first)]
+    more = f" and {len(listed) - 8} other kinds" if len(listed) > 8 else ""
+    return f"{', '.join(listed[:8])}{more}"
+
+
+def _most_first(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
 
 
 def _may_be_image(name: str) -> bool:
@@ -160,14 +206,15 @@ def holds_images(folder: str) -> bool:
     return any(map(_may_be_image, (name for _, _, files in os.walk(folder) for name in files)))
 
 
-def _say_hidden(folders: list[str]) -> None:
-    """Name hidden folders that hold images and are not known to be no classes."""
+def _say_hidden(folders: list[str], passed: Passed) -> None:
+    """Count and name hidden folders that hold images and are not known to be no classes."""
     unknown = [path for path in folders if not _is_known(path.rpartition("/")[2])]
-    passed = sorted(path for path in unknown if holds_images(path))
-    if passed:
-        more = f" and {len(passed) - 3} more" if len(passed) > 3 else ""
-        _say(
-            f"hidden folders are passed over, though they hold images: {', '.join(passed[:3])}"
+    holding = sorted(path for path in unknown if holds_images(path))
+    if holding:
+        passed[HIDDEN_IMAGES] += len(holding)
+        more = f" and {len(holding) - 3} more" if len(holding) > 3 else ""
+        say_note(
+            f"hidden folders are passed over, though they hold images: {', '.join(holding[:3])}"
             f"{more}; rename them if they should be read"
         )
 
@@ -176,7 +223,8 @@ def _is_known(name: str) -> bool:
     return is_foreign(name) or name.lower().startswith(HIDDEN)
 
 
-def _say(note: str) -> None:
+def say_note(note: str) -> None:
+    """One line on stderr, by the first of the processes that share the work."""
     if find_world().first:
         print(f"note: {note}", file=sys.stderr)
 

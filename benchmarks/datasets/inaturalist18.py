@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import numpy as np
 
+from benchmarks.datasets.entry import DatasetEntry, Size
 from benchmarks.datasets.folders import require_directory
 from benchmarks.datasets.joining import make_dataset
 from benchmarks.datasets.lists import (
@@ -71,6 +71,8 @@ def _split(folder: Path, split: str) -> tuple[LabelledList, Path]:
 
 def _read_annotations(file: Path) -> LabelledList:
     """Join images and annotations by image id, in the order of the images, in linear time."""
+    import numpy as np
+
     try:
         content = msgspec.json.decode(read_file(file), type=_Annotations)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -92,3 +94,12 @@ def _read_annotations(file: Path) -> LabelledList:
     if escapes(paths):
         raise UserError(f"{file}: a file_name leaves the image folder; download the file again")
     return LabelledList(file, paths, labels)
+
+
+INATURALIST18 = DatasetEntry(
+    name="inaturalist18",
+    title="iNaturalist2018",
+    folder="inaturalist2018",
+    load=load,
+    sizes={"train": Size(437_513, 8142), "val": Size(24_426, 8142)},
+)

@@ -7,13 +7,15 @@ line by line in Python but splitting, and no image is looked up but the first of
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from benchmarks.datasets.folders import require_directory
 from benchmarks.input_files import is_there, read_file, require_file
 from slurm.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +24,17 @@ class LabelledList:
 
     source: Path
     paths: tuple[str, ...]
-    labels: NDArray[np.int64]
+    labels: "NDArray[np.int64]"
     classes: tuple[str, ...] = ()  # names, where the source itself tells them
+    notes: tuple[str, ...] = ()  # what of the source was not read
+
+
+def place(listed: LabelledList, row: int) -> str:
+    """The file of an image's entry, and its line where it has one."""
+    if listed.classes or listed.source.suffix == ".json":
+        return str(listed.source)
+    lines = read_lines(listed.source, "run again")
+    return f"{listed.source} line {[n for n, line in enumerate(lines, 1) if line.strip()][row]}"
 
 
 def read_lines(file: Path, remedy: str) -> list[str]:
@@ -52,10 +63,12 @@ def read_lines(file: Path, remedy: str) -> list[str]:
 def read_list(file: Path) -> LabelledList:
     """Read `relative/path label` lines, each split at its last space.
 
-    Blank lines are passed over and repeated lines kept; the slash with which every path of
-    Places365's lists begins is left out. Raises `UserError` naming the file and the line for a
-    missing or unusable label and for a path that leaves its root.
+    Blank lines are passed over, and repeated ones kept, for `make_dataset` to refuse; the slash
+    with which every path of Places365's lists begins is left out. Raises `UserError` naming the
+    file and the line for a missing or unusable label and for a path that leaves its root.
     """
+    import numpy as np
+
     lines = read_lines(file, "it must hold lines 'relative/path label'")
     try:
         paths, digits = _split_plain(lines) or _split_any(lines)
@@ -77,6 +90,8 @@ def _split_plain(lines: list[str]) -> tuple[list[str], list[str]] | None:
 
     Nearly all lists are; no object is made for a line but its two parts.
     """
+    import numpy as np
+
     text = "\n".join(lines).strip("\n")
     if not text.isascii() or any(sign in text for sign in "\t\v\f\x1c\x1d\x1e\x1f"):
         return None

@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from benchmarks.datasets.splits import Dataset
 
 
+def entry_name(dataset: str) -> str:
+    """The key in the catalog of a protocol's dataset: `own` for `own:NAME`."""
+    return dataset.partition(":")[0]
+
+
 @lru_cache(maxsize=16)
 def load_dataset(name: str, folder: Path) -> "Dataset":
     """Read a dataset's lists once per process."""
     from benchmarks.datasets.catalog import DATASETS
 
-    return DATASETS[name](folder)
+    return DATASETS[entry_name(name)].load(folder)
 
 
 @lru_cache(maxsize=16)
@@ -24,6 +29,15 @@ def fingerprints(name: str, folder: Path) -> dict[str, Split]:
     """The fingerprint of each split of a dataset, computed once per process."""
     splits = load_dataset(name, folder).splits
     return {split: images.fingerprint() for split, images in splits.items()}
+
+
+def require_split(name: str, folder: Path, split: str) -> None:
+    """`UserError` when own data have not the layout that a benchmark measures on."""
+    if split not in load_dataset(name, folder).splits:
+        there, who = ("VOC2007's lists", "the SVMs")
+        if split != "train":
+            there, who = ("train/ and val/", "linear probes")
+        raise UserError(f"{folder} has {there}, on which {who} measure: take their command")
 
 
 @lru_cache(maxsize=16)

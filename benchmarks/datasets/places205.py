@@ -5,6 +5,7 @@ Expected size: 2,448,873 training and 20,500 validation images of 205 classes.
 
 from pathlib import Path
 
+from benchmarks.datasets.entry import DatasetEntry, Size
 from benchmarks.datasets.folders import require_directory
 from benchmarks.datasets.joining import make_dataset
 from benchmarks.datasets.lists import (
@@ -47,3 +48,12 @@ def _split(folder: Path, split: str) -> tuple[LabelledList, Path]:
         )
     listed = read_list(file)
     return listed, find_root(listed, [folder / IMAGES, folder / split, folder])
+
+
+PLACES205 = DatasetEntry(
+    name="places205",
+    title="Places205",
+    folder="places205",
+    load=load,
+    sizes={"train": Size(2_448_873, 205), "val": Size(20_500, 205)},
+)

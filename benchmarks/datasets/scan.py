@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.datasets.folders import (
     EXTENSIONS,
     Owners,
+    Passed,
+    but_holds,
     claim_classes,
     class_folders,
     holds_images,
     images_below,
     owners_above,
+    passed_note,
     require_directory,
+    say_note,
 )
 from benchmarks.datasets.lists import LabelledList
 from slurm.errors import UserError
@@ -25,12 +27,16 @@ def scan_folders(
     """Read `root/<class>/**/image`: classes, directories and files each in sorted order.
 
     Labels index `classes`, by default the sorted folder names (torchvision's ImageFolder order).
-    Hidden and foreign folders and files that do not end like an image are passed over. Raises
+    Hidden and foreign folders and files that do not end like an image are passed over; the note of
+    them is said here and returned. Raises
     `UserError` for a missing or empty root, an empty class folder, a folder that is not in
     `classes`, and one that was read already, here or by another scan with the same `owners`.
     """
+    import numpy as np
+
     require_directory(root, "it should hold one folder of images for each class")
-    names = class_folders(root)
+    passed = Passed()
+    names = class_folders(root, passed)
     if not names:
         raise _no_class_folders(root)
     owners = {} if owners is None else owners
@@ -44,16 +50,21 @@ def scan_folders(
             raise UserError(
                 f"{root / name} is not a class of the training list; remove or rename the folder"
             )
-        images = images_below(root, f"{root}/{name}", owners)
+        before = +passed
+        images = images_below(root, f"{root}/{name}", owners, passed)
         if not images:
             raise UserError(
-                f"the class folder {root / name} holds no image ({' '.join(EXTENSIONS)}); "
-                "fill or remove it"
+                f"the class folder {root / name} holds no image ({' '.join(EXTENSIONS)})"
+                f"{but_holds(+passed - before)}; fill or remove it"
             )
         paths += images
         counts.append(len(images))
     labels = np.repeat(np.array([known[name] for name in names], dtype=np.int64), counts)
-    return LabelledList(root, tuple(paths), labels, tuple(known))
+    passed = +passed  # without those counted zero times
+    if passed:
+        say_note(passed_note(str(root), passed))
+    notes = (passed_note(root.name, passed),) if passed else ()
+    return LabelledList(root, tuple(paths), labels, tuple(known), notes)
 
 
 def _no_class_folders(root: Path) -> UserError:

@@ -4,12 +4,14 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from benchmarks.results import Split
 from slurm.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SAMPLED = 64  # files of a split whose sizes are looked up; few, since planning waits for them
 
@@ -23,7 +25,7 @@ class ImageSplit:
 
     root: Path
     paths: tuple[str, ...]  # relative to root, with forward slashes
-    labels: NDArray[np.int64] | NDArray[np.int8]
+    labels: "NDArray[np.int64] | NDArray[np.int8]"
     classes: tuple[str, ...]
 
     def fingerprint(self) -> Split:
@@ -33,6 +35,8 @@ class ImageSplit:
         another of the same size changes nothing here, and neither does a change of size of a file
         that is none of the `SAMPLED`. `UserError` for a path that is not UTF-8.
         """
+        import numpy as np
+
         try:
             digest = hashlib.sha256("\n".join(self.paths).encode())
         except UnicodeEncodeError:
@@ -64,6 +68,8 @@ class ImageSplit:
         A corrupted or resized copy of a dataset has the same list, and nearly no file of the same
         size.
         """
+        import numpy as np
+
         rows = np.unique(np.linspace(0, len(self.paths) - 1, SAMPLED).astype(np.int64))
         sizes = [_size(self.root / self.paths[row]) for row in rows.tolist()]
         return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
@@ -86,3 +92,4 @@ class Dataset:
 
     name: str  # a key of datasets.catalog.DATASETS
     splits: dict[str, ImageSplit]  # {"train": ..., "val": ...} or {"trainval": ..., "test": ...}
+    notes: tuple[str, ...] = ()  # what a record must say of them

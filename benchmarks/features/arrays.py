@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.input_files import is_there, open_file
 from slurm.errors import UserError
+from slurm.files import refuse_pointer
 
 _MAGIC = b"\x93NUMPY"
 _REMEDY = "write it again with numpy.save"
@@ -21,6 +22,7 @@ def open_array(path: Path) -> NDArray[Any]:
         raise UserError(f"{path} is missing: name the folder that holds it")
     with open_file(path, _REMEDY) as file:
         start = file.read(64)
+    refuse_pointer(path, start)
     if not start.startswith(_MAGIC):
         raise UserError(f"{path} is not a whole .npy array: {_other_content(start)}; {_REMEDY}")
     try:
@@ -50,8 +52,6 @@ def _other_content(start: bytes) -> str:
         return "it is a pickle, and pickled objects are not read"
     if start.startswith(b"\x89HDF"):
         return "it is an HDF5 file"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS, whose file was not fetched"
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
         return f"it is text, {start[:40].decode('ascii')!r}"
     return f"it begins with {start[:8]!r}"

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 import msgspec
 
-from benchmarks.datasets.loading import fingerprints, load_dataset
+from benchmarks.datasets.loading import entry_name, fingerprints, load_dataset, require_split
+from benchmarks.features.marker import COMPLETE, is_complete, unchanged, write_marker
 from benchmarks.images.checking import check_items
 from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
 from benchmarks.results import Split, key_of
 from benchmarks.trunks import Trunk, load_trunk
 from benchmarks.whole_files import write_array
+from slurm.errors import UserError
 from slurm.files import atomic_path, write_bytes
 from slurm.progress import progress
 from slurm.sweep import Item, Resources
@@ -41,15 +43,21 @@ class Forward(msgspec.Struct, frozen=True):
     precision: str
 
 
+class _OvertakenError(Exception):
+    """Another process has extracted all there is."""
+
+
 @dataclass(frozen=True)
 class ExtractVoc:
-    """Extract VOC2007 trainval and test features of every tap into `directory`."""
+    """Extract trainval and test features of every tap into `directory`."""
 
     trunk: Trunk
-    data: Path  # VOCdevkit/VOC2007
+    data: Path  # VOCdevkit/VOC2007, or own data of its layout
     image: ImageTransform
     pooled_size: int
     splits: tuple[Split, ...]  # fingerprints of trainval and test
+    classes: tuple[str, ...] = ()  # see `labels.telling_names`
+    dataset: str = "voc07"  # as protocols name it
 
     stage: ClassVar[str] = "extract"
 
@@ -59,14 +67,16 @@ class ExtractVoc:
         if not self.trunk.check_images:
             return ()
         splits = dict(zip(("trainval", "test"), self.splits))
-        return check_items(self.trunk.zoo, "voc07", self.data, splits, self.trunk.workers)
+        return check_items(self.trunk.zoo, self.dataset, self.data, splits, self.trunk.workers)
 
     @cached_property
     def directory(self) -> Path:
         """Where the files lie once the item is done."""
         checkpoint = self.trunk.checkpoint
-        key = key_of("voc07", self.trunk.inputs(), self.image, self.pooled_size, self.splits)
-        return self.trunk.zoo / "features" / checkpoint.name / f"voc07-{key}"
+        name = entry_name(self.dataset)
+        inputs = (name, self.trunk.inputs(), self.image, self.pooled_size, self.splits)
+        key = key_of(*inputs, *([self.classes] if self.classes else []))
+        return self.trunk.zoo / "features" / checkpoint.name / f"{name}-{key}"
 
     @property
     def key(self) -> str:
@@ -80,8 +90,8 @@ class ExtractVoc:
 
     @property
     def marker(self) -> Path:
-        """Written last: the size of every other file."""
-        return self.directory / "complete.json"
+        """Written last: what every other file holds."""
+        return self.directory / COMPLETE
 
     @property
     def result(self) -> Path:
@@ -90,35 +100,34 @@ class ExtractVoc:
 
     def done(self) -> bool:
         """Whether the marker is there, and every file that it lists of the size that it had."""
-        try:
-            sizes = msgspec.json.decode(self.marker.read_bytes(), type=dict[str, int])
-            return bool(sizes) and all(
-                (self.directory / name).stat().st_size == size for name, size in sizes.items()
-            )
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return False
+        return is_complete(self.directory)
 
     def run(self) -> None:
-        """Write the label files, then the feature files that are not whole, then the marker."""
+        """Write the label files, then the feature files that are not there yet, then the marker."""
         from benchmarks.devices import precision_on, resolve_device
         from benchmarks.features.files import feature_path
-        from benchmarks.features.labels import label_path
+        from benchmarks.features.labels import label_path, telling_names
         from benchmarks.images.decoding import require_fast
 
-        dataset = load_dataset("voc07", self.data)
+        dataset = load_dataset(self.dataset, self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
             dataset.splits[split].require(planned)
-        backbone = load_trunk(self.trunk)
         if self.trunk.fast:
             require_fast()
+        backbone = load_trunk(self.trunk)
         device = resolve_device(self.trunk.device)
         forward = Forward(device.type, precision_on(device, self.trunk.precision))
-        if read_forward(self.directory) not in (None, forward):
+        if read_forward(self.directory) not in (None, forward) and not self.done():
             for file in self.directory.glob("*.npy"):  # never half of each
                 file.unlink()
         write_bytes(self.directory / FORWARD, msgspec.json.encode(forward) + b"\n")
         written = [self.directory / "classes.json"]
         classes = dataset.splits["trainval"].classes
+        if telling_names(classes) != self.classes:
+            raise UserError(
+                f"the classes of {self.data} were renamed after this run was planned: run the "
+                "command again"
+            )
         write_bytes(written[0], msgspec.json.encode(classes) + b"\n")
         for split, images in dataset.splits.items():
             labels = label_path(self.directory, split)
@@ -126,11 +135,13 @@ class ExtractVoc:
             files = {
                 tap.name: feature_path(self.directory, tap.name, split) for tap in backbone.taps
             }
-            if not all(_is_whole(file, len(images.paths)) for file in files.values()):
-                self._extract(backbone, images, files, device)
+            if not unchanged(self.directory, [file.name for file in files.values()]):
+                try:
+                    self._extract(backbone, images, files, device)
+                except _OvertakenError:
+                    return
             written += [labels, *files.values()]
-        sizes = {path.name: path.stat().st_size for path in written}
-        write_bytes(self.marker, msgspec.json.encode(sizes) + b"\n")
+            write_marker(self.directory, written, complete=split == "test")
 
     def _extract(
         self,
@@ -184,14 +195,20 @@ class ExtractVoc:
                 bar.update(len(pixels))
             for file in opened.values():
                 file.flush()
+            if self.done():  # by a twin, whose last bits, which readers compare, may be others
+                raise _OvertakenError
 
 
 def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtocol) -> ExtractVoc:
     """The extraction that `protocol` needs; `UserError` when the data cannot be read."""
-    splits = fingerprints("voc07", data)
-    return ExtractVoc(
-        trunk, data, protocol.image, protocol.pooled_size, (splits["trainval"], splits["test"])
-    )
+    from benchmarks.features.labels import telling_names
+
+    require_split(protocol.dataset, data, "trainval")
+    splits = fingerprints(protocol.dataset, data)
+    classes = load_dataset(protocol.dataset, data).splits["trainval"].classes
+    both = (splits["trainval"], splits["test"])
+    numbers = (protocol.image, protocol.pooled_size)
+    return ExtractVoc(trunk, data, *numbers, both, telling_names(classes), protocol.dataset)
 
 
 def read_forward(directory: Path) -> Forward | None:
@@ -200,16 +217,6 @@ def read_forward(directory: Path) -> Forward | None:
         return msgspec.json.decode((directory / FORWARD).read_bytes(), type=Forward)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-def _is_whole(file: Path, rows: int) -> bool:
-    """Whether `file` is a .npy file of `rows` rows that is as long as its header says."""
-    import numpy as np
-
-    try:
-        return len(np.load(file, mmap_mode="r", allow_pickle=False)) == rows
-    except (OSError, ValueError, EOFError):
-        return False
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:

@@ -99,6 +99,11 @@ def read_layer(
     test = open_features(features, layer, "test", len(test_labels))
     _check_values(train, feature_path(features, layer, "trainval"))
     _check_values(test, feature_path(features, layer, "test"))
+    if train.shape == test.shape and np.array_equal(train, test):
+        raise UserError(
+            f"{feature_path(features, layer, 'test')} holds the features of trainval: no image may "
+            "be trained on and tested; extract those of test"
+        )
     classes = read_classes(labels, train_labels.shape[1])
     return LayerData(train, test, train_labels, test_labels, classes)
 

@@ -73,12 +73,25 @@ def find_convention(folder: Path, stated: Convention | None) -> tuple[Convention
             if stated != "fair":
                 raise UserError(f"{where}; {_advice(convention)}")
             notes.append(where)
+        same = _same_columns(array)
+        if same is not None:
+            notes.append(f"{path}: classes {same[0] + 1} and {same[1] + 1} have the same labels")
         if ((array == 1).sum(0) > absent.sum(0)).all():
             notes.append(
                 f"{path}: every class is present in more images than it is absent from; "
                 "are the labels inverted?"
             )
     return convention, tuple(notes)
+
+
+def _same_columns(array: Labels) -> tuple[int, int] | None:
+    """Two columns, from 0, in which all is the same, as by a mistake of whoever wrote them."""
+    seen: dict[bytes, int] = {}
+    for column in range(array.shape[1]):
+        first = seen.setdefault(array[:, column].tobytes(), column)
+        if first != column:
+            return first, column
+    return None
 
 
 def _advice(convention: Convention) -> str:
@@ -115,9 +128,20 @@ def read_classes(folder: Path, count: int) -> tuple[str, ...]:
     return tuple(f"class{number}" for number in range(1, count + 1))
 
 
+def telling_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The names by which a result's key tells classes apart that have the same labels.
+
+    None for VOC's twenty and for names that are numbered in order: no key held any before there
+    were others.
+    """
+    stem = classes[0].rstrip("0123456789") if classes else ""
+    numbered = [tuple(f"{stem}{start + row}" for row in range(len(classes))) for start in (0, 1)]
+    return () if classes in (VOC_CLASSES, *numbered) else classes
+
+
 def _is_name(name: Any) -> bool:
-    """Whether it is text that can be written as UTF-8, which half a surrogate pair cannot."""
-    return isinstance(name, str) and not any("\ud800" <= sign <= "\udfff" for sign in name)
+    """Whether it is a line of text that can be printed; half a surrogate pair cannot."""
+    return isinstance(name, str) and bool(name.strip()) and name.isprintable()
 
 
 def read_targets(path: Path, shape: tuple[int, int], convention: Convention = "fair") -> Labels:

@@ -10,23 +10,29 @@ import io
 import os
 import sys
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from benchmarks import results
-from benchmarks.datasets.loading import load_dataset
+from benchmarks.datasets.loading import entry_name, load_dataset
 from benchmarks.results import Split, key_of
 from slurm.errors import UserError
+from slurm.files import write_bytes
 from slurm.progress import progress
 from slurm.sweep import Item, Resources
 
+if TYPE_CHECKING:
+    from benchmarks.datasets.splits import ImageSplit
+
 KEPT = 20  # files that are named; all are counted
 TOGETHER = 64  # images between two reports of progress
+SAVE_SECONDS = 10.0  # between two saves of what was found so far
 
 
 class Checked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,12 +43,31 @@ class Checked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]  # the first of them, and the first warning of each
 
 
+class Findings(msgspec.Struct, forbid_unknown_fields=True):
+    """What was found so far in one split."""
+
+    done: int = 0  # images, from the first of the list on
+    broken: dict[str, str] = {}  # all that cannot be decoded, and why
+    warned: int = 0
+    files: dict[str, str] = {}
+
+    def enter(self, name: str, error: str, warning: str) -> None:
+        """Enter what is wrong with an image, which may have been broken before."""
+        self.broken.pop(name, None)
+        if error:
+            self.broken[name] = error
+        elif warning:
+            self.warned += 1
+            if len(self.files) < KEPT:
+                self.files[name] = warning
+
+
 @dataclass(frozen=True)
 class CheckImages:
     """Decode every image of one split, once a zoo."""
 
     zoo: Path
-    dataset: str  # a key of datasets.catalog.DATASETS
+    dataset: str  # as protocols name it
     data: Path
     split: str
     planned: Split
@@ -66,33 +91,64 @@ class CheckImages:
         """Whether the result is there and valid."""
         return results.is_done(self.result, Checked)
 
+    def images(self) -> "ImageSplit":
+        """The split, read now."""
+        return load_dataset(self.dataset, self.data).splits[self.split]
+
     def run(self) -> None:
         """Decode all; `UserError` naming the first images that cannot be decoded at all."""
-        images = load_dataset(self.dataset, self.data).splits[self.split]
-        images.require(self.planned)
-        paths = [str(images.root / path) for path in images.paths]
-        broken: list[str] = []
-        warned: dict[str, str] = {}
-        with progress(desc=self.key, total=len(paths), unit="img") as bar:
-            for first, found in _decode_all(paths, self.workers):
-                for row, (error, warning) in enumerate(found, first):
-                    if error:
-                        broken.append(error)
-                    elif warning:
-                        warned[images.paths[row]] = warning
-                bar.update(len(found))
-        if broken:
+        found = self.look()
+        if found.broken:
             raise UserError(
-                f"{len(broken)} of {len(paths)} images of {self.split} cannot be used: "
-                f"{'; '.join(broken[:3])}"
+                f"{len(found.broken)} of {self.planned.images} images of {self.split} cannot be "
+                f"used: {'; '.join(list(found.broken.values())[:3])}"
             )
-        kept = dict(list(warned.items())[:KEPT])
-        results.write(self.result, Checked(len(paths), len(warned), kept))
+        self.write(found)
+
+    def look(self) -> "Findings":
+        """Decode all that no earlier look found sound; what is found is kept as it goes."""
+        images = self.images()
+        images.require(self.planned)
+        found = self._begun()
+        again, fresh = list(found.broken), images.paths[found.done :]
+        total = len(again) + len(fresh)
+        # As it was after a whole group: part of one would be entered once more.
+        kept, saved = results.encode(found), time.monotonic()
+        with progress(desc=self.key, total=total, unit="img") as bar:
+            try:
+                for names in (again, fresh):
+                    for first, group in _decode_all(images.root, names, self.workers):
+                        for name, (error, warning) in zip(names[first:], group):
+                            found.enter(name, error, warning)
+                        found.done += len(group) if names is fresh else 0
+                        kept = results.encode(found)
+                        bar.update(len(group))
+                        if time.monotonic() - saved > SAVE_SECONDS:
+                            write_bytes(self.underway, kept)
+                            saved = time.monotonic()
+            finally:
+                write_bytes(self.underway, kept)
+        return found
+
+    def write(self, found: "Findings") -> None:
+        """Leave the result of a look that found nothing broken."""
+        results.write(self.result, Checked(found.done, found.warned, found.files))
+        self.underway.unlink(missing_ok=True)
+
+    @property
+    def underway(self) -> Path:
+        """What was found so far, for a check that was killed or found something broken."""
+        return self.result.with_suffix(".partial.json")
+
+    def _begun(self) -> "Findings":
+        if not self.underway.exists() or not results.is_done(self.underway, Findings):
+            return Findings()
+        return results.read(self.underway, Findings)
 
 
 def checked_path(zoo: Path, dataset: str, split: str, planned: Split) -> Path:
     """Where the findings on a split lie."""
-    return zoo / "checks" / f"{dataset}-{split}-{key_of(planned)}.json"
+    return zoo / "checks" / f"{entry_name(dataset)}-{split}-{key_of(planned)}.json"
 
 
 def check_items(
@@ -188,21 +244,26 @@ def check_file(path: str) -> tuple[str, str]:
 class _Files:
     """The files of a split, checked some at a time; a data set in torch's sense."""
 
-    paths: list[str]
+    root: Path
+    names: Sequence[str]
 
     def __len__(self) -> int:
-        return -(-len(self.paths) // TOGETHER)
+        return -(-len(self.names) // TOGETHER)
 
     def __getitem__(self, number: int) -> list[tuple[str, str]]:
         start = number * TOGETHER
-        return [check_file(path) for path in self.paths[start : start + TOGETHER]]
+        return [check_file(f"{self.root}/{x}") for x in self.names[start : start + TOGETHER]]
 
 
-def _decode_all(paths: list[str], workers: int) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+def _decode_all(
+    root: Path, names: Sequence[str], workers: int
+) -> Iterator[tuple[int, list[tuple[str, str]]]]:
     """The first row and the findings of each group of images, in order."""
     from torch.utils.data import DataLoader
 
-    files: Any = _Files(paths)
+    files: Any = _Files(root, names)
+    if not names:
+        return
     loader = DataLoader(
         files, batch_size=None, num_workers=min(workers, len(files)), collate_fn=_unchanged
     )

@@ -6,6 +6,7 @@ What PIL's decoders repair in silence, such as a JPEG damaged within, is not see
 
 import errno
 import io
+import re
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from benchmarks.input_files import open_file
 from slurm.errors import UserError
+from slurm.files import refuse_pointer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +99,10 @@ def _open(file: BinaryIO, path: Path) -> Image.Image:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 raise
             raise UserError(f"cannot read {path}: {error.strerror}; check the file") from None
-        reason = " ".join(str(error).split()) or type(error).__name__
+        file.seek(0)
+        refuse_pointer(path, file.read(64))
+        # PIL says by which object it read the file, which nobody knows.
+        reason = re.sub(r"\s*<_io\..*>", "", " ".join(str(error).split())) or type(error).__name__
         raise UserError(f"{path} is damaged or not an image ({reason}); replace the file") from None
 
 

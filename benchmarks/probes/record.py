@@ -27,17 +27,18 @@ def probe_record(
     device: torch.device,
     started: str,
     seconds: float,
+    notes: tuple[str, ...] = (),
 ) -> results.ProbeRecord:
     """The figures of the last epoch, the best epoch beside them.
 
-    `splits` are train and val; `history` is by evaluated epoch.
+    `splits` are train and val; `history` is by evaluated epoch; `notes` are those of the dataset.
     """
     evaluated = evaluated_epochs(protocol)
-    notes = [*trunk.notes, *([f"{processes} processes"] if processes > 1 else [])]
+    said = [*trunk.notes, *notes, *([f"{processes} processes"] if processes > 1 else [])]
     precision = precision_on(device, trunk.precision)
-    notes += ["half-precision forward"] if precision == "amp" else []
+    said += ["half-precision forward"] if precision == "amp" else []
     data = {"train": splits[0], "val": splits[1]}
-    notes += check_notes(trunk.zoo, protocol.dataset, data)
+    said += check_notes(trunk.zoo, protocol.dataset, data)
     return results.ProbeRecord(
         benchmark=protocol.benchmark,
         protocol=protocol.name,
@@ -51,7 +52,7 @@ def probe_record(
         threads=torch.get_num_threads(),
         started=started,
         seconds=seconds,
-        notes=tuple(notes),
+        notes=tuple(said),
         precision=precision,
         heads={tap: _head(tap, history, evaluated) for tap in history[-1]},
         epochs=protocol.epochs,

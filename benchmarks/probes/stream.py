@@ -202,10 +202,7 @@ class Stream:
             for run in self.runs:
                 run.save()
             distributed.barrier()  # the end of one process would end the first one's writing
-            places = "; ".join(
-                f"{run.name}: saved at epoch {run.epoch}, step {run.step}" for run in self.runs
-            )
-            raise Stopped(places)
+            raise Stopped("; ".join(f"{run.name}: saved at {run.position}" for run in self.runs))
         for run in self.runs:
             if time.monotonic() - run.saved > SAVE_SECONDS:
                 run.save()

@@ -30,7 +30,7 @@ from benchmarks.whole_files import write_tensors
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
-from slurm.progress import say
+from slurm.progress import position, say, time_line
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,16 @@ class ProbeRun:
         if self.rank == 0:
             scores = self.history[-1] if evaluated else {}
             cells = " ".join(f"{tap} {top1:.2f}" for tap, (top1, _) in scores.items())
-            where = f"epoch {self.epoch}/{self.protocol.epochs}"
-            loss = math.nan if self.loss is None else float(self.loss)
-            say(f"{self.name}: {where} loss {loss:.4f} {cells}")
+            epochs = self.protocol.epochs
+            # No step of this run: it continued at the evaluation of the epoch.
+            loss = "" if self.loss is None else f" loss {float(self.loss):.4f}"
+            pace = time_line(self.seconds + self.clock.seconds(), self.epoch, epochs)
+            say(f"{self.name}: epoch {self.epoch}/{epochs}{loss} {cells} | {pace}")
+
+    @property
+    def position(self) -> str:
+        """Where it stands, in words."""
+        return position(self.epoch, self.protocol.epochs, self.step)
 
     def save(self) -> None:
         """Write the state; every process holds the same, the first one writes it."""
@@ -206,7 +213,7 @@ class ProbeRun:
             self.epoch, self.step = state["epoch"], state["step"]
             self.history, self.seconds = state["history"], state["seconds"]
             if self.rank == 0:
-                say(f"{self.name}: continues at epoch {self.epoch}, step {self.step}")
+                say(f"{self.name}: continues at {self.position}")
         if distributed.broadcast_object((self.epoch, self.step)) != (self.epoch, self.step):
             raise RuntimeError(f"the processes read different versions of {self.state}")
 

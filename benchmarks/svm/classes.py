@@ -4,6 +4,8 @@ Asked when a benchmark is planned, which can be hours before its features are ex
 images x classes: 1 present, 0 absent, -1 ignore.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,12 +21,21 @@ Labels = NDArray[np.int8]
 
 @lru_cache(maxsize=64)
 def require_classes(data: Path, protocol: SvmProtocol | LowShotProtocol) -> tuple[str, ...]:
-    """The classes of VOC2007 at `data`, counted once a process; `UserError` as `check_classes`."""
-    images = load_dataset("voc07", data).splits
+    """The classes of the data, counted once a process; `UserError` as `check_classes`."""
+    images = load_dataset(protocol.dataset, data).splits
     train, test = (np.asarray(images[split].labels, np.int8) for split in ("trainval", "test"))
     classes = images["trainval"].classes
     check_classes(train, test, classes, protocol)
     return classes
+
+
+@contextmanager
+def said_of(name: str, protocol: SvmProtocol | LowShotProtocol) -> Iterator[None]:
+    """Name the checkpoint and the benchmark in the `UserError` of a block."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{name} {protocol.benchmark}: {error}") from None
 
 
 def check_classes(

@@ -67,12 +67,14 @@ def read_or_draw(
     With `official` every file must be there; otherwise the draws are made and left in `store`.
     """
     if official is not None:
-        return np.stack(
-            [
-                read_official(official, labels, classes, sample, k, negatives, convention)
-                for sample in range(1, samples + 1)
-            ]
-        )
+        read = [
+            read_official(official, labels, classes, sample, k, negatives, convention)
+            for sample in range(1, samples + 1)
+        ]
+        # With so many to choose from, no two draws are the same by chance.
+        if ((labels == 0).sum(0) >= 2 * k * negatives).any():
+            _require_different(read, official, k)
+        return np.stack(read)
     drawn = []
     for sample in range(1, samples + 1):
         targets = draw(labels, classes, sample, k, negatives, seed)
@@ -124,6 +126,18 @@ def read_official(
             "and classes in the same order, and in one convention (--label-values)"
         )
     return targets
+
+
+def _require_different(draws: list[Labels], folder: Path, k: int) -> None:
+    """`UserError` when two draws are the same one, as by a file that was copied over another."""
+    for later, targets in enumerate(draws):
+        for earlier in range(later):
+            if np.array_equal(targets, draws[earlier]):
+                raise UserError(
+                    f"{draws_path(folder, later + 1, k)} is the same draw as "
+                    f"{draws_path(folder, earlier + 1, k).name}, so that their mean and spread "
+                    "would be of fewer draws: replace it by the right file"
+                )
 
 
 def _other_values(convention: Convention) -> str:

@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 
 from benchmarks.features.files import SPLITS, feature_path, fingerprint
-from benchmarks.features.labels import Labels, label_path
+from benchmarks.features.labels import Labels, label_path, telling_names
+from benchmarks.features.marker import require_unchanged
 from benchmarks.input_files import is_there
 from benchmarks.results import Split
 from benchmarks.svm.draws import draws_path, official_folder
@@ -17,6 +18,13 @@ def label_split(labels: Labels) -> Split:
     """The fingerprint of labels (N, classes): these users have no list of images."""
     digest = hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
     return Split(labels.shape[0], labels.shape[1], digest)
+
+
+def require_extracted(folder: Path, layer: str) -> None:
+    """`UserError` unless a layer's files hold what was extracted into `folder`."""
+    features = [feature_path(folder, layer, split).name for split in SPLITS]
+    labels = [label_path(folder, split).name for split in SPLITS]
+    require_unchanged(folder, [*features, *labels, "classes.json"])
 
 
 def require_layer(folder: Path, layer: str, planned: str) -> None:
@@ -33,6 +41,12 @@ def require_labels(
     for name, one, split in zip(SPLITS, labels, planned):
         if label_split(one) != split:
             raise UserError(f"{label_path(folder, name)} {_CHANGED}")
+
+
+def require_names(folder: Path, names: tuple[str, ...], planned: tuple[str, ...]) -> None:
+    """`UserError` unless the label files name the classes as they did."""
+    if telling_names(names) != planned:
+        raise UserError(f"{folder / 'classes.json'} {_CHANGED}")
 
 
 def planned_folder(labels: Path, planned: str | None, samples: int, k: int) -> Path | None:

@@ -4,10 +4,11 @@ import argparse
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from benchmarks.backbones.taps import tap_names
-from benchmarks.features.extraction import extract_item, read_forward
+from benchmarks.datasets.loading import load_dataset
+from benchmarks.features.extraction import extract_item
 from benchmarks.images.checking import check_notes
 from benchmarks.input_files import folder_flag
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
@@ -40,10 +41,12 @@ class Source:
     layers: tuple[str, ...]
     identities: tuple[str, ...]  # one a layer: all that its features depend on
     needs: tuple[Item, ...] = ()
+    dataset: str = "voc07"  # as protocols name it
     seed: int = 0
     device: str = "auto"
     solver: Solver = "gram"
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
+    classes: tuple[str, ...] = ()  # that the label files name otherwise than any others would be
     notes: tuple[str, ...] = ()  # what a reader of the record must know of the trunk or the labels
     decode: str = "pil"  # one of trunks.DECODERS
 
@@ -54,7 +57,7 @@ class Source:
 
     def all_notes(self) -> tuple[str, ...]:
         """`notes`, and what a check of the images found."""
-        return (*self.notes, *check_notes(self.zoo, "voc07", self.data))
+        return (*self.notes, *check_notes(self.zoo, self.dataset, self.data))
 
     @cached_property
     def folder(self) -> Path:
@@ -64,19 +67,22 @@ class Source:
     def inputs(self, layer: str) -> tuple[object, ...]:
         """All that a layer's result depends on beside the protocol, for its file name."""
         identity = self.identities[self.layers.index(layer)]
-        stated = ("voc",) if self.convention == "voc" else ()
+        stated: tuple[object, ...] = ("voc",) if self.convention == "voc" else ()
+        stated = (*stated, {"classes": self.classes}) if self.classes else stated
         return (layer, identity, self.splits, self.seed, self.solver, *stated)
 
     def read(self, layer: str) -> "LayerData":
         """Open and check a layer's files; `UserError` when users changed them since the plan."""
         from benchmarks.features.files import read_layer
-        from benchmarks.svm.planned import require_labels, require_layer
+        from benchmarks.svm import planned
 
-        if self.convention is None:  # of an extraction, which nobody writes into
+        if self.convention is None:
+            planned.require_extracted(self.features, layer)
             return read_layer(self.features, self.labels, layer)
-        require_layer(self.features, layer, self.identities[self.layers.index(layer)])
+        planned.require_layer(self.features, layer, self.identities[self.layers.index(layer)])
         data = read_layer(self.features, self.labels, layer, self.convention)
-        require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        planned.require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
+        planned.require_names(self.labels, data.classes, self.classes)
         return data
 
 
@@ -92,7 +98,7 @@ def trunk_source(
     `layers` None takes all that the trunk has; `UserError` for one that it has not, and for a class
     of the dataset that is too small.
     """
-    from benchmarks.svm.classes import require_classes
+    from benchmarks.svm.classes import require_classes, said_of
 
     taps = tap_names(trunk.checkpoint.arch or "")
     layers = layers or taps
@@ -103,7 +109,8 @@ def trunk_source(
             )
     extract = extract_item(trunk, data, protocol)
     trainval, test = extract.splits
-    require_classes(data, protocol)
+    with said_of(trunk.checkpoint.name, protocol):
+        require_classes(data, protocol)
     return Source(
         zoo=trunk.zoo,
         features=extract.directory,
@@ -113,7 +120,8 @@ def trunk_source(
         layers=layers,
         identities=(extract.directory.name,) * len(layers),
         needs=(extract,),
-        notes=trunk.notes,
+        dataset=protocol.dataset,
+        notes=(*trunk.notes, *load_dataset(protocol.dataset, data).notes),
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,
@@ -139,8 +147,13 @@ def file_source(
     `label_values` is the user's word for the convention of the label files.
     """
     from benchmarks.features import files
-    from benchmarks.features.labels import find_convention, read_classes, read_labels
-    from benchmarks.svm.classes import check_classes
+    from benchmarks.features.labels import (
+        find_convention,
+        read_classes,
+        read_labels,
+        telling_names,
+    )
+    from benchmarks.svm.classes import check_classes, said_of
     from benchmarks.svm.draws import official_folder
     from benchmarks.svm.planned import label_split
 
@@ -152,7 +165,8 @@ def file_source(
     train_labels, test_labels = (read_labels(labels, x, convention) for x in files.SPLITS)
     classes = read_classes(labels, train_labels.shape[1])
     drawn = official_folder(labels) is None
-    check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
+    with said_of(label, protocol):
+        check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
     splits = tuple(label_split(one) for one in (train_labels, test_labels))
     identities = tuple(
         files.fingerprint(*(files.feature_path(features, layer, s) for s in files.SPLITS))
@@ -167,10 +181,12 @@ def file_source(
         splits=(splits[0], splits[1]),
         layers=layers,
         identities=identities,
+        dataset=protocol.dataset,
         seed=seed,
         device=device,
         solver=solver,
         convention=convention,
+        classes=telling_names(classes),
         notes=notes,
     )
 
@@ -267,25 +283,3 @@ def _layers(text: str) -> tuple[str, ...]:
         raise UserError(f"--layers {text!r} is empty: name some of {','.join(LAYERS)}")
     chosen = [choose(part.strip(), LAYERS, "layer") for part in text.split(",")]
     return tuple(layer for layer in LAYERS if layer in chosen)
-
-
-def record_fields(
-    source: Source, protocol: SvmProtocol | LowShotProtocol, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """The fields of a record that the source and the protocol fill."""
-    stated = {
-        **({"label_values": source.convention} if source.convention else {}),
-        **({"decode": "fast"} if source.decode == "fast" else {}),
-    }
-    forward = read_forward(source.features) if source.convention is None else None
-    return {
-        "benchmark": protocol.benchmark,
-        "protocol": protocol.name,
-        "protocol_version": protocol.version,
-        "variant": protocol.variant,
-        "settings": settings | stated,
-        "checkpoint": source.checkpoint,
-        "data": source.data,
-        "seed": source.seed,
-        "precision": forward.precision if forward else None,
-    }

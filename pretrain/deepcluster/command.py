@@ -6,13 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import results
+from benchmarks.backbones.architectures import check_architecture
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.input_files import folder_flag
-from benchmarks.overrides import changed, check_set_once
-from benchmarks.trunks import add_precision_flags, add_workers_flag, precision_from
+from benchmarks.trunks import (
+    add_check_flag,
+    add_precision_flags,
+    add_workers_flag,
+    precision_from,
+)
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
-from pretrain.deepcluster.recipes import DEFAULT, RECIPES, Recipe
+from pretrain.deepcluster.recipes import DEFAULT, HELP, RECIPES, Recipe, check_recipe
+from pretrain.recipe_flags import add_recipe_flags, with_flags
 from slurm.cli import choose, natural, positive
 from slurm.errors import UserError
 from slurm.files import check_name, read_regular
@@ -50,14 +56,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", required=True, help="the name the checkpoint is registered under")
     parser.add_argument("--epochs", type=positive, metavar="N", help="instead of the recipe's")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="another number than the recipe's, as in clusters=20 or train.crop=64; may be "
-        f"repeated; the tables say so (python -m pretrain show {DEFAULT} prints all)",
-    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
         "--resume", action="store_true", help="continue from the saved state if there is one"
@@ -68,6 +66,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="train anew; the checkpoint of this name is replaced when the new one is done",
     )
     add_workers_flag(parser)
+    add_check_flag(parser)
     parser.add_argument(
         "--save-every",
         type=natural,
@@ -76,6 +75,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="save the state this often within an epoch (default: 300); it is also saved at the "
         "end of each epoch and on SIGUSR2 and SIGTERM",
     )
+    parser.add_argument(
+        "--keep",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="states of the last N epochs that stay beside the present one (default: 0)",
+    )
+    parser.add_argument(
+        "--probe-every",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="every N epochs, k nearest neighbours of the trunk on a part of the images, into the "
+        "history; needs labels (default: 0, never)",
+    )
     add_precision_flags(parser)
     parser.add_argument(
         "--fast",
@@ -83,6 +97,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="let cudnn choose the algorithms of GPUs by trying: faster, and another run then ends "
         "in other last bits (recorded)",
     )
+    add_recipe_flags(parser, RECIPES[DEFAULT], HELP)
 
 
 def make_item(args: argparse.Namespace) -> Pretrain:
@@ -92,17 +107,22 @@ def make_item(args: argparse.Namespace) -> Pretrain:
     check_name(args.name, "--name")
     if args.name.startswith("random-"):
         raise UserError(f"--name {args.name}: names from random- on are kept for random trunks")
-    check_set_once(args.set, args.epochs)
-    numbers = recipe(args.recipe)
-    numbers = changed(numbers, args.set, fixed=("name", "config"))
-    if args.epochs is not None:
-        numbers = replace(numbers, epochs=args.epochs)
+    numbers = with_flags(recipe(args.recipe), args)
+    check_architecture(numbers.arch)
+    check_recipe(numbers)
     images = read_images(args.data).fingerprint()
     if images.images < numbers.clusters:
         raise UserError(
             f"{args.data} holds {images.images} images, too few for the {numbers.clusters} "
             f"clusters of {numbers.name}; choose another --recipe or more images"
         )
+    if numbers.pca >= images.images:
+        raise UserError(
+            f"{args.data} holds {images.images} images, whose features vary in fewer than the "
+            f"{numbers.pca} directions of PCA; use a lower --pca or more images"
+        )
+    if args.probe_every and not images.classes:
+        raise UserError(f"--probe-every asks for labels, and {args.data} has none: leave it out")
     item = Pretrain(
         zoo=args.zoo,
         name=args.name,
@@ -113,8 +133,11 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         device=args.device,
         workers=args.workers,
         precision=precision_from(args),
-        fast=args.fast,
         save_seconds=args.save_every,
+        check_images=args.check_images,
+        keep=args.keep,
+        probe_every=args.probe_every,
+        fast=args.fast,
     )
     if args.restart:
         # The same in all processes of a run, which plan before the first of them writes anything.

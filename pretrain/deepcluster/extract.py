@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.images.batches import Images
-from pretrain.deepcluster import feature_file
+from pretrain.deepcluster.clusters import feature_file
 from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.settings import Settings
 from slurm import distributed

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.results import Split
-from pretrain.deepcluster.recipes import Recipe
+from pretrain.deepcluster.recipes import ADDED, Recipe
 
 _FREE = ("epochs", "config")  # fields of a recipe that do not decide it
 _MISSING = object()
@@ -17,16 +17,18 @@ def identity_of(
 ) -> str:
     """JSON of the recipe, the seed, the images, and how it is computed.
 
-    What a device does by itself is left out, as there was no choice once.
+    What came later is left out at the value that runs had without it: they can go on.
     """
-    computed = {"precision": precision} if precision == "fp32" else {}
+    numbers = {key: value for key, value in asdict(recipe).items() if key not in _FREE}
     content = {
-        "recipe": {key: value for key, value in asdict(recipe).items() if key not in _FREE},
+        "recipe": {
+            key: value for key, value in numbers.items() if ADDED.get(key, _MISSING) != value
+        },
         "seed": seed,
         "images": images.sha256,
         "sizes": images.sizes,
         "amp": precision == "amp",
-        **computed,
+        **({"precision": precision} if precision == "fp32" else {}),
         **({"fast": True} if fast else {}),
     }
     return msgspec.json.encode(content, order="deterministic").decode()
@@ -38,15 +40,19 @@ def differences(found: str, wanted: str) -> str:
     `found` is of a file, and may be anything.
     """
     try:
-        left = _flatten(msgspec.json.decode(found, type=dict[str, Any]))
+        left = _before() | _flatten(msgspec.json.decode(found, type=dict[str, Any]))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return "its identity cannot be read"
-    right = _flatten(msgspec.json.decode(wanted))
+    right = _before() | _flatten(msgspec.json.decode(wanted))
     return "; ".join(
         f"{name} {left.get(name)}, not {right.get(name)}"
         for name in sorted({*left, *right})
         if left.get(name, _MISSING) != right.get(name, _MISSING)
     )
+
+
+def _before() -> dict[str, Any]:
+    return {f"recipe.{name}": value for name, value in ADDED.items()}
 
 
 def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

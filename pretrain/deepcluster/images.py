@@ -12,9 +12,13 @@ import numpy as np
 from benchmarks.datasets import imagenet
 from benchmarks.datasets.folders import (
     EXTENSIONS,
+    Passed,
+    but_holds,
     images_below,
     owners_above,
+    passed_note,
     require_directory,
+    say_note,
 )
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.input_files import is_folder, is_there
@@ -34,10 +38,13 @@ def read_images(folder: Path) -> ImageSplit:
         return imagenet.load(folder).splits["train"]
     root = folder / "train" if is_folder(folder / "train") else folder
     # Sorted as a whole: neither links nor the depth of folders move an image.
-    paths = tuple(sorted(images_below(root, str(root), owners_above(root))))
+    passed = Passed()
+    paths = tuple(sorted(images_below(root, str(root), owners_above(root), passed)))
+    if passed and paths:
+        say_note(passed_note(str(root), passed))
     if not paths:
         raise UserError(
-            f"{root} holds no image ({' '.join(EXTENSIONS)}); --data should lead to train/ and "
-            "val/, or to any folder of images"
+            f"{root} holds no image ({' '.join(EXTENSIONS)}){but_holds(passed)}; --data should "
+            "lead to train/ and val/, or to any folder of images"
         )
     return ImageSplit(root, paths, np.zeros(len(paths), dtype=np.int64), ())

@@ -13,6 +13,7 @@ from benchmarks.checkpoints.cards import (
     read_card,
     weights_of,
 )
+from benchmarks.images.checking import CheckImages, check_notes
 from benchmarks.overrides import differences
 from benchmarks.results import Split
 from pretrain.deepcluster.identity import identity_of
@@ -24,7 +25,19 @@ from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
+    from benchmarks.datasets.splits import ImageSplit
     from pretrain.deepcluster.train import Run
+
+
+@dataclass(frozen=True)
+class CheckTraining(CheckImages):
+    """Decode every image that is trained on, once a zoo."""
+
+    def images(self) -> "ImageSplit":
+        """The images, read now."""
+        from pretrain.deepcluster.images import read_images
+
+        return read_images(self.data)
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,27 @@ class Pretrain:
     device: str = "auto"
     workers: int = 0  # processes that decode images, per training process
     precision: str = ""  # one of trunks.PRECISIONS; empty: the device's own
-    fast: bool = False  # cudnn may choose other algorithms in each run
     save_seconds: float = 300.0  # between two saves of the state within an epoch
     restart: str = ""  # the name of a restart: what there is lives until this is registered
+    check_images: bool = False  # decode the images once before they are trained on
+    keep: int = 0  # states of earlier epochs that stay beside the present one
+    probe_every: int = 0  # epochs from one k-NN of the trunk to the next; 0 is never
+    fast: bool = False  # cudnn may choose other algorithms in each run
 
     stage: ClassVar[str] = "pretrain"
-    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The check of the images, where it was asked for."""
+        if not self.check_images:
+            return ()
+        where = (self.zoo, self._dataset, self.data, "train")
+        return (CheckTraining(*where, self.images, self.workers),)
+
+    @property
+    def _dataset(self) -> str:
+        """How a check calls the images: if they have classes, as the benchmarks on ImageNet do."""
+        return "imagenet" if self.images.classes else "images"
 
     @property
     def key(self) -> str:
@@ -79,6 +107,11 @@ class Pretrain:
         return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
 
     @property
+    def batch(self) -> int:
+        """Images of a step, which the processes share equally."""
+        return self.recipe.batch_size
+
+    @property
     def identity(self) -> str:
         """JSON of all that decides an epoch's weights."""
         return identity_of(self.recipe, self.images, self.seed, self.precision, fast=self.fast)
@@ -107,7 +140,7 @@ class Pretrain:
     def run(self) -> None:
         """Train, alone or as one of several processes, and register the backbone."""
         from benchmarks.devices import precision_on, resolve_device
-        from pretrain.deepcluster import feature_file
+        from pretrain.deepcluster.clusters import feature_file
         from pretrain.deepcluster.images import read_images
         from pretrain.deepcluster.settings import Settings
         from pretrain.deepcluster.train import Run
@@ -133,6 +166,8 @@ class Pretrain:
                 precision=precision_on(device, self.precision),
                 fast=self.fast,
                 save_seconds=self.save_seconds,
+                keep=self.keep,
+                probe_every=self.probe_every,
             )
             run = Run(self.recipe, images, settings, world, device)
             if world.first and self.restart:
@@ -155,9 +190,11 @@ class Pretrain:
         The card says nothing of time or place: an interrupted run leaves the same card as another.
         """
         from benchmarks.registry import register
+        from pretrain.deepcluster.watching.history import untimed
 
-        recipe, history = self.recipe, run.history
+        recipe = self.recipe
         old = None if self.restart else self.card()
+        found = check_notes(self.zoo, self._dataset, {"train": self.images})
         register(
             self.zoo,
             self.name,
@@ -178,14 +215,14 @@ class Pretrain:
                 "seed": self.seed,
                 "images": msgspec.to_builtins(self.images),
                 "processes": processes,
-                "half_precision": run.settings.precision == "amp",
+                "half_precision": run.settings.amp,
                 "precision": run.settings.precision,
                 **({"fast": True} if self.fast else {}),
-                "history": {name: values for name, values in history.items() if name != "seconds"},
+                "history": untimed(run.history),
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),
             },
-            notes=self._changes(),
+            notes=(*self._changes(), *(f"pretraining: {note}" for note in found)),
             # A restart replaces what there is, and the same run, trained further, itself.
             force=bool(self.restart)
             or (old is not None and old.pretraining.get("identity") == self.identity),

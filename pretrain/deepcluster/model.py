@@ -4,14 +4,14 @@ Caron et al., "Deep Clustering for Unsupervised Learning of Visual Features", EC
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
-from pretrain.deepcluster.recipes import Recipe
-from slurm.errors import UserError
+from pretrain.deepcluster.recipes import FC7, Recipe, check_recipe
 
 HEAD_STD = 0.01  # of the classifier's initial weights
-FC_WIDTH = 4096  # of AlexNet's fc6 and fc7
+FC_WIDTH = 4096  # of fc6 and fc7
 
 
 class AveragePool(nn.Module):
@@ -33,9 +33,8 @@ class DeepClusterNet(nn.Module):
         self.neck: nn.Module
         self.activation: nn.Module
         if recipe.neck == "fc7":
-            if recipe.arch != "alexnet":
-                raise UserError(f"recipe {recipe.name}: neck fc7 belongs to alexnet")
-            self.neck, self.activation = _fc7(last.channels * 6 * 6, seed), nn.ReLU()
+            check_recipe(recipe)
+            self.neck, self.activation = _fc7(recipe.arch, last.channels, seed), nn.ReLU()
             width = FC_WIDTH
         else:
             self.neck, self.activation = AveragePool(), nn.Identity()
@@ -68,6 +67,17 @@ def reset_head(head: nn.Linear, *, seed: int, epoch: int) -> None:
         head.bias.zero_()
 
 
+def mean_loss(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Cross-entropy of scores (B, K), times the weight (K,) of each target's cluster if there are.
+
+    The mean is over the images, never divided by the weights' sum or by the number of clusters.
+    """
+    if weights is None:
+        return F.cross_entropy(scores, targets)
+    losses = F.cross_entropy(scores, targets, reduction="none")
+    return (losses * weights[targets]).mean()
+
+
 def generator(*key: int) -> torch.Generator:
     """A CPU generator keyed by whole numbers."""
     return torch.Generator().manual_seed(seed_of(*key))
@@ -92,16 +102,18 @@ def parameter_groups(net: DeepClusterNet, momentum: float) -> list[dict[str, obj
     return [{"params": trunk, "momentum": momentum}, {"params": head, "momentum": 0.0}]
 
 
-def _fc7(width: int, seed: int) -> nn.Sequential:
-    """Max-pool, fc6 and fc7 of AlexNet with dropout, without the last ReLU.
+def _fc7(arch: str, channels: int, seed: int) -> nn.Sequential:
+    """Max-pool, fc6 and fc7 of AlexNet or VGG-16 with dropout, without the last ReLU.
 
-    The features that FAIR clusters are taken before that ReLU. Weights are N(0, 0.01), bias 0.
+    The features that FAIR clusters are taken before that ReLU. FAIR's VGG-16 has no dropout before
+    fc6. Weights are N(0, 0.01), bias 0.
     """
+    pool = nn.MaxPool2d(kernel_size=3, stride=2) if arch == "alexnet" else nn.MaxPool2d(2)
     layers = nn.Sequential(
-        nn.MaxPool2d(kernel_size=3, stride=2),
+        pool,
         nn.Flatten(),
-        nn.Dropout(0.5),
-        nn.Linear(width, FC_WIDTH),
+        nn.Dropout(0.5) if arch == "alexnet" else nn.Identity(),
+        nn.Linear(channels * FC7[arch] ** 2, FC_WIDTH),
         nn.ReLU(),
         nn.Dropout(0.5),
         nn.Linear(FC_WIDTH, FC_WIDTH),

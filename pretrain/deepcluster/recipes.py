@@ -2,15 +2,17 @@
 
 `python -m pretrain deepcluster --recipe NAME --data DIR --name NAME`
 
-The two published recipes are OpenSelfSup's (= MMSelfSup's table row) and the paper's; both need
-about 200 to 500 epochs of ImageNet on GPUs. The digits recipe learns in minutes on two CPU cores.
+The published recipes are OpenSelfSup's (= MMSelfSup's table row), the same without Sobel, and the
+paper's two networks; they need 200 to 500 epochs of ImageNet on GPUs. The digits recipe learns in
+minutes on two CPU cores.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
 from benchmarks.protocols import ImageTransform
+from slurm.errors import UserError
 
 Triple = tuple[float, float, float]
 
@@ -35,11 +37,57 @@ class Recipe:
     momentum: float = 0.9  # of everything but the classifier, which has none
     weight_decay: float = 1e-5
     sobel: bool = True
-    # What is clustered: the average-pooled last stage, or fc7 of AlexNet before its ReLU.
+    # What is clustered: the average-pooled last stage, or fc7 before its ReLU (see FC7).
     neck: Literal["avgpool", "fc7"] = "avgpool"
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
     config: str = "pretrain/deepcluster/recipes.py"  # what the model-zoo table links to
+    algorithm: Literal["kmeans", "pic"] = "kmeans"  # pic: power iteration clustering
+    balance: bool = False  # clusters of the same size, to one image
+    reweight: bool = False  # a loss weighted by 1/sqrt(size of the cluster), with mean weight 1
+
+
+# Fields that came after runs had been registered, and what they are in recipes without them.
+_LATER = ("algorithm", "balance", "reweight")
+ADDED = {field.name: field.default for field in fields(Recipe) if field.name in _LATER}
+
+# Trunks with the fully connected layers of their networks: the side of the map that enters fc6.
+FC7 = {"alexnet": 6, "vgg16_bn": 7}
+
+HELP = {
+    "arch": "trunk: any timm architecture, or alexnet",
+    "clusters": "of k-means; with --algorithm pic the most there may be",
+    "pca": "dimensions that features are whitened to",
+    "interval": "epochs from one clustering to the next",
+    "batch_size": "images a step, over all processes",
+    "learning_rate": "of trunk and classifier",
+    "milestones": "epochs after which the learning rate is times gamma; none for none",
+    "neck": "what is clustered: avgpool, or fc7 of alexnet and vgg16_bn",
+    "sobel": "fixed Sobel filters before a trunk of two channels",
+    "algorithm": "kmeans, or pic (power iteration clustering)",
+    "balance": "after k-means, images go to the nearest centroids so that clusters are of one size",
+    "reweight": "weight the loss by 1/sqrt(size of the cluster), mean weight 1",
+}
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """`UserError` for numbers that are each fine and do not go together."""
+    if recipe.neck == "fc7" and recipe.arch not in FC7:
+        raise UserError(
+            f"neck fc7 belongs to {' and '.join(FC7)}, not to {recipe.arch}: add --neck avgpool"
+        )
+    if recipe.neck == "fc7" and (recipe.train.crop, recipe.extract.crop) != (224, 224):
+        raise UserError("neck fc7 is of images of 224 pixels: add --neck avgpool for other crops")
+    if recipe.balance and recipe.algorithm != "kmeans":
+        raise UserError("--balance needs centroids, which only --algorithm kmeans has")
+    if recipe.clusters < 2:
+        raise UserError(f"{recipe.clusters} cluster tells no images apart: use two or more")
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """The rate of all steps of `epoch`, counted from 0."""
+    drops = sum(epoch >= milestone for milestone in recipe.milestones)
+    return recipe.learning_rate * recipe.gamma**drops
 
 
 _CENTRE = ImageTransform(crop=224, resize=256)
@@ -64,6 +112,11 @@ SOBEL_RESNET50 = Recipe(
     milestones=(400,),
 )
 
+# OpenSelfSup configs/selfsup/deepcluster/r50_withoutsobel.py (its pull request 46; AvgPool 50.40).
+RESNET50 = replace(
+    SOBEL_RESNET50, name="resnet50_8xb64-steplr-200e", learning_rate=0.3, sobel=False
+)
+
 # facebookresearch/deepcluster main.sh, 500 epochs as in the paper (Caron et al., ECCV 2018).
 SOBEL_ALEXNET = Recipe(
     name="alexnet_sobel_b256-500e",
@@ -75,6 +128,10 @@ SOBEL_ALEXNET = Recipe(
     learning_rate=0.05,
     neck="fc7",
 )
+
+# The second network of that repository: main.sh with ARCH=vgg16, whose batch norm is on by default,
+# and main.py's 200 epochs; the paper does not say how long VGG-16 was trained.
+SOBEL_VGG16 = replace(SOBEL_ALEXNET, name="vgg16_bn_sobel_b256-200e", arch="vgg16_bn", epochs=200)
 
 # The embedded digits.
 DIGITS = Recipe(
@@ -90,6 +147,6 @@ DIGITS = Recipe(
 )
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (SOBEL_RESNET50, SOBEL_ALEXNET, DIGITS)
+    recipe.name: recipe for recipe in (SOBEL_RESNET50, RESNET50, SOBEL_ALEXNET, SOBEL_VGG16, DIGITS)
 }
 DEFAULT = SOBEL_RESNET50.name

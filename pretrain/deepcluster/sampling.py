@@ -38,6 +38,19 @@ def group_by_cluster(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return np.split(order, starts)
 
 
+def loss_weights(labels: NDArray[np.int64], clusters: int) -> NDArray[np.float32]:
+    """Weight (K,) of each cluster in the loss: 1/sqrt(size), with mean 1 over those not empty.
+
+    Draws are uniform over these clusters, so the mean weight of what is trained on is 1 as well.
+    """
+    sizes = np.bincount(labels, minlength=clusters)
+    filled = sizes > 0
+    weights = np.zeros(clusters)
+    weights[filled] = sizes[filled] ** -0.5
+    weights /= weights[filled].mean()
+    return weights.astype(np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The images of one epoch, batch by batch, each draw under an id of its own.

@@ -19,6 +19,8 @@ class Settings:
     precision: str  # fp32, tf32 or amp; see benchmarks.devices
     fast: bool  # cudnn may choose other algorithms in each run
     save_seconds: float  # between two saves of the state within an epoch
+    keep: int = 0  # states of earlier epochs that stay beside the present one
+    probe_every: int = 0  # epochs from one k-NN of the trunk to the next; 0 is never
 
     @property
     def amp(self) -> bool:

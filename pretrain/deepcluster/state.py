@@ -21,6 +21,14 @@ from slurm.errors import UserError
 FORMAT = 2
 
 
+class DamagedState(UserError):
+    """A state that cannot be read; `what` is wrong with it."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what = what
+
+
 class State(TypedDict):
     """Position, network, optimiser and clustering of a run."""
 
@@ -77,7 +85,7 @@ def load_state(path: Path, identity: str, restart: str = "") -> State | None:
     except UserError as error:
         if restart:
             return None
-        raise UserError(f"{path} cannot be continued from ({error}); {remedy}") from None
+        raise DamagedState(f"{path} cannot be continued from ({error})", remedy) from None
     if restart and content.get("restart") != restart:
         return None
     version, found = content.get("format"), content.get("identity")
@@ -85,9 +93,10 @@ def load_state(path: Path, identity: str, restart: str = "") -> State | None:
         raise UserError(f"{path} has format {version}, this version reads {FORMAT}; {remedy}")
     wrong = [name for name, kinds in _KINDS.items() if not _is_one_of(content.get(name), kinds)]
     if wrong:
-        raise UserError(
+        raise DamagedState(
             f"{path} is damaged or not a DeepCluster state (missing or malformed: "
-            f"{', '.join(wrong[:4])}); {remedy}"
+            f"{', '.join(wrong[:4])})",
+            remedy,
         )
     if found != identity:
         raise UserError(f"{path} is of another run ({differences(str(found), identity)}); {remedy}")
@@ -165,7 +174,7 @@ def _faults(state: State, recipe: Recipe, images: int) -> Iterator[str]:
         due = epoch - epoch % recipe.interval
         before = due - recipe.interval if (epoch, step) == (due, 0) else due
         if state["clustered_at"] not in (due, before):
-            yield f"after {epoch} epochs its clusters are of epoch {state['clustered_at']}"
+            yield f"after {epoch} epochs its clusters are of epoch {state['clustered_at'] + 1}"
     history = state["history"]
     if epoch and "loss" not in history:
         yield "its history has no loss"

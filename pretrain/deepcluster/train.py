@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,17 +18,27 @@ from benchmarks.datasets.splits import ImageSplit
 from benchmarks.devices import to_device
 from benchmarks.images.batches import Images
 from benchmarks.images.transforms import build_transform
-from pretrain.deepcluster import clustering, report
-from pretrain.deepcluster.extract import TRAIN, extract
-from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, reset_head, seed_of
-from pretrain.deepcluster.recipes import Recipe
-from pretrain.deepcluster.sampling import Plan, draw_uniform, plan_epoch
+from pretrain.deepcluster.earlier import keep_state, load_newest
+from pretrain.deepcluster.extract import TRAIN
+from pretrain.deepcluster.model import (
+    DeepClusterNet,
+    mean_loss,
+    parameter_groups,
+    reset_head,
+    seed_of,
+)
+from pretrain.deepcluster.probe import probe
+from pretrain.deepcluster.recipes import Recipe, learning_rate
+from pretrain.deepcluster.reclustering import cluster_images
+from pretrain.deepcluster.sampling import Plan, draw_uniform, loss_weights, plan_epoch
 from pretrain.deepcluster.settings import Settings
-from pretrain.deepcluster.state import FORMAT, State, load_state, save_state, take_up
+from pretrain.deepcluster.state import FORMAT, State, save_state, take_up
+from pretrain.deepcluster.watching.history import add_row, epoch_line, epoch_row
+from pretrain.deepcluster.watching.records import record_clusters, record_epoch, record_start
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
-from slurm.progress import progress, say
+from slurm.progress import position, progress, say
 from slurm.stop import Stopped, received, stop_requested
 from slurm.tasks.voting import Votes
 
@@ -57,10 +66,8 @@ class Run:
         torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
-        transforms = [
-            build_transform(spec, recipe.mean, recipe.std)
-            for spec in (recipe.train, recipe.extract)
-        ]
+        specs = (recipe.train, recipe.extract)
+        transforms = [build_transform(spec, recipe.mean, recipe.std) for spec in specs]
         self.loaded = Images(images, transforms, settings.seed, settings.workers, device)
         self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
         if device.type == "cuda":
@@ -82,6 +89,7 @@ class Run:
         self.step = 0  # finished steps of the next epoch
         self.loss = torch.zeros((), dtype=torch.float64, device=device)  # sum over these steps
         self.labels: NDArray[np.int64] | None = None
+        self.weights: Tensor | None = None  # of the clusters in the loss; None is 1 for each
         self.clustered_at = -1
         self.figures: dict[str, Any] = {}
         self.history: dict[str, list[Any]] = {}
@@ -92,6 +100,8 @@ class Run:
     def train(self) -> None:
         """Go on from the state file, if there is one, to the end of the last epoch."""
         self.resume()
+        if self.world.first:
+            record_start(self.settings.log, self.history)
         while self.epoch < self.recipe.epochs:
             if self.clustering_due():
                 self.recluster()
@@ -104,47 +114,24 @@ class Run:
 
     def recluster(self) -> None:
         """Assign every image to a cluster by the present features, and forget the classifier."""
-        recipe = self.recipe
-        path = extract(
+        found, self.figures = cluster_images(
             self.net,
+            self.images,
             self.loaded,
+            self.recipe,
             self.settings,
-            batch_size=recipe.batch_size,
+            epoch=self.epoch,
+            previous=self.labels,
             world=self.world,
             device=self.device,
         )
-        try:
-            found = clustering.assign(
-                path,
-                clusters=recipe.clusters,
-                pca=recipe.pca,
-                iterations=recipe.kmeans_iterations,
-                seed=seed_of(self.settings.seed, self.epoch, 1) % 2**31,
-                world=self.world,
-                device=self.device,
-            )
-        finally:
-            if self.world.first:
-                path.unlink(missing_ok=True)
-        self.figures = self._figures(found)
         self.labels = found.labels
         self.clustered_at = self.epoch
+        if self.world.first:
+            log, clusters = self.settings.log, self.recipe.clusters
+            record_clusters(log, self.epoch + 1, self.labels, clusters)
         reset_head(self.net.head, seed=self.settings.seed, epoch=self.epoch)
         self.save()  # a clustering of millions of images takes longer than some interruptions
-
-    def _figures(self, found: clustering.Clustering) -> dict[str, Any]:
-        """What the history says of a clustering; plain numbers, None where there is nothing."""
-        truth = self.images.labels if self.images.classes else None
-        sizes = clustering.cluster_sizes(found.labels, self.recipe.clusters)
-        return {
-            **clustering.agreement("nmi_previous", self.labels, found.labels),
-            **clustering.agreement("nmi_labels", truth, found.labels),
-            "smallest": sizes.min,
-            "median": sizes.median,
-            "largest": sizes.max,
-            "empty": sizes.empty,
-            "kmeans_objective": found.objective,
-        }
 
     def train_epoch(self) -> None:
         """Train what is left of one epoch on the present clusters, report it and save."""
@@ -154,7 +141,11 @@ class Run:
         # Looked up here, by index, for each batch: what loads images never holds a label, so no
         # process can go on serving those of an earlier clustering.
         labels = torch.from_numpy(self.labels[plan.images]).to(self.device)
-        self._set_learning_rate()
+        if self.recipe.reweight:
+            weights = torch.from_numpy(loss_weights(self.labels, self.recipe.clusters))
+            self.weights = weights.to(self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.epoch)
         self.trained.train()
         steps = len(plan.ids)
         with self._bar(steps) as bar:
@@ -177,7 +168,7 @@ class Run:
         # continues draws the same.
         torch.manual_seed(seed_of(self.settings.seed, self.epoch, self.step, self.world.rank, 4))
         with torch.autocast(self.device.type, enabled=self.settings.amp):
-            loss = F.cross_entropy(self.trained(pixels), targets)
+            loss = mean_loss(self.trained(pixels), targets, self.weights)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
@@ -188,26 +179,37 @@ class Run:
         loss = float(distributed.mean(self.loss) / steps)
         self._check_loss(loss)
         seconds = self.seconds + time.monotonic() - self.started
-        if self.clustered_at != self.epoch:
-            self.figures |= dict.fromkeys(("nmi_previous", "nmi_previous_arithmetic"))
-        row = {
-            "loss": loss,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            **self.figures,
-            "seconds": seconds,
-        }
-        for name, value in row.items():
-            self.history.setdefault(name, []).append(value)
+        row = epoch_row(
+            self.figures,
+            clustered=self.clustered_at == self.epoch,
+            loss=loss,
+            rate=self.optimizer.param_groups[0]["lr"],
+            images=steps * self.recipe.batch_size,
+            seconds=seconds,
+        )
+        add_row(self.history, row | self._probed())
         self.epoch += 1
         self.step = 0
         self.loss.zero_()
         self.seconds, self.started = 0.0, time.monotonic()
         self.save()
         if self.world.first:
-            report.write_log(self.settings.log, self.history)
-            say(f"{self.settings.name}: {report.epoch_line(self.history, self.recipe.epochs)}")
+            keep_state(self.settings.state, self.epoch, self.settings.keep)
+            record_epoch(self.settings.log, self.history)
+            say(f"{self.settings.name}: {epoch_line(self.history, self.recipe.epochs)}")
         if distributed.any_true(stop_requested(), self.device):
             raise self._stopped()
+
+    def _probed(self) -> dict[str, Any]:
+        """What a probe says after this epoch, if one is due: the first process has it made."""
+        every, finished = self.settings.probe_every, self.epoch + 1
+        if not every or (finished % every and finished != self.recipe.epochs):
+            return {}
+        started, top1 = time.monotonic(), None
+        if self.world.first:
+            top1 = probe(self.net, self.images, self.recipe, self.settings, self.device)
+        seconds = time.monotonic() - started
+        return {"knn_top1": distributed.broadcast_object(top1), "seconds_probe": seconds}
 
     def _save_or_stop(self) -> None:
         """Save now and then; save and stop when it is asked for, all processes at one step."""
@@ -222,10 +224,10 @@ class Run:
 
     def _stopped(self) -> Stopped:
         names = ", ".join(signal.Signals(number).name for number in received())
-        where = f"epoch {self.epoch + 1}, step {self.step}"
+        where = position(self.epoch, self.recipe.epochs, self.step)
         return Stopped(
-            f"{self.settings.key}: stopped by {names or 'another process'} and saved at {where}; "
-            "--resume continues there"
+            f"{self.settings.key}: by {names or 'another process'}, saved at {where}",
+            flag="--resume",
         )
 
     def _check_loss(self, loss: float) -> None:
@@ -234,11 +236,6 @@ class Run:
                 f"{self.settings.key}: the loss is {loss} in epoch {self.epoch + 1}: training has "
                 "diverged; lower the recipe's learning rate (the last good state is kept)"
             )
-
-    def _set_learning_rate(self) -> None:
-        drops = sum(self.epoch >= milestone for milestone in self.recipe.milestones)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * self.recipe.gamma**drops
 
     def _bar(self, steps: int) -> Any:
         """A bar over the whole run, so that its ETA is the run's."""
@@ -280,7 +277,9 @@ class Run:
         Raises `UserError` for a state that is damaged, of another run, or past the last epoch.
         """
         settings = self.settings
-        saved = load_state(settings.state, settings.identity, settings.restart)
+        saved = load_newest(
+            settings.state, settings.identity, settings.restart, speaks=self.world.first
+        )
         if saved is not None:
             parts = (self.net, self.optimizer, self.scaler)
             take_up(settings.state, saved, self.recipe, len(self.images.paths), *parts)
@@ -293,7 +292,7 @@ class Run:
             if saved["labels"] is not None:
                 self.labels = saved["labels"].numpy().astype(np.int64)
             if self.world.first and self.epoch < self.recipe.epochs:
-                where = f"epoch {self.epoch + 1}/{self.recipe.epochs}, step {self.step}"
+                where = position(self.epoch, self.recipe.epochs, self.step)
                 say(f"{self.settings.name}: continues at {where}")
         if distributed.broadcast_object((self.epoch, self.step)) != (self.epoch, self.step):
             raise RuntimeError(f"the processes read different versions of {self.settings.state}")

@@ -25,6 +25,7 @@ from slurm.progress import say
 from slurm.runs import Run, create_run, find_runs
 from slurm.scheduler.commands import Scheduler, SchedulerDown
 from slurm.scheduler.settings import MOST, ClusterSettings, Request, check_stages, request_for
+from slurm.stop import Terminated
 from slurm.sweep import Item, Stage, missing_stages
 
 SILENCE_SECONDS = 1800.0  # without an answer of SLURM before the launcher gives up
@@ -127,7 +128,7 @@ def look_after(
     watch, token = Watch(run, scheduler, requests), secrets.token_hex(4)
     try:
         _follow(watch, token, detach=detach)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, Terminated):
         say(f"the jobs go on; see python -m slurm status, resume or cancel {run.folder}")
         raise
     finally:

@@ -28,6 +28,7 @@ from slurm.failures import Failure, blocked_by, raise_failures, read_failure
 from slurm.files import check_writable
 from slurm.progress import progress, say
 from slurm.scheduler.environment import RANKS
+from slurm.stop import Terminated
 from slurm.stored.pickles import dump_item
 from slurm.sweep import Item, items_to_run
 from slurm.tasks.worker import packed
@@ -229,7 +230,7 @@ def _stop_on_signals() -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+        raise Terminated(number)
 
     numbers = (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}

@@ -113,10 +113,10 @@ def _listed(job_name: str, seconds: float) -> str | None:
         pause *= 2
 
 
-def sbatch_options(request: Request) -> dict[str, str | int]:
+def sbatch_options(request: Request) -> dict[str, str | int | bool]:
     """What `request` says to sbatch about resources, by the long names of its options."""
     own = request.settings
-    options: dict[str, str | int | None] = {
+    options: dict[str, str | int | bool | None] = {
         "partition": own.partition,
         "account": own.account,
         "qos": own.qos,

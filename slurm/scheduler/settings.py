@@ -25,11 +25,11 @@ import msgspec
 
 from slurm.cli import choose
 from slurm.errors import UserError
-from slurm.files import read_regular
+from slurm.files import read_regular, refuse_pointer
 from slurm.sweep import Item, Resources, all_items
 
 # The stages of this project's commands, so that one file can serve several of them.
-STAGES = ("extract", "voc_svm", "low_shot_svm", "probe", "collect", "pretrain")
+STAGES = ("check", "extract", "voc_svm", "low_shot_svm", "probe", "collect", "pretrain")
 # Of sbatch's options, those that the launcher itself relies on, and those that have a flag here.
 RESERVED = (
     *("array", "comment", "dependency", "error", "job-name", "open-mode", "output", "signal"),
@@ -69,7 +69,7 @@ class ClusterSettings:
     mem_gb: int | None = None  # per node
     time: int | None = None  # minutes; None: what the item asks for
     array_parallelism: int = 256  # tasks of an array that run at once
-    sbatch: dict[str, str | int] = field(default_factory=dict)
+    sbatch: dict[str, str | int | bool] = field(default_factory=dict)  # true: without a value
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -101,7 +101,9 @@ def settings_from(args: argparse.Namespace) -> ClusterSettings:
 def read_settings(path: Path) -> ClusterSettings:
     """The settings in a TOML file; `UserError` names the file and the key that is wrong."""
     try:
-        table = tomllib.loads(read_regular(path).decode("utf-8-sig"))
+        content = read_regular(path)
+        refuse_pointer(path, content)
+        table = tomllib.loads(content.decode("utf-8-sig"))
         return check_settings(_convert(table, str(path)), str(path))
     except OSError as error:
         raise UserError(f"cannot read --cluster-config {path}: {error.strerror}") from None
@@ -144,7 +146,7 @@ def _check_values(own: ClusterSettings, where: str) -> None:
             raise UserError(f"{where}: {name} = {_shown(value)} is not a name that SLURM can have")
     for key, value in own.sbatch.items():
         option = key.replace("_", "-")
-        if not _OPTION.fullmatch(key):
+        if not _OPTION.fullmatch(key) or len(key) == 1:
             raise UserError(
                 f"{where}: sbatch option {_shown(key)} is not the long name of an option, such as "
                 "constraint"
@@ -153,8 +155,15 @@ def _check_values(own: ClusterSettings, where: str) -> None:
             flag = FLAGS[option]
             name = flag.lstrip("-").replace("-", "_")
             raise UserError(f"{where}: sbatch option {key!r} is {flag}, or {name} in the file")
+        if option in ("account", "qos") and getattr(own, option) not in (None, value):
+            raise UserError(
+                f"{where}: {option} = {getattr(own, option)} and sbatch option {option} = "
+                f"{_shown(value)}: leave one out"
+            )
         if option in RESERVED:
             raise UserError(f"{where}: sbatch option {key!r} is set by the launcher; remove it")
+        if value is False:
+            raise UserError(f"{where}: sbatch option {key} = false says nothing: leave it out")
         if not str(value).isprintable() or not str(value).strip() or len(str(value)) > 1000:
             raise UserError(
                 f"{where}: sbatch option {key} = {_shown(value)} is not one line of text"
@@ -187,11 +196,14 @@ def request_for(settings: ClusterSettings, stage: str, wanted: Resources, most: 
     return Request(nodes, tasks, gpus, own.time or wanted.minutes, own)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, str | bool]:
     key, equals, value = text.lstrip("-").partition("=")
     if not key or not equals:
-        raise UserError(f"--sbatch {text}: write KEY=VALUE, such as constraint=a100")
-    return key, value
+        raise UserError(
+            f"--sbatch {text}: write KEY=VALUE, such as constraint=a100, and KEY=true for an "
+            "option without a value"
+        )
+    return key, value if value != "true" else True
 
 
 def _convert(table: dict[str, Any], where: str) -> ClusterSettings:
@@ -204,7 +216,8 @@ def _convert(table: dict[str, Any], where: str) -> ClusterSettings:
         try:
             msgspec.convert({key: value}, ClusterSettings)
         except msgspec.ValidationError as error:
-            raise UserError(f"{where}: {error}, in {key} = {_shown(value)}") from None
+            hint = "; write whole minutes" if key == "time" else ""
+            raise UserError(f"{where}: {error}, in {key} = {_shown(value)}{hint}") from None
     return msgspec.convert(table, ClusterSettings)
 
 

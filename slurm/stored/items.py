@@ -161,8 +161,8 @@ def _unseal(key: bytes, folder: Path, run: str, stage: int, number: int, content
     tag, pickled = content[:TAG_BYTES], content[TAG_BYTES:]
     if not is_sealed(key, tag, pickled, run, stage, number):
         raise UserError(
-            f"item {number} of {folder}/{stage}.bin is not as you stored it on this machine (its "
-            "seal is another one), so it is not loaded: start the run's command again; what is "
-            "done is not computed again"
+            f"item {number + 1} of {folder}/{stage}.bin is not as you stored it on this machine "
+            "(its seal is another one), so it is not loaded: start the run's command again; what "
+            "is done is not computed again"
         )
     return load_item(pickled)

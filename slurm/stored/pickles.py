@@ -11,6 +11,7 @@ import pickle
 import sys
 from typing import Any, cast
 
+from slurm.errors import UserError
 from slurm.sweep import Item
 
 
@@ -39,8 +40,18 @@ def dump_item(item: Item) -> bytes:
 
 
 def load_item(content: bytes) -> Item:
-    """The item that `dump_item` wrote; its modules are found where the writer found them."""
+    """The item that `dump_item` wrote; its modules are found where the writer found them.
+
+    `UserError` when another version wrote it, in which its class stood elsewhere.
+    """
     file = io.BytesIO(content)
     known = set(sys.path)
     sys.path += [path for path in pickle.load(file) if path not in known]
-    return cast(Item, pickle.load(file))
+    try:
+        return cast(Item, pickle.load(file))
+    except (AttributeError, ImportError) as error:
+        raise UserError(
+            f"an item of this run cannot be loaded ({error}): another version of this project, or "
+            "one in another environment, began it; start its command again (python -m slurm list "
+            "shows it); what is done is not computed again"
+        ) from error

@@ -36,7 +36,7 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
     _set_master_address()
     if first:
         _forget_earlier_start(failure_file)
-    key = f"item {number} of stage {stage}"
+    key = f"item {number + 1} of stage {stage + 1}"
     try:
         with polite_stop():
             item = run.load_item(Place(stage, number))

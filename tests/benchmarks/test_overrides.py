@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import overrides
-from benchmarks.protocols import IMAGENET_LINEAR, PROTOCOLS, VOC07_LOW_SHOT, VOC07_SVM
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+from benchmarks.catalog.voc07_svm import VOC07_SVM
 from pretrain.deepcluster.recipes import RECIPES
 from slurm.errors import UserError
 

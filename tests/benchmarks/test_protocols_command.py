@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.protocols import IMAGENET_LINEAR, PROTOCOLS
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.listed import PROTOCOLS
 from slurm.errors import UserError
 
 

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.suite import SUITES
 from slurm.errors import UserError
+from tests.benchmarks.voc_data import write_voc
 
 
 def test_the_suites_hold_the_protocols_of_the_published_tables() -> None:
@@ -49,3 +50,31 @@ def test_a_protocol_of_another_suite_names_that_suite(tmp_path: Path, tiny_image
         plan(tmp_path, tiny_imagenet, "--only", LARS)
     with pytest.raises(UserError, match="did you mean"):
         plan(tmp_path, tiny_imagenet, "--only", "imagenet_avgpol")
+
+
+def test_batches_that_the_processes_cannot_share_are_found_when_planning(
+    tmp_path: Path, tiny_imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--suite", "avgpool", "--only", LARS)
+    says = f"^random-resnet18/imagenet_avgpool/{LARS}-.*: 3 processes cannot share its batches of 4"
+    with pytest.raises(UserError, match=says):
+        plan(tmp_path, tiny_imagenet, *flags, "--cluster", "slurm", "--nodes", "3")
+    plan(tmp_path, tiny_imagenet, *flags, "--cluster", "slurm", "--nodes", "4")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "3", "LOCAL_RANK": "0"}.items():  # as torchrun
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=says):
+        plan(tmp_path, tiny_imagenet, *flags)
+    assert not (tmp_path / "results").exists()
+
+
+def test_too_few_images_of_a_class_are_found_before_the_extraction(tmp_path: Path) -> None:
+    write_voc(tmp_path / "data" / "VOCdevkit" / "VOC2007")
+    base = ["--ckpt", "random:resnet18", "--zoo", str(tmp_path), "--data", str(tmp_path / "data")]
+    for more in (["--dry-run"], []):
+        with pytest.raises(UserError) as caught:
+            main([*base, "--device", "cpu", "--only", "voc07_low_shot_svm", "--shots", "1", *more])
+        assert str(caught.value) == (
+            "random-resnet18 voc07_low_shot_svm: class bird has 12 negatives in trainval, "
+            "k=1 needs 19: choose smaller --shots"
+        )
+    assert not (tmp_path / "features").exists()

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 from benchmarks import low_shot_svm, results, voc_svm
-from benchmarks.protocols import VOC07_LOW_SHOT, VOC07_SVM
+from benchmarks.catalog.records import read_record
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+from benchmarks.catalog.voc07_svm import VOC07_SVM
+from benchmarks.svm import full_item, low_shot_item
 from benchmarks.svm.draws import draw, draws_path
 from benchmarks.svm.source import file_source
 from slurm import cli
@@ -57,7 +60,37 @@ def test_full_record_has_all_that_the_contract_names(features: Path) -> None:
     assert record["notes"] == []
     stored = list((features.parent / "zoo/results/mine/voc07_svm").glob("*.json"))
     assert len(stored) == 1
-    assert isinstance(results.read_record(stored[0]), results.VocSvmRecord)
+    assert isinstance(read_record(stored[0]), results.VocSvmRecord)
+
+
+def test_class_names_that_were_permuted_are_never_those_of_an_old_record(features: Path) -> None:
+    """The labels are the same: only classes.json says of which class each AP is."""
+    named = {}
+    for names in (["ant", "bee", "cow"], ["bee", "ant", "cow"]):
+        (features / "classes.json").write_text(json.dumps(names))
+        record = run_json(voc_svm, features, "--layers", "feature5")
+        named[tuple(record["classes"])] = record["layers"]["feature5"]["ap"]
+    assert set(named) == {("ant", "bee", "cow"), ("bee", "ant", "cow")}
+    assert len(list((features.parent / "zoo/results/mine/voc07_svm").glob("*.json"))) == 2
+
+
+def test_names_that_only_number_the_classes_are_in_no_key(features: Path) -> None:
+    """So that what earlier builds measured is found again."""
+    plain = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+    for names in (["class1", "class2", "class3"], ["digit0", "digit1", "digit2"]):
+        (features / "classes.json").write_text(json.dumps(names))
+        source = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+        assert source.inputs("feature5") == plain.inputs("feature5")
+    (features / "classes.json").write_text(json.dumps(["class2", "class1", "class3"]))
+    source = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+    assert source.inputs("feature5") != plain.inputs("feature5")
+
+
+def test_classes_that_were_renamed_after_planning_are_not_measured(features: Path) -> None:
+    source = file_source(features.parent / "zoo", features, features, VOC07_SVM)
+    (features / "classes.json").write_text(json.dumps(["ant", "bee", "cow"]))
+    with pytest.raises(UserError, match=r"classes\.json was changed after this run was planned"):
+        source.read("feature5")
 
 
 def test_low_shot_record_and_its_draws(features: Path) -> None:
@@ -96,13 +129,13 @@ def test_a_finished_layer_is_not_computed_again(
 ) -> None:
     voc_svm.main(flags(features, "--layers", "feature4"))
     ran: list[str] = []
-    original = voc_svm.VocSvmLayer.run
+    original = full_item.VocSvmLayer.run
 
-    def spy(item: voc_svm.VocSvmLayer) -> None:
+    def spy(item: full_item.VocSvmLayer) -> None:
         ran.append(item.layer)
         original(item)
 
-    monkeypatch.setattr(voc_svm.VocSvmLayer, "run", spy)
+    monkeypatch.setattr(full_item.VocSvmLayer, "run", spy)
     voc_svm.main(flags(features))
     assert ran == ["feature5"]
     voc_svm.main(flags(features))
@@ -130,14 +163,14 @@ def test_a_zoo_in_which_all_is_done_is_only_read(features: Path, tmp_path: Path)
 def test_each_k_is_kept_as_soon_as_it_exists(
     features: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = low_shot_svm.LowShot.run
+    original = low_shot_item.LowShot.run
 
-    def stop_at_two(item: low_shot_svm.LowShot) -> None:
+    def stop_at_two(item: low_shot_item.LowShot) -> None:
         if item.k == 2:
             raise KeyboardInterrupt
         original(item)
 
-    monkeypatch.setattr(low_shot_svm.LowShot, "run", stop_at_two)
+    monkeypatch.setattr(low_shot_item.LowShot, "run", stop_at_two)
     with pytest.raises(KeyboardInterrupt):
         low_shot_svm.main(flags(features, "--layers", "feature5", "--shots", "1,2"))
     parts = features.parent / "zoo/results/mine/voc07_low_shot_svm/parts"
@@ -172,7 +205,8 @@ def test_a_class_that_is_too_small_is_found_when_planning(
         labels[:, 1] = harm[1]
         np.save(path, labels)
     shots = shots or (["--shots", "1"] if command is low_shot_svm else [])
-    with pytest.raises(UserError, match=says):
+    benchmark = "voc07_svm" if command is voc_svm else "voc07_low_shot_svm"
+    with pytest.raises(UserError, match=f"^mine {benchmark}: {says}"):
         command.main(flags(features, *shots, *more))
     assert not (features.parent / "zoo").exists()
 
@@ -196,7 +230,7 @@ def save_draws(folder: Path, k: int, samples: int, form: Any = np.asarray) -> No
 )
 def test_files_changed_after_the_plan_are_refused(features: Path, name: str) -> None:
     source = file_source(features.parent / "zoo", features, features, VOC07_SVM)
-    layer = next(item for item in voc_svm.VocSvm(source, VOC07_SVM).needs if "5" in item.layer)
+    layer = next(item for item in full_item.VocSvm(source, VOC07_SVM).needs if "5" in item.layer)
     np.save(features / name, np.load(features / name)[::-1])
     with pytest.raises(UserError, match=rf"{name}.* was changed after this run was planned"):
         layer.run()
@@ -214,7 +248,7 @@ def test_official_draws_changed_after_the_plan_are_refused(features: Path, gone:
     save_draws(features, 1, 2)
     protocol = replace(VOC07_LOW_SHOT, shots=(1,), samples=2)
     source = file_source(features.parent / "zoo", features, features, protocol)
-    item = low_shot_svm.VocLowShot(source, protocol).needs[0]
+    item = low_shot_item.VocLowShot(source, protocol).needs[0]
     if gone:  # they must not be drawn anew and be called official
         shutil.rmtree(features / "low_shot")
     else:
@@ -324,13 +358,17 @@ def test_many_images_to_ignore_need_the_users_word_and_leave_a_note(features: Pa
     assert "train_labels.npy, class 1" in record["notes"][0]
 
 
-def test_inverted_labels_leave_a_note(features: Path) -> None:
+def test_inverted_labels_leave_a_note(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for split in ("train", "test"):
         path = features / f"{split}_labels.npy"
         labels = np.load(path)
         np.save(path, np.where(labels == -1, -1, 1 - labels))
     record = run_json(voc_svm, features, "--layers", "feature5")
     assert [note.endswith("are the labels inverted?") for note in record["notes"]] == [True, True]
+    # Whoever runs the command reads its last lines, not the record.
+    last = capsys.readouterr().err.splitlines()[-2:]
+    name = record["checkpoint"]["name"]
+    assert last == [f"note on {name} voc07_svm: {note}" for note in record["notes"]]
 
 
 def _swap_columns(targets: np.ndarray) -> np.ndarray:

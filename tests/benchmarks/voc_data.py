@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.checkpoints.fit import checkpoint_of
 from benchmarks.checkpoints.zoo import resolve
-from benchmarks.results import Checkpoint
 from benchmarks.trunks import Trunk
 from slurm import leftovers
 
@@ -42,7 +42,7 @@ def make_trunk(zoo: Path, ckpt: str, *, seed: int = 0, workers: int = 0) -> Trun
     return Trunk(
         zoo=zoo,
         ckpt=ckpt,
-        checkpoint=Checkpoint(card.name, card.arch, card.weights, card.sobel),
+        checkpoint=checkpoint_of(card),
         seed=seed,
         device="cpu",
         workers=workers,

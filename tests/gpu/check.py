@@ -255,7 +255,6 @@ def step_speed(machine: Machine) -> Iterator[Figures]:
     """The multi-head step with its batch in memory, beside the bare forward pass."""
     import torch
 
-    from benchmarks import protocols
     from benchmarks.backbones.backbone import build_backbone
     from benchmarks.checkpoints.zoo import resolve
     from benchmarks.images.colour import Colour, Draws
@@ -264,7 +263,9 @@ def step_speed(machine: Machine) -> Iterator[Figures]:
     from benchmarks.results import Checkpoint
     from benchmarks.trunks import Trunk
     from slurm.distributed import World
+    from tests.perf.stream import linear_protocols
 
+    multi_head = linear_protocols()[0]
     device = torch.device(machine.device)
     bare = build_backbone(machine.arch, sobel=False).eval().to(device)
     bare = bare.to(memory_format=torch.channels_last)
@@ -288,8 +289,8 @@ def step_speed(machine: Machine) -> Iterator[Figures]:
         mean=card.mean,
         std=card.std,
     )
-    test = replace(protocols.IMAGENET_LINEAR.test, crop=machine.side)
-    protocol = replace(protocols.IMAGENET_LINEAR, test=test, batch_size=machine.batch)
+    test = replace(multi_head.test, crop=machine.side)
+    protocol = replace(multi_head, test=test, batch_size=machine.batch)
     frozen = FrozenTrunk(trunk, device)
     run = ProbeRun(Job(trunk, protocol, machine.scratch / "no", "step"), frozen, 1000, World())
     colour, draws = Colour.of(protocol.train), Draws.none(machine.batch)
@@ -338,18 +339,14 @@ def loading_speed(machine: Machine) -> Iterator[Figures]:
     import numpy as np
     import torch
 
-    from benchmarks import protocols
     from benchmarks.images.batches import Loader, Names, Source, requests_of
     from benchmarks.images.transforms import build_transform
-    from tests.perf.stream import MEAN, STD, write_images
+    from tests.perf.stream import MEAN, STD, linear_protocols, write_images
 
     folder, count = machine.scratch / "jpegs", 512 if machine.gpu else 32
     write_images(folder, count)
     paths = [str(path.relative_to(folder)) for path in sorted(folder.glob("train/*/*.jpg"))]
-    for name, protocol in (
-        ("multi_head", protocols.IMAGENET_LINEAR),
-        ("avgpool", protocols.IMAGENET_AVGPOOL),
-    ):
+    for name, protocol in zip(("multi_head", "avgpool"), linear_protocols()):
         transform = build_transform(protocol.train, MEAN, STD)
         source = Source(str(folder), Names(paths), transform.geometry, (transform.colour,), 0)
         workers = max(1, (os.cpu_count() or 2) - 1)

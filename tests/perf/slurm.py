@@ -194,12 +194,12 @@ def valid_results() -> dict[str, bytes]:
 
 
 def fill_features(marker: Path) -> None:
-    """As many files as an extraction leaves, and the marker that lists their sizes."""
-    sizes = {f"{number}.npy": 1 for number in range(13)}
+    """As many files as an extraction leaves, and the marker that says what they hold."""
+    files = {f"{number}.npy": {"bytes": 1, "blake2b": "0" * 32} for number in range(13)}
     marker.parent.mkdir(parents=True)
-    for name in sizes:
+    for name in files:
         (marker.parent / name).write_bytes(b"x")
-    marker.write_text(json.dumps(sizes))
+    marker.write_text(json.dumps({"extraction": marker.parent.name, "files": files}))
 
 
 def main() -> None:

@@ -49,12 +49,24 @@ def write_images(folder: Path, count: int) -> None:
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
 
 
+def linear_protocols() -> tuple[Any, Any]:
+    """ImageNet's multi-head and AvgPool protocols."""
+    try:
+        from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+        from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+    except ImportError:  # the commit before
+        from benchmarks.protocols import (  # type: ignore[attr-defined, no-redef]
+            IMAGENET_AVGPOOL,
+            IMAGENET_LINEAR,
+        )
+    return IMAGENET_LINEAR, IMAGENET_AVGPOOL
+
+
 def specs() -> dict[str, Any]:
     """The transforms whose loading is timed."""
-    from benchmarks import protocols
     from pretrain.deepcluster.recipes import SOBEL_RESNET50
 
-    return {"multi_head": protocols.IMAGENET_LINEAR.train, "deepcluster": SOBEL_RESNET50.train}
+    return {"multi_head": linear_protocols()[0].train, "deepcluster": SOBEL_RESNET50.train}
 
 
 def time_loader(folder: Path, repeats: int) -> dict[str, float]:
@@ -94,14 +106,14 @@ def _loading(folder: Path, paths: tuple[str, ...], spec: Any) -> Callable[[Any, 
 
 def probe_items(folder: Path, zoo: Path, workers: int, epochs: int) -> list[Any]:
     """Four checkpoints by two protocols at 64 pixels."""
-    from benchmarks import protocols
-    from benchmarks.linear_probe import probe_item
     from benchmarks.results import Checkpoint
     from benchmarks.trunks import Trunk
 
     try:
         from benchmarks.checkpoints.zoo import resolve
+        from benchmarks.probes.item import probe_item
     except ImportError:
+        from benchmarks.linear_probe import probe_item  # type: ignore[attr-defined, no-redef]
         from benchmarks.registry import resolve  # type: ignore[attr-defined, no-redef]
 
     def small(protocol: Any) -> Any:
@@ -128,7 +140,7 @@ def probe_items(folder: Path, zoo: Path, workers: int, epochs: int) -> list[Any]
             mean=card.mean,
             std=card.std,
         )
-        for protocol in (protocols.IMAGENET_LINEAR, protocols.IMAGENET_AVGPOOL):
+        for protocol in linear_protocols():
             items.append(probe_item(trunk, folder, small(protocol)))
     return items
 
@@ -139,7 +151,7 @@ def run_probes(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, 
 
     try:
         from benchmarks.images import batches as images  # type: ignore[no-redef]
-        from benchmarks.linear_probe import together
+        from benchmarks.probes.groups import together
     except ImportError:
         together = None  # type: ignore[assignment]
     decoded = multiprocessing.Value("q", 0)
@@ -282,8 +294,8 @@ def measure_killed(data: Path, kills: int) -> dict[str, Any]:
 
 def group(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, float]:
     """Four probes in one stream that saves after every step."""
-    from benchmarks.linear_probe import together
     from benchmarks.probes import stream
+    from benchmarks.probes.groups import together
 
     stream.SAVE_SECONDS = 0.0
     start = time.monotonic()

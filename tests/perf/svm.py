@@ -214,7 +214,8 @@ def main() -> None:
 
 
 def measure(parts: list[str], folder: Path, spectrum: str) -> Iterator[dict[str, Any]]:
-    from benchmarks.protocols import VOC07_LOW_SHOT, VOC07_SVM
+    from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+    from benchmarks.catalog.voc07_svm import VOC07_SVM
 
     folder.mkdir(parents=True, exist_ok=True)
     layers = (1, 2, 3, 4, 5) if "layers" in parts else (5,)

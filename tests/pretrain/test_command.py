@@ -1,6 +1,8 @@
 """The command: lists, refuses in one line, resumes only when told to."""
 
+import argparse
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,11 +13,16 @@ import torch
 from tiny import TINY, tiny_item
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, card_path, read_card
+from benchmarks.datasets.loading import fingerprints
+from benchmarks.images.checking import checked_path
 from pretrain.__main__ import main
 from pretrain.deepcluster import train
+from pretrain.deepcluster.command import make_item
+from pretrain.deepcluster.identity import differences
+from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES
 from pretrain.methods import METHODS
-from slurm.cli import run_command
+from slurm.cli import Parser, add_common_flags, run_command
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +110,88 @@ def test_recipes_are_the_published_ones() -> None:
     assert all(name == recipe.name for name, recipe in RECIPES.items())
 
 
+def test_the_other_published_recipes() -> None:
+    """OpenSelfSup's r50_withoutsobel.py; facebookresearch/deepcluster with ARCH=vgg16."""
+    sobel, plain = RECIPES[DEFAULT], RECIPES["resnet50_8xb64-steplr-200e"]
+    assert (plain.sobel, plain.learning_rate) == (False, 0.3)
+    assert replace(plain, name=sobel.name, sobel=True, learning_rate=0.1) == sobel
+    vgg = RECIPES["vgg16_bn_sobel_b256-200e"]
+    assert (vgg.arch, vgg.sobel, vgg.neck) == ("vgg16_bn", True, "fc7")
+    assert (vgg.batch_size, vgg.epochs, vgg.learning_rate) == (256, 200, 0.05)
+    assert (vgg.clusters, vgg.weight_decay, vgg.train.jitter) == (10_000, 1e-5, None)
+
+
+def test_every_number_of_a_recipe_has_a_flag(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["show", DEFAULT])
+    fields = [line.partition("=")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    with pytest.raises(SystemExit):
+        main(["deepcluster", "--help"])
+    listed = capsys.readouterr().out
+    for field in set(fields) - {"name", "config"}:
+        assert f"--{field.replace('.', '-').replace('_', '-')} " in listed.replace(",", " "), field
+    given = ["--clusters", "5", "--no-sobel", "--train-crop", "24", "--milestones", "2,3"]
+    given += ["--weight-decay", "0", "--mean", "0.5,0.5,0.5", "--arch", "resnet10t", "--reweight"]
+    item = make_item(parsed(flags(data, tmp_path, *given)))
+    assert item.recipe == replace(
+        RECIPES["tiny"],
+        **{"clusters": 5, "sobel": False, "milestones": (2, 3), "weight_decay": 0.0},
+        train=replace(TINY.train, crop=24),
+        mean=(0.5, 0.5, 0.5),
+        arch="resnet10t",
+        reweight=True,
+    )
+    again = make_item(parsed(flags(data, tmp_path, "--milestones", "none", "--train-resize=none")))
+    assert again.recipe == replace(RECIPES["tiny"], train=replace(TINY.train, resize=None))
+
+
+def parsed(words: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="x", description="x")
+    METHODS["deepcluster"].add_flags(parser)
+    add_common_flags(parser)
+    return parser.parse_args(words[1:])
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("--clusters x", "--clusters x: Expected `int`, got `str`"),
+        ("--clusters 0", "--clusters 0: 0 is not a number that this field can have"),
+        ("--clusters 1", "1 cluster tells no images apart"),
+        ("--clusters 91", "90 images, too few for the 91 clusters"),
+        ("--pca 90", "fewer than the 90 directions of PCA; use a lower --pca"),
+        ("--learning-rate nan", "--learning-rate nan: Expected `float`"),
+        ("--arch resnet51", "did you mean resnet5"),
+        ("--neck fc8", "--neck: invalid choice: 'fc8' (choose from"),
+        ("--neck fc7", "neck fc7 belongs to alexnet and vgg16_bn, not to test_resnet"),
+        ("--arch alexnet --neck fc7", "neck fc7 is of images of 224 pixels: add --neck avgpool"),
+        ("--algorithm dbscan", "--algorithm: invalid choice: 'dbscan' (choose from"),
+        ("--set algorithm=dbscan", "--set algorithm=dbscan: Invalid enum value 'dbscan'"),
+        ("--algorithm pic --balance", "--balance needs centroids"),
+        ("--train-crop 50", "--train-crop 50: train.crop 50 is larger than"),
+        ("--clusters 5 --set clusters=6", "--clusters 5 and --set clusters=6 are both given"),
+        ("--sobel --set sobel=false", "--sobel and --set sobel=false are both given"),
+        ("--sobel=maybe", "ignored explicit argument 'maybe'"),
+        ("--mean 0.5,0.5", "--mean 0.5,0.5: Expected `array`"),
+    ],
+)
+def test_a_number_that_cannot_be_is_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, reason: str
+) -> None:
+    assert reason in refusal(capsys, flags(data, tmp_path, *given.split()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_a_recipe_without_the_later_fields_is_the_same_run(
+    data: Path, tmp_path: Path
+) -> None:
+    item = tiny_item(tmp_path, data)
+    assert not {"algorithm", "balance", "reweight"} & json.loads(item.identity)["recipe"].keys()
+    other = tiny_item(tmp_path, data, replace(TINY, reweight=True))
+    assert differences(item.identity, other.identity) == "recipe.reweight False, not True"
+
+
 def test_wrong_words(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean deepcluster" in refusal(capsys, ["deepclustr"])
     line = refusal(capsys, flags(data, tmp_path, "--recipe", "digits_sobel_resnet18-15"))
@@ -143,6 +232,26 @@ def refusal_after_progress(capsys: pytest.CaptureFixture[str], words: list[str])
     last = capsys.readouterr().err.rstrip("\n").splitlines()[-1]
     assert last.startswith("error: ")
     return last
+
+
+def test_features_that_are_not_finite_end_in_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = DeepClusterNet.features
+    monkeypatch.setattr(
+        DeepClusterNet, "features", lambda net, images: features(net, images) * torch.nan
+    )
+    line = refusal_after_progress(capsys, flags(data, tmp_path))
+    assert "the network's features hold NaN or infinity: training has diverged" in line
+    assert not list(tmp_path.rglob("features*"))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_probe_needs_labels(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(capsys, flags(data / "train", tmp_path, "--probe-every", "2"))
+    assert "--probe-every asks for labels" in line
 
 
 def test_state_is_taken_up_only_when_told_to(
@@ -246,7 +355,7 @@ def test_a_restart_replaces_the_checkpoint_once_and_can_be_taken_up(
     line = refusal_after_progress(capsys, flags(data, tmp_path, "--seed", "6", "--resume"))
     assert "seed 5, not 6" in line
     main(flags(data, tmp_path, "--seed", "5", "--resume"))
-    assert "tiny: continues at epoch 2/2, step 0" in capsys.readouterr().err
+    assert "tiny: continues at epoch 2/2, at its start" in capsys.readouterr().err
     card = read_card(tmp_path, "tiny")
     assert (card.pretraining["seed"], card.pretraining["epochs"]) == (5, 2)
     main(flags(data, tmp_path, "--seed", "5"))
@@ -385,3 +494,60 @@ def state_of_one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     item = tiny_item(tmp_path_factory.mktemp("one"), data, replace(TINY, epochs=1))
     item.run()
     return item.state
+
+
+def damage(path: Path) -> None:
+    """A PNG file whose pixels are others than its checksum says; it decodes without a word."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"IDAT") - 4
+    length = int.from_bytes(content[place : place + 4], "big")
+    content[place + 8 + length] ^= 1  # in the checksum
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("layout", ["imagenet", "folder"])
+def test_images_are_checked_when_asked_and_the_card_says_what_was_found(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
+) -> None:
+    mine = shutil.copytree(data, tmp_path / "data")
+    damage(mine / "train/class1/001.png")
+    given = flags(mine if layout == "imagenet" else mine / "train", tmp_path / "zoo")
+    main([*given, "--check-images", "--dry-run"])
+    assert [line for line in capsys.readouterr().out.splitlines() if "to run" in line] == [
+        "check: 1 to run",
+        "pretrain: 1 to run",
+    ]
+    main([*given, "--check-images"])
+    (note,) = read_card(tmp_path / "zoo", "tiny").notes
+    assert note.startswith("pretraining: 1 of 90 images of train may be damaged within")
+    assert "001.png: the checksum of a PNG chunk" in note
+    (found,) = (tmp_path / "zoo/checks").iterdir()
+    if layout == "imagenet":  # the benchmarks find the same check
+        planned = fingerprints("imagenet", mine)["train"]
+        assert found == checked_path(tmp_path / "zoo", "imagenet", "train", planned)
+    found.unlink()
+    main([*given, "--check-images"])
+    assert found.exists()
+
+
+def test_an_image_that_cannot_be_decoded_ends_the_run_before_training(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = shutil.copytree(data, tmp_path / "data")
+    (mine / "train/class1/001.png").write_bytes(b"Not found")
+    said = refusal(capsys, flags(mine, tmp_path / "zoo", "--check-images"))
+    assert "1 of 90 images of train cannot be used" in said
+    assert not list((tmp_path / "zoo").rglob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("clusters=1", "1 cluster tells no images apart: use two or more"),
+        ("arch=resnet999", "unknown architecture 'resnet999'; did you mean"),
+    ],
+)
+def test_what_can_never_train_is_refused_when_planning(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, says: str
+) -> None:
+    assert says in refusal(capsys, flags(data, tmp_path, "--set", change, "--dry-run"))

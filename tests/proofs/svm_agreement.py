@@ -84,8 +84,9 @@ def compare(folder: Path) -> dict[str, Any]:
     from sklearn.metrics import average_precision_score
     from sklearn.model_selection import StratifiedKFold
 
+    from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+    from benchmarks.catalog.voc07_svm import VOC07_SVM
     from benchmarks.metrics import envelope_average_precision
-    from benchmarks.protocols import VOC07_LOW_SHOT, VOC07_SVM
     from benchmarks.svm.draws import draw
 
     one = ("--layers", "feature5")

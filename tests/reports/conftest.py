@@ -9,8 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import protocols, results
+from benchmarks import results
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.places205_linear import PLACES205_LINEAR
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+from benchmarks.catalog.voc07_svm import COSTS_MMSELFSUP, VOC07_SVM
 from benchmarks.checkpoints.cards import Card
+from benchmarks.protocols import LinearProtocol, Protocol
 from benchmarks.results import (
     Checkpoint,
     Head,
@@ -24,7 +30,10 @@ from benchmarks.results import (
 )
 
 VOC = {"trainval": Split(5011, 20, "a" * 64), "test": Split(4952, 20, "b" * 64)}
+PLACES = {"train": Split(2448873, 205, "e" * 64), "val": Split(20500, 205, "f" * 64)}
+INATURALIST = {"train": Split(437513, 8142, "e" * 64), "val": Split(24426, 8142, "f" * 64)}
 IMAGES = {"train": Split(1281167, 1000, "c" * 64), "val": Split(50000, 1000, "d" * 64)}
+DATA = {"imagenet": IMAGES, "places205": PLACES, "inaturalist18": INATURALIST}
 CLASSES = tuple(f"class{number:02d}" for number in range(20))
 SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)
 VERSIONS = {"python": "3.11.7", "deepcluster-bench": "0.1.0", "torch": "2.6.0"}
@@ -54,7 +63,7 @@ class Zoo:
         }
         best = max(maps, key=lambda layer: maps[layer])
         made = {"classes": CLASSES, "layers": layers, "best_layer": best, "data": VOC, **extra}
-        return self._write(VocSvmRecord, protocols.VOC07_SVM, name, made)
+        return self._write(VocSvmRecord, VOC07_SVM, name, made)
 
     def low_shot(self, name: str, means: Mapping[str, list[float]], **extra: Any) -> Path:
         layers = {
@@ -66,7 +75,7 @@ class Zoo:
                         max(around(value, 5, 2.0)),
                         pstdev(around(value, 5, 2.0)),
                         1.0,
-                        {repr(cost): around(value, 5, 2.0) for cost in protocols.COSTS_MMSELFSUP},
+                        {repr(cost): around(value, 5, 2.0) for cost in COSTS_MMSELFSUP},
                     )
                     for k, value in zip(SHOTS, values)
                 }
@@ -74,13 +83,13 @@ class Zoo:
             for layer, values in means.items()
         }
         made = {"layers": layers, "selection": "test", "data": VOC, **extra}
-        return self._write(LowShotRecord, protocols.VOC07_LOW_SHOT, name, made)
+        return self._write(LowShotRecord, VOC07_LOW_SHOT, name, made)
 
     def probe(
         self,
         name: str,
         heads: Mapping[str, float],
-        protocol: protocols.LinearProtocol = protocols.IMAGENET_LINEAR,
+        protocol: LinearProtocol = IMAGENET_LINEAR,
         **extra: Any,
     ) -> Path:
         every, epochs = protocol.evaluate_every, protocol.epochs
@@ -99,7 +108,7 @@ class Zoo:
             },
             "epochs": epochs,
             "evaluated": () if every == 1 else evaluated,
-            "data": IMAGES,
+            "data": DATA.get(protocol.dataset),
             **extra,
         }
         return self._write(ProbeRecord, protocol, name, made)
@@ -110,9 +119,9 @@ class Zoo:
         zoo.svm(name, {"feature4": 70.0, "feature5": 74.26})
         zoo.low_shot(name, {"feature4": [20.0] * 8, "feature5": DEEPCLUSTER_SHOTS})
         zoo.probe(name, features([12.78, 30.81, 43.88, 57.71, 51.68]))
-        zoo.probe(name, {"avgpool": 46.92}, protocols.IMAGENET_AVGPOOL)
+        zoo.probe(name, {"avgpool": 46.92}, IMAGENET_AVGPOOL)
         places = features([18.80, 33.93, 41.44, 47.22, 42.61])
-        zoo.probe(name, places, protocols.PLACES205_LINEAR)
+        zoo.probe(name, places, PLACES205_LINEAR)
 
     def card(self, name: str, **fields: Any) -> Path:
         card = Card(
@@ -128,9 +137,7 @@ class Zoo:
         results.write(path, card)
         return path
 
-    def _write(
-        self, kind: type[results.Record], protocol: protocols.Protocol, name: str, made: dict
-    ) -> Path:
+    def _write(self, kind: type[results.Record], protocol: Protocol, name: str, made: dict) -> Path:
         fields: dict[str, Any] = {
             "benchmark": protocol.benchmark,
             "protocol": protocol.name,

@@ -1,13 +1,16 @@
 """Reading a zoo: what is no record is named, and nothing claims a cell twice."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR
-from benchmarks.results import LowShotRecord
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.results import Checkpoint, LowShotRecord
 from reports.collect import collect
 from slurm.errors import UserError
 
@@ -101,6 +104,21 @@ def test_json_outside_a_record_s_place_is_named(zoo: Any) -> None:
     with pytest.raises(UserError, match=r"copy\.json is not in a record's place"):
         collect(zoo.path)
     assert len(collect(zoo.path, skip_invalid=True).found) == 1
+
+
+def test_what_is_no_file_in_a_record_s_place_is_named(zoo: Any) -> None:
+    """It is nobody's figure; passed over in silence, it would be a cell that is missing."""
+    folder = zoo.probe("net", HEADS).parent
+    (folder / "folder.json").mkdir()
+    os.mkfifo(folder / "pipe.json")
+    (folder / "link.json").symlink_to("nowhere.json")
+    found = collect(zoo.path)
+    assert len(found.found) == 1
+    assert found.skipped == (
+        f"{folder}/folder.json is a folder, and no record",
+        f"{folder}/link.json is a link that leads to no file, and no record",
+        f"{folder}/pipe.json is a pipe, a socket or a device, and no record",
+    )
 
 
 def test_a_best_layer_that_is_not_best_is_refused(zoo: Any) -> None:
@@ -232,3 +250,66 @@ def test_a_malformed_card_is_named(zoo: Any) -> None:
 def test_records_are_read_by_their_own_type(zoo: Any) -> None:
     zoo.low_shot("net", {"feature5": [10.0] * 8})
     assert isinstance(collect(zoo.path).found[0].record, LowShotRecord)
+
+
+PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        ({"arch": "resnet50_caffe"}, "was measured on resnet50 with Sobel stem, and net is resnet"),
+        ({"sobel": False}, "was measured on resnet50 with Sobel stem, and net is resnet50 now"),
+        ({"std": (0.228, 0.224, 0.225)}, r"std 0.229, 0.224, 0.225; net has mean 0.485, 0.456"),
+        ({"mean": (0.5, 0.5, 0.5)}, "was measured with mean 0.485, 0.456, 0.406 and std"),
+    ],
+)
+def test_records_of_what_a_checkpoint_was_before_are_left_out(
+    zoo: Any, card: dict[str, Any], says: str
+) -> None:
+    """The same weights, built or fed otherwise, have other features."""
+    mean, std = PIXELS
+    was = Checkpoint("net", "resnet50", zoo.weights, True, None, mean, std)
+    old = zoo.probe("net", {"feature1": 10.0}, checkpoint=was)
+    path = zoo.card("net")
+    fields = json.loads(path.read_text()) | {"mean": mean, "std": std}
+    path.write_text(json.dumps(fields))
+    assert [item.path for item in collect(zoo.path).found] == [old]
+    path.write_text(json.dumps(fields | card))
+    found = collect(zoo.path)
+    assert not found.found
+    (reason,) = found.skipped
+    assert reason.startswith(f"{old} ")
+    assert says in reason
+    # A record of the checkpoint as it is now may stand beside the old one.
+    now = msgspec.structs.replace(was, **card)
+    new = zoo.probe("net", {"feature1": 20.0}, checkpoint=now, key="new")
+    assert [item.path for item in collect(zoo.path).found] == [new]
+    # Without a card nothing says which of the two the name stands for.
+    path.unlink()
+    with pytest.raises(UserError, match="remove the one that is out of date"):
+        collect(zoo.path)
+
+
+def test_two_ways_to_feed_a_network_share_no_row(zoo: Any) -> None:
+    mean, std = PIXELS
+    for benchmark, stds in ((IMAGENET_LINEAR, std), (IMAGENET_AVGPOOL, (0.2, 0.2, 0.2))):
+        fed = Checkpoint("net", "resnet50", zoo.weights, True, None, mean, stds)
+        zoo.probe("net", {"feature1": 10.0}, benchmark, checkpoint=fed)
+    with pytest.raises(UserError, match="are of different means and stds of pixels under the one"):
+        collect(zoo.path)
+
+
+def test_a_record_that_does_not_say_its_pixels_is_of_its_card(zoo: Any) -> None:
+    """As those of earlier versions."""
+    zoo.probe("net", {"feature1": 10.0})
+    zoo.card("net")
+    assert len(collect(zoo.path).found) == 1
+
+
+def test_hidden_folders_hold_no_records(zoo: Any) -> None:
+    """What another command makes or removes just now."""
+    zoo.probe("net", {"feature1": 10.0})
+    (zoo.path / "results" / "net").rename(zoo.path / "results" / ".net.host-1.2.0123abcd.tmp")
+    zoo.probe("net", {"feature1": 20.0})
+    assert len(collect(zoo.path).found) == 1

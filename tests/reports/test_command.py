@@ -1,17 +1,25 @@
 """The command as users run it: README, --check, formats, exit codes, and no torch."""
 
+import csv
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
+from benchmarks.catalog.places205_linear import PLACES205_LINEAR
+from benchmarks.results import Split
 from reports.__main__ import main
-from reports.run import REPOSITORY, link_target
+from reports.pages.links import REPOSITORY, link_target
+from reports.pictures.curves import fingerprint
 from slurm.errors import UserError
 
 HEADS = {f"feature{stage}": 10.0 * stage for stage in range(1, 6)}
@@ -41,6 +49,9 @@ def test_the_command_needs_none_of_the_heavy_packages(zoo: Any, tmp_path: Path) 
     zoo.deepcluster()
     readme = tmp_path / "README.md"
     done = run("--zoo", zoo.path, "--readme", readme)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"wrote {tmp_path}/results.json\nwrote {readme}\n"
+    done = run("--zoo", zoo.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert (DATA / "deepcluster-voc-svm.md").read_text() in done.stdout
     assert (DATA / "deepcluster-voc-svm.md").read_text() in readme.read_text()
@@ -86,6 +97,7 @@ def test_user_errors_are_one_line_and_exit_2(zoo: Any, tmp_path: Path) -> None:
     wrongs: tuple[list[object], ...] = (
         ["--check"],
         ["--published", "--compare"],
+        ["--only", "MoCo v1"],
         ["--readme", tmp_path / "README.md", "--published"],
         ["--zoo", tmp_path / "none"],
     )
@@ -137,7 +149,8 @@ def test_equal_figures_give_equal_bytes_whenever_and_wherever_measured(
         other = zoo.with_(path=place, extra=run_fields)
         other.deepcluster()
         other.probe("another", HEADS)
-        printed.append(call(capsys, "--zoo", place, "--readme", place / "README.md"))
+        flags = ["--zoo", place, "--readme", place / "README.md", "--format", "markdown"]
+        printed.append(call(capsys, *flags))
     first, second = tmp_path / "0" / "zoo", tmp_path / "1" / "zoo"
     assert printed[0] == printed[1]
     assert (first / "README.md").read_bytes() == (second / "README.md").read_bytes()
@@ -149,7 +162,7 @@ def test_equal_figures_give_equal_bytes_whenever_and_wherever_measured(
 def test_a_new_readme_is_a_whole_document(zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
     zoo.probe("net", HEADS, DIGITS_IMAGENET_LINEAR)
     readme = zoo.path / "README.md"
-    printed = call(capsys, "--zoo", zoo.path, "--readme", readme)
+    printed = call(capsys, "--zoo", zoo.path, "--readme", readme, "--format", "markdown")
     text = readme.read_text()
     assert text.startswith("# ")
     assert "## Results and Models" in text
@@ -189,7 +202,9 @@ def test_blocks_by_table_and_published_ones(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reports.plots.draw", lambda picture, suffix: picture.name.encode())
+    monkeypatch.setattr(
+        "reports.pictures.plots.draw", lambda picture, _: fingerprint(picture).encode()
+    )
     zoo.deepcluster()
     readme = tmp_path / "README.md"
     names = ("imagenet-linear", "inaturalist18-linear", "pictures", "published", "compare")
@@ -239,10 +254,24 @@ def test_config_links_are_relative_to_the_readme_inside_the_repository() -> None
         "../../reports/tables.py"
     )
     assert link_target(config, None) == "reports/tables.py"
-    assert link_target(config, Path("/elsewhere/README.md")) == "reports/tables.py"
+    assert link_target(config, Path("/elsewhere/README.md")) is None  # no file there
     assert link_target("https://a/b.py", REPOSITORY / "README.md") == "https://a/b.py"
     assert link_target("no/such/file.py", None) is None
     assert link_target("../../etc/passwd", None) is None
+
+
+def test_config_links_lead_to_files_of_the_readmes_own_repository(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mine.py").write_text("")
+    (tmp_path / "zoo").mkdir()
+    readme = tmp_path / "zoo" / "README.md"
+    assert link_target("configs/mine.py", readme) == "../configs/mine.py"
+    assert link_target("configs/mine.py", None) is None
+    # A file of our repository is none of theirs, and neither is one beside it.
+    for config in ("reports/tables.py", "../outside.py", str(tmp_path.parent / "outside.py")):
+        (tmp_path.parent / "outside.py").write_text("")
+        assert link_target(config, readme) is None
 
 
 @pytest.mark.parametrize(
@@ -271,3 +300,194 @@ def test_one_path_for_two_outputs_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=r": name another$"):
         main(["--zoo", str(zoo.path), *flags])
     assert sorted(folder.rglob("*")) == before
+
+
+def test_beside_files_nothing_is_printed_but_their_names(
+    zoo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.pictures.plots.draw", lambda one, suffix: one.name.encode())
+    zoo.probe("net", HEADS)
+    flags = ["--zoo", zoo.path]
+    tables = call(capsys, *flags)
+    assert "| net " in tables
+    page, readme, folder = tmp_path / "page.html", tmp_path / "R.md", tmp_path / "pictures"
+    assert call(capsys, *flags, "--html", page) == f"wrote {page}\n"
+    assert call(capsys, *flags, "--plots", folder) == f"wrote 1 picture in {folder}\n"
+    proof = tmp_path / "results.json"
+    assert call(capsys, *flags, "--readme", readme) == f"wrote {proof}\nwrote {readme}\n"
+    again = call(capsys, *flags, "--readme", readme, "--html", page)
+    assert again == f"wrote {page}\nup to date: {proof}\nup to date: {readme}\n"
+    # Unless a format is asked for.
+    assert call(capsys, *flags, "--html", page, "--format", "markdown") == tables
+    assert call(capsys, *flags, "--readme", readme, "--format", "csv").startswith("table,")
+
+
+def test_a_page_that_is_standard_output_is_alone_there(zoo: Any) -> None:
+    zoo.probe("net", HEADS)
+    done = run("--zoo", zoo.path, "--html", "/dev/stdout", blocked=("torch",))
+    assert done.stdout.endswith("</html>")
+    assert done.stderr == "wrote /dev/stdout\n"
+
+
+@pytest.mark.parametrize("form", ["markdown", "csv", "latex", "metafile", "model-index", "json"])
+def test_a_variant_filters_every_format(
+    form: str, zoo: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zoo.probe("usual", HEADS)
+    zoo.probe("small", HEADS, DIGITS_IMAGENET_LINEAR)
+    zoo.probe("mine", HEADS, replace(IMAGENET_LINEAR, variant="custom", epochs=1))
+    flags = ["--zoo", zoo.path, "--format", form]
+    every = call(capsys, *flags)
+    assert all(name in every for name in ("usual", "small", "mine"))
+    some = call(capsys, *flags, "--variant", "digits,custom")
+    assert "small" in some
+    assert "mine" in some
+    assert "usual" not in some
+    with pytest.raises(UserError, match="unknown variant in the results 'digit'; did you mean dig"):
+        main(["--zoo", str(zoo.path), "--variant", "digit"])
+
+
+def test_a_variant_filters_pages_pictures_and_readmes(
+    zoo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.pictures.plots.draw", lambda one, suffix: one.name.encode())
+    zoo.probe("usual", HEADS)
+    zoo.probe("small", HEADS, DIGITS_IMAGENET_LINEAR)
+    page, readme, folder = tmp_path / "page.html", tmp_path / "R.md", tmp_path / "pictures"
+    flags = ["--html", page, "--readme", readme, "--plots", folder]
+    call(capsys, "--zoo", zoo.path, "--variant", "digits", *flags)
+    for text in (page.read_text(), readme.read_text(), (tmp_path / "results.json").read_text()):
+        assert "small" in text
+        assert "usual" not in text
+    assert sorted(path.stem for path in folder.glob("*.svg")) == ["layers-imagenet-linear-digits"]
+
+
+NAME = "sobel_resnet50_8xb64-steplr-200e"
+
+
+def test_the_comparison_in_csv(zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The measured row, each published figure of its protocol, and the reasons for what is not."""
+    zoo.svm("mine", {"feature5": 74.0})
+    zoo.probe("mine", HEADS, DIGITS_IMAGENET_LINEAR)
+    text = call(capsys, "--zoo", zoo.path, "--compare", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    cells = {(row["name"], row["column"]): row for row in rows if row["table"] == "voc-svm"}
+    assert float(cells["measured: mine", "SVM"]["value"]) == 74.0
+    swav = "resnet50_8xb32-mcrop-2-6-coslr-200e_in1k-224-96"
+    assert cells[f"published, MMSelfSup 0.11.0: SwAV {swav}", "SVM"]["value"] == "87.0"
+    notes = [row["text"] for row in rows if row["column"] == "note" and row["variant"] == "digits"]
+    assert notes[0] == (
+        "Not compared: Feature1 - Feature5 of mine was measured by digits_mhead_linear-3e_in1k of "
+        "the variant digits; the published figures are of mmselfsup."
+    )
+    assert notes[1].startswith("Feature1 - Feature5: protocol digits_mhead_linear-3e_in1k, var")
+    chosen = call(capsys, "--zoo", zoo.path, "--compare", "MoCo v1", "--format", "csv")
+    rows = [row for row in csv.DictReader(io.StringIO(chosen)) if row["column"] == "SVM"]
+    assert [row["name"] for row in rows][1:3] == [
+        "published, OpenSelfSup 1db69ec (2021-01-20): MoCo v1 selfsup/moco/r50_v1.py",
+        "difference",
+    ]
+    assert (rows[2]["text"], float(rows[2]["value"])) == ("-5.18", pytest.approx(-5.18))
+
+
+def test_the_comparison_in_latex(zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    zoo.deepcluster()
+    few = {"train": Split(1000, 10, "e" * 64), "val": Split(500, 10, "f" * 64)}
+    zoo.probe(NAME, HEADS, PLACES205_LINEAR, data=few, key="few")
+    text = call(capsys, "--zoo", zoo.path, "--compare", "--format", "latex", "--ckpt", NAME)
+    voc = text.split(r"\end{tabular}")[0]
+    escaped = NAME.replace("_", r"\_")
+    assert f"measured: {escaped} & feature5 & 74.26 & 29.37" in voc
+    assert f"published, MMSelfSup 0.11.0: DeepCluster {escaped} & feature5 & 74.26 & 29.37" in voc
+    assert "difference & same & +0.00 & +0.00" in voc
+    assert "0.11.0: SwAV resnet50" in voc
+    assert "% VOC SVM / Low-shot SVM, variant mmselfsup, measured and published, SVM by" in voc
+    assert "% Run-to-run band: smallest and largest difference" in voc
+    assert "$^{" not in voc  # all figures of a column are of one protocol: none needs a mark
+    assert (
+        "% Source: MMSelfSup 0.11.0, configs/selfsup/*/README.md "
+        "(https://github.com/open-mmlab/mmselfsup/tree/v0.11.0/configs/selfsup)."
+    ) in voc
+    places, partial = text.split(r"\end{tabular}")[2:4]
+    assert "difference & +0.00 & +0.00" in places
+    assert f"% Not compared: {NAME} (partial data, 1,500 of 2,469,373 images)." in partial
+
+
+def test_the_comparison_as_a_page(zoo: Any, tmp_path: Path) -> None:
+    zoo.deepcluster()
+    page = tmp_path / "page.html"
+    main(["--zoo", str(zoo.path), "--compare", "--html", str(page)])
+    text = page.read_text()
+    assert "<h2>VOC SVM / Low-shot SVM: measured and published</h2>" in text
+    assert text.count('data-value="difference"') == 7  # 2 of VOC07, 3 of ImageNet, 2 of Places205
+    assert "SwAV" in text
+    url = "https://github.com/open-mmlab/mmselfsup/tree/v0.11.0/configs/selfsup"
+    assert f'<a href="{url}">MMSelfSup 0.11.0, configs/selfsup/*/README.md</a>.' in text
+    assert "<button" not in text  # a difference belongs to the row above it
+    assert "Click" not in text
+
+
+def test_formats_that_a_comparison_has_not_are_refused(zoo: Any) -> None:
+    zoo.probe("net", HEADS)
+    for form in ("json", "metafile", "model-index"):
+        with pytest.raises(UserError, match=f"--compare has no --format {form}: use markdown, csv"):
+            main(["--zoo", str(zoo.path), "--compare", "--format", form])
+    with pytest.raises(UserError, match="no published row 'MoCo v9'; did you mean MoCo v"):
+        main(["--zoo", str(zoo.path), "--compare", "MoCo v9"])
+
+
+def test_published_tables_as_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    assert call(capsys, "--published", "--html", page) == f"wrote {page}\n"
+    assert "29.73" in page.read_text()
+    for flags in (["--variant", "digits"], ["--best"], ["--plots", str(tmp_path)]):
+        with pytest.raises(UserError, match="own figures, which --published does not show"):
+            main(["--published", *flags])
+
+
+def test_check_knows_pictures_of_other_figures(
+    zoo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what they show: another matplotlib may draw other bytes of the same figures."""
+    zoo.probe("net", HEADS)
+    readme, folder = tmp_path / "R.md", tmp_path / "p"
+    readme.write_text("<!-- reports:pictures -->\n<!-- /reports:pictures -->\n")
+    flags = ["--zoo", zoo.path, "--readme", readme, "--plots", folder]
+    call(capsys, *flags)
+    svg, png = (folder / f"layers-imagenet-linear-mmselfsup.{suffix}" for suffix in ("svg", "png"))
+    svg.write_bytes(svg.read_bytes().replace(b"#D55E00", b"#D55E01") + b"<!-- another -->")
+    call(capsys, *flags, "--check")
+    zoo.probe("net", HEADS | {"feature5": 51.0})
+    with pytest.raises(SystemExit):
+        call(capsys, *flags, "--check")
+    printed = capsys.readouterr().out
+    for path in (svg, png):
+        assert f"{path} is stale: it was drawn from other figures, or by an earlier" in printed
+    call(capsys, *flags)
+    call(capsys, *flags, "--check")
+    # Whole PNGs: a reader of images sees the text, and takes the file for what it is.
+    with Image.open(png) as image:
+        image.verify()
+        assert image.format == "PNG"
+        assert len(image.info["Fingerprint"]) == 32
+    page = tmp_path / "page.html"
+    call(capsys, *flags, "--html", page)
+    call(capsys, *flags, "--html", page, "--check")
+    zoo.probe("net", HEADS | {"feature5": 52.0})
+    with pytest.raises(SystemExit):
+        call(capsys, *flags, "--html", page, "--check")
+    assert f"{page} is stale\n" in capsys.readouterr().out
+    zoo.probe("net", HEADS | {"feature5": 51.0})
+    other = re.sub('base64,.*?"', 'base64,AAAA"', page.read_text())
+    for content in (page.read_text().replace("51.00", "51.01"), other, other.replace('A"', '"')):
+        assert content != page.read_text()
+        (tmp_path / "other.html").write_text(content)
+        with pytest.raises(SystemExit):
+            call(capsys, *flags, "--html", tmp_path / "other.html", "--check")
+        assert "other.html is stale\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        call(capsys, *flags, "--html", tmp_path / "none.html", "--check")
+    assert "none.html is missing\n" in capsys.readouterr().out
+    svg.write_bytes(b"<svg/>")
+    with pytest.raises(SystemExit):
+        call(capsys, *flags, "--check")

@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from reports.collect import collect
-from reports.exports import latex_escape, to_csv, to_latex
+from reports.exports import facts, latex_escape, to_csv, to_latex
 from reports.measured import Measured, measured_tables
 from reports.metadata import to_metafile, to_model_index, to_yaml
 from reports.tables import KINDS, Cell, Row, Table
@@ -194,6 +197,41 @@ def test_the_reader_of_model_cards_gives_each_figure_to_its_checkpoint(zoo: Any)
         again = ModelCard(str(card)).data  # as huggingface_hub writes it
         assert (again.model_name, again.eval_results) == (card.data.model_name, results)
     assert found == {name: [top1, top1 + 1] for name, top1 in tops.items()}
+
+
+def test_figures_of_changed_numbers_bear_the_change_beside_the_protocol_s_name(zoo: Any) -> None:
+    """Pasted on a model card, one epoch must not read as the published ninety."""
+    zoo.probe("net", {"feature5": 50.0})
+    once = replace(IMAGENET_LINEAR, variant="custom", epochs=1)
+    zoo.probe("net", {"feature5": 40.0}, once, key="once")
+    for epochs, seed in ((2, 1), (3, 2)):
+        rate = replace(PLACES205_LINEAR, variant="custom", epochs=epochs)
+        zoo.probe("net", {"feature5": 40.0}, rate, seed=seed)
+    collection = collect(zoo.path)
+    tables = measured_tables(collection)
+    changed = "custom, changed: epochs 1 (90)"
+    name = IMAGENET_LINEAR.name
+    (document,) = yaml.safe_load_all(to_model_index(tables))
+    names = [
+        metric["name"]
+        for result in document["model-index"][0]["results"]
+        for metric in result["metrics"]
+    ]
+    places = PLACES205_LINEAR.name
+    assert names == [
+        f"Feature5 ({name})",
+        f"Feature5 ({name}, {changed})",
+        *(
+            f"Feature5 ({places}, custom, changed: epochs {epochs} (28), {number} of 2, measured "
+            "otherwise: epochs)"
+            for number, epochs in ((1, 2), (2, 3))
+        ),
+    ]
+    model = yaml.safe_load(to_metafile(tables, collection.cards))["Models"][0]
+    datasets = [result["Dataset"] for result in model["Results"]]
+    assert datasets[:2] == [f"ImageNet-1k ({name})", f"ImageNet-1k ({name}, {changed})"]
+    latex = to_latex([one.table for one in tables], facts=[facts(one) for one in tables])
+    assert f"% ImageNet Linear Evaluation, variant custom, {changed.split(', ')[1]}, F" in latex
 
 
 def test_without_results_the_model_index_is_a_comment(zoo: Any) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from reports.collect import collect
-from reports.html import page
 from reports.measured import measured_tables
-from reports.pictures import Curve, Panel, Picture
+from reports.pages.html import measured_sections, page
+from reports.pictures.curves import Curve, Panel, Picture
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -29,7 +29,7 @@ def make_page(zoo: Any) -> str:
         heads = {"feature1": 50.0} if top1 is None else {"feature1": 50.0, "feature5": top1}
         path = zoo.with_(config="javascript:alert(1)" if name == "a" else None).probe(folder, heads)
         assert path.exists()
-    return page(measured_tables(collect(zoo.path)), [PICTURE]).decode()
+    return page(measured_sections(measured_tables(collect(zoo.path))), [PICTURE]).decode()
 
 
 class Tags(html.parser.HTMLParser):

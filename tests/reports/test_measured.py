@@ -5,19 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import to_builtins
+from msgspec import structs, to_builtins
 
-from benchmarks.protocols import (
-    ADDED,
-    DIGITS_IMAGENET_LINEAR,
+from benchmarks.catalog.imagenet_avgpool import (
     IMAGENET_AVGPOOL,
     IMAGENET_AVGPOOL_COSINE,
     IMAGENET_AVGPOOL_LARS,
+)
+from benchmarks.catalog.imagenet_linear import (
+    DIGITS_IMAGENET_LINEAR,
     IMAGENET_LINEAR,
-    INATURALIST18_LINEAR,
     VISSL_IMAGENET_LINEAR,
 )
-from benchmarks.results import Split
+from benchmarks.catalog.inaturalist18_linear import INATURALIST18_LINEAR
+from benchmarks.protocols import ADDED
+from benchmarks.results import ProbeRecord, Split
 from reports.collect import collect
 from reports.document import measured_section
 from reports.footnotes import footnotes
@@ -26,6 +28,7 @@ from reports.tables import markdown
 
 DATA = Path(__file__).with_name("data")
 HEADS = {f"feature{stage}": 10.0 * stage for stage in range(1, 6)}
+IMAGES = {"train": Split(1281167, 1000, "c" * 64), "val": Split(50000, 1000, "d" * 64)}
 
 
 def tables(zoo: Any, **options: Any) -> list[Measured]:
@@ -94,20 +97,67 @@ def test_variants_never_share_a_table(zoo: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "words", "fact"),
     [
-        {"protocol_version": 2},
-        {"protocol": replace(IMAGENET_LINEAR, name="another")},
-        {"settings": {"epochs": 5}},
-        {"data": {"train": Split(10, 2, "e" * 64), "val": Split(4, 2, "f" * 64)}},
+        (
+            {"protocol_version": 2},
+            "version of the protocol of Feature1 - Feature5",
+            "Feature1 - Feature5 by version 1 of it instead of 2",
+        ),
+        (
+            {"protocol": replace(IMAGENET_LINEAR, name="another")},
+            "protocol of Feature1 - Feature5",
+            f"Feature1 - Feature5 by `another` instead of `{IMAGENET_LINEAR.name}`",
+        ),
+        (
+            {"settings": to_builtins(IMAGENET_LINEAR) | {"epochs": 5}},
+            "epochs of Feature1 - Feature5",
+            "Feature1 - Feature5 with epochs 5 instead of 90",
+        ),
+        (
+            {
+                "settings": to_builtins(
+                    replace(IMAGENET_LINEAR, test=replace(IMAGENET_LINEAR.test, resize=300))
+                )
+            },
+            "test.resize of Feature1 - Feature5",
+            "Feature1 - Feature5 with test.resize 300 instead of 256",
+        ),
+        (
+            {"settings": {"epochs": 90}},
+            "36 settings of Feature1 - Feature5",
+            "learning_rate (not recorded) instead of 0.01",
+        ),
+        (
+            {"data": {"train": Split(10, 2, "e" * 64), "val": Split(4, 2, "f" * 64)}},
+            "data",
+            "10 train images of 2 classes instead of 1,281,167 of 1000; 4 val images of 2 classes "
+            "instead of 50,000 of 1000",
+        ),
+        (
+            {"data": IMAGES | {"val": Split(50000, 1000, "f" * 64)}},
+            "data",
+            "another list of val images",
+        ),
+        (
+            {"data": IMAGES | {"val": structs.replace(IMAGES["val"], sizes="1234")}},
+            "data",
+            "val images of the same names and other sizes",
+        ),
     ],
 )
-def test_what_was_measured_otherwise_makes_its_own_table(zoo: Any, changes: dict) -> None:
+def test_what_was_measured_otherwise_makes_its_own_table_and_says_how(
+    zoo: Any, changes: dict, words: str, fact: str
+) -> None:
     zoo.probe("a", HEADS)
     zoo.probe("b", HEADS, **changes)
     made = tables(zoo)
     assert [table.table.number for table in made] == ["1 of 2", "2 of 2"]
-    assert "(2 of 2, measured otherwise)\n" in measured_section(made[1])
+    for number, table in enumerate(made, 1):
+        section = measured_section(table)
+        assert f"{number} of 2, measured otherwise: {words})\n" in section
+        assert f"- **Measured otherwise** than {3 - number} of 2: " in section
+    assert any(fact in measured_section(table) for table in made)
     assert [[row.name for row in table.table.rows] for table in made] in (
         [["a"], ["b"]],
         [["b"], ["a"]],
@@ -128,9 +178,31 @@ def test_figures_of_the_three_avgpool_protocols_never_share_a_column(zoo: Any) -
     for number, (table, place) in enumerate(zip(made, (2, 0, 1)), 1):
         protocol = protocols[place]
         section = measured_section(table)
-        assert f"({number} of 3, measured otherwise)" in section
+        assert f"({number} of 3, measured otherwise: protocol of AvgPool)" in section
+        assert section.count("**Measured otherwise** than") == (2 if number == 1 else 1)
         assert f"Please refer to `{protocol.name}` for details of config." in section
     assert "90 epochs, evaluated every 10, top-1 (%) of the last one" in footnotes(made[1])[0]
+
+
+def test_the_best_epoch_has_a_column_when_it_is_asked_for(zoo: Any) -> None:
+    zoo.probe("net", {"avgpool": 46.0}, IMAGENET_AVGPOOL)
+    zoo.probe("net", {"avgpool": 48.0}, IMAGENET_AVGPOOL, seed=1)
+    zoo.probe("net", HEADS, DIGITS_IMAGENET_LINEAR)
+    plain, digits = tables(zoo)
+    assert plain.table.columns[-1] == "AvgPool"
+    assert "best)" not in measured_section(plain)
+    record = plain.found["imagenet_avgpool"][0].record
+    assert isinstance(record, ProbeRecord)
+    assert record.heads["avgpool"].best_top1 == 47.0
+    best, digits = tables(zoo, best=True)
+    assert best.table.columns[-2:] == ("AvgPool", "AvgPool (best)")
+    assert texts(best)["net"][-2:] == ["46.00", "47.00"]
+    assert "**AvgPool (best)**: top-1 (%) of the best of the evaluated epochs" in (
+        measured_section(best)
+    )
+    assert digits.table.columns[-1] == "AvgPool"  # which was not measured
+    seeds, _ = tables(zoo, best=True, seeds=True)
+    assert texts(seeds)["net"][-2:] == ["47.00 ± 1.41", "48.00 ± 1.41"]
 
 
 def test_records_from_before_a_field_came_share_a_table_with_new_ones(zoo: Any) -> None:
@@ -252,3 +324,37 @@ def test_changed_numbers_have_tables_and_footnotes_of_their_own(zoo: Any) -> Non
     (line,) = [note for note in footnotes(second) if note.startswith("**Feature1 - Feature5**")]
     assert "changed: epochs 1 (90), learning_rate 0.03 (0.01)" in line
     assert not any("changed" in note for note in footnotes(first))
+
+
+GRAM = {"solver": "gram"}
+
+
+def test_what_no_seed_decides_has_no_spread(zoo: Any) -> None:
+    """The exact SVMs have one solution, whatever the seed; draws and random trunks have not."""
+    for seed in (0, 1):
+        zoo.svm("net", {"feature5": 70.0}, seed=seed, settings=GRAM)
+        drawn = GRAM | {"draws": {"1": f"seed {seed}"}}
+        zoo.low_shot("net", {"feature5": [50.0] * 8}, seed=seed, settings=drawn)
+    (table,) = tables(zoo, seeds=True)
+    assert texts(table)["net"][1:3] == ["70.00", "50.00 ± 0.00"]
+    svm, low_shot, *_ = footnotes(table, seeds=True)
+    assert "seeds 0, 1, on which it does not depend." in svm
+    assert "mean ± sample standard deviation over seeds 0, 1." in low_shot
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights", "shown"),
+    [
+        ({"draws": {"1": "official:0123"}, **GRAM}, "blake2b:1", "50.00"),
+        ({"draws": {"1": "seed 0"}, **GRAM}, "blake2b:1", "50.00 ± 0.00"),
+        ({"draws": {"1": "official:0123"}, "solver": "liblinear"}, "blake2b:1", "50.00 ± 0.00"),
+        ({"draws": {"1": "official:0123"}, **GRAM}, "random:resnet50:rgb:0", "50.00 ± 0.00"),
+    ],
+)
+def test_spread_stands_where_a_seed_can_matter(
+    zoo: Any, settings: dict[str, Any], weights: str, shown: str
+) -> None:
+    for seed in (0, 1):
+        made = zoo.with_(weights=weights)
+        made.low_shot("net", {"feature5": [50.0] * 8}, seed=seed, settings=settings)
+    assert texts(tables(zoo, seeds=True)[0])["net"][2] == shown

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR
 from reports.collect import collect
 from reports.measured import measured_tables
-from reports.pictures import Curve, Panel, Picture, pictures
-from reports.plots import draw, write
+from reports.pictures.curves import Curve, Panel, Picture, pictures
+from reports.pictures.plots import draw, write
 
 HISTORY = {
     "loss": [3.0, 2.0, 1.0],
@@ -49,6 +49,15 @@ def test_every_figure_of_a_picture_is_that_of_the_records(zoo: Any) -> None:
     path = zoo.path / "results" / curve.label.split(" ")[0] / "voc07_svm" / "voc07_svm-0.json"
     record = json.loads(path.read_bytes())
     assert list(classes.curves[0].y) == record["layers"]["feature5"]["ap"]
+
+
+def test_the_best_epoch_is_no_layer_of_a_picture(zoo: Any) -> None:
+    zoo.deepcluster()
+    collection = collect(zoo.path)
+    plain, best = (
+        pictures(measured_tables(collection, best=best), collection) for best in (False, True)
+    )
+    assert plain == best
 
 
 @pytest.mark.parametrize(
@@ -101,6 +110,28 @@ def test_tables_of_one_variant_have_pictures_of_their_own(zoo: Any) -> None:
     zoo.probe("b", {"feature5": 50.0}, DIGITS_IMAGENET_LINEAR, protocol_version=2)
     names = list(found(zoo))
     assert names == ["layers-imagenet-linear-digits", "layers-imagenet-linear-digits-2"]
+    titles = [picture.panels[0].title for picture in found(zoo).values()]
+    start = "ImageNet Linear Evaluation, variant digits"
+    assert titles == [f"{start}, 1 of 2", f"{start}, 2 of 2"]
+
+
+def test_a_picture_beside_means_says_which_seeds_it_shows(zoo: Any) -> None:
+    for seed in (0, 1):
+        zoo.svm("net", {"feature5": 70.0 + seed}, seed=seed)
+        zoo.probe("net", {"feature5": 50.0 + seed}, seed=seed)
+    collection = collect(zoo.path)
+    for seeds, svm, layers in (
+        (False, "", ""),
+        (True, ", lowest seed", ", mean over seeds"),
+    ):
+        made = pictures(measured_tables(collection, seeds=seeds), collection)
+        assert [picture.panels[0].title for picture in made] == [
+            f"VOC07 SVM, variant mmselfsup{svm}",
+            f"VOC07 SVM by class, variant mmselfsup{svm}",
+            f"ImageNet Linear Evaluation, variant mmselfsup{layers}",
+        ]
+        assert made[0].panels[0].curves[0].y == (70.0,)
+        assert made[2].panels[0].curves[0].y == (50.5 if seeds else 50.0,)
 
 
 def test_too_many_rows_are_cut_and_the_title_says_so(zoo: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.readme import difference, find_blocks, inject, write
+from reports.pages.readme import difference, find_blocks, inject, write
 from slurm.errors import UserError
 
 KNOWN = ("all", "voc-svm", "published")

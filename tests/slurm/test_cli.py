@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from slurm.__main__ import main as slurm_main
-from slurm.cli import Parser, add_common_flags, add_zoo_flag
+from slurm.cli import Parser, add_common_flags, add_zoo_flag, run_command
 from slurm.errors import SweepError, UserError, one_line, path_error
+from slurm.stop import Stopped, Terminated
 from slurm.threads import share_of
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +72,33 @@ def test_a_reader_that_has_enough_is_no_failure(unbuffered: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command",
+    ["reports --help", "reports --zoo docs/demo", "benchmarks protocols", "slurm list --help"],
+)
+def test_every_command_ends_alike_when_standard_output_is_gone(
+    command: str, unbuffered: str
+) -> None:
+    done = bash(f"COMMAND {command} | true; exit ${{PIPESTATUS[0]}}", PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = bash(f"COMMAND {command} >&-", PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = bash(f"COMMAND {command} >/dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no room left while writing standard output")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_is_stale_stays_so_without_a_reader(unbuffered: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("<!-- reports:published -->\n<!-- /reports:published -->\n")
+    command = f"COMMAND reports --readme {tmp_path}/README.md --check"
+    done = bash(f"{command} | true; exit ${{PIPESTATUS[0]}}", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 1
+    assert done.stderr == "stale; run the same command without --check\n"
+
+
 def test_a_broken_pipe_of_something_else_is_no_success(tmp_path: Path) -> None:
     """As that of a worker process: the command has not done what it was asked for."""
     program = tmp_path / "program.py"
@@ -100,6 +129,28 @@ def test_a_working_folder_that_is_gone(tmp_path: Path, command: str) -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "benchmarks.voc_svm --features {0} --labels {0} --zoo {0}/zoo --device cpu",
+        "benchmarks.voc_svm --features {0} --labels {0} --zoo {0}/zoo --device cpu --cluster local",
+        "pretrain deepcluster --data {0} --name x --zoo {0}/zoo",
+        "benchmarks.registry add {0}/x.pth --name x --zoo {0}/zoo",
+    ],
+)
+def test_a_working_folder_that_is_gone_though_all_paths_are_absolute(
+    tmp_path: Path, command: str
+) -> None:
+    """Intel's MKL looks for it, and ends the process with a line of its own."""
+    (tmp_path / "gone").mkdir()
+    line = f"cd {tmp_path}/gone && rmdir ../gone && COMMAND {command.format(tmp_path)}"
+    done = bash(line, PYTHONSAFEPATH="1")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the working folder is gone: cd to one that is there, and run again\n"
+    )
 
 
 LONG = "x" * 300
@@ -247,3 +298,33 @@ def test_list_takes_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         slurm_main(["list", "x"])
     assert "list takes no RUN, but 'x' is given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "says"),
+    [
+        (Stopped("a: saved"), 75, "stopped: a: saved; run the same command again to go on\n"),
+        (
+            Stopped("a: saved", "--resume"),
+            75,
+            "stopped: a: saved; run the same command again with --resume to go on\n",
+        ),
+        (Terminated(), 143, "stopped: by SIGTERM; run the same command again to go on\n"),
+        (
+            Terminated(signal.SIGHUP),
+            129,
+            "stopped: by SIGHUP; run the same command again to go on\n",
+        ),
+        (KeyboardInterrupt(), 130, "stopped: by Ctrl-C; run the same command again to go on\n"),
+    ],
+)
+def test_a_stop_that_was_asked_for_is_no_error(
+    stop: BaseException, code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(argv: list[str] | None) -> None:
+        raise stop
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(main)
+    assert ended.value.code == code
+    assert capsys.readouterr().err == says

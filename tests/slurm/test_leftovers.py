@@ -65,7 +65,7 @@ def test_sigterm_tidies_up_and_says_so(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, message = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
-    assert message == "error: ended by SIGTERM; the same command continues from what is done\n"
+    assert message == "stopped: by SIGTERM; run the same command again to go on\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -109,7 +109,7 @@ def tensors_of(path: object, content: Mapping[Any, Any], drop: Iterable[str] = (
             if isinstance(value, list | tuple) and any(isinstance(x, Mapping) for x in value):
                 value = {str(index): one for index, one in enumerate(value)}
             if isinstance(value, Mapping):
-                if not _OPTIMIZERS.match(name):
+                if not is_optimizer(name):
                     walk(value, (*keys, name))
             elif isinstance(value, Tensor):
                 address = ".".join((*keys, name))
@@ -125,6 +125,11 @@ def tensors_of(path: object, content: Mapping[Any, Any], drop: Iterable[str] = (
         for place in unwanted:
             del places[place.address]
     return list(places.values())
+
+
+def is_optimizer(key: str) -> bool:
+    """Whether what lies under this key holds no trunk, however its tensors look."""
+    return _OPTIMIZERS.match(key) is not None
 
 
 def _starts(place: Place, prefix: str) -> bool:

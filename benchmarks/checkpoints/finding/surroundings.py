@@ -1,15 +1,20 @@
 """What stands beside a trunk in its file and says that its features may be other ones."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
 from benchmarks.checkpoints.finding.matching import Place
-from benchmarks.checkpoints.finding.searching import Trunk
+from benchmarks.checkpoints.finding.searching import DEEPEST, Trunk, is_optimizer
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 
+_FEWEST = 4  # tensors in a list that may be weights
+_MOST_NOTES = 4
+_FIRST = 64  # of the lists within a list
 _PIXELS = re.compile(r"(?:^|[._])(mean|std)$")
 
 
@@ -38,6 +43,31 @@ def pixel_notes(trunk: Trunk, places: list[Place]) -> list[str]:
         if not torch.allclose(place.tensor.flatten().float(), usual, atol=1e-3):
             values = [round(value, 4) for value in place.tensor.flatten().tolist()]
             notes.append(f"{shown(place.address)} is {values}: it was not used to normalise pixels")
+    return notes
+
+
+def nameless_notes(content: Mapping[Any, Any]) -> list[str]:
+    """A note for lists of weights that have no names, such as torch_ema's `shadow_params`."""
+    notes: list[str] = []
+    seen: set[int] = set()
+    ahead: list[tuple[str, Any, int]] = [("", content, 0)]
+    while ahead and len(notes) < _MOST_NOTES:
+        address, value, depth = ahead.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Mapping) and depth < DEEPEST:
+            inner = [(str(key), one) for key, one in value.items() if not is_optimizer(str(key))]
+            ahead += [(f"{address}.{key}".strip("."), one, depth + 1) for key, one in inner]
+        elif isinstance(value, list | tuple) and depth < DEEPEST:
+            weights = [one for one in value if isinstance(one, torch.Tensor) and one.dim() > 0]
+            weights = [one for one in weights if one.is_floating_point()]
+            if len(weights) >= _FEWEST and any(one.dim() > 1 for one in weights):
+                notes.append(
+                    f"{shown(address)} is a list of {len(weights)} tensors without names, perhaps "
+                    "averaged weights: they were not used"
+                )
+            ahead += [(f"{address}.{i}", one, depth + 1) for i, one in enumerate(value[:_FIRST])]
     return notes
 
 

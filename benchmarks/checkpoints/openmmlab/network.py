@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.backbones.architectures import CAFFE, VARIANTS
-from benchmarks.checkpoints.openmmlab.settings import Unread, read_settings, walk
+from benchmarks.checkpoints.openmmlab.settings import read_settings
+from benchmarks.checkpoints.openmmlab.unread import Unread, walk
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 
@@ -229,6 +230,11 @@ def _pixels(settings: Any) -> tuple[Triple | None, Triple | None, bool]:
         for item in walk(settings)
         if isinstance(item, Mapping) and item.get("mean") is not None and "std" in item
     }
+    unread = [item for item in walk(settings) if isinstance(item, Unread) and _hides(item.was)]
+    if unread:
+        raise ValueError(
+            f"how it normalises pixels cannot be told without running it ({unread[0].what[:100]})"
+        )
     if not found:
         return None, None, False
     if len(found) > 1:
@@ -257,6 +263,15 @@ def _normalisation(item: Mapping[Any, Any], *, preprocessor: bool) -> tuple[Trip
     order = (0, 1, 2) if rgb else (2, 1, 0)
     triples = [tuple(round(values[i] / scale, 10) for i in order) for values in (mean, std)]
     return triples[0], triples[1], not rgb  # type: ignore[return-value]
+
+
+def _hides(was: Any) -> bool:
+    """Whether what could not be read to its end is a way to normalise pixels."""
+    return any(
+        isinstance(item, Mapping)
+        and ({"mean", "std"} <= set(item) or str(item.get("type")).endswith("Normalize"))
+        for item in walk(was)
+    )
 
 
 def _three(value: Any, what: str) -> Triple:

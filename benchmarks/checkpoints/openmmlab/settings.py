@@ -8,9 +8,17 @@ have changed.
 import ast
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.checkpoints.openmmlab.changes import (
+    Changes,
+    is_pure,
+    mentioned,
+    plain_names,
+    refuse_anything,
+)
+from benchmarks.checkpoints.openmmlab.unread import Unread
 from benchmarks.checkpoints.wording import shown
 
 LONGEST = 1_000_000  # characters; real ones have a few thousand
@@ -24,16 +32,6 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-class Unread:
-    """Stands for a value that only running the configuration would tell."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __repr__(self) -> str:
-        return f"<{shown(self.what, 60)}>"
-
-
 def read_settings(text: str) -> dict[str, Any]:
     """Name -> value of everything that a configuration assigns; `ValueError` if it is no Python.
 
@@ -43,13 +41,14 @@ def read_settings(text: str) -> dict[str, Any]:
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
     settings: dict[str, Any] = {}
+    changes = Changes()
     for part in _FILE_NAME.sub("\0", text.replace("\0", " ")).split("\0"):
         try:
             tree = ast.parse(part)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise ValueError(f"it is no Python: {shown(error)}") from error
         try:
-            settings = merged(settings, _assigned(tree, settings))
+            settings = merged(settings, _assigned(tree, settings, changes))
         except RecursionError as error:
             raise ValueError("it nests too deeply") from error
     return settings
@@ -64,53 +63,21 @@ def merged(old: Any, new: Any) -> Any:
     return new
 
 
-def walk(value: Any) -> Iterator[Any]:
-    """Every dictionary, list and leaf in `value`, itself first; what is shared comes once."""
-    ahead, seen = [value], set()
-    while ahead:
-        item = ahead.pop()
-        if isinstance(item, Mapping | list | tuple):
-            if id(item) in seen:
-                continue
-            seen.add(id(item))
-            ahead += list(item.values()) if isinstance(item, Mapping) else list(item)
-        yield item
-
-
-def _assigned(tree: ast.Module, before: Mapping[str, Any]) -> dict[str, Any]:
+def _assigned(tree: ast.Module, before: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     """What the statements of one file assign."""
+    refuse_anything(tree)
     values: dict[str, Any] = {}
+    names: dict[str, Any] = dict(before)
     for statement in tree.body:
-        names: Mapping[str, Any] = {**before, **values}
-        if isinstance(statement, ast.Assign) and all(
-            isinstance(target, ast.Name) for target in statement.targets
-        ):
-            value = _value(statement.value, names)
-            values |= {target.id: value for target in statement.targets}  # type: ignore[attr-defined]
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            if statement.value is not None:
-                values[statement.target.id] = _value(statement.value, names)
-        else:
-            values |= {name: Unread(f"{name} as changed later") for name in _changed(statement)}
+        new: dict[str, Any] = {}
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = plain_names(statement)
+            new = dict.fromkeys(targets, _value(statement.value, names)) if targets else {}
+        for name in changes.of(statement, names):
+            new.setdefault(name, Unread(f"{name} as changed later", names.get(name)))
+        values |= new
+        names |= new
     return values
-
-
-def _changed(statement: ast.stmt) -> set[str]:
-    """Names that a statement of any other kind may assign or change."""
-    found: set[str] = set()
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return found
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            found.add(node.id)
-        elif isinstance(node, ast.Subscript | ast.Attribute):
-            root: ast.expr = node
-            while isinstance(root, ast.Subscript | ast.Attribute | ast.Call):
-                root = root.func if isinstance(root, ast.Call) else root.value
-            found |= {root.id} if isinstance(root, ast.Name) else set()
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-    return found
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
@@ -128,14 +95,23 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
         words = [(word.arg and ast.Constant(word.arg), word.value) for word in node.keywords]  # type: ignore[attr-defined]
         return _dictionary(words, names)
     if isinstance(node, ast.Subscript):
-        return _item(_value(node.value, names), _value(node.slice, names), node)
+        try:
+            return _value(node.value, names)[_value(node.slice, names)]
+        except (KeyError, IndexError, TypeError):
+            return _unread(node, names)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         number = _value(node.operand, names)
         if isinstance(number, int | float):
             return -number if isinstance(node.op, ast.USub) else number
     if isinstance(node, ast.BinOp):
         return _arithmetic(node, names)
-    return Unread(ast.unparse(node)[:200])
+    return _unread(node, names)
+
+
+def _unread(node: ast.expr, names: Mapping[str, Any]) -> Unread:
+    held = set() if is_pure(node) else mentioned(node)
+    shares = tuple(names[name] for name in sorted(held) if name in names)
+    return Unread(ast.unparse(node)[:200], shares=shares)
 
 
 def _calls_dict(node: ast.expr) -> bool:
@@ -155,20 +131,13 @@ def _dictionary(pairs: Sequence[tuple[Any, ast.expr]], names: Mapping[str, Any])
         if node is not None:
             key = _value(node, names)
             if not isinstance(key, str | int | float | None):
-                return Unread("a dictionary with such a key")
+                return Unread("a dictionary with such a key", result, (value,))
             result[key] = value
         elif isinstance(value, dict):
             result |= value
         else:
-            return Unread(f"**{getattr(value, 'what', 'value')}")
+            return Unread(f"**{getattr(value, 'what', 'value')}", result, (value,))
     return result
-
-
-def _item(value: Any, key: Any, node: ast.expr) -> Any:
-    try:
-        return value[key]
-    except (KeyError, IndexError, TypeError):
-        return Unread(ast.unparse(node)[:200])
 
 
 def _arithmetic(node: ast.BinOp, names: Mapping[str, Any]) -> Any:
@@ -177,8 +146,8 @@ def _arithmetic(node: ast.BinOp, names: Mapping[str, Any]) -> Any:
     lists = isinstance(left, list) and isinstance(right, list) and isinstance(node.op, ast.Add)
     apply = _ARITHMETIC.get(type(node.op))
     if apply is None or not (numbers or lists):
-        return Unread(ast.unparse(node)[:200])
+        return _unread(node, names)
     try:
         return apply(left, right)
     except (ZeroDivisionError, OverflowError):
-        return Unread(ast.unparse(node)[:200])
+        return _unread(node, names)

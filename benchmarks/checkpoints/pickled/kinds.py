@@ -1,7 +1,6 @@
 """What a file is that is no checkpoint, by its first bytes; the common accidents."""
 
 _BEGINNINGS = (
-    (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself: git lfs pull"),
     (b"\x1f\x8b", "compressed by gzip; unpack it first"),
     (b"BZh", "compressed by bzip2; unpack it first"),
     (b"\xfd7zXZ", "compressed by xz; unpack it first"),
@@ -25,6 +24,8 @@ def kind_of_file(head: bytes) -> str | None:
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind
+    if head.lstrip()[:1] == b"{":
+        return "a JSON file, perhaps an index; name the file that holds the weights"
     mark, place = _TAR
     if head[place : place + len(mark)] == mark:
         return "a tar archive; unpack it first"

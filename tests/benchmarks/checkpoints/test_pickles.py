@@ -345,6 +345,7 @@ def test_names_from_the_file_are_shown_escaped_and_cut(tmp_path: Path) -> None:
         (b"\x93NUMPY\x01\x00", "an array of NumPy"),
         (pickle.dumps({"model": {"w": [1.0]}}, 2), "a pickle that torch.save did not write"),
         (pickle.dumps({"model": {"w": [1.0]}}, 5), "a pickle that torch.save did not write"),
+        (b'{"weight_map": {}}', "a JSON file, perhaps an index"),
         (b"nonsense", "damaged"),
     ],
 )
@@ -354,6 +355,14 @@ def test_other_files_are_named(tmp_path: Path, content: bytes, words: str) -> No
     message = refusal(path)
     assert words in message
     assert "codec" not in message
+
+
+def test_a_file_of_torch_that_is_called_safetensors_is_read_by_its_content(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.safetensors"
+    torch.save({"a": torch.ones(2)}, path)
+    assert read_file(path)["a"].tolist() == [1.0, 1.0]
 
 
 def test_other_archives_are_named(tmp_path: Path) -> None:

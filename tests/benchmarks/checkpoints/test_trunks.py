@@ -508,3 +508,31 @@ def test_a_second_trunk_is_seen_wherever_it_lies(tmp_path: Path, place: Any) -> 
     path = saved(tmp_path / "net.pth", {"model": first, **place(second)})
     with pytest.raises(UserError, match="--which"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "address"),
+    [
+        ({"ema": {"decay": 0.99, "shadow_params": list(TV.values())}}, "ema.shadow_params"),
+        ({"fp16": {"masters": [[*TV.values()], [TV["conv1.weight"]]]}}, "fp16.masters.0"),
+    ],
+)
+def test_weights_without_names_are_noted(content: Any, address: str) -> None:
+    """As torch_ema saves the average: in the order of the parameters, by no name."""
+    found = read({"model": TV, **content})
+    assert_is(found, TV)
+    floats = sum(tensor.is_floating_point() for tensor in TV.values())
+    (note,) = [note for note in found.notes if "without names" in note]
+    assert note.startswith(f"{address} is a list of {floats} tensors without names, perhaps averag")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"rng": [torch.ones(8, dtype=torch.uint8)] * 8},
+        {"history": [torch.tensor(0.5)] * 8, "counts": [torch.ones(3)] * 8},
+        {"optimizer": {"state": [TV["conv1.weight"]] * 8}},
+    ],
+)
+def test_other_lists_are_no_weights(content: Any) -> None:
+    assert not [note for note in read({"model": TV, **content}).notes if "without names" in note]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.datasets.catalog import DATASETS, FOLDERS
+from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.splits import Dataset
 from benchmarks.images.decoding import open_image
 from slurm.errors import UserError
@@ -28,7 +28,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def dataset(name: str, digits: Path) -> Dataset:
-    return DATASETS[name](digits / FOLDERS[name])
+    return DATASETS[name].load(digits / DATASETS[name].folder)
 
 
 def test_names_and_sizes(name: str, dataset: Dataset) -> None:
@@ -76,8 +76,8 @@ def test_fingerprint_is_the_same_on_a_second_read_and_elsewhere(
     name: str, dataset: Dataset, digits: Path, tmp_path: Path
 ) -> None:
     moved = tmp_path / "elsewhere"
-    moved.symlink_to(digits / FOLDERS[name])
-    again = DATASETS[name](moved)
+    moved.symlink_to(digits / DATASETS[name].folder)
+    again = DATASETS[name].load(moved)
     prints = {key: split.fingerprint() for key, split in dataset.splits.items()}
     assert prints == {key: split.fingerprint() for key, split in again.splits.items()}
     assert len({split.sha256 for split in prints.values()}) == 2
@@ -88,8 +88,8 @@ def test_other_images_of_the_same_names_have_another_fingerprint(
 ) -> None:
     """As in ImageNet-C: the lists are equal, the images are not."""
     copy = tmp_path / "corrupted"
-    shutil.copytree(digits / FOLDERS[name], copy)
-    splits = DATASETS[name](copy).splits
+    shutil.copytree(digits / DATASETS[name].folder, copy)
+    splits = DATASETS[name].load(copy).splits
     for split in splits.values():
         for path in split.paths:
             image = Image.open(split.root / path).convert("L")
@@ -102,12 +102,12 @@ def test_other_images_of_the_same_names_have_another_fingerprint(
 
 def test_a_missing_folder_is_one_clear_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere does not exist; --data should lead to") as caught:
-        DATASETS[name](tmp_path / "nowhere")
+        DATASETS[name].load(tmp_path / "nowhere")
     assert "\n" not in str(caught.value)
 
 
 def test_an_empty_folder_is_one_clear_line_naming_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        DATASETS[name](tmp_path)
+        DATASETS[name].load(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)

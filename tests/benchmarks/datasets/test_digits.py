@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import RidgeClassifier
 
 from benchmarks.datasets import digits as module
-from benchmarks.datasets.catalog import DATASETS, FOLDERS
+from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.digit_images import load_splits
 from benchmarks.images.decoding import open_image
 from slurm.errors import UserError
@@ -38,7 +38,7 @@ def test_no_digit_is_in_training_and_held_out() -> None:
 
 
 def test_the_picture_of_a_digit_shows_that_digit(digits: Path) -> None:
-    split = DATASETS["imagenet"](digits / "imagenet").splits["val"]
+    split = DATASETS["imagenet"].load(digits / "imagenet").splits["val"]
     _, val = load_splits()
     for row in range(0, len(split.paths), 40):
         picture = np.asarray(open_image(split.root / split.paths[row]).convert("L"), dtype=float)
@@ -51,7 +51,7 @@ def test_the_picture_of_a_digit_shows_that_digit(digits: Path) -> None:
 @pytest.mark.parametrize("name", ["imagenet", "places205", "inaturalist18"])
 def test_each_variant_can_be_learned_from_pixels(digits: Path, name: str) -> None:
     features, labels = {}, {}
-    for key, split in DATASETS[name](digits / FOLDERS[name]).splits.items():
+    for key, split in DATASETS[name].load(digits / DATASETS[name].folder).splits.items():
         pictures = [open_image(split.root / path).resize((12, 12)) for path in split.paths]
         features[key] = np.stack([np.asarray(picture).ravel() / 255 - 0.5 for picture in pictures])
         labels[key] = split.labels
@@ -62,7 +62,7 @@ def test_each_variant_can_be_learned_from_pixels(digits: Path, name: str) -> Non
 
 def test_low_shot_draws_exist_up_to_96(digits: Path) -> None:
     """k positives and 19 k negatives of every class."""
-    labels = DATASETS["voc07"](digits / FOLDERS["voc07"]).splits["trainval"].labels
+    labels = DATASETS["voc07"].load(digits / DATASETS["voc07"].folder).splits["trainval"].labels
     assert ((labels == 1).sum(0) >= 96).all()
     assert ((labels == 0).sum(0) >= 19 * 96).all()
     assert ((labels == -1).sum(0) > 0).all()
@@ -96,7 +96,7 @@ def test_finished_datasets_are_kept_and_nothing_else_is_left(digits: Path) -> No
     assert {path: path.stat().st_mtime_ns for path in digits.rglob("*")} == before
     assert not list(digits.rglob("*.tmp"))
     assert sorted(path.name for path in digits.iterdir()) == sorted(
-        {FOLDERS[name].split("/")[0] for name in module._WRITERS}
+        {DATASETS[name].folder.split("/")[0] for name in module._WRITERS}
     )
 
 
@@ -177,7 +177,7 @@ def test_a_killed_writer_is_redone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not (tmp_path / "imagenet").exists()
     monkeypatch.setattr(module, "_WRITERS", {"imagenet": module._write_imagenet})
     module.write_digits(tmp_path)
-    assert len(DATASETS["imagenet"](tmp_path / "imagenet").splits["train"].paths) == 1438
+    assert len(DATASETS["imagenet"].load(tmp_path / "imagenet").splits["train"].paths) == 1438
 
 
 def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:

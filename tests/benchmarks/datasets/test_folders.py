@@ -299,3 +299,55 @@ def test_a_name_too_long_for_any_file_is_one_line(tmp_path: Path, length: int) -
     for load in (imagenet.load, places205.load, inaturalist18.load, voc07.load, read_images):
         with pytest.raises(UserError, match="File name too long"):
             load(tmp_path / ("x" * length))
+
+
+def test_files_that_are_not_read_are_counted_said_once_and_noted(
+    folders: Path, touch_images: Touch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch_images("train/n01/x.gif", "train/n02/deep/y.GIF", "train/z.jpg", "train/n02/.w/h.jpg")
+    for name in ("n01/p.avif", "n01/p.heic", "n01/q.jp2", "n02/list.txt", "n02/no_ending"):
+        (folders / "train" / name).touch()
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._a.gif", ".hidden.gif"):
+        (folders / "train/n01" / name).touch()
+    dataset = imagenet.load(folders)
+    assert len(dataset.splits["train"].paths) == 3
+    counts = (
+        "2 .gif, 1 .avif, 1 .heic, 1 .jp2, 1 .txt, 1 hidden folders of images, "
+        "1 images beside the class folders, 1 no ending"
+    )
+    (note,) = dataset.notes
+    assert note.startswith("passed over in train, of which only files that end like an image are")
+    assert note.endswith(f": {counts}")
+    said = capsys.readouterr().err
+    assert said.count("passed over in") == 1
+    assert f"note: passed over in {folders / 'train'}, of which" in said
+
+
+def test_pretraining_says_what_it_passes_over(
+    folders: Path, touch_images: Touch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch_images("train/n01/x.gif", "train/n01/y.gif")
+    assert len(read_images(folders / "train").paths) == 3
+    assert capsys.readouterr().err.rstrip().endswith(": 2 .gif")
+
+
+def test_many_kinds_of_files_are_cut_short(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(30):
+        (folders / f"val/n01/a.{'x' * 50}{number:02}").touch()
+        (folders / f"val/n01/a.e{number:02}").touch()
+    (note,) = imagenet.load(folders).notes
+    assert note.endswith("1 .e06 and 23 other kinds")
+    assert len(note) < 300
+
+
+@pytest.mark.parametrize("read", [imagenet.load, lambda folder: read_images(folder / "train/n01")])
+def test_a_folder_of_other_files_alone_says_which(
+    folders: Path, touch_images: Touch, read: Callable[[Path], object]
+) -> None:
+    touch_images("train/n02/ok.gif", "train/n01/x.gif", "train/n01/y.gif")
+    for name in ("a.jpg", "deep/b.jpg"):
+        (folders / "train/n01" / name).unlink()
+    with pytest.raises(UserError, match=r"train/n01 holds no image \(.*\) but 2 \.gif; "):
+        read(folders)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.datasets import joining, lists
+from benchmarks.datasets import imagenet, joining, lists
+from benchmarks.datasets.splits import Dataset
 from slurm.errors import UserError
 
 Write = Callable[[str, str], Path]
@@ -188,3 +189,135 @@ def test_the_quick_way_reads_as_the_other(text: str) -> None:
     plain = lists._split_plain(lines) if text.strip() else None
     if plain is not None:
         assert plain == lists._split_any(lines)
+
+
+@pytest.mark.parametrize("where", ["train", "val"])
+@pytest.mark.parametrize("again", ["a.jpg", "./a.jpg", ".//a.jpg"])
+def test_a_repeated_line_is_refused_with_its_number(
+    write: Write, tmp_path: Path, where: str, again: str
+) -> None:
+    plain = write("plain.txt", "c.jpg 0\nd.jpg 1\n")
+    odd = write("odd.txt", f"a.jpg 0\n\nb.jpg 1\n{again} 0\n")
+    train, val = map(lists.read_list, (odd, plain) if where == "train" else (plain, odd))
+    with pytest.raises(UserError, match=r"odd\.txt line 4 repeats the image a\.jpg, which would"):
+        joining.make_dataset("imagenet", train, tmp_path / "train", val, tmp_path / "val")
+
+
+def numbered(write: Write, name: str, folders: str, *, first: int = 0, prefix: str = "") -> Path:
+    """A list of two images of each folder, which are numbered in the order given."""
+    lines = [
+        f"{prefix}{folder}/{name[0]}{image}.jpg {label}"
+        for label, folder in enumerate(folders.split(), first)
+        for image in range(2)
+    ]
+    return write(name, "\n".join(lines))
+
+
+def join(tmp_path: Path, train: Path, val: Path) -> Dataset:
+    listed = map(lists.read_list, (train, val))
+    return joining.make_dataset("imagenet", next(listed), tmp_path, next(listed), tmp_path)
+
+
+@pytest.mark.parametrize("prefixes", [("", ""), ("train/", "val/"), ("x/train/", "")])
+@pytest.mark.parametrize("folders", ["ant bee cow", "a/ant b/bee b/cow", "out/ant out/bee in/ant"])
+def test_splits_that_number_their_classes_otherwise_are_refused(
+    write: Write, tmp_path: Path, prefixes: tuple[str, str], folders: str
+) -> None:
+    train = numbered(write, "train.txt", folders, prefix=prefixes[0])
+    val = numbered(write, "val.txt", folders, prefix=prefixes[1])
+    assert join(tmp_path, train, val).notes == ()
+    one, two, three = folders.split()
+    val = numbered(write, "val.txt", f"{two} {one} {three}", prefix=prefixes[1])
+    says = rf"val\.txt line 1 gives the images of {two} the label 0, .*train\.txt gives them 1: "
+    with pytest.raises(UserError, match=says):
+        join(tmp_path, train, val)
+
+
+def test_a_shift_by_one_is_refused_though_no_label_is_out_of_range(
+    write: Write, tmp_path: Path
+) -> None:
+    """The last class has no image in val, so that its labels from 1 all exist."""
+    train = numbered(write, "train.txt", "ant bee cow")
+    val = numbered(write, "val.txt", "ant bee", first=1)
+    with pytest.raises(UserError, match=r"val\.txt line 1 gives the images of ant the label 1"):
+        join(tmp_path, train, val)
+
+
+def test_a_class_of_val_alone_is_refused(write: Write, tmp_path: Path) -> None:
+    train = numbered(write, "train.txt", "ant bee cow")
+    val = numbered(write, "val.txt", "ant bee elk")
+    says = r"line 5 gives the images of elk the label 2, .*gives them none, since there 2 is cow"
+    with pytest.raises(UserError, match=says):
+        join(tmp_path, train, val)
+
+
+def test_labels_from_one_in_val_alone_are_named(write: Write, tmp_path: Path) -> None:
+    train = _listed(write, "train.txt", 0, 1, 2)
+    val = _listed(write, "val.txt", 1, 2, 3)
+    with pytest.raises(UserError, match=r"label 3 of .* out of range; .* numbered from 1 here\?"):
+        joining.make_dataset("imagenet", train, tmp_path / "t", val, tmp_path / "v")
+    with pytest.raises(UserError, match=r"val\.txt: no image has label 0, but labels go up to 3"):
+        joining.make_dataset("imagenet", val, tmp_path / "v", train, tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        # one folder holds images of several classes, so that folders are no classes
+        ("s1/a.jpg 0\ns2/b.jpg 1\ns1/c.jpg 1\n", "s2/d.jpg 0\ns1/e.jpg 1\n"),
+        ("s1/a.jpg 0\ns2/b.jpg 1\n", "s2/d.jpg 0\ns2/f.jpg 1\n"),
+        # other names of the classes, or none
+        ("ant/a.jpg 0\nbee/b.jpg 1\n", "0/d.jpg 0\n1/e.jpg 1\n"),
+        ("ant/a.jpg 0\nbee/b.jpg 1\n", "d.jpg 1\ne.jpg 0\n"),
+        ("a.jpg 0\nb.jpg 1\n", "ant/d.jpg 1\nbee/e.jpg 0\n"),
+    ],
+)
+def test_folders_that_are_no_classes_say_nothing(
+    write: Write, tmp_path: Path, train: str, val: str
+) -> None:
+    assert join(tmp_path, write("train.txt", train), write("val.txt", val)).notes == ()
+
+
+SYNSETS = "n01735189 n01751748 n02105855 n03125729 n04263257 n09193705"  # in order of their names
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_numbers_of_the_devkit_are_refused_for_the_flat_val_of_imagenet(
+    write: Write, tmp_path: Path, listed: bool
+) -> None:
+    """ILSVRC2012_validation_ground_truth.txt numbers the synsets in an order of its own."""
+    (tmp_path / "val").mkdir()
+    for number in range(1, 4):
+        (tmp_path / f"val/ILSVRC2012_val_0000000{number}.JPEG").touch()
+    for synset in SYNSETS.split():
+        write(f"train/{synset}/{synset}_1.JPEG", "")
+    if listed:
+        lines = [f"{name}/{name}_1.JPEG {row}" for row, name in enumerate(SYNSETS.split())]
+        write("meta/train.txt", "\n".join(lines))
+    right = "ILSVRC2012_val_00000001.JPEG 1\nILSVRC2012_val_00000002.JPEG 5\n"
+    write("meta/val.txt", right)
+    assert imagenet.load(tmp_path).splits["val"].labels.tolist() == [1, 5]
+    write("meta/val.txt", right + "ILSVRC2012_val_00000003.JPEG 4\n")
+    with pytest.raises(UserError, match=r"val\.txt line 3 gives ILSVRC2012_val_00000003\.JPEG the"):
+        imagenet.load(tmp_path)
+
+
+def test_a_class_without_validation_images_is_noted(write: Write, tmp_path: Path) -> None:
+    train, val = numbered(write, "train.txt", "ant bee cow"), write("val.txt", "cow/1.jpg 2\n")
+    assert join(tmp_path, train, val).notes == ("val has images of 1 of the 3 classes of train",)
+
+
+def test_more_images_in_val_than_in_train_are_noted(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = numbered(write, "train.txt", "ant bee")
+    val = write(
+        "val.txt",
+        "\n".join(
+            f"{name}/v{n}.jpg {label}"
+            for label, name in enumerate(("ant", "bee"))
+            for n in range(3)
+        ),
+    )
+    assert join(tmp_path, train, val).notes == ("val has more images than train, 6 and 4",)
+    assert "should they be the other way round?" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """VOC2007: labels against the annotations, and what damaged lists say."""
 
 import os
+import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -78,10 +79,15 @@ def test_damaged_lists(voc: Path, file: str, text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_repeated_line_is_harmless(voc: Path) -> None:
-    before = voc07.load(voc).splits["test"].labels
-    (voc / "ImageSets/Main/cat_test.txt").write_text("000003 1\n000003 1\n")
-    assert np.array_equal(voc07.load(voc).splits["test"].labels, before)
+@pytest.mark.parametrize(
+    ("file", "lines"), [("cat_test.txt", ("000003 1", "000003  1")), ("test.txt", ("000003",) * 2)]
+)
+def test_a_repeated_line_is_refused_with_its_number(
+    voc: Path, file: str, lines: tuple[str, str]
+) -> None:
+    (voc / "ImageSets/Main" / file).write_text("\n\n".join(lines))
+    with pytest.raises(UserError, match=rf"{file} line 3 repeats the image 000003 of line 1"):
+        voc07.load(voc)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +133,10 @@ def test_class_names_that_are_not_utf8_are_refused(voc: Path, splits: tuple[str,
     ) as caught:
         voc07.load(voc)
     assert str(caught.value).isprintable()
+
+
+def test_two_classes_of_the_same_labels_are_noted(voc: Path) -> None:
+    assert voc07.load(voc).notes == ()
+    for split in ("trainval", "test"):
+        shutil.copy(*(voc / f"ImageSets/Main/{name}_{split}.txt" for name in ("bird", "cat")))
+    assert voc07.load(voc).notes == ("classes bird and cat have the same labels in all images",)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from benchmarks import low_shot_svm
 from benchmarks.features import files
 from benchmarks.features.arrays import open_array
-from benchmarks.features.labels import read_labels
+from benchmarks.features.labels import find_convention, read_classes, read_labels
 from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, make, write
 
@@ -351,3 +351,32 @@ def test_a_layer_of_dangling_links_is_named_as_missing(folder: Path) -> None:
     assert files.find_layers(folder) == ("feature3", "feature5")
     with pytest.raises(UserError, match=r"feat3\.npy is a link that leads nowhere"):
         files.check_layer(folder, folder, "feature3")
+
+
+@pytest.mark.parametrize("form", [np.float32, np.float64])
+def test_features_of_trainval_in_place_of_those_of_test_are_refused(
+    tmp_path: Path, form: type
+) -> None:
+    folder = write(tmp_path / "f", make(Recipe(rows=30, test_rows=30, dimensions=6)))
+    np.save(
+        folder / "voc07_test_feat5.npy", np.load(folder / "voc07_trainval_feat5.npy").astype(form)
+    )
+    with pytest.raises(UserError, match=r"voc07_test_feat5\.npy holds the features of trainval"):
+        files.read_layer(folder, folder, "feature5")
+
+
+def test_two_columns_of_the_same_labels_are_noted(folder: Path) -> None:
+    assert find_convention(folder, None)[1] == ()
+    labels = np.load(folder / "train_labels.npy")
+    labels[:, -1] = labels[:, 0]
+    np.save(folder / "train_labels.npy", labels)
+    (note,) = find_convention(folder, None)[1]
+    assert f"train_labels.npy: classes 1 and {labels.shape[1]} have the same labels" in note
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x1b[31m", "\ud800"])
+def test_class_names_that_cannot_be_printed_are_refused(folder: Path, name: str) -> None:
+    count = np.load(folder / "train_labels.npy").shape[1]
+    (folder / "classes.json").write_text(json.dumps([name, *map(str, range(1, count))]))
+    with pytest.raises(UserError, match=rf"must be a JSON list of {count} class names"):
+        read_classes(folder, count)

@@ -228,13 +228,12 @@ def test_an_abandoned_loading_leaves_no_process_behind(split: ImageSplit) -> Non
     program = f"""
 import numpy as np
 from pathlib import Path
-from benchmarks import protocols
-from benchmarks.images.batches import Loader, Names, Source, load_batches, requests_of
-from benchmarks.images.colour import Colour
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR
+from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
 from benchmarks.datasets.splits import ImageSplit
 split = ImageSplit(Path({str(split.root)!r}), {split.paths!r}, np.arange(23), ("a",))
-transform = build_transform(protocols.DIGITS_IMAGENET_LINEAR.train, (0, 0, 0), (1, 1, 1))
+transform = build_transform(DIGITS_IMAGENET_LINEAR.train, (0, 0, 0), (1, 1, 1))
 options = dict(batch_size=2, seed=0, epoch=0, workers=2)
 loaded = load_batches(split, transform, np.arange(23), **options)
 print(next(loaded)[1].tolist())

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import results, voc_svm
+from benchmarks import results
+from benchmarks.catalog.records import read_record
+from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.commands import checks_of
 from benchmarks.datasets.loading import fingerprints, load_dataset
 from benchmarks.images.checking import Checked, check_items, check_notes, jpeg_warning, png_warning
-from benchmarks.protocols import VOC07_SVM, ImageTransform
+from benchmarks.protocols import ImageTransform
+from benchmarks.svm.full_item import VocSvm
 from benchmarks.svm.source import trunk_source
 from slurm.errors import UserError
 from slurm.sweep import items_to_run
@@ -90,12 +93,12 @@ def test_images_that_cannot_be_decoded_are_all_found_at_once(voc: Path, tmp_path
 
 def test_the_record_says_what_the_check_found(voc: Path, tmp_path: Path) -> None:
     trunk = replace(make_trunk(tmp_path / "zoo", "random:resnet18"), check_images=True)
-    goal = voc_svm.VocSvm(trunk_source(trunk, voc, SMALL, ("feature5",)), SMALL)
+    goal = VocSvm(trunk_source(trunk, voc, SMALL, ("feature5",)), SMALL)
     items = items_to_run([goal])
     assert [item.stage for item in items] == ["check", "check", "extract", "voc_svm", "collect"]
     for item in items:
         item.run()
-    record = results.read_record(goal.result)
+    record = read_record(goal.result)
     assert record.notes[0].startswith("2 of 24 images of trainval may be damaged within")
     # a check that is asked for when all else is done still runs
     for item in checks_of([goal]):
@@ -107,7 +110,7 @@ def test_the_record_says_what_the_check_found(voc: Path, tmp_path: Path) -> None
 def test_the_check_changes_no_name_of_a_result(voc: Path, tmp_path: Path) -> None:
     plain = make_trunk(tmp_path / "zoo", "random:resnet18")
     names = {
-        voc_svm.VocSvm(trunk_source(trunk, voc, SMALL, ("feature5",)), SMALL).result
+        VocSvm(trunk_source(trunk, voc, SMALL, ("feature5",)), SMALL).result
         for trunk in (plain, replace(plain, check_images=True))
     }
     assert len(names) == 1

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
-from benchmarks.images.decoding import open_image
+from benchmarks.images.decoding import decode_image, open_image
 from benchmarks.images.transforms import build_transform
-from benchmarks.protocols import IMAGENET_LINEAR, VOC07_SVM
 from slurm.errors import UserError
 from tests.benchmarks.images.pictures import photo
 
@@ -195,3 +196,19 @@ def test_a_thin_image_whose_resize_takes_gigabytes_is_named(
 def test_a_long_image_is_still_read(tmp_path: Path) -> None:
     transform = build_transform(VOC07_SVM.image, (0, 0, 0), (1, 1, 1))
     assert transform(photo(10, 2000)).shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize("content", [b"Not found", b"", b"GIF89a", b"\xff\xd8\xff\xe0" * 9])
+@pytest.mark.parametrize("name", ["a.jpg", "a <odd> b.jpg"])
+def test_what_is_no_image_is_named_once_and_by_its_file_alone(
+    tmp_path: Path, content: bytes, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    for read in (lambda: open_image(path), lambda: decode_image(io.BytesIO(content), path)):
+        with pytest.raises(UserError) as caught:
+            read()
+        message = str(caught.value)
+        assert "_io." not in message
+        assert message.count(name) == 1
+        assert message.endswith("); replace the file")

@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from benchmarks import protocols
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.places205_linear import PLACES205_LINEAR
+from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.images.decoding import open_fast, open_image
 from benchmarks.images.transforms import build_transform
 from benchmarks.protocols import ImageTransform
@@ -54,10 +57,10 @@ def test_what_cannot_be_decoded_is_named_as_ever(folder: Path, content: bytes | 
 
 
 SPECS = {
-    "random": protocols.IMAGENET_AVGPOOL.train,
-    "centre": protocols.IMAGENET_LINEAR.test,
-    "squash": protocols.VOC07_SVM.image,
-    "shift": protocols.PLACES205_LINEAR.train,
+    "random": IMAGENET_AVGPOOL.train,
+    "centre": IMAGENET_LINEAR.test,
+    "squash": VOC07_SVM.image,
+    "shift": PLACES205_LINEAR.train,
     "all": AUGMENTED,
 }
 
@@ -84,7 +87,7 @@ def test_pixels_are_near_those_of_pil_and_drawn_alike(folder: Path, kind: str) -
 
 def test_the_random_crop_is_torchvisions_of_a_tensor(folder: Path) -> None:
     tensor = open_fast(folder / "colour.jpg")
-    ours = build_transform(protocols.IMAGENET_AVGPOOL.train, *UNIT, fast=True)
+    ours = build_transform(IMAGENET_AVGPOOL.train, *UNIT, fast=True)
     reference = v2.Compose([v2.RandomResizedCrop(224, antialias=True), v2.RandomHorizontalFlip()])
     with torch.random.fork_rng(devices=[]):
         for seed in range(5):

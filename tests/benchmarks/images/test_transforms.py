@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 from torchvision import transforms as reference
 
-from benchmarks import protocols
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
+from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.places205_linear import PLACES205_LINEAR
+from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
 from benchmarks.checkpoints.cards import IMAGENET_STD as STD
 from benchmarks.images.colour import Colour, Draws, Normalise
@@ -20,15 +23,15 @@ PHOTOS = [photo(300, 200), photo(180, 411), photo(256, 256), photo(40, 30)]
 _TENSOR = [reference.ToTensor(), reference.Normalize(MEAN, STD)]
 FIXED = {
     "centre": (
-        protocols.IMAGENET_LINEAR.test,
+        IMAGENET_LINEAR.test,
         [reference.Resize(256), reference.CenterCrop(224)],
     ),
     "squash": (
-        protocols.VOC07_SVM.image,
+        VOC07_SVM.image,
         [reference.Resize(256), reference.Resize((224, 224))],
     ),
     "digit": (
-        protocols.DIGITS_IMAGENET_LINEAR.test,
+        DIGITS_IMAGENET_LINEAR.test,
         [reference.Resize(40), reference.CenterCrop(32)],
     ),
 }
@@ -50,13 +53,13 @@ def test_squash_is_two_antialiased_bilinear_resizes_of_pil() -> None:
     once = picture.resize((384, 256), Image.Resampling.BILINEAR)
     twice = np.asarray(once.resize((224, 224), Image.Resampling.BILINEAR), dtype=np.float64)
     expected = (twice / 255 - np.array(MEAN)) / np.array(STD)
-    found = build_transform(protocols.VOC07_SVM.image, MEAN, STD)(picture)
+    found = build_transform(VOC07_SVM.image, MEAN, STD)(picture)
     assert np.abs(found.permute(1, 2, 0).numpy() - expected).max() < 1e-5
 
 
 RANDOM = {
     "imagenet": (
-        protocols.IMAGENET_LINEAR.train,
+        IMAGENET_LINEAR.train,
         [
             reference.RandomResizedCrop(224),
             reference.RandomHorizontalFlip(),
@@ -67,7 +70,7 @@ RANDOM = {
         ],
     ),
     "places": (
-        protocols.PLACES205_LINEAR.train,
+        PLACES205_LINEAR.train,
         [
             reference.Resize(256),
             reference.CenterCrop(256),
@@ -112,7 +115,7 @@ def test_random_transforms_are_the_published_pipelines(kind: str) -> None:
 
 
 EVERY: dict[ImageTransform, str] = {}
-for name, protocol in protocols.PROTOCOLS.items():
+for name, protocol in PROTOCOLS.items():
     for part in ("train", "test", "image"):
         if hasattr(protocol, part):
             EVERY.setdefault(getattr(protocol, part), f"{name}-{part}")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.linear_probe import Probe, probe_item
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL_LARS
 from benchmarks.probes import training
-from benchmarks.protocols import IMAGENET_AVGPOOL_LARS, ImageTransform, LinearProtocol
+from benchmarks.probes.item import Probe, probe_item
+from benchmarks.protocols import ImageTransform, LinearProtocol
 
 ROOT = Path(__file__).parents[3]
 PLAIN = ImageTransform(crop=32, resize=32)

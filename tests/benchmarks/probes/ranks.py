@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.linear_probe import probe_item
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.probes import stream, training
-from benchmarks.protocols import IMAGENET_LINEAR, ImageTransform
+from benchmarks.probes.item import probe_item
+from benchmarks.protocols import ImageTransform
 from slurm.distributed import find_world
 from slurm.stop import Stopped
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR, VISSL_IMAGENET_LINEAR
 from benchmarks.probes.heads import FrozenInputNorm, Head, Heads, parameter_groups
-from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR, VISSL_IMAGENET_LINEAR
 
 
 def pooled_batch(seed: int = 0) -> dict[str, torch.Tensor]:

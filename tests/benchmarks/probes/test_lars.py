@@ -15,21 +15,22 @@ from hypothesis import strategies as st
 from torch import nn
 
 from benchmarks import results
+from benchmarks.catalog.imagenet_avgpool import (
+    IMAGENET_AVGPOOL,
+    IMAGENET_AVGPOOL_COSINE,
+    IMAGENET_AVGPOOL_LARS,
+)
+from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
 from benchmarks.datasets import imagenet
 from benchmarks.images.decoding import open_image
 from benchmarks.images.transforms import build_transform
-from benchmarks.linear_probe import Probe
 from benchmarks.probes import frozen, pieces, stream, training
 from benchmarks.probes.heads import Heads
+from benchmarks.probes.item import Probe
 from benchmarks.probes.lars import Lars
 from benchmarks.probes.optimization import evaluated_epochs, learning_rate, new_optimizer
-from benchmarks.protocols import (
-    IMAGENET_AVGPOOL,
-    IMAGENET_AVGPOOL_COSINE,
-    IMAGENET_AVGPOOL_LARS,
-    LinearProtocol,
-)
+from benchmarks.protocols import LinearProtocol
 from benchmarks.registry import load_backbone
 from slurm.errors import UserError
 from slurm.stop import Stopped
@@ -171,7 +172,7 @@ def test_weights_and_biases_alike_are_scaled() -> None:
 
 
 def read(item: Probe) -> results.ProbeRecord:
-    record = results.read_record(item.result)
+    record = read_record(item.result)
     assert isinstance(record, results.ProbeRecord)
     return record
 

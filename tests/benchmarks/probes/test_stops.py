@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.linear_probe import Probe, probe_item
 from benchmarks.probes import stream, training
 from benchmarks.probes.frozen import Features, Maps
+from benchmarks.probes.item import Probe, probe_item
 from slurm import distributed
 from slurm.errors import UserError, user_error
 from slurm.stop import Stopped
@@ -32,21 +33,30 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
 
 
 def test_a_stop_during_evaluation_continues_with_the_evaluation(
-    tmp_path: Path, tiny_imagenet: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    tiny_imagenet: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = make_item(tmp_path / "whole", tiny_imagenet)
     whole.run()
     item = make_item(tmp_path / "parts", tiny_imagenet)
     stop_at(monkeypatch, STEPS)  # the first vote after the first epoch's steps
-    with pytest.raises(Stopped, match="saved at epoch 0, step 3"):
+    with pytest.raises(Stopped, match="saved at epoch 1/2, after 3 steps"):
         item.run()
     monkeypatch.setattr(stream, "stop_requested", lambda: False)
     step, steps = training.ProbeRun._train_step, []
     monkeypatch.setattr(
         training.ProbeRun, "_train_step", lambda run, *words: steps.append(1) or step(run, *words)
     )
+    capsys.readouterr()
     item.run()
     assert len(steps) == STEPS * (PROTOCOL.epochs - 1)
+    said = re.findall(r": (continues .*|epoch .*)", "\n".join(capsys.readouterr().err.splitlines()))
+    # No step was left of the first epoch, so there is no loss to speak of.
+    assert said[0] == "continues at epoch 1/2, after 3 steps"
+    assert re.fullmatch(r"epoch 1/2 feature1 .* \| [\d.]+ s so far, [\d.]+ s left", said[1])
+    assert re.fullmatch(r"epoch 2/2 loss \d\.\d{4} feature1 .* \| [\d.]+ s in all", said[2])
     records = [training.results.read(x.result, training.results.ProbeRecord) for x in (whole, item)]
     assert records[0].heads == records[1].heads
 
@@ -65,7 +75,9 @@ def test_processes_stop_together_and_wait_for_the_state(
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("saved at epoch 0, step 3; the state is there.") == 2, done.stdout
+    assert done.stdout.count("saved at epoch 1/2, after 3 steps; the state is there.") == 2, (
+        done.stdout
+    )
     item = make_item(tmp_path, tiny_imagenet)
     item.run()
     assert item.done()

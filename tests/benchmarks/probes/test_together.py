@@ -12,8 +12,10 @@ from torch import Tensor
 
 from benchmarks import results
 from benchmarks.images import batches
-from benchmarks.linear_probe import LINEAR_PROTOCOLS, Probe, Together, probe_item, together
+from benchmarks.linear_probe import LINEAR_PROTOCOLS
 from benchmarks.probes import frozen, pieces, stream, training
+from benchmarks.probes.groups import Together, together
+from benchmarks.probes.item import Probe, probe_item
 from benchmarks.protocols import ImageTransform, LinearProtocol
 from slurm.errors import UserError
 from slurm.executor import Launch, run_sweep

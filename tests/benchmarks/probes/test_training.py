@@ -19,14 +19,17 @@ from torch import nn
 
 from benchmarks import results
 from benchmarks.backbones.pooling import pool
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
 from benchmarks.datasets import imagenet
 from benchmarks.images.decoding import open_image
 from benchmarks.images.transforms import build_transform
-from benchmarks.linear_probe import Probe, probe_item
 from benchmarks.probes import frozen, stream, training
+from benchmarks.probes.item import Probe, probe_item
 from benchmarks.probes.together import run_jobs
-from benchmarks.protocols import IMAGENET_AVGPOOL, IMAGENET_LINEAR, ImageTransform, LinearProtocol
+from benchmarks.protocols import ImageTransform, LinearProtocol
 from benchmarks.registry import load_backbone
 from benchmarks.trunks import Trunk, load_trunk
 from slurm.cli import STOPPED
@@ -57,7 +60,7 @@ def make_item(
 
 
 def read(item: Probe) -> results.ProbeRecord:
-    record = results.read_record(item.result)
+    record = read_record(item.result)
     assert isinstance(record, results.ProbeRecord)
     return record
 

@@ -86,3 +86,19 @@ def test_official_files_must_be_whole(tmp_path: Path) -> None:
     np.save(draws_path(tmp_path, 1, 4), empty)
     with pytest.raises(UserError, match="has no positive rows for class cat"):
         read_or_draw(tmp_path, tmp_path, labels, CLASSES, 1, 4, 19, 0)
+
+
+def test_two_official_draws_that_are_the_same_are_refused(tmp_path: Path) -> None:
+    labels = labels_of()
+    for sample, drawn in ((1, 1), (2, 2), (3, 1)):
+        np.save(draws_path(tmp_path, sample, 4), draw(labels, CLASSES, drawn, 4, 19, 0))
+    assert len(read_or_draw(tmp_path, tmp_path, labels, CLASSES, 2, 4, 19, 0)) == 2
+    with pytest.raises(UserError, match=r"sample3_k4\.npy is the same draw as train_.*sample1_k4"):
+        read_or_draw(tmp_path, tmp_path, labels, CLASSES, 3, 4, 19, 0)
+
+
+def test_draws_of_all_that_there_is_may_be_the_same(tmp_path: Path) -> None:
+    labels = np.array([[1] * 3] * 4 + [[0] * 3] * 76, dtype=np.int8)
+    for sample in (1, 2):
+        np.save(draws_path(tmp_path, sample, 4), draw(labels, CLASSES, sample, 4, 19, 0))
+    assert len(read_or_draw(tmp_path, tmp_path, labels, CLASSES, 2, 4, 19, 0)) == 2

@@ -14,15 +14,11 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+from benchmarks.catalog.voc07_svm import FAIR_VOC07_SVM, VISSL_VOC07_SVM, VOC07_SVM
 from benchmarks.features.files import LayerData
 from benchmarks.metrics import envelope_average_precision
-from benchmarks.protocols import (
-    FAIR_VOC07_SVM,
-    VISSL_VOC07_SVM,
-    VOC07_LOW_SHOT,
-    VOC07_SVM,
-    SvmProtocol,
-)
+from benchmarks.protocols import SvmProtocol
 from benchmarks.results import SvmLayer
 from benchmarks.svm import machine as machines
 from benchmarks.svm.draws import draw

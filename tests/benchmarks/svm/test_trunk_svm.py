@@ -13,10 +13,12 @@ import torch
 from benchmarks import results
 from benchmarks.backbones.backbone import Backbone, build_backbone
 from benchmarks.backbones.taps import tap_names
-from benchmarks.low_shot_svm import low_shot_item
-from benchmarks.protocols import VOC07_LOW_SHOT, VOC07_SVM, ImageTransform
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+from benchmarks.catalog.voc07_svm import VOC07_SVM
+from benchmarks.protocols import ImageTransform
+from benchmarks.svm.full_item import voc_svm_item
+from benchmarks.svm.low_shot_item import low_shot_item
 from benchmarks.svm.source import trunk_source
-from benchmarks.voc_svm import voc_svm_item
 from slurm.errors import UserError
 from slurm.executor import Launch, run_sweep
 from tests.benchmarks.voc_data import make_trunk, write_voc

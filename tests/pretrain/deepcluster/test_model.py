@@ -1,10 +1,14 @@
 """The network of the paper's recipe: what is clustered, and how it starts."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+import torchvision
 
+from pretrain.deepcluster import model
 from pretrain.deepcluster.model import DeepClusterNet, parameter_groups, seed_of
-from pretrain.deepcluster.recipes import RECIPES
+from pretrain.deepcluster.recipes import DEFAULT, RECIPES
 from slurm.errors import UserError
 
 
@@ -51,9 +55,54 @@ def test_seeds_of_neighbouring_keys_differ() -> None:
     assert len({seed_of(*key) for key in keys}) == len(keys)
 
 
-def test_fc7_of_another_architecture_is_refused() -> None:
-    from dataclasses import replace
+def test_vgg16_clusters_fc7_before_its_relu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layers behind conv5_3, by torchvision's network of the same weights."""
+    monkeypatch.setattr(model, "FC_WIDTH", 16)  # 4096 would be 120 million weights
+    recipe = replace(RECIPES["vgg16_bn_sobel_b256-200e"], clusters=10)
+    net = DeepClusterNet(recipe, seed=0).eval()
+    trunk = torchvision.models.vgg16_bn(weights=None)
+    trunk.features[0] = torch.nn.Conv2d(2, 64, 3, padding=1)
+    trunk.features.load_state_dict(
+        {name[9:]: value for name, value in net.backbone.trunk.state_dict().items()}, strict=True
+    )
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        maps = trunk.features.eval()(net.backbone.stem(images))
+        assert maps.shape == (1, 512, 7, 7)
+        first, second = (net.neck.get_submodule(name) for name in ("3", "6"))
+        expected = second(first(maps.flatten(1)).relu())
+        features = net.features(images)
+        torch.testing.assert_close(features, expected)
+        assert net(images).shape == (1, 10)
+        torch.testing.assert_close(net(images), net.head(features.relu()))
+        # One dropout, between fc6 and fc7.
+        drops = [layer for layer in net.neck.modules() if isinstance(layer, torch.nn.Dropout)]
+        assert len(drops) == 1
 
+
+def test_fc7_of_another_architecture_is_refused() -> None:
     recipe = replace(RECIPES["digits_sobel_resnet18-12e"], neck="fc7")
     with pytest.raises(UserError, match="belongs to alexnet"):
         DeepClusterNet(recipe, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arch", "sobel"),
+    [("convnext_atto", True), ("vit_tiny_patch16_224", False), ("resnet10t", True)],
+)
+def test_any_trunk_of_timm_is_clustered_by_the_average_of_its_last_map(
+    arch: str, sobel: bool
+) -> None:
+    """Of those without BatchNorm too, and of those whose maps are all of one size."""
+    recipe = replace(RECIPES[DEFAULT], arch=arch, sobel=sobel, clusters=10)
+    net = DeepClusterNet(recipe, seed=0).train()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    scores = net(images)
+    assert scores.shape == (2, 10)
+    scores.logsumexp(1).sum().backward()
+    assert any(weights.grad is not None and weights.grad.any() for weights in net.parameters())
+    net.eval()
+    with torch.inference_mode():
+        last = list(net.backbone(images).values())[-1]
+        torch.testing.assert_close(net.features(images), last.flatten(2).mean(2))
+    assert net.features(images).shape == (2, net.width)

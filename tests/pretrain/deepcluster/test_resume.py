@@ -90,7 +90,9 @@ def test_killed_and_stopped_again_and_again_ends_in_the_same_bits(
         _, message = process.communicate(timeout=300)
         assert process.returncode == 75, message.decode()
         assert b"continues at epoch" in message
-        assert f"stopped by {number.name} and saved" in message.decode().splitlines()[-1]
+        last = message.decode().splitlines()[-1]
+        assert last.startswith(f"stopped: tiny/deepcluster: by {number.name}, saved at ")
+        assert last.endswith("; run the same command again with --resume to go on")
 
     # Once more, at a random moment: during start-up, extraction, a step, a save or registering.
     process = start(data, tmp_path, "--resume")

@@ -1,11 +1,12 @@
 """Uniform sampling: exactly N draws, every non-empty cluster its share, keyed by seed and epoch."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pretrain.deepcluster.sampling import draw_uniform, group_by_cluster, plan_epoch
+from pretrain.deepcluster.sampling import draw_uniform, group_by_cluster, loss_weights, plan_epoch
 
 labellings = st.lists(st.integers(0, 30), min_size=1, max_size=300).map(np.array)
 
@@ -91,3 +92,13 @@ def test_first_draw_of_an_image_keeps_its_index() -> None:
     plan = plan_epoch(np.array([2, 0, 2, 2]), 4)
     assert plan.ids.tolist() == [[2, 0, 4, 5]]
     assert plan.images.tolist() == [0, 1, 2, 3, 2, 2]
+
+
+def test_weights_are_inverse_roots_of_sizes_and_their_mean_is_one() -> None:
+    labels = np.repeat([0, 1, 4], [1, 4, 16])
+    weights = loss_weights(labels, 6)
+    assert weights[[2, 3, 5]].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(weights[[0, 1, 4]], np.array([1, 1 / 2, 1 / 4]) * 12 / 7, rtol=1e-6)
+    assert weights[[0, 1, 4]].mean() == pytest.approx(1)
+    equal = loss_weights(np.arange(30) % 5, 5)
+    assert equal.tolist() == [1.0] * 5

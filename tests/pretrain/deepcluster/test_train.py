@@ -5,6 +5,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +102,47 @@ def test_loss_is_the_plain_mean_and_so_is_its_gradient(
     assert isinstance(history, dict)
     assert history["loss"] == [pytest.approx(np.mean(losses), rel=1e-5)]
     assert losses[0] == pytest.approx(math.log(8), rel=0.1)
+
+
+def test_a_reweighted_loss_is_the_mean_of_the_weighted_losses(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Spy(monkeypatch)
+    recipe = replace(TINY, epochs=1, weight_decay=0.0, reweight=True)
+    item = tiny_item(tmp_path, data, recipe)
+    item.run()
+    sizes = np.bincount(spy.labels[0], minlength=8)
+    weights = 1 / np.sqrt(sizes)
+    weights /= weights.mean()
+    assert np.ptp(weights) > 0.3  # else it could not show
+    losses = []
+    for scores, targets, change in zip(spy.scores, spy.targets, spy.bias_steps, strict=True):
+        values = scores.double().numpy()
+        chances = np.exp(values) / np.exp(values).sum(1, keepdims=True)
+        own = weights[targets]
+        losses.append((own * -np.log(chances[np.arange(len(targets)), targets])).mean())
+        gradient = (own[:, None] * (chances - np.eye(8)[targets])).mean(0)
+        np.testing.assert_allclose(change.numpy(), -0.05 * gradient, atol=1e-6)
+    history = read_card(item.zoo, "tiny").pretraining["history"]
+    assert isinstance(history, dict)
+    assert history["loss"] == [pytest.approx(np.mean(losses), rel=1e-5)]
+
+
+@pytest.mark.parametrize("changes", [{"algorithm": "pic", "clusters": 40}, {"balance": True}])
+def test_other_clusterings_train_as_well(
+    data: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=2, **changes))
+    item.run()
+    card = read_card(item.zoo, "tiny")
+    history = card.pretraining["history"]
+    assert isinstance(history, dict)
+    if "balance" in changes:
+        assert history["smallest"] == [11, 11]
+        assert history["largest"] == [12, 12]
+    else:
+        assert history["kmeans_objective"] == [None, None]
+        assert all(0 < empty < 40 for empty in history["empty"])
 
 
 def test_classifier_is_forgotten_at_each_clustering(

@@ -1,6 +1,7 @@
 """What reaches sbatch: its script and its environment, seen by a fake one."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -199,3 +200,16 @@ def test_a_submission_that_nobody_knows_of_is_lost(folder: Path) -> None:
     assert caught.value.lost
     assert caught.value.busy
     assert caught.value.unreachable
+
+
+def test_options_reach_sbatch_as_they_were_given(folder: Path) -> None:
+    given = {"constraint": "a100&ib|(big nodes)", "comment_": "it's", "exclusive": True, "nice": 5}
+    settings = ClusterSettings(sbatch=given)
+    request = Request(1, 1, 0, 10, settings)
+    submit_array(folder / "run", "a-0", "name", request, [(0, 0)], (), None)
+    lines = (folder / "script").read_text().splitlines()
+    words = [shlex.split(line)[1:] for line in lines if line.startswith("#SBATCH")]
+    assert ["--constraint=a100&ib|(big nodes)"] in words
+    assert ["--comment-=it's"] in words
+    assert ["--exclusive"] in words
+    assert ["--nice=5"] in words

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.protocols import DIGITS_IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR
 from tests.slurm.real.conftest import ROOT, Lab
 
 CHECKPOINTS = "random:resnet18,random:resnet10t,random:sobel_resnet10t"

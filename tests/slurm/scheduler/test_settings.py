@@ -78,12 +78,14 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, mes
 
 def test_the_known_stages_are_those_of_the_commands() -> None:
     from benchmarks.features.extraction import ExtractVoc
-    from benchmarks.linear_probe import Probe
-    from benchmarks.low_shot_svm import LowShot, VocLowShot
-    from benchmarks.voc_svm import VocSvm, VocSvmLayer
+    from benchmarks.images.checking import CheckImages
+    from benchmarks.probes.item import Probe
+    from benchmarks.svm.full_item import VocSvm, VocSvmLayer
+    from benchmarks.svm.low_shot_item import LowShot, VocLowShot
     from pretrain.deepcluster.item import Pretrain
 
-    items = (ExtractVoc, VocSvmLayer, VocSvm, LowShot, VocLowShot, Probe, Pretrain)
+    svms = (VocSvmLayer, VocSvm, LowShot, VocLowShot)
+    items = (CheckImages, ExtractVoc, *svms, Probe, Pretrain)
     assert {item.stage for item in items} == set(STAGES)
 
 
@@ -161,6 +163,10 @@ ABSURD = (
     ('sbatch = {constraint = "a\\nb"}', r"sbatch option constraint = 'a\\nb'"),
     ("sbatch = {constraint = ''}", "sbatch option constraint = ''"),
     ("sbatch = {constraint = [1]}", "constraint"),
+    ("sbatch = {G = 8}", "sbatch option 'G' is not the long name of an option"),
+    ("qos = 'a'\nsbatch = {qos = 'b'}", "qos = a and sbatch option qos = 'b': leave one out"),
+    ("time = 04:00:00", r"in time = datetime.time\(4, 0\); write whole minutes"),
+    ("sbatch = {exclusive = false}", "exclusive = false says nothing: leave it out"),
 )
 
 
@@ -191,6 +197,35 @@ def test_what_no_cluster_has_is_named_with_its_file(
 def test_flags_have_the_same_bounds(flags: tuple[str, str]) -> None:
     with pytest.raises(UserError, match=r"^the flags: "):
         settings_from(parse(*flags))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--sbatch=--constraint=a100&ib", "--sbatch=exclusive=true"),
+        ("--sbatch=constraint=a100&ib", "--sbatch=--exclusive=true"),
+        ("--sbatch", "constraint=a100&ib", "--sbatch", "exclusive=true"),
+    ],
+)
+def test_every_way_to_write_an_option_of_sbatch_is_the_same(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    wanted = {"constraint": "a100&ib", "exclusive": True}
+    assert settings_from(parse(*flags)).sbatch == wanted
+    path = toml(tmp_path, '[sbatch]\nconstraint = "a100&ib"\nexclusive = true\n')
+    assert settings_from(parse("--cluster-config", str(path))).sbatch == wanted
+
+
+@pytest.mark.parametrize("words", [("--sbatch", "--constraint=a100"), ("--sbatch",)])
+def test_an_option_that_argparse_takes_for_a_flag_is_told_how_to_write(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(*words)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "write one that begins with dashes as --sbatch=KEY=VALUE" in said
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What OpenMMLab's configurations say of a network, read as text and built, or refused."""
 
 import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.backbones.backbone import build_backbone
-from benchmarks.checkpoints.openmmlab.settings import Unread, read_settings
+from benchmarks.checkpoints.openmmlab.settings import read_settings
+from benchmarks.checkpoints.openmmlab.unread import Unread
 from benchmarks.checkpoints.reading import Imported, read_content
 from slurm.errors import UserError
 from tests.benchmarks.checkpoints.foreign import (
@@ -290,3 +292,78 @@ def test_words_of_another_network_anywhere_are_refused(text: str) -> None:
 )
 def test_a_configuration_of_another_network_is_refused(text: str) -> None:
     refused(text)
+
+
+BACKBONE = "bb = dict(type='ResNet', depth=18)\nmodel = dict(type='X', backbone=bb)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        # An alias of what the model holds, whatever the option is.
+        (BACKBONE + "bb['norm_cfg'] = dict(type='GN')", "its model cannot be told"),
+        (BACKBONE + "bb.update(multi_grid=(1, 2, 4))", "its model cannot be told"),
+        (BACKBONE + "bb |= dict(dcn=dict(type='DCN'))", "its model cannot be told"),
+        (BACKBONE + "b = model['backbone']\nb['norm_eps'] = 1", "its model cannot be told"),
+        (BACKBONE + "b = model.copy()\nb['backbone']['x'] = 1", "its model cannot be told"),
+        (BACKBONE + "b = bb if debug else {}\nb['x'] = 1", "its model cannot be told"),
+        (BACKBONE + "for b in [bb]:\n    b['x'] = 1", "its model cannot be told"),
+        (BACKBONE + "all = dict(m=model)\nall['m']['backbone'] = 1", "its model cannot be told"),
+        # A function can change what it is given.
+        (BACKBONE + "tweak(model)", "its model cannot be told"),
+        (BACKBONE + "x = tweak(bb)", "its model cannot be told"),
+        (BACKBONE + "x = [bb.pop(k) for k in keys]", "its model cannot be told"),
+        (BACKBONE + "x = [b.pop('depth') for b in [bb]]", "its model cannot be told"),
+        (BACKBONE + "def f():\n    model['x'] = 1\nf()", "its model cannot be told"),
+        # And what stands nowhere can change everything.
+        (BACKBONE + "exec('bb[1] = 2')", "it uses exec"),
+        (BACKBONE + "globals()['bb']['x'] = 1", "it uses globals"),
+        (BACKBONE + "import builtins\nbuiltins.eval('0')", "it uses eval"),
+        (BACKBONE + "from x import *", "its model cannot be told"),
+        ("from .resnet import *", "its model cannot be told"),
+        ("with read_base():\n    from .resnet import *", "its model cannot be told"),
+        (BACKBONE + "from x import model", "its model cannot be told"),
+        (BACKBONE + "import x as model", "its model cannot be told"),
+        (
+            "from x import *\nmodel = dict(type='X', backbone=dict(type='ResNet', plugins=mine))",
+            "plugins cannot be told",
+        ),
+        # Pixels that are normalised in a way that could not be read to its end.
+        (backbone() + "n = dict(mean=[1, 2, 3], std=[4, 5, 6])\nn.update(x)", "how it normalises"),
+        (backbone() + "p = [dict(type='Normalize', **imported)]", "how it normalises pixels"),
+    ],
+)
+def test_changes_that_only_running_would_tell_are_refused(text: str, says: str) -> None:
+    assert says in refused(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from mmcv import Config\nimport os.path as osp\n" + BACKBONE,
+        "from x import *\n" + BACKBONE,
+        BACKBONE + "steps = len(model)\nprint(steps)",
+        BACKBONE + "lr = round(0.1 * 2, 3)\nsteps = list(range(3))\nsteps.append(4)",
+        BACKBONE + "from copy import deepcopy\nb = deepcopy(bb)\nb['x'] = 1",
+        BACKBONE + "data = dict(x=1)\ndata['y'] = [dict(z=2)]\nif data:\n    lr = 3",
+        BACKBONE + "other = dict(a=bb['depth'])\nother.update(b=1)",
+    ],
+)
+def test_what_leaves_the_model_alone_is_read(text: str) -> None:
+    found = read(text + "\n" + PIPELINE)
+    assert (found.arch, found.std, found.notes) == ("resnet18", (0.229, 0.224, 0.225), ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = [1]\n" + "".join(f"a{n} = [a, {n}]\na{n}.append(1)\n" for n in range(5000)),
+        "x = {}\n" + "y = x\nx.update(y)\n" * 20000,
+        "x = [" + "[]," * 100_000 + "]\n" + "x.sort()\n" * 5000,
+    ],
+)
+def test_many_changes_are_read_or_refused_in_seconds(text: str) -> None:
+    start = time.monotonic()
+    with contextlib.suppress(UserError):
+        read(text)
+    assert time.monotonic() - start < 20

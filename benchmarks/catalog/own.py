@@ -1,0 +1,141 @@
+"""The benchmarks on a user's own data: the procedures of others, in tables of their own.
+
+A protocol keeps its numbers and its name; its benchmark is one of these, its dataset `own:NAME`.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks.catalog.benchmark import Benchmark, ZooTable
+from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column
+from benchmarks.datasets.catalog import DATASETS
+from benchmarks.datasets.loading import load_dataset
+from benchmarks.probes.item import probe_item
+from benchmarks.protocols import LinearProtocol, Protocol, SvmProtocol
+from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
+from benchmarks.svm.full_item import voc_svm_item
+from benchmarks.svm.low_shot_item import low_shot_item
+from slurm.errors import UserError
+from slurm.files import check_name
+
+P = TypeVar("P", bound=Protocol)
+
+_PROBES = ZooTable("own-linear", "Linear Evaluation")
+_SVMS = ZooTable("own-svm", "SVM / Low-shot SVM", layout="best layer")
+
+LINEAR = Benchmark(
+    name="own_linear",
+    dataset="own",
+    protocols=(),
+    item=probe_item,
+    record=ProbeRecord,
+    table=_PROBES,
+    columns=FEATURE_COLUMNS,
+    figures=top1_by_column,
+    part="Feature1 - Feature5",
+)
+AVGPOOL = Benchmark(
+    name="own_avgpool",
+    dataset="own",
+    protocols=(),
+    item=probe_item,
+    record=ProbeRecord,
+    table=_PROBES,
+    columns=("AvgPool",),
+    figures=top1_by_column,
+    part="AvgPool",
+)
+SVM = Benchmark(
+    name="own_svm",
+    dataset="own",
+    protocols=(),
+    item=voc_svm_item,
+    record=VocSvmRecord,
+    table=_SVMS,
+    columns=("Best Layer", "SVM"),
+    figures=None,
+    part="SVM",
+)
+LOW_SHOT = Benchmark(
+    name="own_low_shot_svm",
+    dataset="own",
+    protocols=(),
+    item=low_shot_item,
+    record=LowShotRecord,
+    table=_SVMS,
+    columns=tuple(f"k={shot}" for shot in (1, 2, 4, 8, 16, 32, 64, 96)),
+    figures=None,
+    part="Low-shot SVM",
+)
+
+
+def add_own_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--own`."""
+    parser.add_argument(
+        "--own",
+        metavar="NAME",
+        help="--data is a folder of your own data: train/CLASS/ and val/CLASS/ for linear probes, "
+        "VOC2007's layout for the SVMs; the figures stand in a table of this name, beside no "
+        "published one",
+    )
+
+
+def on_own_data(protocol: P, name: str | None) -> P:
+    """The same numbers on data that the user calls `name`, if on any.
+
+    `UserError` for a name that is no file name, or is that of a known dataset.
+    """
+    if name is None:
+        return protocol
+    benchmark = LOW_SHOT
+    if isinstance(protocol, LinearProtocol):
+        benchmark = LINEAR if protocol.taps == "stages" else AVGPOOL
+    elif isinstance(protocol, SvmProtocol):
+        benchmark = SVM
+    return replace(protocol, benchmark=benchmark.name, dataset=f"own:{_checked(name)}")
+
+
+def suite_on_own_data(protocols: Sequence[Protocol], name: str, folder: Path) -> list[Protocol]:
+    """The protocols of a suite that fit the layout of the data at `folder`.
+
+    Of the linear probes those on ImageNet, whose numbers the others differ from by their own data.
+    `UserError` when none fits.
+    """
+    dataset = f"own:{_checked(name)}"
+    folders = "train" in load_dataset(dataset, folder).splits
+    fit = [
+        protocol
+        for protocol in protocols
+        if (protocol.dataset == "imagenet" if folders else not isinstance(protocol, LinearProtocol))
+    ]
+    if not fit:
+        wanted = "those on imagenet" if folders else "the SVMs"
+        raise UserError(
+            f"none of the chosen protocols can measure on {folder}: of its layout are {wanted}"
+        )
+    return [on_own_data(protocol, name) for protocol in fit]
+
+
+def own_name(record: Record) -> str:
+    """What the user calls the data of a record of these benchmarks; `UserError` for no name."""
+    dataset = record.settings.get("dataset")
+    if not isinstance(dataset, str) or not dataset.startswith("own:"):
+        raise UserError(f"names no data of its own: settings.dataset is {str(dataset)[:80]!r}")
+    return _checked(dataset.removeprefix("own:"))
+
+
+def _checked(name: str) -> str:
+    check_name(name, "--own")
+    for entry in DATASETS.values():
+        known = {entry.name, entry.title, entry.folder.rpartition("/")[2]}
+        if _plain(name) in set(map(_plain, known)):
+            raise UserError(f"--own {name} is the name of a known dataset: choose another")
+    return name
+
+
+def _plain(text: str) -> str:
+    return re.sub("[^a-z0-9]", "", text.casefold())

@@ -1,0 +1,147 @@
+"""The item of a linear probe: what it depends on, where its record lies, how it is trained.
+
+Heads on feature1..feature5, or one on the pooled last stage, of a frozen trunk.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks import results
+from benchmarks.datasets.loading import fingerprints, load_dataset, require_classes, require_split
+from benchmarks.images.checking import check_items
+from benchmarks.protocols import LinearProtocol
+from benchmarks.results import Split
+from benchmarks.trunks import Trunk
+from slurm.distributed import (
+    agree_on_device,
+    barrier,
+    broadcast_object,
+    find_world,
+    process_group,
+)
+from slurm.stop import polite_stop
+from slurm.sweep import Item, Resources
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Train the heads of one protocol on one trunk and write the result record."""
+
+    trunk: Trunk
+    data: Path  # the folder of the protocol's dataset
+    protocol: LinearProtocol
+    splits: tuple[Split, Split]  # fingerprints of train and val
+
+    stage: ClassVar[str] = "probe"
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The check of the images, where it was asked for."""
+        if not self.trunk.check_images:
+            return ()
+        name = self.protocol.dataset
+        return check_items(self.trunk.zoo, name, self.data, self.measured_on, self.trunk.workers)
+
+    @property
+    def measured_on(self) -> dict[str, Split]:
+        """The fingerprints of the data by split."""
+        return dict(zip(("train", "val"), self.splits))
+
+    @cached_property
+    def _file_stem(self) -> str:
+        key = results.key_of(self.trunk.inputs(), self.trunk.seed, self.protocol, self.splits)
+        return f"{self.protocol.name}-{key}"
+
+    @cached_property
+    def result(self) -> Path:
+        """The record."""
+        folder = self.trunk.zoo / "results" / self.trunk.checkpoint.name
+        return folder / self.protocol.benchmark / f"{self._file_stem}.json"
+
+    @property
+    def state(self) -> Path:
+        """What an interrupted run continues from; removed when the record is written."""
+        return self.trunk.zoo / "state" / self.trunk.checkpoint.name / f"{self._file_stem}.pt"
+
+    @property
+    def key(self) -> str:
+        """Name of the item; with its hash, since two checkpoint files can have one name."""
+        return f"{self.trunk.checkpoint.name}/{self.protocol.benchmark}/{self._file_stem}"
+
+    @property
+    def resources(self) -> Resources:
+        """As many GPUs as there are, one process each; a stopped run continues."""
+        gpus = int(self.trunk.device != "cpu")
+        return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
+
+    @property
+    def batch(self) -> int:
+        """Images of a step, which the processes share equally."""
+        return self.protocol.batch_size
+
+    def done(self) -> bool:
+        """Whether the record is there and valid."""
+        return results.is_done(self.result, results.ProbeRecord)
+
+    def run(self) -> None:
+        """Train and evaluate, alone or as one of several processes, and write the record."""
+        run_probes([self], self.key, limited=False)
+
+
+def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
+    """Train and evaluate probes of the same images together, and write each one's record.
+
+    With `limited` no more trunks are taken up at once than fit the device. Raises the `UserError`
+    of a probe that diverged when the others are done.
+    """
+    from benchmarks.devices import resolve_device
+    from benchmarks.probes.record import probe_record
+    from benchmarks.probes.together import run_jobs
+    from benchmarks.probes.training import Job, ProbeRun
+
+    first = probes[0]
+    world = find_world()
+    device = agree_on_device(world, lambda: resolve_device(first.trunk.device, world.local_rank))
+    with polite_stop(), process_group(world, device):
+        dataset = load_dataset(first.protocol.dataset, first.data)
+        for split, planned in zip(("train", "val"), first.splits):
+            dataset.splits[split].require(planned)
+        missing = broadcast_object([len(probes) == 1 or not probe.done() for probe in probes])
+        assert isinstance(missing, list)
+        jobs = {
+            Job(probe.trunk, probe.protocol, probe.state, probe.key): probe
+            for probe in compress(probes, missing)
+        }
+
+        def finish(run: ProbeRun) -> None:
+            if not world.first:
+                return
+            probe = jobs[run.job]
+            record = probe_record(
+                probe.trunk,
+                probe.protocol,
+                probe.splits,
+                run.history,
+                processes=world.size,
+                device=device,
+                started=run.clock.started,
+                seconds=run.seconds + run.clock.seconds(),
+                notes=dataset.notes,
+            )
+            results.write(probe.result, record)
+            probe.state.unlink(missing_ok=True)
+
+        run_jobs(list(jobs), dataset, name, world, device, finish, limited=limited)
+        barrier()
+
+
+def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:
+    """The probe of `trunk` by `protocol`; `UserError` when the dataset cannot be read."""
+    require_split(protocol.dataset, data, "train")
+    require_classes(protocol.dataset, data)
+    splits = fingerprints(protocol.dataset, data)
+    return Probe(trunk, data, protocol, (splits["train"], splits["val"]))

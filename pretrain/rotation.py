@@ -1,0 +1,227 @@
+"""Rotation prediction: a network learns to tell by how many quarter turns an image was turned.
+
+Gidaris, Singh, Komodakis: "Unsupervised Representation Learning by Predicting Image Rotations",
+ICLR 2018. A second method, small and whole: its flags and its item are here, beside it its numbers
+(`rotation_recipes.py`) and its loop (`rotation_training.py`). CONTRIBUTING.md explains it as the
+way to add one.
+"""
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from benchmarks.backbones.architectures import check_architecture
+from benchmarks.checkpoints.cards import Card, card_path, is_safetensors, read_card, weights_of
+from benchmarks.input_files import folder_flag
+from benchmarks.overrides import differences
+from benchmarks.results import Split
+from benchmarks.trunks import add_workers_flag
+from pretrain.recipe_flags import add_recipe_flags, with_flags
+from pretrain.rotation_recipes import HELP, RECIPES, RESNET50, Recipe
+from slurm.cli import choose, natural, positive
+from slurm.errors import UserError
+from slurm.files import check_name
+from slurm.sweep import Item, Resources
+
+SUMMARY = "tell by how many quarter turns an image was turned (ICLR 2018)"
+REMEDY = "choose another --name"
+
+
+def recipe_names() -> list[str]:
+    """What `--recipe` takes, the default first."""
+    return list(RECIPES)
+
+
+def recipe(name: str) -> Recipe:
+    """The numbers of a recipe."""
+    return RECIPES[choose(name, RECIPES, "recipe")]
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this method."""
+    parser.add_argument(
+        "--recipe",
+        default=RESNET50.name,
+        metavar="NAME",
+        help=f"one of {', '.join(RECIPES)} (default: the first)",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=folder_flag,
+        metavar="DIR",
+        help="an ImageNet-layout folder, or any folder of images; labels are not looked at",
+    )
+    parser.add_argument("--name", required=True, help="the name the checkpoint is registered under")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="instead of the recipe's")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the saved state if there is one"
+    )
+    add_workers_flag(parser)
+    parser.add_argument(
+        "--save-every",
+        type=natural,
+        default=300,
+        metavar="SECONDS",
+        help="save the state this often within an epoch (default: 300)",
+    )
+    add_recipe_flags(parser, RESNET50, HELP)
+
+
+def make_item(args: argparse.Namespace) -> "Rotation":
+    """The run that the flags describe; `UserError` when it cannot be started."""
+    from pretrain.deepcluster.images import read_images
+
+    check_name(args.name, "--name")
+    if args.name.startswith("random-"):
+        raise UserError(f"--name {args.name}: names from random- on are kept for random trunks")
+    numbers = with_flags(recipe(args.recipe), args)
+    check_architecture(numbers.arch)
+    item = Rotation(
+        zoo=args.zoo,
+        name=args.name,
+        recipe=numbers,
+        data=args.data,
+        images=read_images(args.data).fingerprint(),
+        seed=args.seed,
+        device=args.device,
+        workers=args.workers,
+        save_seconds=args.save_every,
+    )
+    old = item.card()
+    if not item.done() and old is not None and not item.continues(old):
+        raise UserError(f"{item.result} is of another run, or of more epochs; {REMEDY}")
+    if not item.done() and item.state.exists() and not args.resume:
+        raise UserError(f"{item.state} holds an earlier run: pass --resume, or {REMEDY}")
+    return item
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Train one recipe on one folder of images and register the backbone under `name`."""
+
+    zoo: Path
+    name: str
+    recipe: Recipe
+    data: Path
+    images: Split  # fingerprint of the training images
+    seed: int = 0
+    device: str = "auto"
+    workers: int = 0
+    save_seconds: float = 300.0
+
+    stage: ClassVar[str] = "pretrain"
+    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @property
+    def key(self) -> str:
+        """Name of the item."""
+        return f"{self.name}/rotation"
+
+    @property
+    def state(self) -> Path:
+        """What an interrupted run continues from."""
+        return self.zoo / "state" / self.name / "rotation.pt"
+
+    @property
+    def log(self) -> Path:
+        """One JSON line per finished epoch."""
+        return self.zoo / "logs" / self.name / "rotation.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """The card of the registered checkpoint."""
+        return card_path(self.zoo, self.name)
+
+    @property
+    def resources(self) -> Resources:
+        """One process per GPU, as many as are asked for; it saves, and continues when requeued."""
+        gpus = int(self.device != "cpu")
+        return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
+
+    @property
+    def identity(self) -> str:
+        """JSON of all that decides an epoch's weights."""
+        numbers = {k: v for k, v in asdict(self.recipe).items() if k not in ("epochs", "config")}
+        images = {"images": self.images.sha256, "sizes": self.images.sizes}
+        content = {"method": "rotation", "recipe": numbers, "seed": self.seed, **images}
+        return msgspec.json.encode(content, order="deterministic").decode()
+
+    def card(self) -> Card | None:
+        """The checkpoint that is registered under this name, by whatever run."""
+        return read_card(self.zoo, self.name) if self.result.exists() else None
+
+    def continues(self, card: Card) -> bool:
+        """Whether a checkpoint is of this run after as many epochs, or fewer."""
+        epochs = card.pretraining.get("epochs")
+        same = card.pretraining.get("identity") == self.identity
+        return same and isinstance(epochs, int) and epochs <= self.recipe.epochs
+
+    def done(self) -> bool:
+        """Whether the registered checkpoint is this very run's, trained to its last epoch."""
+        card = self.card()
+        if card is None or not self.continues(card):
+            return False
+        whole = is_safetensors(weights_of(self.zoo, card))
+        return whole and card.pretraining.get("epochs") == self.recipe.epochs
+
+    def run(self) -> None:
+        """Train, alone or as one of several processes, and register the backbone."""
+        from benchmarks.devices import resolve_device
+        from benchmarks.registry import register
+        from pretrain.deepcluster.images import read_images
+        from pretrain.deepcluster.watching.history import untimed
+        from pretrain.rotation_training import Settings, Training
+        from slurm import distributed
+        from slurm.stop import polite_stop
+
+        world = distributed.find_world()
+        device = distributed.agree_on_device(
+            world, lambda: resolve_device(self.device, world.local_rank)
+        )
+        with polite_stop(), distributed.process_group(world, device):
+            images = read_images(self.data)
+            images.require(self.images)
+            settings = Settings(
+                name=self.name,
+                key=self.key,
+                state=self.state,
+                log=self.log,
+                identity=self.identity,
+                seed=self.seed,
+                workers=self.workers,
+                save_seconds=self.save_seconds,
+            )
+            run = Training(self.recipe, images, settings, world, device)
+            run.train()
+            if world.first:
+                trunk = run.net.backbone.trunk.state_dict()
+                named = RECIPES.get(self.recipe.name, self.recipe)
+                changes = ", ".join(differences(named, self.recipe))
+                register(
+                    self.zoo,
+                    self.name,
+                    {name: tensor.cpu() for name, tensor in trunk.items()},
+                    arch=self.recipe.arch,
+                    sobel=self.recipe.sobel,
+                    mean=self.recipe.mean,
+                    std=self.recipe.std,
+                    method="rotation",
+                    config=self.recipe.config,
+                    pretraining={
+                        "recipe": self.recipe.name,
+                        "settings": asdict(self.recipe),
+                        "epochs": self.recipe.epochs,
+                        "seed": self.seed,
+                        "images": msgspec.to_builtins(self.images),
+                        "processes": world.size,
+                        "history": untimed(run.history),
+                        "identity": self.identity,
+                    },
+                    notes=(f"recipe {named.name} with {changes}",) if changes else (),
+                    force=self.card() is not None,  # of this run, of fewer epochs: see make_item
+                )
+            distributed.barrier()

@@ -1,0 +1,270 @@
+"""What each picture shows, as plain data: curves found in records and cards, not yet drawn."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from benchmarks.results import LowShotRecord, Record, VocSvmRecord
+from reports.collect import Collection, Found, by_name
+from reports.footnotes import shown_records
+from reports.measured import Measured, best_layer, of_type
+from reports.tables import BEST, FEATURES, Row
+
+MOST_CURVES = 12
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line: what it is called, its points, and the band around it where there is one."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes; `ticks` names the positions 0, 1, ... of the x axis."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    ticks: tuple[str, ...] = ()
+    log_x: bool = False
+    log_y: bool = False
+    sideways: bool = False  # positions run down the y axis: names of classes need the room
+    gap_after: int | None = None  # no line is drawn from this position to the next
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file: its name without a suffix, what it shows in words, and its panels."""
+
+    name: str
+    alt: str
+    panels: tuple[Panel, ...]
+
+
+def pictures(measured: Sequence[Measured], collection: Collection) -> list[Picture]:
+    """All pictures that the tables and cards of a zoo give."""
+    found: list[Picture] = []
+    for item in measured:
+        if item.kind.layout == "best layer":
+            found += [_svm_layers(item), _low_shot(item), _classes(item)]
+        else:
+            found.append(_layers(item))
+    found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]
+    drawn = [picture for picture in found if any(panel.curves for panel in picture.panels)]
+    return _with_unique_names([_with_few_curves(picture) for picture in drawn])
+
+
+def fingerprint(picture: Picture) -> str:
+    """Of all that a picture shows; the same whichever matplotlib draws it. 32 hex digits."""
+    content = msgspec.json.encode(picture, order="deterministic")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _which(item: Measured, seeds: str = "lowest seed") -> str:
+    """The table that a picture is of; `seeds` is what it shows where the table has several."""
+    several = any(len(cell.seeds) > 1 for row in item.table.rows for cell in row.cells.values())
+    partial = "partial data" if item.table.partial else ""
+    facts = (f"variant {item.variant}", partial, item.table.number, seeds if several else "")
+    return ", ".join(filter(None, facts))
+
+
+def _data(item: Measured) -> str:
+    return item.kind.own or "VOC07"
+
+
+def _own(item: Measured) -> str:
+    """What sets the names of files apart where the data are a user's own."""
+    return f"{item.kind.key}-" if item.kind.own else ""
+
+
+def _layers(item: Measured) -> Picture:
+    columns = [column for column in item.table.columns if column != BEST]  # no layer of its own
+    curves = [_row_curve(row, columns) for row in item.table.rows]
+    panel = Panel(
+        f"{item.kind.title}, {_which(item, 'mean over seeds')}",
+        "",
+        "top-1 (%)",
+        tuple(curve for curve in curves if curve.x),
+        tuple(columns),
+        gap_after=len(FEATURES) - 1,
+    )
+    alt = f"{item.kind.title} ({_which(item, 'mean over seeds')}): top-1 accuracy by layer"
+    return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
+
+
+def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
+    points = [
+        (float(position), cell.value)
+        for position, column in enumerate(columns)
+        if (cell := row.cells.get(column)) and cell.value is not None
+    ]
+    return Curve(row.name, tuple(x for x, _ in points), tuple(y for _, y in points))
+
+
+def _shown(item: Measured, kind: type[Record]) -> dict[str, list[Found]]:
+    return by_name(shown_records(of_type(item.found, kind), seeds=False))
+
+
+def _svm_layers(item: Measured) -> Picture:
+    curves = []
+    for name, found in _shown(item, VocSvmRecord).items():
+        record = found[0].record
+        assert isinstance(record, VocSvmRecord)
+        points = [
+            (float(position), record.layers[layer].map)
+            for position, layer in enumerate(FEATURES)
+            if layer in record.layers
+        ]
+        curves.append(Curve(name, tuple(x for x, _ in points), tuple(y for _, y in points)))
+    ticks = tuple(layer.capitalize() for layer in FEATURES)
+    title = f"{_data(item)} SVM, {_which(item)}"
+    alt = f"{_data(item)} SVM ({_which(item)}): mAP by layer"
+    panel = Panel(title, "", "test mAP (%)", tuple(curves), ticks)
+    return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
+
+
+def _low_shot(item: Measured) -> Picture:
+    curves = []
+    svm = _shown(item, VocSvmRecord)
+    rows = {row.name: str(row.cells.get("Best Layer", "")) for row in item.table.rows}
+    for name, found in _shown(item, LowShotRecord).items():
+        record = found[0].record
+        assert isinstance(record, LowShotRecord)
+        layer = best_layer(svm.get(name, ())) or rows[name]
+        if layer not in record.layers:
+            continue
+        shots = sorted((int(k), shot) for k, shot in record.layers[layer].shots.items())
+        curves.append(
+            Curve(
+                f"{name} ({layer})",
+                tuple(float(k) for k, _ in shots),
+                tuple(shot.mean for _, shot in shots),
+                tuple(shot.min for _, shot in shots),
+                tuple(shot.max for _, shot in shots),
+            )
+        )
+    title = f"{_data(item)} low-shot SVM, {_which(item)}"
+    panel = Panel(title, "positives per class, k", "test mAP (%)", tuple(curves), log_x=True)
+    alt = (
+        f"{_data(item)} low-shot SVM ({_which(item)}): mean mAP over k, with the band from the "
+        "lowest to the highest draw"
+    )
+    return Picture(f"low-shot-{_own(item)}{item.variant}", alt, (panel,))
+
+
+def _classes(item: Measured) -> Picture:
+    by_name = _shown(item, VocSvmRecord)
+    first = next((found[0].record for found in by_name.values()), None)
+    classes = first.classes if isinstance(first, VocSvmRecord) else ()
+    curves = []
+    for name, found in by_name.items():
+        record = found[0].record
+        assert isinstance(record, VocSvmRecord)
+        if record.classes == classes:
+            values = record.layers[record.best_layer].ap
+            positions = tuple(float(number) for number in range(len(values)))
+            curves.append(Curve(f"{name} ({record.best_layer})", positions, values))
+    title = f"{_data(item)} SVM by class, {_which(item)}"
+    panel = Panel(title, "", "test AP (%)", tuple(curves), tuple(classes), sideways=True)
+    alt = f"{_data(item)} SVM ({_which(item)}): average precision of each class at the best layer"
+    return Picture(f"classes-{_own(item)}{item.variant}", alt, (panel,))
+
+
+def _pretraining(name: str, pretraining: dict[str, Any]) -> Picture:
+    history = _columns(pretraining.get("history"))
+    sizes = {
+        label: values
+        for label, keys in {
+            "largest": ("largest", "max"),
+            "median": ("median",),
+            "smallest": ("smallest", "min"),
+            "empty clusters": ("empty",),
+        }.items()
+        if (values := next((history[key] for key in keys if key in history), None))
+    }
+    nmi = {
+        label: history[key]
+        for label, key in {
+            "against labels": "nmi_labels",
+            "against the previous clusters": "nmi_previous",
+        }.items()
+        if key in history
+    }
+    # Before both were kept, the plain names held the arithmetic form.
+    mean = "geometric" if "nmi_labels_arithmetic" in history else "arithmetic"
+    panels = (
+        Panel("Agreement of the clusters", "epoch", f"NMI ({mean} mean)", _curves(nmi)),
+        Panel(
+            "Sizes of the clusters", "epoch", "images (empty: clusters)", _curves(sizes), log_y=True
+        ),
+    )
+    alt = (
+        f"Pretraining of {name}: mutual information of the clusters with the previous ones and "
+        "with labels, and the sizes of the clusters, by epoch"
+    )
+    return Picture(f"pretraining-{name}", alt, tuple(panel for panel in panels if panel.curves))
+
+
+def _columns(history: object) -> dict[str, list[Any]]:
+    """A history by column, whether it is stored by epoch or by column; {} for anything else."""
+    if isinstance(history, list):
+        flat = [
+            {**entry, **(sizes if isinstance(sizes := entry.get("sizes"), dict) else {})}
+            for entry in history
+            if isinstance(entry, dict)
+        ]
+        keys = dict.fromkeys(key for entry in flat for key in entry)
+        return {key: [entry.get(key) for entry in flat] for key in keys}
+    if isinstance(history, dict):
+        return {key: list(value) for key, value in history.items() if isinstance(value, list)}
+    return {}
+
+
+def _curves(columns: dict[str, list[Any]]) -> tuple[Curve, ...]:
+    curves = []
+    for label, values in columns.items():
+        points = [
+            (float(epoch), float(value))
+            for epoch, value in enumerate(values, 1)
+            if isinstance(value, int | float) and math.isfinite(value)
+        ]
+        if points:
+            curves.append(Curve(label, tuple(x for x, _ in points), tuple(y for _, y in points)))
+    return tuple(curves)
+
+
+def _with_few_curves(picture: Picture) -> Picture:
+    """More than `MOST_CURVES` rows cannot be told apart: the first ones, and the title says so."""
+    panels = tuple(
+        replace(
+            panel,
+            title=f"{panel.title} ({MOST_CURVES} of {len(panel.curves)} rows)",
+            curves=panel.curves[:MOST_CURVES],
+        )
+        if len(panel.curves) > MOST_CURVES
+        else panel
+        for panel in picture.panels
+    )
+    return replace(picture, panels=panels)
+
+
+def _with_unique_names(found: Sequence[Picture]) -> list[Picture]:
+    """Tables of one kind and variant may be several: number their pictures."""
+    seen: dict[str, int] = {}
+    named = []
+    for picture in found:
+        seen[picture.name] = seen.get(picture.name, 0) + 1
+        suffix = f"-{seen[picture.name]}" if seen[picture.name] > 1 else ""
+        named.append(replace(picture, name=f"{picture.name}{suffix}"))
+    return named

@@ -1,0 +1,210 @@
+"""Write the tables of docs/costs.md: what is measured, and by stated arithmetic the rest.
+
+python tests/perf/costs.py            # rewrites what stands between the two markers
+python tests/perf/costs.py --check    # exit 1 when the page is stale
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.catalog.listed import PROTOCOLS  # noqa: E402
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT  # noqa: E402
+from benchmarks.catalog.voc07_svm import VOC07_SVM  # noqa: E402
+from benchmarks.images.copies import OFFICIAL  # noqa: E402
+from benchmarks.protocols import ImageTransform, LinearProtocol  # noqa: E402
+from pretrain.deepcluster.recipes import RECIPES, Recipe  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = ROOT / "docs/costs.md"
+BEGIN, END = "<!-- costs -->\n", "<!-- /costs -->\n"
+GPUS = 8  # of the last column, each with as many cores as the measured one
+# Channels of ResNet-50's feature1..feature5 and the side of each map at 224 pixels.
+STAGES = ((64, 112), (256, 56), (512, 28), (1024, 14), (2048, 7))
+FEATURES = {"avgpool": 2048, "fc7": 4096}  # values an image that DeepCluster clusters
+
+
+def read(name: str) -> dict[str, Any]:
+    """A result file as it was left."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+SEEN = read("h200")
+
+
+def loaded(transform: ImageTransform) -> float:
+    """Images a second that 15 workers deliver: measured, or by the time of one core."""
+    if transform.rotation is not None:
+        return by_core("deepcluster")
+    if transform.random_resized_crop:
+        return float(SEEN["loader_multi_head" if transform.jitter else "loader_avgpool"])
+    return by_core("test")
+
+
+def by_core(name: str) -> float:
+    """The measured loader, scaled by the milliseconds of one core for another transform."""
+    return float(SEEN["loader_multi_head"] * SEEN["core_ms_multi_head"] / SEEN[f"core_ms_{name}"])
+
+
+def hours(images: float, *speeds: float) -> float:
+    """Of so many images, where the slowest part is what waits."""
+    return images / min(speeds) / 3600
+
+
+def text(number: float) -> str:
+    """Hours for people: 0.4, 29, 224."""
+    return f"{number:.1f}" if number < 10 else f"{number:,.0f}"
+
+
+def probes() -> Iterator[str]:
+    """A row a linear protocol."""
+    yield f"| protocol | epochs | million images | trunk alone | 1 GPU | {GPUS} GPUs | file names |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for protocol in PROTOCOLS.values():
+        if isinstance(protocol, LinearProtocol) and protocol.variant != "digits":
+            yield probe(protocol)
+
+
+def probe(protocol: LinearProtocol) -> str:
+    train, val = (OFFICIAL[protocol.dataset][split][0] for split in ("train", "val"))
+    evaluated = -(-protocol.epochs // protocol.evaluate_every)
+    seen, tested = protocol.epochs * train, evaluated * val
+    step = SEEN["step_avgpool_amp" if protocol.taps == "avgpool" else "step_multi_head_amp"]
+    one = hours(seen, step, loaded(protocol.train)) + hours(tested, step, loaded(protocol.test))
+    alone = hours(seen + tested, step)
+    memory = (SEEN["loader_workers"] + 1) * SEEN["worker_names_mb"] * train / 1e3
+    memory /= OFFICIAL["places205"]["train"][0]
+    return (
+        f"| `{protocol.name}` | {protocol.epochs} | {(seen + tested) / 1e6:.0f} | {text(alone)} h "
+        f"| {text(one)} h | {text(one / GPUS)} h | {memory:.1f} GB |"
+    )
+
+
+def pretraining() -> Iterator[str]:
+    """A row a recipe that is not the demo's."""
+    yield f"| recipe | epochs | an epoch, 1 GPU | 1 GPU | {GPUS} GPUs | features on disk |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for recipe in RECIPES.values():
+        if not recipe.name.startswith("digits"):
+            yield recipe_row(recipe)
+
+
+def recipe_row(recipe: Recipe) -> str:
+    images = OFFICIAL["imagenet"]["train"][0]
+    parts = [loaded(recipe.train), *([SEEN["deepcluster_step_amp"]] if known(recipe) else [])]
+    shared = hours(images, *parts) + hours(images, loaded(recipe.extract), SEEN["forward_amp"])
+    names = ("whiten", "assign", "nmi", "normalise")
+    alone = sum(SEEN[f"cluster_{name}_s"] for name in names) / 3600
+    times = [recipe.epochs * (shared / gpus + alone) for gpus in (1, GPUS)]
+    disk = images * FEATURES[recipe.neck] * 4 / 1e9
+    cells = [f"{text(time)} h" for time in (shared + alone, *times)]
+    if not known(recipe):
+        cells = [f"at least {cell}" for cell in cells]
+    return f"| `{recipe.name}` | {recipe.epochs} | {' | '.join(cells)} | {disk:.1f} GB |"
+
+
+def known(recipe: Recipe) -> bool:
+    """Whether the training step of its network was measured."""
+    return recipe.arch == "resnet50"
+
+
+def svms() -> Iterator[str]:
+    """What VOC07 costs."""
+    images = sum(count for count, _ in OFFICIAL["voc07"].values())
+    seconds = hours(images, SEEN["forward"], loaded(VOC07_SVM.image)) * 3600
+    found = [read(f"svm-{spectrum}") for spectrum in ("slow", "fast")]
+    low_shot = max(one["low_shot_s"] for one in found)
+    peak = max(one[key] for one in found for key in one if key.endswith("_gb"))
+    disk = images * dimensions() * 4 / 1e9
+    yield "| of one ResNet-50 on VOC07 | time | on | memory | disk |"
+    yield "| --- | --- | --- | --- | --- |"
+    yield f"| features of all layers | {seconds:.0f} s | 1 GPU, 16 cores | | {disk:.2f} GB |"
+    yield (
+        f"| full protocol, a layer | {SEEN['svm_cores_full_s']} s (16 cores), "
+        f"{max(one['full_s'] for one in found):.1f} s (2 cores) | no GPU | {peak:.1f} GB | |"
+    )
+    shots = len(VOC07_LOW_SHOT.shots)
+    yield (
+        f"| low-shot, a layer, {shots} k x {VOC07_LOW_SHOT.samples} draws | "
+        f"{SEEN['svm_cores_low_shot_s']} s (16 cores), {low_shot:.1f} s (2 cores) | no GPU "
+        f"| {peak:.1f} GB | |"
+    )
+    both = max(one["five_layers_s"] for one in found)
+    yield f"| both, five layers | {both / 60:.1f} min (2 cores) | no GPU | {peak:.1f} GB | |"
+
+
+def dimensions() -> int:
+    """Pooled values an image of all layers."""
+    import torch
+
+    from benchmarks.backbones.pooling import pool
+
+    maps = {
+        f"feature{number}": torch.zeros(1, channels, side, side)
+        for number, (channels, side) in enumerate(STAGES, 1)
+    }
+    return sum(pooled.shape[1] for pooled in pool(maps, VOC07_SVM.pooled_size).values())
+
+
+def arithmetic() -> str:
+    """How the figures follow from what was measured."""
+    return (
+        f"Measured at commit {SEEN['commit']} on {SEEN['machine']}, half precision (`--amp`): a "
+        f"multi-head step {SEEN['step_multi_head_amp']:,} images/s, an AvgPool step "
+        f"{SEEN['step_avgpool_amp']:,}, a DeepCluster step {SEEN['deepcluster_step_amp']:,}, the "
+        f"forward pass alone {SEEN['forward_amp']:,} ({SEEN['forward']:,} without `--amp`); "
+        f"{SEEN['loader_workers']} workers deliver {SEEN['loader_multi_head']:,} images/s of the "
+        f"multi-head transform and {SEEN['loader_avgpool']:,} of random crops and flips. For other "
+        f"transforms the first is scaled by the milliseconds of one core: "
+        f"{SEEN['core_ms_multi_head']} multi-head, {SEEN['core_ms_test']} resize and crop "
+        f"({by_core('test'):,.0f} images/s), {SEEN['core_ms_deepcluster']} DeepCluster "
+        f'({by_core("deepcluster"):,.0f}). Hours are images / the slower of both; "trunk alone" '
+        f"is what is left when no image is waited for. On {GPUS} GPUs, each with as many cores, "
+        f"they are divided by {GPUS}: nothing is counted for processes that wait for one another. "
+        "Clustering of 2,048 values an image runs on one process: "
+        f"{SEEN['cluster_whiten_s']} s of whitening, {SEEN['cluster_assign_s']} s of "
+        f"k-means on the GPU, {SEEN['cluster_peak_gib']} GiB of memory. The last column of the "
+        "first table is the memory that all workers of one process come to hold of file names, "
+        f"{SEEN['worker_names_mb']} MB each for Places205. The memory of a GPU was not measured, "
+        "nor were AlexNet's training step and its clustering of 4,096 values: its hours are those "
+        "of the images and of the clustering of half as many values."
+    )
+
+
+def paragraphs() -> Iterator[str]:
+    """What stands between the markers."""
+    yield "## Linear probes\n\n" + "\n".join(probes())
+    yield "## VOC07 SVMs\n\n" + "\n".join(svms())
+    yield "## Pretraining on ImageNet\n\n" + "\n".join(pretraining())
+    yield "## By which arithmetic\n\n" + arithmetic()
+
+
+def fresh(page: str) -> str:
+    """`page` with its figures written anew."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + "".join(f"\n{one}\n" for one in paragraphs()) + "\n" + END + after
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    page = PAGE.read_text()
+    written = fresh(page)
+    if written == page:
+        return
+    if args.check:
+        sys.exit(f"{PAGE} is stale: run python tests/perf/costs.py")
+    PAGE.write_text(written)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Rotation prediction: turns, rates, learning, resuming in the same bits, and what is refused."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD, read_card
+from benchmarks.datasets import imagenet
+from benchmarks.images.batches import load_batches
+from benchmarks.images.transforms import build_transform
+from benchmarks.protocols import ImageTransform
+from benchmarks.registry import load_backbone
+from pretrain import rotation, rotation_training
+from pretrain.__main__ import main
+from pretrain.deepcluster.images import read_images
+from pretrain.rotation import Rotation
+from pretrain.rotation_recipes import RECIPES, Recipe
+from pretrain.rotation_training import RotationNet, in_four_turns, learning_rate
+from slurm.cli import run_command
+from slurm.errors import UserError
+from slurm.stop import Stopped
+
+ROOT = Path(__file__).parents[2]
+TINY = Recipe(
+    name="tiny-rotation",
+    arch="test_resnet",
+    train=ImageTransform(crop=32, resize=36, random_crop=36),
+    epochs=2,
+    batch_size=16,
+    learning_rate=0.02,
+)
+ONE = replace(TINY, epochs=1)
+
+
+def item_of(zoo: Path, data: Path, recipe: Recipe = TINY, **fields: Any) -> Rotation:
+    images = read_images(data).fingerprint()
+    return Rotation(zoo, "turned", recipe, data, images, device="cpu", **fields)
+
+
+def history_of(item: Rotation) -> dict[str, list[float]]:
+    history = read_card(item.zoo, item.name).pretraining["history"]
+    assert isinstance(history, dict)
+    return history
+
+
+def test_turns_are_quarters_and_each_image_is_seen_in_all_four() -> None:
+    images = torch.arange(2 * 3 * 4 * 4, dtype=torch.float32).reshape(2, 3, 4, 4)
+    turned, turns = in_four_turns(images)
+    assert turns.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    for row, number in enumerate(turns.tolist()):
+        expected = np.rot90(images[row % 2].numpy(), number, axes=(1, 2))
+        assert np.array_equal(turned[row].numpy(), expected)
+
+
+def test_the_rate_warms_up_and_drops() -> None:
+    recipe = RECIPES["rotation_resnet50_8xb16-steplr-70e"]
+    rates = [learning_rate(recipe, step, 10) for step in range(700)]
+    assert rates[0] == pytest.approx(0.02)
+    assert rates[25] == pytest.approx(0.2 * (1 - 0.5 * 0.9))
+    assert rates[50:300] == pytest.approx([0.2] * 250)
+    assert rates[300:500] == pytest.approx([0.02] * 200)
+    assert rates[500:] == pytest.approx([0.002] * 200)
+
+
+def test_the_published_numbers() -> None:
+    """OpenSelfSup's rotation_pred/r50.py."""
+    recipe = RECIPES[rotation.recipe_names()[0]]
+    assert (recipe.arch, recipe.epochs, recipe.batch_size) == ("resnet50", 70, 128)
+    assert (recipe.momentum, recipe.weight_decay) == (0.9, 1e-4)
+    assert recipe.train == ImageTransform(crop=224, random_resized_crop=True, flip=True)
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+
+
+def test_an_epoch_is_that_of_a_plain_loop(data: Path, tmp_path: Path) -> None:
+    item = item_of(tmp_path, data, replace(TINY, epochs=1, batch_size=15))
+    item.run()
+    net = RotationNet(TINY, 0)
+    images = imagenet.load(data).splits["train"]
+    order = np.random.default_rng([0, 0]).permutation(90)
+    transform = build_transform(TINY.train, IMAGENET_MEAN, IMAGENET_STD)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
+    losses, right = [], 0
+    for pixels, _ in load_batches(images, transform, order, batch_size=15, seed=0, epoch=0):
+        views = [np.rot90(pixels.numpy(), turns, axes=(2, 3)).copy() for turns in range(4)]
+        scores = net(torch.from_numpy(np.concatenate(views))).reshape(4, 15, 4)
+        chances = scores.log_softmax(2)
+        loss = -sum(chances[turns, :, turns].sum() for turns in range(4)) / 60
+        right += sum(int((scores[turns].argmax(1) == turns).sum()) for turns in range(4))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert history_of(item)["loss"] == [pytest.approx(np.mean(losses), rel=1e-5)]
+    assert history_of(item)["top1"] == [pytest.approx(100 * right / 360)]
+    backbone, card = load_backbone(tmp_path, "turned")
+    assert (card.method, card.sobel) == ("rotation", False)
+    for name, tensor in backbone.trunk.state_dict().items():
+        torch.testing.assert_close(tensor, net.backbone.trunk.state_dict()[name])
+
+
+def test_turns_are_learnt(data: Path, tmp_path: Path) -> None:
+    """Of images that say which way is up: bright above, dark below."""
+    item = item_of(tmp_path, upright(tmp_path / "upright"), replace(TINY, epochs=6))
+    item.run()
+    history = history_of(item)
+    assert history["loss"][-1] < history["loss"][0] - 0.5
+    assert history["top1"][-1] > 80
+
+
+def upright(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(48):
+        shade = np.linspace(220, 30, 36)[:, None, None] + rng.normal(size=(36, 36, 3)) * 20
+        Image.fromarray(shade.clip(0, 255).astype(np.uint8)).save(folder / f"{number:02d}.png")
+    return folder
+
+
+def test_a_stopped_run_ends_in_the_bits_of_one_that_was_not(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = item_of(tmp_path / "whole", data)
+    whole.run()
+    parts = item_of(tmp_path / "parts", data, save_seconds=0)
+    for steps in (3, 5):  # within the first epoch, within the second
+        seen = 0
+
+        def asked(limit: int = steps) -> bool:
+            nonlocal seen
+            seen += 1
+            return seen > limit
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rotation_training, "stop_requested", asked)
+            with pytest.raises(Stopped, match="saved at epoch"):
+                parts.run()
+        assert not parts.done()
+    torch.manual_seed(99)
+    parts.run()
+    assert parts.done()
+    assert read_card(whole.zoo, "turned") == read_card(parts.zoo, "turned")
+    assert len(parts.log.read_text().splitlines()) == 2
+
+
+def test_more_epochs_go_on_and_fewer_are_refused(data: Path, tmp_path: Path) -> None:
+    item_of(tmp_path / "a", data, ONE).run()
+    longer = item_of(tmp_path / "a", data)
+    assert not longer.done()
+    longer.run()
+    whole = item_of(tmp_path / "b", data)
+    whole.run()
+    assert read_card(longer.zoo, "turned") == read_card(whole.zoo, "turned")
+    with pytest.raises(UserError, match="stands after 2 epochs"):
+        item_of(tmp_path / "a", data, ONE).run()
+
+
+def test_two_processes_share_a_batch(data: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from tests.pretrain.test_rotation import ONE, item_of
+item_of(Path(sys.argv[1]), Path(sys.argv[2]), ONE).run()
+"""
+    (tmp_path / "program.py").write_text(program)
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, str(tmp_path / "program.py"), str(tmp_path), str(data)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    alone = item_of(tmp_path / "alone", data, ONE)
+    alone.run()
+    two, one = (read_card(zoo, "turned").pretraining for zoo in (tmp_path, alone.zoo))
+    assert (two["processes"], one["processes"]) == (2, 1)
+    # The same images; BatchNorm's statistics are of half of each batch.
+    assert two["history"]["loss"] == pytest.approx(one["history"]["loss"], rel=0.15)  # type: ignore[index]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main, words)
+    assert exit_.value.code == 2
+    last = capsys.readouterr().err.rstrip("\n").splitlines()[-1]
+    assert last.startswith("error: ")
+    return last
+
+
+def test_the_command_registers_and_refuses_in_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, TINY.name, ONE)
+    given = ["rotation", "--recipe", TINY.name, "--name", "turned", "--data", str(data)]
+    given += ["--zoo", str(tmp_path), "--device", "cpu", "--workers", "0"]
+    main([*given, "--momentum", "0.8"])
+    card = read_card(tmp_path, "turned")
+    assert card.notes == ("recipe tiny-rotation with momentum 0.8 (0.9)",)
+    main([*given, "--momentum", "0.8"])
+    assert "registered already" in capsys.readouterr().err
+    assert "is of another run" in refusal(capsys, given)
+    assert "pass --resume" in refusal(capsys, [*given, "--momentum", "0.8", "--epochs", "2"])
+    assert "--momentum x: Expected `float`" in refusal(capsys, [*given, "--momentum", "x"])
+    assert "did you mean" in refusal(capsys, [*given, "--arch", "resnet51"])
+    other = [*given[:3], "--name", "other", *given[5:]]
+    line = refusal(capsys, [*other, "--learning-rate", "1e30"])
+    assert "the loss is not finite in epoch 1: training has diverged" in line
+    state = tmp_path / "state/turned/rotation.pt"
+    content = torch.load(state, weights_only=True)
+    for damage in ({"net": {}}, {"epoch": "x"}, {"optimizer": {}}, {"history": 3}):
+        torch.save(content | damage, state)
+        again = [*given, "--momentum", "0.8", "--epochs", "2", "--resume"]
+        assert "rotation.pt is damaged (" in refusal(capsys, again)
+    state.write_bytes(b"")
+    assert "rotation.pt" in refusal(capsys, again)

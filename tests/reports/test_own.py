@@ -1,0 +1,79 @@
+"""Tables of a user's own data: apart from each other and from every published one."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.own import on_own_data
+from benchmarks.results import Split
+from reports.__main__ import main
+from reports.collect import collect
+from reports.measured import measured_tables
+from tests.reports.conftest import Zoo, features
+
+DATA = {"train": Split(18, 3, "e" * 64), "val": Split(9, 3, "f" * 64)}
+HEADS = features([1.0, 2.0, 3.0, 4.0, 5.0])
+
+
+def own(zoo: Zoo, name: str, data: str, **extra: Any) -> None:
+    protocol = on_own_data(IMAGENET_LINEAR, data)
+    zoo.probe(name, HEADS, protocol, data=DATA, key=data, **extra)
+
+
+def test_each_data_set_has_its_own_table_after_the_published_kinds(
+    zoo: Zoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own(zoo, "net", "birds")
+    own(zoo, "net", "Bees-2")
+    own(zoo, "other", "birds")
+    zoo.probe("net", {"avgpool": 6.0}, on_own_data(IMAGENET_AVGPOOL, "birds"), data=DATA)
+    zoo.probe("net", HEADS)
+    made = measured_tables(collect(zoo.path))
+    assert [(one.kind.title, [row.name for row in one.table.rows]) for one in made] == [
+        ("ImageNet Linear Evaluation", ["net"]),
+        ("Bees-2 Linear Evaluation", ["net"]),
+        ("birds Linear Evaluation", ["net", "other"]),
+    ]
+    assert made[2].table.rows[0].cells["AvgPool"].value == 6.0
+    assert {one.table.partial for one in made} == {""}
+    assert len({one.kind.key for one in made}) == 3
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- reports:own -->\n<!-- /reports:own -->\n")
+    main(["--zoo", str(zoo.path), "--readme", str(readme)])
+    text = readme.read_text()
+    assert text.count("####") == 2
+    assert "#### Bees-2 Linear Evaluation\n" in text
+    assert "ImageNet" not in text
+
+
+def test_own_figures_are_held_against_no_published_one(
+    zoo: Zoo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own(zoo, "sobel_resnet50_8xb64-steplr-200e", "birds")
+    main(["--zoo", str(zoo.path), "--compare"])
+    out = capsys.readouterr().out
+    assert "#### birds Linear Evaluation: measured and published\n" in out
+    assert "- Not compared: no figures of birds Linear Evaluation are published.\n" in out
+    assert "\n| published, " not in out
+    assert "\n| difference" not in out
+
+
+def test_what_was_changed_does_not_name_the_data(zoo: Zoo) -> None:
+    from reports.footnotes import footnotes
+
+    protocol = on_own_data(replace(IMAGENET_LINEAR, epochs=1, variant="custom"), "birds")
+    zoo.probe("net", HEADS, protocol, data=DATA)
+    (made,) = measured_tables(collect(zoo.path))
+    assert "; changed: epochs 1 (90); 1 epoch, top-1" in footnotes(made)[0]
+
+
+def test_a_name_that_markdown_would_read_is_escaped(
+    zoo: Zoo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own(zoo, "net", "birds_")
+    main(["--zoo", str(zoo.path)])
+    assert "#### birds\\_ Linear Evaluation\n" in capsys.readouterr().out

@@ -1,0 +1,67 @@
+"""docs/costs.md and the table of docs/data.md: written from data, and the arithmetic is right."""
+
+import pytest
+from torchvision.datasets import imagenet, inaturalist, voc
+
+from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.images.copies import OFFICIAL
+from benchmarks.protocols import LinearProtocol
+from pretrain.deepcluster.recipes import RECIPES
+from tests.perf.costs import PAGE, fresh
+from tests.test_documents import ROOT, rows
+
+TABLE = {row[0].strip("`"): row[1:] for row in rows(PAGE.read_text())}
+
+
+def test_the_page_is_what_the_command_writes() -> None:
+    assert fresh(PAGE.read_text()) == PAGE.read_text()
+
+
+def test_every_protocol_and_recipe_has_a_row() -> None:
+    linear = [one for one in PROTOCOLS.values() if isinstance(one, LinearProtocol)]
+    names = {one.name for one in linear if one.variant != "digits"} | RECIPES.keys()
+    assert {name for name in names if not name.startswith("digits")} <= TABLE.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "hours"),
+    [
+        # 90 epochs at the 1,134 images/s of the loader, their evaluation at 1,134 x 5.87 / 6.20
+        ("resnet50_mhead_linear-8xb32-steplr-90e_in1k", 90 * (1_281_167 / 1134 + 50_000 / 1073.6)),
+        # evaluated every 10th epoch
+        ("resnet50_linear-8xb32-coslr-100e_in1k", 100 * 1_281_167 / 1776 + 10 * 50_000 / 1073.6),
+        ("vissl_mhead_linear-84e_inat18", 84 * (437_513 / 1776 + 24_426 / 1073.6)),
+    ],
+)
+def test_hours_are_images_by_the_slower_of_both(name: str, hours: float) -> None:
+    one, eight = (float(cell.removesuffix(" h")) for cell in TABLE[name][3:5])
+    assert one == pytest.approx(hours / 3600, rel=0.02)
+    assert eight == pytest.approx(hours / 3600 / 8, rel=0.05)
+
+
+def test_pretraining_adds_its_clustering_undivided() -> None:
+    shared = 1_281_167 / (1134 * 5.87 / 14.11) + 1_281_167 / (1134 * 5.87 / 6.2)
+    clustering = 123.3 + 9.0 + 0.2 + 0.9
+    one, eight = (
+        float(x.removesuffix(" h")) for x in TABLE["sobel_resnet50_8xb64-steplr-200e"][2:4]
+    )
+    assert one == pytest.approx(200 * (shared + clustering) / 3600, rel=0.01)
+    assert eight == pytest.approx(200 * (shared / 8 + clustering) / 3600, rel=0.02)
+
+
+def test_the_table_of_archives_says_the_sizes_and_torchvisions_sums() -> None:
+    table = {row[0]: row[1:] for row in rows((ROOT / "docs/data.md").read_text())}
+    titles = {"imagenet": "ImageNet", "places205": "Places205", "voc07": "VOC07"}
+    for name, splits in OFFICIAL.items():
+        for split, (images, classes) in splits.items():
+            title = f"{titles.get(name, 'iNaturalist 2018')} {split}"
+            assert table[title][0] == f"{images:,}, {classes:,}"
+    sums = {
+        "ImageNet train": imagenet.ARCHIVE_META["train"],
+        "ImageNet val": imagenet.ARCHIVE_META["val"],
+        "VOC07 trainval": tuple(voc.DATASET_YEAR_DICT["2007"][x] for x in ("filename", "md5")),
+        "VOC07 test": tuple(voc.DATASET_YEAR_DICT["2007-test"][x] for x in ("filename", "md5")),
+        "iNaturalist 2018 train": ("train_val2018.tar.gz", inaturalist.DATASET_MD5["2018"]),
+    }
+    for title, (archive, md5) in sums.items():
+        assert table[title][1:] == [archive, f"`{md5}`"]
