@@ -13,7 +13,7 @@ DEMO_PROBES := imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_l
 DEMO_BENCHMARKS = $(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data \
   --zoo $(DEMO_ZOO) --workers 0
 
-.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-deepcluster prove prove-crowd prove-pretraining prove-cluster slurm-test
+.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream perf-deepcluster prove prove-crowd prove-pretraining prove-cluster slurm-test
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
@@ -86,6 +86,10 @@ perf-svm: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/perf/svm.py --spectrum slow --json $(FIGURES)/svm-slow.json
 	$(PY) tests/perf/svm.py --spectrum fast --json $(FIGURES)/svm-fast.json
+
+perf-stream: $(STAMP)
+	@mkdir -p $(FIGURES)
+	$(PY) tests/perf/stream.py --json $(FIGURES)/stream.json
 
 # Longer proofs: that the SVMs are scikit-learn's, and that nothing is lost when a demo is killed.
 prove: $(STAMP)

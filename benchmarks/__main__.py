@@ -22,7 +22,7 @@ from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom, lines_of
 from benchmarks.protocols import LowShotProtocol, Protocol
 from benchmarks.trunks import add_forward_flags, find_trunk
-from slurm.cli import Parser, add_common_flags, choose, run_command
+from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 from slurm.errors import UserError, one_line
 
 
@@ -60,12 +60,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--shots", metavar="K[,K]", help="positives a class of the low-shot SVMs (default: all)"
     )
+    parser.add_argument(
+        "--together",
+        type=positive,
+        metavar="N",
+        help="checkpoints whose linear probes read one stream of images, each decoded once for "
+        "all of them (default: 8, fewer where a GPU's memory is short; 1: each by itself). The "
+        "figures do not depend on it",
+    )
     add_set_flags(parser)
     add_forward_flags(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
 
     from benchmarks import low_shot_svm, suite
+    from benchmarks.probes.groups import together
 
     protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
     if args.only is not None:
@@ -92,7 +101,8 @@ def main(argv: list[str] | None = None) -> None:
         protocols = suite_on_own_data(protocols, args.own, args.data)
     protocols = custom(protocols, args)
     trunks = [find_trunk(args, name) for name in checkpoint_names(args.zoo, args.ckpt)]
-    finish_command(args, suite.goals(trunks, args.data, protocols))
+    goals = suite.goals(trunks, args.data, protocols)
+    finish_command(args, goals, together(goals, args.together))
 
 
 def show_protocols(words: list[str]) -> None:

@@ -25,21 +25,27 @@ MOST_NOTES = 20  # that are said; all of them stand in the records and below the
 LONGEST_NOTE = 1000  # characters
 
 
-def finish_command(args: argparse.Namespace, goals: Sequence[Goal]) -> None:
-    """Run what the goals miss (or say what that is), then write `--json` and a summary line."""
+def finish_command(
+    args: argparse.Namespace, goals: Sequence[Goal], work: Sequence[Item] | None = None
+) -> None:
+    """Run what the goals miss (or say what that is), then write `--json` and a summary line.
+
+    `work` are the items to run where they are not the goals themselves but lead to them.
+    """
+    work = goals if work is None else work
     speaks = find_world().first
     launch = launch_from(args)
     for line in announcements(goals) if speaks else ():
         print(line, file=sys.stderr)
     if args.dry_run:
         if speaks:
-            print(dry_run(goals, launch))
+            print(dry_run(work, launch))
         return
     checks = checks_of(goals)
     if not all(item.done() for item in (*checks, *goals)):  # else a read-only zoo will do
         check_writable(args.zoo)
     try:
-        run_sweep([*checks, *goals], launch)
+        run_sweep([*checks, *work], launch)
     except (UserError, SweepError, SystemExit):  # of some items; the others have their results
         if speaks:
             _say_figures([goal.result for goal in goals if goal.done()])

@@ -1,6 +1,10 @@
 """Where tensors live."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from torch import Tensor
 
 from slurm.errors import UserError
 
@@ -26,3 +30,33 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
             "start at most one process per GPU"
         )
     return torch.device("cuda", index)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """`values` of the CPU on a device, from where the CPU need not wait for it."""
+    if device.type != "cuda":
+        return values.to(device)
+    return (values if values.is_pinned() else values.pin_memory()).to(device, non_blocking=True)
+
+
+def precision_on(device: torch.device, wanted: str) -> str:
+    """fp32, tf32 or amp: the `wanted` one, or where it is empty the device's own.
+
+    That is tf32 on GPUs, as torch has it: convolutions round their inputs to 10 bits, matrix
+    products do not. `UserError` for tf32 on a CPU, which has none.
+    """
+    if wanted == "tf32" and device.type != "cuda":
+        raise UserError("--precision tf32 is of GPUs, and this runs on the CPU: leave it out")
+    return wanted or ("tf32" if device.type == "cuda" else "fp32")
+
+
+@contextmanager
+def computing(device: torch.device, precision: str) -> Iterator[None]:
+    """Within the block convolutions and matrix products are of this precision."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    try:
+        with torch.autocast(device.type, enabled=precision == "amp"):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -88,3 +88,17 @@ def topk_correct(logits: "Tensor", labels: "Tensor", ks: Sequence[int]) -> "Tens
     best = logits.topk(width, dim=1).indices
     hit = best == labels[:, None]
     return torch.stack([hit[:, :k].sum() for k in ks])
+
+
+def true_ranks(logits: "Tensor", labels: "Tensor") -> "Tensor":
+    """How many classes stand before the true one, int64 (N,), for logits (N, C); 0 is right.
+
+    Of equal logits the class of the lower index comes first. A row with a NaN is wrong at every k:
+    its rank is C.
+    """
+    import torch
+
+    own = logits.gather(1, labels[:, None])
+    before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    found = ((logits > own) | ((logits == own) & before)).sum(1)
+    return torch.where(logits.isnan().any(1), logits.shape[1], found)

@@ -69,6 +69,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     notes: tuple[str, ...] = ()  # fallbacks and everything a reader must know
     outcomes: str | None = None  # fingerprint of the file beside it; see benchmarks.outcomes
     schema: int = SCHEMA
+    precision: str | None = None  # of the forward pass: fp32, tf32 or amp; None where unknown
 
 
 class SvmLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

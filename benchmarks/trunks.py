@@ -13,6 +13,9 @@ from slurm.errors import UserError
 if TYPE_CHECKING:
     from benchmarks.backbones.backbone import Backbone
 
+PRECISIONS = ("fp32", "tf32", "amp")
+DECODERS = ("pil", "fast")
+
 
 @dataclass(frozen=True)
 class Trunk:
@@ -24,17 +27,26 @@ class Trunk:
     seed: int = 0
     device: str = "auto"
     workers: int = 0  # processes that decode images, per process that trains
-    amp: bool = False  # half-precision forward of the frozen trunk
+    precision: str = ""  # one of PRECISIONS for the forward pass; empty: the device's own
     mean: tuple[float, ...] = ()  # of the pixels, from the card
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()  # of the card, for the records of what it measures
+    decode: str = "pil"  # one of DECODERS
     check_images: bool = False  # decode the data once before they are measured on
 
     def inputs(self) -> tuple[object, ...]:
         """All that the features of an image depend on, for a cache key or a result's name."""
         checkpoint = self.checkpoint
         trunk = (checkpoint.weights, checkpoint.arch, checkpoint.sobel)
-        return (*trunk, self.mean, self.std, self.amp)
+        # As it stood in keys before there was a choice: False for a device's own, True for amp.
+        computed = {"": False, "tf32": False, "amp": True}.get(self.precision, self.precision)
+        decoded = ("decode fast",) if self.fast else ()
+        return (*trunk, self.mean, self.std, computed, *decoded)
+
+    @property
+    def fast(self) -> bool:
+        """Whether images are decoded and resized by torchvision, which leads to other pixels."""
+        return self.decode == "fast"
 
 
 def add_trunk_flags(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +62,13 @@ def add_trunk_flags(parser: argparse.ArgumentParser) -> None:
 def add_forward_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how images reach the trunk and how it computes."""
     add_workers_flag(parser)
+    add_precision_flags(parser)
     parser.add_argument(
-        "--amp", action="store_true", help="half-precision forward of the trunk (recorded)"
+        "--decode",
+        choices=DECODERS,
+        default="pil",
+        help="pil, as the published figures; or fast, torchvision's decoder and resize of 8 bits, "
+        "up to 2 grey levels away and never in one table with the other (default: pil)",
     )
     add_check_flag(parser)
 
@@ -65,6 +82,28 @@ def add_check_flag(parser: argparse.ArgumentParser) -> None:
         "be decoded end the run, those of which libjpeg warns are counted in the records. The "
         "fingerprint in a record sees names, labels and the sizes of some files, never contents",
     )
+
+
+def add_precision_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `--precision` and its short form `--amp`."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the network: fp32, tf32 (torch's way on GPUs: convolutions in TF32, the rest in "
+        "fp32) or amp (half precision where torch's autocast takes it); recorded (default: tf32 "
+        "on GPUs, fp32 on the CPU)",
+    )
+    parser.add_argument("--amp", action="store_true", help="the same as --precision amp")
+
+
+def precision_from(args: argparse.Namespace) -> str:
+    """What the two flags ask for; empty for what the device does by itself."""
+    if args.amp and args.precision not in (None, "amp"):
+        raise UserError(f"--amp and --precision {args.precision} are both given: leave one out")
+    wanted = "amp" if args.amp else args.precision or ""
+    if args.device == "cpu" and wanted == "tf32":
+        raise UserError("--precision tf32 is of GPUs: leave it out, or choose another --device")
+    return "" if args.device == "cpu" and wanted == "fp32" else wanted
 
 
 def add_workers_flag(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +132,8 @@ def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:
         seed=args.seed,
         device=args.device,
         workers=args.workers,
-        amp=args.amp,
+        precision=precision_from(args),
+        decode=args.decode,
         mean=card.mean,
         std=card.std,
         notes=card.all_notes,

@@ -27,7 +27,7 @@ SETTINGS = {
     setting.name
     for protocol in (LinearProtocol, SvmProtocol, LowShotProtocol)
     for setting in dataclasses.fields(protocol)
-} - {"shots"}
+} - {"shots"} | {"decode"}
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
         f"protocol {code(record.protocol)}, variant {code(record.variant)}, "
         f"version {record.protocol_version}",
         *changes_of(record),
+        *(["images by --decode fast"] if record.settings.get("decode") == "fast" else []),
         *_procedure(record),
         f"n = {_sizes(record)}",
         _seeds(shown, found, seeds),

@@ -143,11 +143,28 @@ def describe(goals: Sequence[Item], stages: Sequence[Stage] | None = None) -> st
     """
     stages = missing_stages(goals) if stages is None else stages
     missing = {item.key for stage in stages for item in stage.items}
-    done = sum(goal.key not in missing for goal in goals)
-    lines = [f"{done} of {len(goals)} results are done"]
+    results = [part for goal in goals for part in parts_of(goal)]
+    open_parts = {
+        part.key
+        for goal in goals
+        if goal.key in missing
+        for part in parts_of(goal)
+        if part is goal or not part.done()
+    }
+    done = sum(result.key not in open_parts for result in results)
+    lines = [f"{done} of {len(results)} results are done"]
     for stage in stages:
         lines.append(f"{stage.name}: {len(stage.items)} to run")
-        lines += [f"  {item.key}" for item in stage.items[:20]]
+        for item in stage.items[:20]:
+            lines.append(f"  {item.key}")
+            parts = [part.key for part in parts_of(item) if part.key in open_parts - {item.key}]
+            lines += [f"    {key}" for key in parts]
         if len(stage.items) > 20:
             lines.append(f"  ... and {len(stage.items) - 20} more")
     return "\n".join(lines)
+
+
+def parts_of(item: Item) -> tuple[Item, ...]:
+    """The items, each with a result of its own, that `item` runs as one; itself, if it is one."""
+    parts: tuple[Item, ...] = getattr(item, "parts", (item,))
+    return parts

@@ -26,10 +26,21 @@ from slurm.progress import progress
 from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
+    import torch
+
     from benchmarks.backbones.backbone import Backbone
     from benchmarks.datasets.splits import ImageSplit
 
 BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
+
+FORWARD = "forward.json"  # beside the features: how they were computed
+
+
+class Forward(msgspec.Struct, frozen=True):
+    """How features were computed; the key of their folder knows no device's own precision."""
+
+    device: str
+    precision: str
 
 
 class _OvertakenError(Exception):
@@ -93,13 +104,23 @@ class ExtractVoc:
 
     def run(self) -> None:
         """Write the label files, then the feature files that are not there yet, then the marker."""
+        from benchmarks.devices import precision_on, resolve_device
         from benchmarks.features.files import feature_path
         from benchmarks.features.labels import label_path, telling_names
+        from benchmarks.images.decoding import require_fast
 
         dataset = load_dataset(self.dataset, self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
             dataset.splits[split].require(planned)
+        if self.trunk.fast:
+            require_fast()
         backbone = load_trunk(self.trunk)
+        device = resolve_device(self.trunk.device)
+        forward = Forward(device.type, precision_on(device, self.trunk.precision))
+        if read_forward(self.directory) not in (None, forward) and not self.done():
+            for file in self.directory.glob("*.npy"):  # never half of each
+                file.unlink()
+        write_bytes(self.directory / FORWARD, msgspec.json.encode(forward) + b"\n")
         written = [self.directory / "classes.json"]
         classes = dataset.splits["trainval"].classes
         if telling_names(classes) != self.classes:
@@ -116,13 +137,19 @@ class ExtractVoc:
             }
             if not unchanged(self.directory, [file.name for file in files.values()]):
                 try:
-                    self._extract(backbone, images, files)
+                    self._extract(backbone, images, files, device)
                 except _OvertakenError:
                     return
             written += [labels, *files.values()]
             write_marker(self.directory, written, complete=split == "test")
 
-    def _extract(self, backbone: "Backbone", images: "ImageSplit", files: dict[str, Path]) -> None:
+    def _extract(
+        self,
+        backbone: "Backbone",
+        images: "ImageSplit",
+        files: dict[str, Path],
+        device: "torch.device",
+    ) -> None:
         """Stream `images` through the trunk; memory holds one batch whatever the number of taps.
 
         Plain writes rather than a memory map, since a full disk kills a mapped process.
@@ -131,20 +158,23 @@ class ExtractVoc:
         import torch
 
         from benchmarks.backbones.pooling import pool
-        from benchmarks.devices import resolve_device
+        from benchmarks.devices import computing, precision_on
         from benchmarks.images.batches import load_batches
         from benchmarks.images.transforms import build_transform
 
-        device = resolve_device(self.trunk.device)
         backbone = backbone.to(device)
+        if device.type == "cuda":
+            backbone = backbone.to(memory_format=torch.channels_last)
+        precision = precision_on(device, self.trunk.precision)
         batches = load_batches(
             images,
-            build_transform(self.image, self.trunk.mean, self.trunk.std),
+            build_transform(self.image, self.trunk.mean, self.trunk.std, fast=self.trunk.fast),
             np.arange(len(images.paths)),
             batch_size=BATCH,
             seed=self.trunk.seed,
             epoch=0,
             workers=self.trunk.workers,
+            device=device,
         )
         with ExitStack() as stack:
             temporaries = {
@@ -155,8 +185,8 @@ class ExtractVoc:
             }
             bar = stack.enter_context(progress(desc=self.key, total=len(images.paths), unit="img"))
             for number, (pixels, _) in enumerate(batches):
-                with torch.inference_mode(), torch.autocast(device.type, enabled=self.trunk.amp):
-                    pooled = pool(backbone(pixels.to(device)), self.pooled_size)
+                with torch.inference_mode(), computing(device, precision):
+                    pooled = pool(backbone(pixels), self.pooled_size)
                 for tap, values in pooled.items():
                     rows = values.float().cpu().numpy()
                     if number == 0:
@@ -179,6 +209,14 @@ def extract_item(trunk: Trunk, data: Path, protocol: SvmProtocol | LowShotProtoc
     both = (splits["trainval"], splits["test"])
     numbers = (protocol.image, protocol.pooled_size)
     return ExtractVoc(trunk, data, *numbers, both, telling_names(classes), protocol.dataset)
+
+
+def read_forward(directory: Path) -> Forward | None:
+    """How the features in `directory` were computed; None where that was not noted."""
+    try:
+        return msgspec.json.decode((directory / FORWARD).read_bytes(), type=Forward)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:

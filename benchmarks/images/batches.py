@@ -1,15 +1,16 @@
 """Images from disk to batches, in worker processes, reproducibly.
 
 The random draws of an image depend on (seed, epoch, index of the image) alone: not on the number
-of workers, on the order, on where a run was resumed, nor on any global generator.
+of workers, on the order, on where a run was resumed, nor on any global generator. Workers decode
+and do the geometry; they hand over 8 bits a channel and what was drawn for the colours.
 """
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,47 +19,212 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.datasets.splits import ImageSplit
-from benchmarks.images.decoding import open_image
-from benchmarks.images.transforms import Transform
+from benchmarks.images.colour import Colour, Draws
+from benchmarks.images.decoding import open_fast, open_image
+from benchmarks.images.transforms import Geometry, Transform
 from slurm.errors import UserError
 from slurm.stop import stop_requested
+
+Rows = NDArray[np.int64]
+
+
+class Request(NamedTuple):
+    """A batch that is wanted."""
+
+    source: int  # which of the loader's
+    epoch: int
+    rows: Rows  # (N,) which images
+    keys: Rows  # (N,) by what each one's draws are keyed: its row, or its place in a sample
+
+
+class Decoded(NamedTuple):
+    """A batch as it comes from a worker, on the CPU."""
+
+    pixels: Tensor  # (N, H, W, 3) uint8
+    draws: tuple[Draws, ...]  # one for each colour of the source
+
+
+class Names:
+    """Many file names in two tensors, which processes share.
+
+    Of a list of texts each worker would have its own copy in the end: to look at a text is to write
+    its reference count.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        encoded = [os.fsencode(name) for name in names]
+        self.bounds = torch.zeros(len(encoded) + 1, dtype=torch.int64)
+        self.bounds[1:] = torch.tensor([len(name) for name in encoded]).cumsum(0)
+        self.content = torch.frombuffer(bytearray(b"".join(encoded) or b"\0"), dtype=torch.uint8)
+
+    def __getitem__(self, row: int) -> str:
+        first, last = self.bounds[row : row + 2].tolist()
+        return os.fsdecode(self.content[first:last].numpy().tobytes())
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The images of a split through one geometry, with the draws of any number of colours.
+
+    All colours begin where the geometry ended, so that each is drawn as if it were the only one.
+    """
+
+    root: str
+    names: Names
+    geometry: Geometry
+    colours: tuple[Colour, ...]
+    seed: int
+
+    @classmethod
+    def of(
+        cls, split: ImageSplit, geometry: Geometry, colours: Iterable[Colour], seed: int
+    ) -> "Source":
+        """Without the labels, which no worker is to have."""
+        return cls(str(split.root), Names(split.paths), geometry, tuple(colours), seed)
+
+    def load(self, request: Request) -> Decoded:
+        """Decode one batch, leaving the global generator as it was; `UserError` names the file."""
+        count, side = len(request.rows), self.geometry.crop
+        pixels = torch.empty(count, side, side, 3, dtype=torch.uint8)
+        draws = tuple(Draws.none(count) for _ in self.colours)
+        array = pixels.numpy()
+        before = torch.get_rng_state()
+        try:
+            for place, (row, key) in enumerate(zip(request.rows.tolist(), request.keys.tolist())):
+                array[place] = self._image(row, key, request.epoch)
+                after = torch.get_rng_state() if len(self.colours) > 1 else None
+                for colour, drawn in zip(self.colours, draws):
+                    if after is not None:
+                        torch.set_rng_state(after)
+                    colour.draw(drawn, place)
+        finally:
+            torch.set_rng_state(before)
+        return Decoded(pixels, draws)
+
+    def _image(self, row: int, key: int, epoch: int) -> NDArray[np.uint8]:
+        path = Path(f"{self.root}/{self.names[row]}")
+        image = open_fast(path) if self.geometry.fast else open_image(path)
+        # torchvision draws from torch's CPU generator only; torch.manual_seed would also touch
+        # the generators of other devices.
+        entropy = np.random.SeedSequence([self.seed, epoch, key])
+        torch.default_generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+        try:
+            return self.geometry(image)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
+class Loader:
+    """Worker processes that live as long as this object, and decode what is asked for, in order."""
+
+    def __init__(self, sources: Sequence[Source], workers: int, device: torch.device) -> None:
+        """`device` is where the batches will go: from pinned memory they get to a GPU sooner."""
+        self._sources = _Sources(tuple(sources))
+        self._workers = workers
+        self._pin = device.type == "cuda"
+        self._wanted: list[Request] = []
+        self._loader: DataLoader[Any] | None = None
+
+    def batches(self, requests: Sequence[Request]) -> Iterator[Decoded]:
+        """What is wanted, in order; `UserError` naming the file when an image cannot be read."""
+        for found in self._found(list(requests)):
+            if isinstance(found, _Failure):
+                raise UserError(found.message)
+            yield found
+
+    def _found(self, requests: list[Request]) -> "Iterator[Decoded | _Failure]":
+        if self._loader is None and self._workers and len(requests) > 1:
+            self._loader = DataLoader(
+                self._sources,
+                batch_size=None,
+                sampler=_Wanted(self._wanted),
+                num_workers=min(self._workers, len(requests)),
+                collate_fn=_unchanged,
+                worker_init_fn=_leave_quietly,
+                generator=torch.Generator(),  # else the loader draws from the global one
+                persistent_workers=True,
+                pin_memory=self._pin,
+            )
+        if self._loader is None:
+            yield from map(self._sources.__getitem__, requests)
+            return
+        self._wanted[:] = requests
+        number = 0
+        try:
+            for found in self._loader:
+                yield found
+                number += 1
+        except RuntimeError:
+            if not stop_requested():
+                raise
+            # The workers were told to stop too: what they leave undone is done here.
+            self._loader, self._workers = None, 0
+            yield from map(self._sources.__getitem__, requests[number:])
+
+
+class Images:
+    """The images of a split through some transforms, from workers that live as long as this."""
+
+    def __init__(
+        self,
+        split: ImageSplit,
+        transforms: Sequence[Transform],
+        seed: int,
+        workers: int,
+        device: torch.device,
+    ) -> None:
+        self.count, self.device, self._transforms = len(split.paths), device, transforms
+        names = Names(split.paths)
+        sources = [
+            Source(str(split.root), names, one.geometry, (one.colour,), seed) for one in transforms
+        ]
+        self._loader = Loader(sources, workers, device)
+
+    def batches(
+        self, transform: int, epoch: int, rows: Rows, batch_size: int, keys: Rows | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images (B, 3, H, W) float32 on the device, keys (B,) int64 of the CPU), in order.
+
+        Random transforms are seeded by (seed, epoch, key); the keys are `rows` if none are given.
+        """
+        requests = requests_of(transform, epoch, rows, batch_size, keys)
+        for request, decoded in zip(requests, self._loader.batches(requests)):
+            pixels = decoded.pixels.to(self.device, non_blocking=True)
+            images = self._transforms[transform].finish(pixels, decoded.draws[0])
+            yield images, torch.tensor(request.keys)
 
 
 def load_batches(
     split: ImageSplit,
     transform: Transform,
-    indices: NDArray[np.int64],
+    indices: Rows,
     *,
     batch_size: int,
     seed: int,
     epoch: int,
     workers: int = 0,
+    device: torch.device | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (images (B, 3, H, W) float32, indices (B,) int64) in the order of `indices`.
+    """Yield (images (B, 3, H, W) float32 on `device`, indices (B,) int64) in order of `indices`.
 
     Random transforms of image i are seeded by (seed, epoch, i). Worker processes are given the
     paths but no labels. Raises `UserError` naming the file when an image cannot be read.
     """
-    indices = np.ascontiguousarray(indices, dtype=np.int64)
-    batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    source = _Batches(str(split.root), split.paths, transform, seed, epoch)
-    if workers == 0 or len(batches) < 2:
-        loaded: Iterator[Tensor | _Failure] = map(source.load, batches)
-    else:
-        loader = DataLoader(
-            source,
-            batch_size=None,
-            sampler=batches,
-            num_workers=min(workers, len(batches)),
-            collate_fn=_unchanged,
-            worker_init_fn=_leave_quietly,
-            generator=torch.Generator(),  # else the loader draws from the global one
-        )
-        loaded = _until_stopped(loader, source, batches)
-    for batch, images in zip(batches, loaded):
-        if isinstance(images, _Failure):
-            raise UserError(images.message)
-        yield images, torch.tensor(batch)
+    images = Images(split, [transform], seed, workers, device or torch.device("cpu"))
+    rows = np.ascontiguousarray(indices, dtype=np.int64)
+    return images.batches(0, epoch, rows, batch_size)
+
+
+def requests_of(
+    source: int, epoch: int, rows: Rows, batch_size: int, keys: Rows | None = None
+) -> list[Request]:
+    """`rows` in batches."""
+    keys = rows if keys is None else keys
+    starts = range(0, len(rows), batch_size)
+    return [
+        Request(source, epoch, rows[first : first + batch_size], keys[first : first + batch_size])
+        for first in starts
+    ]
 
 
 @dataclass(frozen=True)
@@ -69,37 +235,27 @@ class _Failure:
 
 
 @dataclass(frozen=True, eq=False)
-class _Batches(Dataset[Tensor | _Failure]):
-    root: str
-    paths: tuple[str, ...]
-    transform: Transform
-    seed: int
-    epoch: int
+class _Sources(Dataset["Decoded | _Failure"]):
+    sources: tuple[Source, ...]
 
-    def __getitem__(self, batch: NDArray[np.int64]) -> Tensor | _Failure:
-        return self.load(batch)
-
-    def load(self, batch: NDArray[np.int64]) -> Tensor | _Failure:
-        """Load one batch, leaving the global generator as it was."""
-        state = torch.get_rng_state()
+    def __getitem__(self, request: Request) -> "Decoded | _Failure":
         try:
-            return torch.stack([self._load_one(int(index)) for index in batch])
+            return self.sources[request.source].load(request)
         except UserError as error:
             return _Failure(str(error))
-        finally:
-            torch.set_rng_state(state)
 
-    def _load_one(self, index: int) -> Tensor:
-        path = Path(f"{self.root}/{self.paths[index]}")
-        image = open_image(path)
-        # torchvision draws from torch's CPU generator only; torch.manual_seed would also touch
-        # the generators of other devices.
-        entropy = np.random.SeedSequence([self.seed, self.epoch, index])
-        torch.default_generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
-        try:
-            return self.transform(image)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """What the loader's workers are to load next; another list each time it is asked."""
+
+    requests: list[Request]
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(list(self.requests))
+
+    def __len__(self) -> int:
+        return len(self.requests)
 
 
 def _leave_quietly(worker: int) -> None:
@@ -109,22 +265,6 @@ def _leave_quietly(worker: int) -> None:
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-
-
-def _until_stopped(
-    loader: DataLoader[Any], source: _Batches, batches: Sequence[NDArray[np.int64]]
-) -> Iterator[Tensor | _Failure]:
-    """The loader's batches; those that its workers leave undone when told to stop, from here."""
-    loaded = iter(loader)
-    for number in range(len(batches)):
-        try:
-            images = next(loaded)
-        except RuntimeError:
-            if not stop_requested():
-                raise
-            yield from map(source.load, batches[number:])
-            return
-        yield images
 
 
 def _unchanged(batch: Any) -> Any:

@@ -8,8 +8,9 @@ import errno
 import io
 import re
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -17,6 +18,9 @@ from PIL import Image
 from benchmarks.input_files import open_file
 from slurm.errors import UserError
 from slurm.files import refuse_pointer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf")  # chunks on which no pixel depends
@@ -30,6 +34,37 @@ def open_image(path: Path) -> Image.Image:
     """
     with open_file(path, "complete the images or correct the list") as file:
         return decode_image(file, path)
+
+
+def open_fast(path: Path) -> "Tensor":
+    """A JPEG file by torchvision's decoder, as RGB (3, H, W) uint8; all else as `open_image` does.
+
+    What torchvision refuses goes to PIL, whose errors name the file.
+    """
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    with open_file(path, "complete the images or correct the list") as file:
+        content = file.read()
+    if content.startswith(b"\xff\xd8"):
+        encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        with suppress(RuntimeError):
+            found: Tensor = decode_jpeg(encoded, mode=ImageReadMode.UNCHANGED)
+            if len(found) in (1, 3):  # else CMYK, in which PIL knows its way
+                return found.expand(3, -1, -1)
+    pixels = np.array(decode_image(io.BytesIO(content), path))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def require_fast() -> None:
+    """Raise `UserError` where torchvision has no decoder."""
+    try:
+        from torchvision.io import decode_jpeg  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "--decode fast needs torchvision.io.decode_jpeg, which this torchvision has not: "
+            "leave the flag out, or install another version"
+        ) from None
 
 
 def decode_image(file: BinaryIO, path: Path) -> Image.Image:
@@ -79,6 +114,9 @@ def _decode(file: BinaryIO, path: Path) -> Image.Image:
                 "to 8 or 16 bits"
             )
         grey = _to_eight_bits(image) if image.mode.startswith("I") else image
+        if grey.mode == "RGB":
+            grey.load()
+            return grey
         return grey.convert("RGB")
 
 

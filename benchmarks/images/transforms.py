@@ -1,6 +1,9 @@
-"""The protocols' transforms: from a PIL image to a normalised tensor.
+"""The protocols' transforms: from a PIL image to a normalised tensor, in three parts.
 
-Resizing is PIL's (bilinear, antialiased), as in OpenSelfSup and MMSelfSup 0.x.
+`Geometry` is what workers do to each image they decode; `Colour` and `Normalise` are done to whole
+batches, wherever those are. Resizing is PIL's (bilinear, antialiased), as in OpenSelfSup and
+MMSelfSup 0.x. By choice (`--decode fast`) it is torchvision's on tensors of 8 bits, which is faster
+and up to two grey levels away.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,56 +12,65 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import resize
 
+from benchmarks.images.colour import Colour, Draws, Normalise
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError
 
 MOST_PIXELS = 89_478_485  # of a resized image; from where on PIL warns of one
-Transform = Callable[[Image.Image], Tensor]
-Step = Callable[[Any], Any]  # part of one, on images or tensors
-
-# Principal components of ImageNet's RGB values in 0..1 (Krizhevsky et al. 2012, section 4.1; the
-# figures are those of fb.resnet.torch, which OpenSelfSup's Lighting uses too).
-_EIGENVALUES = (0.2175, 0.0188, 0.0045)
-_EIGENVECTORS = (
-    (-0.5675, 0.7192, 0.4009),
-    (-0.5808, -0.0045, -0.8140),
-    (-0.5836, -0.6948, 0.4203),
-)
+Picture = Any  # a PIL image or, with --decode fast, a tensor (3, H, W) uint8
+Step = Callable[[Picture], Picture]
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """Return an RGB image as (3, H, W) float32 in 0..1; bit for bit torchvision's `ToTensor`."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-    return pixels.to(torch.float32).div_(255)
+class Geometry:
+    """Crop, resize, flip and rotate an image, drawing from torch's generator."""
+
+    def __init__(self, spec: ImageTransform, *, fast: bool = False) -> None:
+        """`fast` is for tensors (3, H, W) uint8, else it is for PIL images."""
+        self.crop, self.fast = spec.crop, fast
+        self.steps = _steps(spec, fast)
+
+    def __call__(self, image: Picture) -> NDArray[np.uint8]:
+        """(crop, crop, 3) RGB."""
+        for step in self.steps:
+            image = step(image)
+        return image.permute(1, 2, 0).numpy() if self.fast else np.asarray(image)
 
 
 @dataclass(frozen=True)
-class Lighting:
-    """AlexNet's colour noise: add vectors x values x N(0, std) to a (3, H, W) tensor in 0..1."""
+class Transform:
+    """All of an `ImageTransform`, in the order in which it is drawn and done."""
 
-    std: float
+    geometry: Geometry
+    colour: Colour
+    normalise: Normalise
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return `image` with all its pixels shifted by one random colour."""
-        alpha = torch.randn(3) * self.std
-        shift = torch.tensor(_EIGENVECTORS) @ (alpha * torch.tensor(_EIGENVALUES))
-        return image + shift[:, None, None]
+    def __call__(self, image: Picture) -> Tensor:
+        """(3, crop, crop) float32."""
+        pixels = torch.from_numpy(self.geometry(image).copy())[None]
+        draws = Draws.none(1)
+        self.colour.draw(draws, 0)
+        return self.finish(pixels, draws)[0]
+
+    def finish(self, pixels: Tensor, draws: Draws) -> Tensor:
+        """From uint8 (N, H, W, 3) to normalised float32 (N, 3, H, W)."""
+        return self.colour.apply(pixels, draws, [self.normalise])[0]
 
 
-class Normalise:
-    """Subtract `mean` from a (3, H, W) tensor and divide by `std`, in place."""
+def build_transform(
+    spec: ImageTransform, mean: Sequence[float], std: Sequence[float], *, fast: bool = False
+) -> Transform:
+    """Return the function from a PIL image to a (3, crop, crop) float32 tensor.
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.mean = torch.tensor(mean)[:, None, None]
-        self.std = torch.tensor(std)[:, None, None]
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return `image`, normalised; the same bits as torchvision's `Normalize`."""
-        return image.sub_(self.mean).div_(self.std)
+    The order is OpenSelfSup's: geometry, flip, rotation, colour jitter, grey, tensor in 0..1,
+    lighting, normalisation by `mean` and `std` (per RGB channel, in 0..1).
+    """
+    return Transform(Geometry(spec, fast=fast), Colour.of(spec), Normalise(tuple(mean), tuple(std)))
 
 
 class ResizeShortSide:
@@ -72,43 +84,63 @@ class ResizeShortSide:
         self.size = size
         self.resize = v2.Resize(size)
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(self, image: Picture) -> Picture:
         """Return `image`, resized; `UserError` beyond `MOST_PIXELS`."""
-        width, height = image.size
+        height, width = image.shape[1:] if isinstance(image, Tensor) else image.size[::-1]
         pixels = self.size**2 * max(width, height) / min(width, height)
         if pixels > MOST_PIXELS:
             raise UserError(
                 f"an image of {width} x {height} pixels would be resized to {pixels:,.0f} pixels, "
                 f"the limit is {MOST_PIXELS:,}: crop it, or leave it out of the list"
             )
-        resized: Image.Image = self.resize(image)
+        return self.resize(image)
+
+
+class RandomResizedCrop:
+    """torchvision's, without the way through its dispatcher."""
+
+    def __init__(self, size: int) -> None:
+        self.size = (size, size)
+        self.draw = v2.RandomResizedCrop(size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """A part of `image`, resized."""
+        part: dict[str, Any] = self.draw.make_params([image])
+        left, top = part["left"], part["top"]
+        box = (left, top, left + part["width"], top + part["height"])
+        return image.crop(box).resize(self.size, Image.Resampling.BILINEAR)
+
+    def tensor(self, image: Tensor) -> Tensor:
+        """The same part of a tensor (3, H, W) uint8, resized by torchvision."""
+        part: dict[str, Any] = self.draw.make_params([image])
+        top, left = part["top"], part["left"]
+        cut = image[:, top : top + part["height"], left : left + part["width"]]
+        resized: Tensor = resize(cut, list(self.size), antialias=True)
         return resized
 
 
-def build_transform(spec: ImageTransform, mean: Sequence[float], std: Sequence[float]) -> Transform:
-    """Return the function from a PIL image to a (3, crop, crop) float32 tensor.
+def _flip(image: Picture) -> Picture:
+    """Every second image from right to left."""
+    if torch.rand(1) >= 0.5:
+        return image
+    if isinstance(image, Tensor):
+        return image.flip(2)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
-    The order is OpenSelfSup's: geometry, flip, rotation, colour jitter, grey, tensor in 0..1,
-    lighting, normalisation by `mean` and `std` (per RGB channel, in 0..1).
-    """
-    steps = _geometry(spec)
+
+def _steps(spec: ImageTransform, fast: bool) -> list[Step]:
+    steps = _cropping(spec, fast)
     if spec.flip:
-        steps.append(v2.RandomHorizontalFlip())
+        steps.append(_flip)
     if spec.rotation is not None:
         steps.append(v2.RandomRotation(spec.rotation))  # nearest neighbour, as torchvision's is
-    if spec.jitter is not None:
-        steps.append(v2.ColorJitter(*spec.jitter))
-    if spec.greyscale is not None:
-        steps.append(v2.RandomGrayscale(spec.greyscale))
-    lighting = [] if spec.lighting is None else [Lighting(spec.lighting)]
-    compose: Transform = v2.Compose([*steps, to_tensor, *lighting, Normalise(mean, std)])
-    return compose
+    return steps
 
 
-def _geometry(spec: ImageTransform) -> list[Step]:
+def _cropping(spec: ImageTransform, fast: bool) -> list[Step]:
     square = (spec.crop, spec.crop)
     if spec.random_resized_crop:
-        return [v2.RandomResizedCrop(spec.crop, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))]
+        return [RandomResizedCrop(spec.crop).tensor if fast else RandomResizedCrop(spec.crop)]
     steps: list[Step] = [] if spec.resize is None else [ResizeShortSide(spec.resize)]
     if spec.squash:
         return [*steps, v2.Resize(square)]

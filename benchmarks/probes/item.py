@@ -3,8 +3,10 @@
 Heads on feature1..feature5, or one on the pooled last stage, of a frozen trunk.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +16,13 @@ from benchmarks.images.checking import check_items
 from benchmarks.protocols import LinearProtocol
 from benchmarks.results import Split
 from benchmarks.trunks import Trunk
-from slurm.distributed import agree_on_device, barrier, find_world, process_group
+from slurm.distributed import (
+    agree_on_device,
+    barrier,
+    broadcast_object,
+    find_world,
+    process_group,
+)
 from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
@@ -81,33 +89,61 @@ class Probe:
 
     def run(self) -> None:
         """Train and evaluate, alone or as one of several processes, and write the record."""
-        from benchmarks.devices import resolve_device
-        from benchmarks.probes.record import probe_record
-        from benchmarks.probes.training import ProbeRun
+        run_probes([self], self.key, limited=False)
 
-        world = find_world()
-        device = agree_on_device(world, lambda: resolve_device(self.trunk.device, world.local_rank))
-        with polite_stop(), process_group(world, device):
-            dataset = load_dataset(self.protocol.dataset, self.data)
-            for split, planned in zip(("train", "val"), self.splits):
-                dataset.splits[split].require(planned)
-            run = ProbeRun(self.trunk, dataset, self.protocol, self.state, self.key, world, device)
-            run.train()
-            if world.first:
-                record = probe_record(
-                    self.trunk,
-                    self.protocol,
-                    self.splits,
-                    run.history,
-                    processes=world.size,
-                    device=device,
-                    started=run.clock.started,
-                    seconds=run.seconds + run.clock.seconds(),
-                    notes=dataset.notes,
-                )
-                results.write(self.result, record)
-                self.state.unlink(missing_ok=True)
-            barrier()
+
+def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
+    """Train and evaluate probes of the same images together, and write each one's record.
+
+    With `limited` no more trunks are taken up at once than fit the device. Raises the `UserError`
+    of a probe that diverged when the others are done.
+    """
+    from benchmarks.devices import resolve_device
+    from benchmarks.outcomes.files import write_outcomes
+    from benchmarks.probes.record import probe_record
+    from benchmarks.probes.together import run_jobs
+    from benchmarks.probes.training import Job, ProbeRun
+
+    first = probes[0]
+    world = find_world()
+    device = agree_on_device(world, lambda: resolve_device(first.trunk.device, world.local_rank))
+    with polite_stop(), process_group(world, device):
+        dataset = load_dataset(first.protocol.dataset, first.data)
+        for split, planned in zip(("train", "val"), first.splits):
+            dataset.splits[split].require(planned)
+        missing = broadcast_object([len(probes) == 1 or not probe.done() for probe in probes])
+        assert isinstance(missing, list)
+        jobs = {
+            Job(probe.trunk, probe.protocol, probe.state, probe.key): probe
+            for probe in compress(probes, missing)
+        }
+
+        def finish(run: ProbeRun) -> None:
+            if not world.first:
+                return
+            probe = jobs[run.job]
+            kept = {
+                f"{tap}.{kind}": one.numpy().astype("int16" if kind == "rank" else "int32")
+                for tap, both in run.outcomes.items()
+                for kind, one in zip(("rank", "predicted"), both)
+            }
+            record = probe_record(
+                probe.trunk,
+                probe.protocol,
+                probe.splits,
+                run.history,
+                processes=world.size,
+                device=device,
+                started=run.clock.started,
+                seconds=run.seconds + run.clock.seconds(),
+                notes=dataset.notes,
+                outcomes=write_outcomes(probe.result, kept, probe.splits[1]) if kept else None,
+            )
+            results.write(probe.result, record)
+            probe.state.unlink(missing_ok=True)
+
+        run_jobs(list(jobs), dataset, name, world, device, finish, limited=limited)
+        barrier()
 
 
 def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:

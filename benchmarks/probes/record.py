@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks import results
+from benchmarks.devices import precision_on
 from benchmarks.images.checking import check_notes
 from benchmarks.probes.optimization import evaluated_epochs
 from benchmarks.protocols import LinearProtocol
@@ -27,14 +28,17 @@ def probe_record(
     started: str,
     seconds: float,
     notes: tuple[str, ...] = (),
+    outcomes: str | None = None,
 ) -> results.ProbeRecord:
     """The figures of the last epoch, the best epoch beside them.
 
-    `splits` are train and val; `history` is by evaluated epoch; `notes` are those of the dataset.
+    `splits` are train and val; `history` is by evaluated epoch; `notes` are those of the dataset,
+    `outcomes` is the fingerprint of the file beside the record.
     """
     evaluated = evaluated_epochs(protocol)
     said = [*trunk.notes, *notes, *([f"{processes} processes"] if processes > 1 else [])]
-    said += ["half-precision forward"] if trunk.amp else []
+    precision = precision_on(device, trunk.precision)
+    said += ["half-precision forward"] if precision == "amp" else []
     data = {"train": splits[0], "val": splits[1]}
     said += check_notes(trunk.zoo, protocol.dataset, data)
     return results.ProbeRecord(
@@ -42,7 +46,7 @@ def probe_record(
         protocol=protocol.name,
         protocol_version=protocol.version,
         variant=protocol.variant,
-        settings=msgspec.to_builtins(protocol),
+        settings=msgspec.to_builtins(protocol) | ({"decode": "fast"} if trunk.fast else {}),
         checkpoint=trunk.checkpoint,
         data=data,
         seed=trunk.seed,
@@ -51,6 +55,8 @@ def probe_record(
         started=started,
         seconds=seconds,
         notes=tuple(said),
+        outcomes=outcomes,
+        precision=precision,
         heads={tap: _head(tap, history, evaluated) for tap in history[-1]},
         epochs=protocol.epochs,
         evaluated=() if protocol.evaluate_every == 1 else evaluated,

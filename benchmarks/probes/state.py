@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.checkpoints.files import read_file
+from benchmarks.probes.optimization import evaluated_epochs
+from benchmarks.protocols import LinearProtocol
 from slurm.errors import UserError
 from slurm.progress import say
 
 
 def read_state(
-    path: Path, heads: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, heads: nn.Module, optimizer: torch.optim.Optimizer, protocol: LinearProtocol
 ) -> dict[str, Any] | None:
     """The saved state, or None when there is none.
 
@@ -25,7 +27,7 @@ def read_state(
     except UserError as error:
         say(f"{path} cannot be continued from ({error}): starting from the first epoch")
         return None
-    wrong = _misfit(state, heads, optimizer)
+    wrong = _misfit(state, heads, optimizer, protocol)
     if wrong:
         say(f"{path} is no state of this probe ({wrong}): starting from the first epoch")
         return None
@@ -33,7 +35,10 @@ def read_state(
 
 
 def _misfit(
-    state: dict[str, Any], heads: nn.Module, optimizer: torch.optim.Optimizer
+    state: dict[str, Any],
+    heads: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    protocol: LinearProtocol,
 ) -> str | None:
     """What does not fit, or None."""
     epoch, step = state.get("epoch"), state.get("step")
@@ -42,13 +47,28 @@ def _misfit(
         return "epoch and step"
     if type(seconds) is not float or not seconds >= 0.0:
         return "seconds"
-    if not isinstance(history, list) or len(history) != epoch:
+    evaluated = [number for number in evaluated_epochs(protocol) if number <= epoch]
+    if not isinstance(history, list) or len(history) != len(evaluated):
         return "history"
+    if not _are_outcomes(state.get("outcomes", {}), heads.state_dict()):
+        return "outcomes"
     if not all(isinstance(scores, dict) and _are_scores(scores) for scores in history):
         return "history"
     if not _same_tensors(state.get("heads"), heads.state_dict()):
         return "heads"
     return None if _fits_optimizer(state.get("optimizer"), optimizer) else "optimizer"
+
+
+def _are_outcomes(found: Any, heads: dict[str, Tensor]) -> bool:
+    """Whether it is empty, as states of earlier builds are, or int32 (2, images) by head."""
+    return isinstance(found, dict) and all(
+        any(name.startswith(f"heads.{tap}.") for name in heads)
+        and isinstance(one, Tensor)
+        and one.dtype == torch.int32
+        and one.ndim == 2
+        and len(one) == 2
+        for tap, one in found.items()
+    )
 
 
 def _are_scores(scores: dict[Any, Any]) -> bool:

@@ -8,7 +8,8 @@ from typing import ClassVar
 from benchmarks import results
 from benchmarks.protocols import SvmProtocol
 from benchmarks.results import Split
-from benchmarks.svm.source import Source, record_fields, trunk_source
+from benchmarks.svm.parts import record_fields
+from benchmarks.svm.source import Source, trunk_source
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item, Resources
 

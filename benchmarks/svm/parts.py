@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from benchmarks import results
+from benchmarks.features.extraction import read_forward
 from benchmarks.outcomes.files import outcomes_path, read_outcomes, write_outcomes
 from benchmarks.results import Shot, Split, SvmLayer
 from benchmarks.svm.source import Source
@@ -136,3 +137,25 @@ def part_path(source: Source, benchmark: str, stem: str) -> Path:
     """Where a part lies: beside the records of its benchmark."""
     # One path at once: plans ask for tens of thousands.
     return Path(f"{source.folder}/{benchmark}/parts/{stem}.json")
+
+
+def record_fields(
+    source: Source, protocol: "SvmProtocol | LowShotProtocol", settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The fields of a record that the source and the protocol fill."""
+    stated = {
+        **({"label_values": source.convention} if source.convention else {}),
+        **({"decode": "fast"} if source.decode == "fast" else {}),
+    }
+    forward = read_forward(source.features) if source.convention is None else None
+    return {
+        "benchmark": protocol.benchmark,
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "variant": protocol.variant,
+        "settings": settings | stated,
+        "checkpoint": source.checkpoint,
+        "data": source.data,
+        "seed": source.seed,
+        "precision": forward.precision if forward else None,
+    }

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from benchmarks.backbones.taps import tap_names
 from benchmarks.datasets.loading import load_dataset
@@ -48,6 +48,7 @@ class Source:
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
     classes: tuple[str, ...] = ()  # that the label files name otherwise than any others would be
     notes: tuple[str, ...] = ()  # what a reader of the record must know of the trunk or the labels
+    decode: str = "pil"  # one of trunks.DECODERS
 
     @property
     def data(self) -> dict[str, Split]:
@@ -124,6 +125,7 @@ def trunk_source(
         seed=trunk.seed,
         device=trunk.device,
         solver=solver,
+        decode=trunk.decode,
     )
 
 
@@ -281,20 +283,3 @@ def _layers(text: str) -> tuple[str, ...]:
         raise UserError(f"--layers {text!r} is empty: name some of {','.join(LAYERS)}")
     chosen = [choose(part.strip(), LAYERS, "layer") for part in text.split(",")]
     return tuple(layer for layer in LAYERS if layer in chosen)
-
-
-def record_fields(
-    source: Source, protocol: SvmProtocol | LowShotProtocol, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """The fields of a record that the source and the protocol fill."""
-    stated = {"label_values": source.convention} if source.convention else {}
-    return {
-        "benchmark": protocol.benchmark,
-        "protocol": protocol.name,
-        "protocol_version": protocol.version,
-        "variant": protocol.variant,
-        "settings": settings | stated,
-        "checkpoint": source.checkpoint,
-        "data": source.data,
-        "seed": source.seed,
-    }

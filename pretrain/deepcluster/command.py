@@ -9,7 +9,12 @@ from benchmarks import results
 from benchmarks.backbones.architectures import check_architecture
 from benchmarks.checkpoints.cards import card_path
 from benchmarks.input_files import folder_flag
-from benchmarks.trunks import add_check_flag, add_workers_flag
+from benchmarks.trunks import (
+    add_check_flag,
+    add_precision_flags,
+    add_workers_flag,
+    precision_from,
+)
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.recipes import DEFAULT, HELP, RECIPES, Recipe, check_recipe
@@ -85,7 +90,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="every N epochs, k nearest neighbours of the trunk on a part of the images, into the "
         "history; needs labels (default: 0, never)",
     )
-    parser.add_argument("--amp", action="store_true", help="half precision; needs a GPU")
+    add_precision_flags(parser)
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="let cudnn choose the algorithms of GPUs by trying: faster, and another run then ends "
+        "in other last bits (recorded)",
+    )
     add_recipe_flags(parser, RECIPES[DEFAULT], HELP)
 
 
@@ -121,11 +132,12 @@ def make_item(args: argparse.Namespace) -> Pretrain:
         seed=args.seed,
         device=args.device,
         workers=args.workers,
-        amp=args.amp,
+        precision=precision_from(args),
         save_seconds=args.save_every,
         check_images=args.check_images,
         keep=args.keep,
         probe_every=args.probe_every,
+        fast=args.fast,
     )
     if args.restart:
         # The same in all processes of a run, which plan before the first of them writes anything.

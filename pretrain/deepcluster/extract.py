@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.datasets.splits import ImageSplit
-from benchmarks.images.batches import load_batches
-from benchmarks.images.transforms import Transform
+from benchmarks.images.batches import Images
 from pretrain.deepcluster.clusters import feature_file
 from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.settings import Settings
@@ -16,11 +14,12 @@ from slurm.distributed import World
 from slurm.progress import progress
 from slurm.stop import Stopped, stop_requested
 
+TRAIN, EXTRACT = 0, 1  # the transforms of a run's images
+
 
 def extract(
     net: DeepClusterNet,
-    images: ImageSplit,
-    transform: Transform,
+    images: Images,
     settings: Settings,
     *,
     batch_size: int,  # of all processes together
@@ -33,7 +32,7 @@ def extract(
     """
     own = str(feature_file.feature_path(settings.state.parent))
     path = Path(str(distributed.broadcast_object(own)))
-    count = len(images.paths)
+    count = images.count
     if world.first:
         feature_file.create(path, count, net.width)
     distributed.barrier()
@@ -41,15 +40,8 @@ def extract(
     for buffer in net.buffers():
         distributed.broadcast(buffer)
     first, last = feature_file.stripe(count, world.rank, world.size)
-    batches = load_batches(
-        images,
-        transform,
-        np.arange(first, last),
-        batch_size=batch_size // world.size,
-        seed=0,
-        epoch=0,  # nothing in it is random
-        workers=settings.workers,
-    )
+    # Nothing in it is random.
+    batches = images.batches(EXTRACT, 0, np.arange(first, last), batch_size // world.size)
     net.eval()
     bar = progress(
         desc=f"{settings.key}: features", total=last - first, unit="img", disable=not world.first
@@ -58,7 +50,7 @@ def extract(
         with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
             for pixels, _ in batches:
                 with torch.autocast(device.type, enabled=settings.amp):
-                    features = net.features(pixels.to(device, non_blocking=True))
+                    features = net.features(pixels)
                 rows.write(features.float().cpu().numpy())
                 bar.update(len(pixels))
                 if stop_requested():

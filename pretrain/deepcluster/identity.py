@@ -12,10 +12,12 @@ _FREE = ("epochs", "config")  # fields of a recipe that do not decide it
 _MISSING = object()
 
 
-def identity_of(recipe: Recipe, images: Split, seed: int, amp: bool) -> str:
-    """JSON of the recipe, the seed, the images and half precision.
+def identity_of(
+    recipe: Recipe, images: Split, seed: int, precision: str = "", *, fast: bool = False
+) -> str:
+    """JSON of the recipe, the seed, the images, and how it is computed.
 
-    A field that came later is left out at the value that runs had without it: they can go on.
+    What came later is left out at the value that runs had without it: they can go on.
     """
     numbers = {key: value for key, value in asdict(recipe).items() if key not in _FREE}
     content = {
@@ -25,7 +27,9 @@ def identity_of(recipe: Recipe, images: Split, seed: int, amp: bool) -> str:
         "seed": seed,
         "images": images.sha256,
         "sizes": images.sizes,
-        "amp": amp,
+        "amp": precision == "amp",
+        **({"precision": precision} if precision == "fp32" else {}),
+        **({"fast": True} if fast else {}),
     }
     return msgspec.json.encode(content, order="deterministic").decode()
 

@@ -8,7 +8,6 @@ any depth (in its `train/` if it has one), and there are no labels.
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.datasets import imagenet
 from benchmarks.datasets.reading.folders import (
@@ -49,10 +48,3 @@ def read_images(folder: Path) -> ImageSplit:
             "lead to train/ and val/, or to any folder of images"
         )
     return ImageSplit(root, paths, np.zeros(len(paths), dtype=np.int64), ())
-
-
-def select(images: ImageSplit, rows: NDArray[np.int64]) -> ImageSplit:
-    """The images of `rows`, which may name one several times; without labels."""
-    paths = images.paths
-    selected = tuple([paths[row] for row in rows.tolist()])
-    return ImageSplit(images.root, selected, np.zeros(len(rows), dtype=np.int64), ())

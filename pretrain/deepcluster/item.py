@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -25,8 +25,8 @@ from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
-    from benchmarks.backbones.backbone import Backbone
     from benchmarks.datasets.splits import ImageSplit
+    from pretrain.deepcluster.train import Run
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ class Pretrain:
     seed: int = 0
     device: str = "auto"
     workers: int = 0  # processes that decode images, per training process
-    amp: bool = False  # half precision, on GPUs
+    precision: str = ""  # one of trunks.PRECISIONS; empty: the device's own
     save_seconds: float = 300.0  # between two saves of the state within an epoch
     restart: str = ""  # the name of a restart: what there is lives until this is registered
     check_images: bool = False  # decode the images once before they are trained on
     keep: int = 0  # states of earlier epochs that stay beside the present one
     probe_every: int = 0  # epochs from one k-NN of the trunk to the next; 0 is never
+    fast: bool = False  # cudnn may choose other algorithms in each run
 
     stage: ClassVar[str] = "pretrain"
 
@@ -125,7 +126,7 @@ class Pretrain:
     @property
     def identity(self) -> str:
         """JSON of all that decides an epoch's weights."""
-        return identity_of(self.recipe, self.images, self.seed, self.amp)
+        return identity_of(self.recipe, self.images, self.seed, self.precision, fast=self.fast)
 
     def card(self) -> Card | None:
         """The checkpoint that is registered under this name, by whatever run."""
@@ -150,7 +151,7 @@ class Pretrain:
 
     def run(self) -> None:
         """Train, alone or as one of several processes, and register the backbone."""
-        from benchmarks.devices import resolve_device
+        from benchmarks.devices import precision_on, resolve_device
         from pretrain.deepcluster.clusters import feature_file
         from pretrain.deepcluster.images import read_images
         from pretrain.deepcluster.settings import Settings
@@ -174,7 +175,8 @@ class Pretrain:
                 restart=self.restart,
                 seed=self.seed,
                 workers=self.workers,
-                amp=self.amp,
+                precision=precision_on(device, self.precision),
+                fast=self.fast,
                 save_seconds=self.save_seconds,
                 keep=self.keep,
                 probe_every=self.probe_every,
@@ -184,7 +186,7 @@ class Pretrain:
                 write_text(self.mark, self.restart)
             run.train()
             if world.first:
-                self._register(run.net.backbone, run.history, world.size)
+                self._register(run, world.size)
                 self.mark.unlink(missing_ok=True)
             distributed.barrier()
 
@@ -194,9 +196,7 @@ class Pretrain:
         found = differences(named, self.recipe)
         return (f"recipe {named.name} with {', '.join(found)}",) if found else ()
 
-    def _register(
-        self, backbone: "Backbone", history: dict[str, list[Any]], processes: int
-    ) -> None:
+    def _register(self, run: "Run", processes: int) -> None:
         """Register the trunk with the harness, as any method would.
 
         The card says nothing of time or place: an interrupted run leaves the same card as another.
@@ -209,7 +209,10 @@ class Pretrain:
         register(
             self.zoo,
             self.name,
-            {name: tensor.cpu() for name, tensor in backbone.trunk.state_dict().items()},
+            {
+                name: tensor.cpu().contiguous()
+                for name, tensor in run.net.backbone.trunk.state_dict().items()
+            },
             arch=recipe.arch,
             sobel=recipe.sobel,
             mean=recipe.mean,
@@ -223,8 +226,10 @@ class Pretrain:
                 "seed": self.seed,
                 "images": msgspec.to_builtins(self.images),
                 "processes": processes,
-                "half_precision": self.amp,
-                "history": untimed(history),
+                "half_precision": run.settings.amp,
+                "precision": run.settings.precision,
+                **({"fast": True} if self.fast else {}),
+                "history": untimed(run.history),
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),
             },

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.datasets.splits import ImageSplit
-from benchmarks.images.transforms import build_transform
+from benchmarks.images.batches import Images
 from pretrain.deepcluster.clusters.agreement import agreement, cluster_sizes
 from pretrain.deepcluster.clusters.assignment import assign
 from pretrain.deepcluster.clusters.kmeans import Clustering
@@ -21,6 +21,7 @@ from slurm.distributed import World
 def cluster_images(
     net: DeepClusterNet,
     images: ImageSplit,
+    loaded: Images,
     recipe: Recipe,
     settings: Settings,
     *,
@@ -36,8 +37,7 @@ def cluster_images(
     started = time.monotonic()
     path = extract(
         net,
-        images,
-        build_transform(recipe.extract, recipe.mean, recipe.std),
+        loaded,
         settings,
         batch_size=recipe.batch_size,
         world=world,

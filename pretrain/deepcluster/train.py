@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.datasets.splits import ImageSplit
-from benchmarks.images.batches import load_batches
+from benchmarks.devices import to_device
+from benchmarks.images.batches import Images
 from benchmarks.images.transforms import build_transform
 from pretrain.deepcluster.earlier import keep_state, load_newest
-from pretrain.deepcluster.images import select
+from pretrain.deepcluster.extract import TRAIN
 from pretrain.deepcluster.model import (
     DeepClusterNet,
     mean_loss,
@@ -39,8 +40,7 @@ from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.progress import position, progress, say
 from slurm.stop import Stopped, received, stop_requested
-
-VOTE_STEPS = 10  # how often several processes agree on a save or a stop
+from slurm.tasks.voting import Votes
 
 
 class Run:
@@ -61,20 +61,28 @@ class Run:
                 f"{recipe.name} has batches of {recipe.batch_size} images, which "
                 f"{world.size} processes cannot share equally; use a divisor of it"
             )
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = settings.fast
+        torch.backends.cudnn.deterministic = not settings.fast
+        torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
-        self.train_transform = build_transform(recipe.train, recipe.mean, recipe.std)
+        specs = (recipe.train, recipe.extract)
+        transforms = [build_transform(spec, recipe.mean, recipe.std) for spec in specs]
+        self.loaded = Images(images, transforms, settings.seed, settings.workers, device)
         self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
+        if device.type == "cuda":
+            self.net = self.net.to(memory_format=torch.channels_last)
         self.trained: nn.Module = self.net  # the same, with averaged gradients if there are many
         if world.size > 1:
             devices = [device] if device.type == "cuda" else None
             self.trained = nn.parallel.DistributedDataParallel(self.net, device_ids=devices)
+        # Any other would make the scaler of half precision wait for the GPU in each step.
+        self.fused = True if settings.amp else None
         self.optimizer = torch.optim.SGD(
             parameter_groups(self.net, recipe.momentum),
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
+            fused=self.fused,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp)
         self.epoch = 0  # finished epochs
@@ -87,6 +95,7 @@ class Run:
         self.history: dict[str, list[Any]] = {}
         self.seconds = 0.0  # of this epoch before `started`
         self.started = self.saved = time.monotonic()
+        self.votes = Votes(device)
 
     def train(self) -> None:
         """Go on from the state file, if there is one, to the end of the last epoch."""
@@ -108,6 +117,7 @@ class Run:
         found, self.figures = cluster_images(
             self.net,
             self.images,
+            self.loaded,
             self.recipe,
             self.settings,
             epoch=self.epoch,
@@ -130,7 +140,7 @@ class Run:
         plan = plan_epoch(draws, self.recipe.batch_size)
         # Looked up here, by index, for each batch: what loads images never holds a label, so no
         # process can go on serving those of an earlier clustering.
-        labels = torch.from_numpy(self.labels[plan.images])
+        labels = torch.from_numpy(self.labels[plan.images]).to(self.device)
         if self.recipe.reweight:
             weights = torch.from_numpy(loss_weights(self.labels, self.recipe.clusters))
             self.weights = weights.to(self.device)
@@ -140,7 +150,7 @@ class Run:
         steps = len(plan.ids)
         with self._bar(steps) as bar:
             for pixels, ids in self._batches(plan):
-                self._train_step(pixels, labels[ids])
+                self._train_step(pixels, labels[to_device(ids, self.device)])
                 self.step += 1
                 bar.update()
                 if self.step < steps:
@@ -148,24 +158,17 @@ class Run:
         self._end_epoch(steps)
 
     def _batches(self, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is left of the epoch: images and their ids in the plan."""
         mine = plan.share(self.world.rank, self.world.size)
-        return load_batches(
-            select(self.images, plan.images),
-            self.train_transform,
-            mine[self.step :].ravel(),
-            batch_size=mine.shape[1],
-            seed=self.settings.seed,
-            epoch=self.epoch,
-            workers=self.settings.workers,
-        )
+        ids = mine[self.step :].ravel()
+        return self.loaded.batches(TRAIN, self.epoch, plan.images[ids], mine.shape[1], ids)
 
     def _train_step(self, pixels: Tensor, targets: Tensor) -> None:
         # Dropout draws from torch's own generator: keyed by the position, so that a run which
         # continues draws the same.
         torch.manual_seed(seed_of(self.settings.seed, self.epoch, self.step, self.world.rank, 4))
         with torch.autocast(self.device.type, enabled=self.settings.amp):
-            scores = self.trained(pixels.to(self.device, non_blocking=True))
-            loss = mean_loss(scores, targets.to(self.device, non_blocking=True), self.weights)
+            loss = mean_loss(self.trained(pixels), targets, self.weights)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
@@ -210,10 +213,8 @@ class Run:
 
     def _save_or_stop(self) -> None:
         """Save now and then; save and stop when it is asked for, all processes at one step."""
-        if self.world.size > 1 and self.step % VOTE_STEPS:
-            return
         due = time.monotonic() - self.saved > self.settings.save_seconds
-        if not distributed.any_true(due or stop_requested(), self.device):
+        if not self.votes.agree(due or stop_requested()):
             return
         distributed.mean(self.loss)  # the same in every process, as it will be after a resume
         self._check_loss(float(self.loss))
@@ -282,6 +283,8 @@ class Run:
         if saved is not None:
             parts = (self.net, self.optimizer, self.scaler)
             take_up(settings.state, saved, self.recipe, len(self.images.paths), *parts)
+            for group in self.optimizer.param_groups:  # of a state that may be an older one's
+                group["fused"] = self.fused
             self.epoch, self.step = saved["epoch"], saved["step"]
             self.loss.copy_(saved["loss"])
             self.seconds, self.history = saved["seconds"], saved["history"]

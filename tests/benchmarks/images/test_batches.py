@@ -1,5 +1,7 @@
 """Reproducible loading, by any number of workers."""
 
+import gc
+import multiprocessing
 import os
 import pickle
 import random
@@ -10,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
 from benchmarks.checkpoints.cards import IMAGENET_STD as STD
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images import batches
-from benchmarks.images.batches import load_batches
+from benchmarks.images.batches import Loader, Names, Source, load_batches, requests_of
+from benchmarks.images.colour import Colour
 from benchmarks.images.decoding import open_image
 from benchmarks.images.transforms import build_transform
 from benchmarks.protocols import ImageTransform
@@ -162,6 +167,61 @@ def test_labels_never_enter_the_workers(split: ImageSplit, monkeypatch: pytest.M
     secret = ImageSplit(split.root, split.paths, _Unsendable(), split.classes)  # type: ignore[arg-type]
     assert torch.equal(_load(secret, workers=2)[0], _load(split)[0])
     assert len(sent) == 1
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=9)))
+def test_names_are_kept_as_they_are(names: list[str]) -> None:
+    kept = Names(names)
+    assert [kept[row] for row in range(len(names))] == names
+
+
+def test_names_that_are_not_utf8_are_kept() -> None:
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    assert Names(["a", odd])[1] == odd
+
+
+def test_workers_are_sent_no_list_of_texts(split: ImageSplit) -> None:
+    """Each look at a text writes its reference count, and so copies its page, in each worker."""
+    many = ImageSplit(split.root, split.paths * 500, split.labels, split.classes)
+    source = Source.of(many, TRANSFORM.geometry, [TRANSFORM.colour], 0)
+    assert isinstance(source.names.content, torch.Tensor)
+    assert len(source.names.bounds) == 500 * 23 + 1
+    assert not [
+        held
+        for held in gc.get_referents(source, source.names)
+        if isinstance(held, tuple) and len(held) > 9
+    ]
+
+
+def test_workers_live_through_epochs_and_a_list_that_was_left(split: ImageSplit) -> None:
+    source = Source.of(split, TRANSFORM.geometry, [TRANSFORM.colour], 1)
+    helped, alone = (
+        Loader([source], 2, torch.device("cpu")),
+        Loader([source], 0, torch.device("cpu")),
+    )
+    processes = set()
+    for epoch in range(3):
+        requests = requests_of(0, epoch, ORDER, 4)
+        if epoch == 1:
+            next(iter(helped.batches(requests)))  # and no more of them
+            continue
+        for found, expected in zip(helped.batches(requests), alone.batches(requests), strict=True):
+            assert torch.equal(found.pixels, expected.pixels)
+            for ours, theirs in zip(found.draws[0], expected.draws[0]):
+                assert torch.equal(ours, theirs)
+        processes |= {child.pid for child in multiprocessing.active_children()}
+    assert len(processes) == 2
+
+
+def test_colours_are_drawn_as_if_each_were_the_only_one(split: ImageSplit) -> None:
+    one, two = Colour(lighting=0.1), Colour(jitter=(0.4, 0.4, 0.4, 0.1), greyscale=0.2)
+    request = requests_of(0, 3, ORDER, 23)[0]
+    both = Source.of(split, TRANSFORM.geometry, [one, two], 1).load(request)
+    for number, colour in enumerate((one, two)):
+        alone = Source.of(split, TRANSFORM.geometry, [colour], 1).load(request)
+        assert torch.equal(both.pixels, alone.pixels)
+        for ours, theirs in zip(both.draws[number], alone.draws[0]):
+            assert torch.equal(ours, theirs)
 
 
 def test_an_abandoned_loading_leaves_no_process_behind(split: ImageSplit) -> None:

@@ -9,13 +9,15 @@ from PIL import Image
 from torchvision import transforms as reference
 
 from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
+from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
 from benchmarks.checkpoints.cards import IMAGENET_STD as STD
-from benchmarks.images.transforms import Lighting, build_transform
+from benchmarks.images.colour import Colour, Draws, Normalise
+from benchmarks.images.transforms import build_transform
 from benchmarks.protocols import ImageTransform
-from tests.benchmarks.images.pictures import AUGMENTED, photo
+from tests.benchmarks.images.pictures import AUGMENTED, Lighting, photo, torchvisions
 
 PHOTOS = [photo(300, 200), photo(180, 411), photo(256, 256), photo(40, 30)]
 _TENSOR = [reference.ToTensor(), reference.Normalize(MEAN, STD)]
@@ -53,10 +55,6 @@ def test_squash_is_two_antialiased_bilinear_resizes_of_pil() -> None:
     expected = (twice / 255 - np.array(MEAN)) / np.array(STD)
     found = build_transform(VOC07_SVM.image, MEAN, STD)(picture)
     assert np.abs(found.permute(1, 2, 0).numpy() - expected).max() < 1e-5
-
-
-def _jitter(spec: ImageTransform) -> list[object]:
-    return [] if spec.jitter is None else [reference.ColorJitter(*spec.jitter)]
 
 
 RANDOM = {
@@ -116,12 +114,37 @@ def test_random_transforms_are_the_published_pipelines(kind: str) -> None:
             assert torch.equal(found, published(picture)), seed
 
 
+EVERY: dict[ImageTransform, str] = {}
+for name, protocol in PROTOCOLS.items():
+    for part in ("train", "test", "image"):
+        if hasattr(protocol, part):
+            EVERY.setdefault(getattr(protocol, part), f"{name}-{part}")
+
+
+@pytest.mark.parametrize("spec", EVERY, ids=EVERY.get)
+def test_every_protocol_is_torchvision_on_pil(spec: ImageTransform) -> None:
+    ours, reference = build_transform(spec, MEAN, STD), torchvisions(spec, MEAN, STD)
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(6):
+            picture = PHOTOS[seed % 4]
+            torch.manual_seed(seed)
+            found = ours(picture)
+            after = torch.get_rng_state()
+            torch.manual_seed(seed)
+            assert torch.equal(found, reference(picture)), seed
+            assert torch.equal(torch.get_rng_state(), after)  # and drew as much
+
+
 def test_lighting_shifts_by_the_principal_components_in_unit_scale() -> None:
-    flat = torch.full((3, 2, 2), 0.5)
+    flat = torch.full((5000, 2, 2, 3), 51, dtype=torch.uint8)
+    light, draws = Colour(lighting=0.1), Draws.none(5000)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        shifts = torch.stack([Lighting(0.1)(flat) - flat for _ in range(5000)])
-    assert (shifts == shifts[:, :, :1, :1]).all()  # one colour for all pixels
+        for row in range(5000):
+            light.draw(draws, row)
+    normalise = Normalise((51 / 255,) * 3, (1.0,) * 3)
+    shifts = light.apply(flat, draws, [normalise])[0]
+    assert torch.equal(shifts, shifts[:, :, :1, :1].expand_as(shifts))  # one colour for all pixels
     colours = shifts[:, :, 0, 0].double().numpy()
     # Published covariance: sum over components of (0.1 eigenvalue)^2 v v'.
     values = np.array([0.2175, 0.0188, 0.0045])

@@ -34,14 +34,14 @@ def make_item(zoo: Path, data: Path, protocol: LinearProtocol = PROTOCOL) -> Pro
 
 def main(zoo: Path, data: Path) -> None:
     """Run the probe; the first process leaves `heads.pt` in the zoo."""
-    train = training.ProbeRun.train
+    end_epoch = training.ProbeRun.end_epoch
 
-    def train_and_keep(run: training.ProbeRun) -> None:
-        train(run)
-        if run.rank == 0:
+    def end_and_keep(run: training.ProbeRun) -> None:
+        end_epoch(run)
+        if run.rank == 0 and run.done:
             torch.save(run.heads.state_dict(), zoo / "heads.pt")
 
-    training.ProbeRun.train = train_and_keep  # type: ignore[method-assign]
+    training.ProbeRun.end_epoch = end_and_keep  # type: ignore[method-assign]
     make_item(zoo, data).run()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
-from benchmarks.probes import training
+from benchmarks.probes import stream, training
 from benchmarks.probes.item import probe_item
 from benchmarks.protocols import ImageTransform
 from slurm.distributed import find_world
@@ -32,20 +32,20 @@ def main(zoo: Path, data: Path) -> None:
     from tests.benchmarks.voc_data import make_trunk
 
     item = probe_item(make_trunk(zoo, "random:resnet18"), data, PROTOCOL)
-    write, evaluate = training.write_tensors, training.ProbeRun.evaluate
+    write, evaluate = training.write_tensors, stream.Stream._evaluate
     told = []
 
     def write_slowly(*words: Any) -> None:
         time.sleep(2)
         write(*words)
 
-    def evaluate_when_told(run: training.ProbeRun) -> training.Scores:
+    def evaluate_when_told(run: stream.Stream, *words: Any) -> None:
         told.append(not find_world().first)
-        return evaluate(run)
+        evaluate(run, *words)
 
     training.write_tensors = write_slowly
-    training.ProbeRun.evaluate = evaluate_when_told  # type: ignore[method-assign]
-    training.stop_requested = lambda: any(told)
+    stream.Stream._evaluate = evaluate_when_told  # type: ignore[method-assign]
+    stream.stop_requested = lambda: any(told)
     try:
         item.run()
     except Stopped as stopped:

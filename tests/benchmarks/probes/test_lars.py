@@ -25,7 +25,7 @@ from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
 from benchmarks.datasets import imagenet
 from benchmarks.images.decoding import open_image
 from benchmarks.images.transforms import build_transform
-from benchmarks.probes import pieces, training
+from benchmarks.probes import frozen, pieces, stream, training
 from benchmarks.probes.heads import Heads
 from benchmarks.probes.item import Probe
 from benchmarks.probes.lars import Lars
@@ -246,10 +246,10 @@ def test_a_stopped_run_continues_bit_for_bit(
     whole.run()
     item = make_item(tmp_path / "parts", tiny_imagenet, protocol)
     votes = iter(range(1000))
-    monkeypatch.setattr(training, "stop_requested", lambda: next(votes) == stop_at)
+    monkeypatch.setattr(stream, "stop_requested", lambda: next(votes) == stop_at)
     with pytest.raises(Stopped, match="saved at epoch"):
         item.run()
-    monkeypatch.setattr(training, "stop_requested", lambda: False)
+    monkeypatch.setattr(stream, "stop_requested", lambda: False)
     item.run()
     assert read(item).heads == read(whole).heads
     assert len(read(whole).heads["avgpool"].top1_by_epoch) == 3  # epochs 2, 4 and 5
@@ -259,13 +259,14 @@ def test_a_stopped_run_continues_bit_for_bit(
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
     """The trained heads of each probe that runs in this process."""
     heads: list[dict[str, torch.Tensor]] = []
-    train = training.ProbeRun.train
+    end_epoch = training.ProbeRun.end_epoch
 
     def keep(run: training.ProbeRun) -> None:
-        train(run)
-        heads.append(run.heads.state_dict())
+        end_epoch(run)
+        if run.done:
+            heads.append(run.heads.state_dict())
 
-    monkeypatch.setattr(training.ProbeRun, "train", keep)
+    monkeypatch.setattr(training.ProbeRun, "end_epoch", keep)
     return heads
 
 
@@ -312,9 +313,9 @@ def test_pieces_do_not_change_what_is_trained(
     sizes = []
     features = training.ProbeRun.features
 
-    def measure(run: training.ProbeRun, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        sizes.append(len(pixels))
-        return features(run, pixels)
+    def measure(run: training.ProbeRun, maps: frozen.Maps) -> frozen.Features:
+        sizes.append(len(maps["feature5"]))
+        return features(run, maps)
 
     make_item(tmp_path / "whole", tiny_imagenet).run()
     monkeypatch.setattr(pieces, "MOST_IMAGES", 7)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.probes.state import read_state
 from benchmarks.whole_files import write_tensors
 
@@ -38,9 +40,9 @@ def saved() -> dict[str, Any]:
 
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    assert read_state(path, *probe()) is None
+    assert read_state(path, *probe(), IMAGENET_AVGPOOL) is None
     write_tensors(path, saved())
-    found = read_state(path, *probe())
+    found = read_state(path, *probe(), IMAGENET_AVGPOOL)
     assert found is not None
     assert {k: found[k] for k in ("epoch", "step", "seconds", "history")} == {
         k: saved()[k] for k in ("epoch", "step", "seconds", "history")
@@ -51,6 +53,26 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     ours = saved()["optimizer"]["state"]
     for number, values in optimizer.state_dict()["state"].items():
         assert torch.equal(values["momentum_buffer"], ours[number]["momentum_buffer"])
+
+
+@pytest.mark.parametrize(("epoch", "evaluations"), [(5, 0), (10, 1), (39, 3), (100, 10)])
+def test_a_protocol_that_is_evaluated_now_and_then_continues(
+    tmp_path: Path, epoch: int, evaluations: int
+) -> None:
+    protocol = replace(IMAGENET_AVGPOOL, evaluate_every=10)
+    state = saved() | {"epoch": epoch, "history": saved()["history"] * evaluations}
+    write_tensors(tmp_path / "state.pt", state)
+    assert read_state(tmp_path / "state.pt", *probe(), protocol) is not None
+    write_tensors(tmp_path / "state.pt", state | {"history": saved()["history"] * epoch})
+    assert read_state(tmp_path / "state.pt", *probe(), protocol) is None
+
+
+@pytest.mark.parametrize(
+    "outcomes", [[], {"feature1": 1}, {"feature1": torch.zeros(2, 4)}, {"x": torch.zeros(2, 4)}]
+)
+def test_outcomes_that_are_none_are_not_continued_from(tmp_path: Path, outcomes: Any) -> None:
+    write_tensors(tmp_path / "state.pt", saved() | {"outcomes": outcomes})
+    assert read_state(tmp_path / "state.pt", *probe(), IMAGENET_AVGPOOL) is None
 
 
 def without(name: str) -> Callable[[dict[str, Any]], Any]:
@@ -103,7 +125,7 @@ def test_other_content_is_said_and_not_used(
 ) -> None:
     path = tmp_path / "state.pt"
     torch.save(change(copy.deepcopy(saved())), path)
-    assert read_state(path, *probe()) is None
+    assert read_state(path, *probe(), IMAGENET_AVGPOOL) is None
     said = capsys.readouterr()
     assert "starting from the first epoch" in said.out + said.err
     assert str(path) in said.out + said.err
@@ -122,6 +144,6 @@ def test_cut_and_damaged_states_are_not_used(tmp_path: Path, part: float, flip: 
         path.write_bytes(content)
     else:
         path.write_bytes(content[:place])
-    found = read_state(path, *probe())
+    found = read_state(path, *probe(), IMAGENET_AVGPOOL)
     if found is not None:  # padding between the records
         assert torch.equal(found["heads"]["feature5.weight"], saved()["heads"]["feature5.weight"])

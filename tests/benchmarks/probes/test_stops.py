@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from benchmarks.probes import training
+from benchmarks.probes import stream, training
+from benchmarks.probes.frozen import Features, Maps
 from benchmarks.probes.item import Probe, probe_item
 from slurm import distributed
 from slurm.errors import UserError, user_error
@@ -29,7 +29,7 @@ def make_item(zoo: Path, data: Path, **changes: object) -> Probe:
 def stop_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     """A signal that comes before the vote number `call`, from 0."""
     calls = iter(range(1000))
-    monkeypatch.setattr(training, "stop_requested", lambda: next(calls) == call)
+    monkeypatch.setattr(stream, "stop_requested", lambda: next(calls) == call)
 
 
 def test_a_stop_during_evaluation_continues_with_the_evaluation(
@@ -44,7 +44,7 @@ def test_a_stop_during_evaluation_continues_with_the_evaluation(
     stop_at(monkeypatch, STEPS)  # the first vote after the first epoch's steps
     with pytest.raises(Stopped, match="saved at epoch 1/2, after 3 steps"):
         item.run()
-    monkeypatch.setattr(training, "stop_requested", lambda: False)
+    monkeypatch.setattr(stream, "stop_requested", lambda: False)
     step, steps = training.ProbeRun._train_step, []
     monkeypatch.setattr(
         training.ProbeRun, "_train_step", lambda run, *words: steps.append(1) or step(run, *words)
@@ -108,8 +108,8 @@ def test_one_diverged_head_is_named(
 ) -> None:
     features = training.ProbeRun.features
 
-    def overflow(run: training.ProbeRun, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        found = features(run, pixels)
+    def overflow(run: training.ProbeRun, maps: Maps) -> Features:
+        found = features(run, maps)
         if getattr(run, "epoch", 0) == 1:
             found["feature4"] = found["feature4"] * math.inf
         return found

@@ -26,12 +26,15 @@ from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
 from benchmarks.datasets import imagenet
 from benchmarks.images.decoding import open_image
 from benchmarks.images.transforms import build_transform
-from benchmarks.probes import training
+from benchmarks.outcomes.files import read_outcomes
+from benchmarks.probes import frozen, stream, training
 from benchmarks.probes.item import Probe, probe_item
+from benchmarks.probes.together import run_jobs
 from benchmarks.protocols import ImageTransform, LinearProtocol
 from benchmarks.registry import load_backbone
 from benchmarks.trunks import Trunk, load_trunk
 from slurm.cli import STOPPED
+from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.stop import Stopped
 from slurm.sweep import all_items, describe
@@ -147,7 +150,7 @@ def test_trunk_and_its_statistics_stay_untouched(
         loaded.append(load_trunk(trunk))
         return loaded[-1]
 
-    monkeypatch.setattr(training, "load_trunk", remember)
+    monkeypatch.setattr(frozen, "load_trunk", remember)
     make_item(tmp_path, tiny_imagenet).run()
     fresh, _ = load_backbone(tmp_path, "random:resnet18", 3)
     trained = loaded[0].state_dict()
@@ -165,14 +168,15 @@ def test_a_stopped_run_continues_bit_for_bit(
     whole.run()
     item = make_item(tmp_path / "parts", tiny_imagenet, protocol)
     steps = iter(range(1000))
-    monkeypatch.setattr(training, "stop_requested", lambda: next(steps) == stop_at)
+    monkeypatch.setattr(stream, "stop_requested", lambda: next(steps) == stop_at)
     with pytest.raises(Stopped, match="saved at epoch"):
         item.run()
     assert item.state.exists()
     assert not item.done()
-    monkeypatch.setattr(training, "stop_requested", lambda: False)
+    monkeypatch.setattr(stream, "stop_requested", lambda: False)
     item.run()
     assert figures(item) == figures(whole)
+    assert read(item).outcomes == read(whole).outcomes is not None
 
 
 def test_workers_do_not_change_the_figures(tmp_path: Path, tiny_imagenet: Path) -> None:
@@ -198,10 +202,11 @@ def test_a_batch_that_processes_cannot_share_is_one_clear_line(
     tmp_path: Path, tiny_imagenet: Path
 ) -> None:
     item = make_item(tmp_path, tiny_imagenet)
-    world, cpu = training.World(rank=0, size=3), torch.device("cpu")
+    world, cpu = World(rank=0, size=3), torch.device("cpu")
+    job = training.Job(item.trunk, PROTOCOL, item.state, item.key)
     dataset = imagenet.load(tiny_imagenet)
     with pytest.raises(UserError, match="3 processes cannot share"):
-        training.ProbeRun(item.trunk, dataset, PROTOCOL, item.state, item.key, world, cpu)
+        run_jobs([job], dataset, item.key, world, cpu, lambda run: None, limited=False)
 
 
 def test_a_truncated_image_stops_the_run_and_leaves_no_record(
@@ -241,6 +246,11 @@ def test_two_processes_reach_the_figures_of_one(tmp_path: Path, tiny_imagenet: P
     for tap in one["heads"]:
         # 18 validation images: one more or less is 5.6 points.
         assert two["heads"][tap]["top1"] == pytest.approx(one["heads"][tap]["top1"], abs=5.6)
+    path = next((tmp_path / "2").glob("results/*/*/*.json"))
+    seen = read_outcomes(path, two["outcomes"], read_record(path).data["val"])
+    for tap, head in two["heads"].items():
+        assert 100 * (seen[f"{tap}.rank"] == 0).mean() == pytest.approx(head["top1"])
+        assert seen[f"{tap}.predicted"].max() > 0
 
 
 def test_a_killed_process_continues_bit_for_bit(tmp_path: Path, tiny_imagenet: Path) -> None:

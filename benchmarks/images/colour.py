@@ -1,0 +1,214 @@
+"""What happens to the colours of images, for whole batches on the device of the trunk.
+
+Bit for bit what torchvision's transforms do to PIL images. PIL's enhancers (libImaging/Blend.c)
+and its luma (Convert.c) are float32 and integer arithmetic on 8 bits; each step here is one that
+every device rounds alike. What is random is drawn one image at a time, where the image is decoded,
+from torch's generator and in torchvision's order: a `Colour` draws, and later applies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from benchmarks.devices import to_device
+from benchmarks.images.hue import turn_hue
+from benchmarks.protocols import ImageTransform
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # torchvision's numbers
+
+# Principal components of ImageNet's RGB values in 0..1 (Krizhevsky et al. 2012, section 4.1; the
+# figures are those of fb.resnet.torch, which OpenSelfSup's Lighting uses too).
+_EIGENVALUES = (0.2175, 0.0188, 0.0045)
+_EIGENVECTORS = (
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
+
+
+class Draws(NamedTuple):
+    """What was drawn for N images; all on the CPU."""
+
+    order: Tensor  # (N, 4) uint8: which operation comes first, second, ...
+    factors: Tensor  # (N, 4) float32, by operation; of hue the turn, 0..255
+    grey: Tensor  # (N,) bool
+    light: Tensor  # (N, 3) float32, added to each channel in 0..1
+
+    @classmethod
+    def none(cls, count: int) -> "Draws":
+        """Those of `count` images to which nothing happens."""
+        return cls(
+            torch.arange(4, dtype=torch.uint8).repeat(count, 1),
+            torch.tensor([1.0, 1.0, 1.0, 0.0]).repeat(count, 1),
+            torch.zeros(count, dtype=torch.bool),
+            torch.zeros(count, 3),
+        )
+
+    def rows(self, first: int, last: int) -> "Draws":
+        """Those of some images."""
+        return Draws(*(part[first:last] for part in self))
+
+
+@dataclass(frozen=True)
+class Colour:
+    """The part of an `ImageTransform` that changes colours alone."""
+
+    jitter: tuple[float, float, float, float] | None = None  # brightness, contrast, sat., hue
+    greyscale: float | None = None  # probability
+    lighting: float | None = None  # standard deviation
+
+    @classmethod
+    def of(cls, spec: ImageTransform) -> "Colour":
+        """The colours of a transform."""
+        return cls(spec.jitter, spec.greyscale, spec.lighting)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is drawn and nothing changed."""
+        return self == Colour()
+
+    def draw(self, draws: Draws, row: int) -> None:
+        """Draw from torch's generator for one image, and keep it in `row` of `draws`."""
+        if self.jitter is not None:
+            found = _jitter_draws(self.jitter).make_params([])
+            draws.order.numpy()[row] = found["fn_idx"].numpy()
+            factors = draws.factors.numpy()[row]
+            for operation, name in enumerate(("brightness", "contrast", "saturation")):
+                factor = found[f"{name}_factor"]
+                factors[operation] = 1.0 if factor is None else factor
+            factors[HUE] = int((found["hue_factor"] or 0.0) * 255) % 256  # to 0 first, as C does
+        if self.greyscale is not None:
+            draws.grey.numpy()[row] = not bool(torch.rand(1) >= self.greyscale)
+        if self.lighting is not None:
+            alpha = torch.randn(3) * self.lighting
+            light = torch.tensor(_EIGENVECTORS) @ (alpha * torch.tensor(_EIGENVALUES))
+            draws.light.numpy()[row] = light.numpy()
+
+    def apply(
+        self, pixels: Tensor, draws: Draws, normalisations: Sequence["Normalise"]
+    ) -> list[Tensor]:
+        """From uint8 (N, H, W, 3) to float32 (N, 3, H, W) on the same device, once normalised each.
+
+        What comes before is done once for all normalisations.
+        """
+        if pixels.device.type != "cpu":
+            layout = torch.channels_last  # as a GPU's convolutions want it
+            images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
+            images = self._change(images, draws)
+            return [normalise(images) for normalise in normalisations]
+        count, height, width, channels = pixels.shape
+        found = [torch.empty(count, channels, height, width) for _ in normalisations]
+        for row in range(count):  # image by image: a CPU's caches hold one
+            planes = np.ascontiguousarray(pixels[row].numpy().transpose(2, 0, 1))
+            image = torch.from_numpy(planes)[None].float()
+            image = self._change(image, draws.rows(row, row + 1))
+            for normalise, images in zip(normalisations, found):
+                normalise(image, out=images[row : row + 1])
+        return found
+
+    def _change(self, images: Tensor, draws: Draws) -> Tensor:
+        if self.jitter is not None:
+            images = _jitter(images, draws, hue=bool(self.jitter[HUE]))
+        if self.greyscale is not None and bool(draws.grey.any()):
+            grey = to_device(draws.grey, images.device)[:, None, None, None]
+            images = torch.where(grey, _luma(images), images)
+        # Not by the number itself: a GPU would multiply by its reciprocal.
+        images.div_(_constant(255.0, torch.float32, images.device))
+        if self.lighting is not None:
+            images.add_(to_device(draws.light, images.device)[:, :, None, None])
+        return images
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Subtract `mean` from images in 0..1 and divide by `std`: torchvision's `Normalize`."""
+
+    mean: tuple[float, ...]  # by channel
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor, out: Tensor | None = None) -> Tensor:
+        """Of images (N, 3, H, W), new ones or those in `out`."""
+        mean, std = _columns(self.mean, images.device), _columns(self.std, images.device)
+        return torch.sub(images, mean, out=out).div_(std)
+
+
+@lru_cache(maxsize=16)
+def _jitter_draws(jitter: tuple[float, float, float, float]) -> v2.ColorJitter:
+    return v2.ColorJitter(*jitter)
+
+
+def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:
+    """Each image's four operations in its own order.
+
+    Place by place; images are put together by what comes there, so that nothing is computed for
+    those whose turn it is not, and at the end into their own order again.
+    """
+    if len(images) == 1:
+        for operation in draws.order[0].tolist():
+            if hue or operation != HUE:
+                _OPERATIONS[operation](images, draws.factors[:, operation, None, None])
+        return images
+    rows = torch.arange(len(images))
+    for place in range(4):
+        moved = draws.order[rows, place].argsort(stable=True)
+        images, rows = images.index_select(0, to_device(moved, images.device)), rows[moved]
+        last = 0
+        for operation, change in _OPERATIONS.items():
+            first, last = last, last + int((draws.order[:, place] == operation).sum())
+            if last > first and (hue or operation != HUE):
+                factors = to_device(draws.factors[rows[first:last], operation], images.device)
+                change(images[first:last], factors[:, None, None])
+    return images.index_select(0, to_device(rows.argsort(), images.device))
+
+
+def _luma(images: Tensor) -> Tensor:
+    """PIL's mode L of (N, 3, H, W): (N, 1, H, W). All its numbers are below 2**24: exact."""
+    red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
+    luma = red.mul(19595.0).add_(green, alpha=38470.0).add_(blue, alpha=7471.0).add_(32768.0)
+    return luma.mul_(2.0**-16).floor_()
+
+
+def _blend(images: Tensor, other: Tensor | None, factors: Tensor) -> None:
+    """`other` (None: black) + factor * (image - other), cut off to 8 bits, in place."""
+    factors = factors[:, None]
+    if other is None:
+        images.mul_(factors)
+    else:
+        images.sub_(other).mul_(factors).add_(other)
+    images.clamp_(0.0, 255.0).floor_()
+
+
+def _brighten(images: Tensor, factors: Tensor) -> None:
+    _blend(images, None, factors)
+
+
+def _contrast(images: Tensor, factors: Tensor) -> None:
+    luma = _luma(images)
+    count = luma.shape[2] * luma.shape[3]
+    mean = luma.sum((1, 2, 3), dtype=torch.float64).div_(
+        _constant(float(count), torch.float64, images.device)
+    )
+    _blend(images, mean.add_(0.5).floor_().float()[:, None, None, None], factors)
+
+
+def _saturate(images: Tensor, factors: Tensor) -> None:
+    _blend(images, _luma(images), factors)
+
+
+_OPERATIONS = {BRIGHTNESS: _brighten, CONTRAST: _contrast, SATURATION: _saturate, HUE: turn_hue}
+
+
+@lru_cache(maxsize=64)
+def _constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=64)
+def _columns(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)[:, None, None]

@@ -1,0 +1,38 @@
+"""What the heads of a probe say of every validation image: ranks of the true class, predictions."""
+
+import torch
+from torch import Tensor
+
+from benchmarks.metrics import true_ranks
+from slurm import distributed
+
+Percent = dict[str, tuple[float, float]]  # tap -> top-1, top-5
+
+
+class Grades:
+    """One evaluation of one probe; images come in the order of this process's share."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[Tensor]] = {}  # (2, n): rank of the true class, prediction
+
+    def add(self, tap: str, logits: Tensor, labels: Tensor) -> None:
+        """Take in the logits (n, classes) of one head for the next images."""
+        both = torch.stack([true_ranks(logits, labels), logits.argmax(1)])
+        self._seen.setdefault(tap, []).append(both.to(torch.int32))
+
+    def percent(self, images: int) -> Percent:
+        """Top-1 and top-5 of every head over the images of all processes."""
+        ranks = {tap: torch.cat(parts, 1)[0] for tap, parts in self._seen.items()}
+        counts = [torch.stack([(one < k).sum() for k in (1, 5)]) for one in ranks.values()]
+        percent = 100.0 * distributed.total(torch.stack(counts)).double().cpu() / images
+        return {tap: (row[0].item(), row[1].item()) for tap, row in zip(ranks, percent)}
+
+    def outcomes(self, images: int, rank: int, processes: int) -> dict[str, Tensor]:
+        """By head, int32 (2, images) in the order of the list: ranks and predicted classes.
+
+        All processes call it; each has graded every `processes`-th image from `rank` on.
+        """
+        mine = torch.stack([torch.cat(parts, 1) for parts in self._seen.values()])
+        every = torch.zeros((*mine.shape[:2], images), dtype=torch.int32, device=mine.device)
+        every[..., rank::processes] = mine
+        return dict(zip(self._seen, distributed.total(every).cpu()))

@@ -1,0 +1,366 @@
+"""What one stream of images costs beside the loaders and runs of commit 5aee93e, in one run.
+
+python tests/perf/stream.py                  # all that follows; half an hour on 2 quiet cores
+python tests/perf/stream.py --only loader    # or: together, memory, killed
+
+loader: CPU time an image of what a worker does, decoding included, on JPEGs of 500 x 375.
+together: 4 checkpoints x 2 protocols at 64 pixels against eight runs, and the JPEGs decoded.
+memory: of workers that look up 2.4 million names, and over epochs.
+killed: a group of four probes, killed 20 times at random, against one left alone.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+BEFORE = "5aee93e"
+PARTS = ("loader", "together", "memory", "killed")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CHECKPOINTS = ("test_resnet", "test_efficientnet", "test_resnet", "test_efficientnet")
+CLASSES = 8
+NAMES = 2_448_873  # of Places205
+
+
+def write_images(folder: Path, count: int) -> None:
+    """JPEGs of 500 x 375 at quality 90, as ImageNet's are on average, in its layout."""
+    import numpy as np
+    from PIL import Image
+
+    for split, images in (("train", count), ("val", max(CLASSES, count // 8))):
+        for number in range(images):
+            draws = np.random.default_rng([number, split == "val"])
+            cells = draws.integers(0, 256, (25, 33, 3), dtype=np.uint8)
+            smooth = Image.fromarray(cells).resize((500, 375), Image.Resampling.BICUBIC)
+            noisy = np.asarray(smooth) + draws.normal(0, 8, (375, 500, 3))
+            path = folder / split / f"class{number % CLASSES}" / f"{number:06d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def linear_protocols() -> tuple[Any, Any]:
+    """ImageNet's multi-head and AvgPool protocols."""
+    try:
+        from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+        from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+    except ImportError:  # the commit before
+        from benchmarks.protocols import (  # type: ignore[attr-defined, no-redef]
+            IMAGENET_AVGPOOL,
+            IMAGENET_LINEAR,
+        )
+    return IMAGENET_LINEAR, IMAGENET_AVGPOOL
+
+
+def specs() -> dict[str, Any]:
+    """The transforms whose loading is timed."""
+    from pretrain.deepcluster.recipes import SOBEL_RESNET50
+
+    return {"multi_head": linear_protocols()[0].train, "deepcluster": SOBEL_RESNET50.train}
+
+
+def time_loader(folder: Path, repeats: int) -> dict[str, float]:
+    """CPU milliseconds an image of a worker's work; the least of several rounds."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(1)
+    paths = tuple(str(path.relative_to(folder)) for path in sorted(folder.glob("train/*/*.jpg")))
+    rows = np.arange(len(paths))
+    found = {}
+    for name, spec in specs().items():
+        load = _loading(folder, paths, spec)
+        rounds = []
+        for number in range(repeats):
+            start = time.process_time()
+            load(rows, number)
+            rounds.append((time.process_time() - start) / len(rows))
+        found[name] = 1000 * min(rounds)
+    return found
+
+
+def _loading(folder: Path, paths: tuple[str, ...], spec: Any) -> Callable[[Any, int], object]:
+    """Load some rows in an epoch, as a worker of this checkout does."""
+    try:
+        from benchmarks.images.batches import Names, Request, Source
+        from benchmarks.images.transforms import build_transform
+    except ImportError:  # the commit before
+        from benchmarks.images import _Batches, build_transform  # type: ignore[attr-defined]
+
+        transform = build_transform(spec, MEAN, STD)
+        return lambda rows, epoch: _Batches(str(folder), paths, transform, 0, epoch).load(rows)
+    transform = build_transform(spec, MEAN, STD)
+    source = Source(str(folder), Names(paths), transform.geometry, (transform.colour,), 0)
+    return lambda rows, epoch: source.load(Request(0, epoch, rows, rows))
+
+
+def probe_items(folder: Path, zoo: Path, workers: int, epochs: int) -> list[Any]:
+    """Four checkpoints by two protocols at 64 pixels."""
+    from benchmarks.results import Checkpoint
+    from benchmarks.trunks import Trunk
+
+    try:
+        from benchmarks.checkpoints.zoo import resolve
+        from benchmarks.probes.item import probe_item
+    except ImportError:
+        from benchmarks.linear_probe import probe_item  # type: ignore[attr-defined, no-redef]
+        from benchmarks.registry import resolve  # type: ignore[attr-defined, no-redef]
+
+    def small(protocol: Any) -> Any:
+        return replace(
+            protocol,
+            train=replace(protocol.train, crop=64),
+            test=replace(protocol.test, crop=64, resize=72),
+            epochs=epochs,
+            milestones=(1,),
+            batch_size=64,
+            pooled_size=1024,
+        )
+
+    items = []
+    for number, arch in enumerate(CHECKPOINTS):
+        card = resolve(zoo, f"random:{arch}", number // 2)
+        trunk = Trunk(
+            zoo=zoo / str(number),
+            ckpt=f"random:{arch}",
+            checkpoint=Checkpoint(card.name, card.arch, card.weights, card.sobel),
+            seed=number // 2,
+            device="cpu",
+            workers=workers,
+            mean=card.mean,
+            std=card.std,
+        )
+        for protocol in linear_protocols():
+            items.append(probe_item(trunk, folder, small(protocol)))
+    return items
+
+
+def run_probes(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, float]:
+    """Seconds of all eight, and how many JPEGs were decoded."""
+    import benchmarks.images as images
+
+    try:
+        from benchmarks.images import batches as images  # type: ignore[no-redef]
+        from benchmarks.probes.groups import together
+    except ImportError:
+        together = None  # type: ignore[assignment]
+    decoded = multiprocessing.Value("q", 0)
+    decode = images.open_image  # type: ignore[attr-defined]
+
+    def counted(path: Path) -> object:
+        with decoded.get_lock():
+            decoded.value += 1
+        return decode(path)
+
+    images.open_image = counted  # type: ignore[attr-defined]
+    items = probe_items(folder, zoo, workers, epochs)
+    work = items if together is None else together(items, None)
+    start = time.monotonic()
+    for item in work:
+        item.run()
+    assert all(item.done() for item in items)
+    return {"seconds": time.monotonic() - start, "decoded": decoded.value, "runs": len(work)}
+
+
+def side(checkout: Path, words: list[str]) -> dict[str, float]:
+    """What this script says, run on a checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-P", __file__, "--side", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=checkout,
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure_loader(before: Path, data: Path, repeats: int) -> dict[str, Any]:
+    rounds = [
+        {"ours": side(ROOT, ["loader", str(data), str(repeats)]),
+         "before": side(before, ["loader", str(data), str(repeats)])}
+        for _ in range(2)
+    ]  # fmt: skip
+    found: dict[str, Any] = {}
+    for name in ("multi_head", "deepcluster"):
+        ours, theirs = (min(one[which][name] for one in rounds) for which in ("ours", "before"))
+        found |= {f"{name}_ms": ours, f"{name}_before_ms": theirs, f"{name}_ratio": ours / theirs}
+    return found
+
+
+def measure_together(before: Path, data: Path, epochs: int) -> dict[str, Any]:
+    images = len(list(data.glob("*/*/*.jpg")))
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, checkout in (("before", before), ("ours", ROOT)):
+            zoo = str(Path(scratch) / name)
+            found[name] = side(checkout, ["together", str(data), zoo, "1", str(epochs)])
+    return {
+        "together_s": found["ours"]["seconds"],
+        "eight_runs_before_s": found["before"]["seconds"],
+        "together_times_as_fast": found["before"]["seconds"] / found["ours"]["seconds"],
+        "decoded_an_image_and_epoch": found["ours"]["decoded"] / images / epochs / 2,
+        "decoded_before": found["before"]["decoded"] / images / epochs,
+    }
+
+
+def measure_memory(data: Path) -> dict[str, Any]:
+    """Private megabytes of two workers after 600,000 look-ups, and of loading over epochs."""
+    return side(ROOT, ["memory", str(data)])
+
+
+def memory(folder: Path) -> dict[str, float]:
+    import numpy as np
+    import torch
+
+    from benchmarks.images.batches import Loader, Names, Request, Source
+    from benchmarks.images.transforms import build_transform
+
+    names = Names([f"a/abbey/gsun_{number:032d}.jpg" for number in range(NAMES)])
+    grown = []
+    for part in range(2):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            first = private_mb()
+            for row in np.random.default_rng(part).permutation(NAMES)[:300_000].tolist():
+                assert names[row]
+            os.write(writer, str(private_mb() - first).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        grown.append(float(os.read(reader, 100)))
+    paths = [str(path.relative_to(folder)) for path in sorted(folder.glob("train/*/*.jpg"))]
+    transform = build_transform(specs()["multi_head"], MEAN, STD)
+    source = Source(str(folder), Names(paths), transform.geometry, (transform.colour,), 0)
+    loader, rows, held = Loader([source], 1, torch.device("cpu")), np.arange(16), []
+    for epoch in range(12):
+        for _ in loader.batches([Request(0, epoch, rows, rows)] * 4):
+            pass
+        held.append(private_mb())
+    return {
+        "names_mb": (names.content.nbytes + names.bounds.nbytes) / 2**20,
+        "worker_grows_mb": max(grown),
+        "epochs_2_to_12_grow_mb": held[-1] - held[1],
+    }
+
+
+def private_mb() -> float:
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+def measure_killed(data: Path, kills: int) -> dict[str, Any]:
+    """Records of a group that was killed again and again against those of one left alone."""
+    draws = random.Random(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        zoos = [Path(scratch) / name for name in ("whole", "killed")]
+        whole = side(ROOT, ["group", str(data), str(zoos[0]), "0", "4"])
+        done = 0
+        while done < kills:
+            words = ["--side", "group", str(data), str(zoos[1]), "0", "4"]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+            process = subprocess.Popen(
+                [sys.executable, "-P", __file__, *words],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            time.sleep(draws.uniform(0.5, 8 + whole["seconds"] / 4))
+            process.send_signal(signal.SIGKILL)
+            if process.wait() == 0:
+                break
+            done += 1
+        side(ROOT, ["group", str(data), str(zoos[1]), "0", "4"])
+        heads = [
+            {
+                str(path.relative_to(zoo)): json.loads(path.read_text())["heads"]
+                for path in zoo.rglob("results/**/*.json")
+            }
+            for zoo in zoos
+        ]
+    return {"killed": done, "killed_records": len(heads[0]), "killed_same": heads[0] == heads[1]}
+
+
+def group(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, float]:
+    """Four probes in one stream that saves after every step."""
+    from benchmarks.probes import stream
+    from benchmarks.probes.groups import together
+
+    stream.SAVE_SECONDS = 0.0
+    start = time.monotonic()
+    for item in together(probe_items(folder, zoo, workers, epochs)[:4], None):
+        if not item.done():
+            item.run()
+    return {"seconds": time.monotonic() - start}
+
+
+def on_this_side(words: list[str]) -> dict[str, float]:
+    name, data, *rest = words
+    if name == "loader":
+        return time_loader(Path(data), int(rest[0]))
+    if name == "memory":
+        return memory(Path(data))
+    work = run_probes if name == "together" else group
+    return work(Path(data), Path(rest[0]), int(rest[1]), int(rest[2]))
+
+
+def measure(args: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Any]]:
+    before, data, few = scratch / "before", scratch / "imagenet", scratch / "few"
+    before.mkdir()
+    archive = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", BEFORE], stdout=subprocess.PIPE, check=True
+    )
+    subprocess.run(["tar", "-x", "-C", str(before)], input=archive.stdout, check=True)
+    write_images(data, args.images)
+    yield {"before": BEFORE, "images": args.images, "load": os.getloadavg()[0]}
+    parts = args.only or PARTS
+    if "loader" in parts:
+        yield measure_loader(before, data, args.repeats)
+    if "together" in parts:
+        yield measure_together(before, data, args.epochs)
+    if "memory" in parts:
+        yield measure_memory(data)
+    if "killed" in parts:
+        write_images(few, 64)
+        yield measure_killed(few, args.kills)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    parser.add_argument("--images", type=int, default=1024, help="of training (default: 1024)")
+    parser.add_argument("--epochs", type=int, default=2, help="of the eight probes (default: 2)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of the loader (default: 3)")
+    parser.add_argument("--kills", type=int, default=20, help="(default: 20)")
+    parser.add_argument("--json", type=Path, help="merge the figures into this file")
+    parser.add_argument("--side", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        print(json.dumps(on_this_side(args.side)))
+        return
+    found: dict[str, Any] = {}
+    if args.json and args.json.exists():
+        found = json.loads(args.json.read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        for part in measure(args, Path(scratch)):
+            found |= part
+            for name, value in part.items():
+                shown = f"{value:.4g}" if isinstance(value, float) else value
+                print(f"{name:>28}  {shown}", flush=True)
+            if args.json:  # each part at once, since the whole takes long
+                args.json.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
