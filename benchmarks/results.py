@@ -67,6 +67,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     started: str  # ISO 8601, UTC
     seconds: float
     notes: tuple[str, ...] = ()  # fallbacks and everything a reader must know
+    outcomes: str | None = None  # fingerprint of the file beside it; see benchmarks.outcomes
     schema: int = SCHEMA
     precision: str | None = None  # of the forward pass: fp32, tf32 or amp; None where unknown
 
@@ -176,7 +177,12 @@ def read(path: Path, kind: type[R]) -> R:
 
 
 def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
-    """Whether a valid `kind` lies at `path`; what lies there and is none is said, and not used.
+    """Whether a valid `kind` lies at `path`, as `read_done`."""
+    return read_done(path, kind) is not None
+
+
+def read_done(path: Path, kind: type[R]) -> R | None:
+    """The valid `kind` that lies at `path`; what lies there and is none is said, and not used.
 
     Raises `UserError` for a record of another schema, or one that Git LFS has yet to fetch, which
     would be lost if it were replaced.
@@ -184,20 +190,20 @@ def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
     try:
         content = read_regular(path)
     except OSError:
-        return False
+        return None
     try:
         found = msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         refuse_pointer(path, content)
         _say_invalid(path, str(error))
-        return False
+        return None
     schema = getattr(found, "schema", SCHEMA)
     if schema != SCHEMA:
         raise UserError(
             f"{path} has schema {schema}, this version writes {SCHEMA}: move it away, or take "
             "another --zoo"
         )
-    return True
+    return found
 
 
 @lru_cache(maxsize=10_000)

@@ -18,7 +18,8 @@ from benchmarks.checkpoints.cards import Card, card_path, is_safetensors, read_c
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import differences
 from benchmarks.results import Split
-from benchmarks.trunks import add_workers_flag
+from benchmarks.trunks import add_check_flag, add_workers_flag
+from pretrain.deepcluster.item import training_checks, training_notes
 from pretrain.recipe_flags import add_recipe_flags, with_flags
 from pretrain.rotation_recipes import HELP, RECIPES, RESNET50, Recipe
 from slurm.cli import choose, natural, positive
@@ -61,6 +62,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="continue from the saved state if there is one"
     )
     add_workers_flag(parser)
+    add_check_flag(parser)
     parser.add_argument(
         "--save-every",
         type=natural,
@@ -90,6 +92,7 @@ def make_item(args: argparse.Namespace) -> "Rotation":
         device=args.device,
         workers=args.workers,
         save_seconds=args.save_every,
+        check_images=args.check_images,
     )
     old = item.card()
     if not item.done() and old is not None and not item.continues(old):
@@ -112,9 +115,16 @@ class Rotation:
     device: str = "auto"
     workers: int = 0
     save_seconds: float = 300.0
+    check_images: bool = False  # decode the images once before they are trained on
 
     stage: ClassVar[str] = "pretrain"
-    needs: ClassVar[tuple[Item, ...]] = ()
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The check of the images, where it was asked for."""
+        if not self.check_images:
+            return ()
+        return training_checks(self.zoo, self.data, self.images, self.workers)
 
     @property
     def key(self) -> str:
@@ -141,6 +151,11 @@ class Rotation:
         """One process per GPU, as many as are asked for; it saves, and continues when requeued."""
         gpus = int(self.device != "cpu")
         return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
+
+    @property
+    def batch(self) -> int:
+        """Images of a step, which the processes share equally."""
+        return self.recipe.batch_size
 
     @property
     def identity(self) -> str:
@@ -201,6 +216,7 @@ class Rotation:
                 trunk = run.net.backbone.trunk.state_dict()
                 named = RECIPES.get(self.recipe.name, self.recipe)
                 changes = ", ".join(differences(named, self.recipe))
+                notes = (f"recipe {named.name} with {changes}",) if changes else ()
                 register(
                     self.zoo,
                     self.name,
@@ -221,7 +237,7 @@ class Rotation:
                         "history": untimed(run.history),
                         "identity": self.identity,
                     },
-                    notes=(f"recipe {named.name} with {changes}",) if changes else (),
+                    notes=(*notes, *training_notes(self.zoo, self.images)),
                     force=self.card() is not None,  # of this run, of fewer epochs: see make_item
                 )
             distributed.barrier()

@@ -5,6 +5,7 @@ an image by these and the image, so that a run that continues makes the steps of
 stop.
 """
 
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,8 @@ from pretrain.rotation_recipes import Recipe
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
-from slurm.progress import progress, say
-from slurm.stop import Stopped, stop_requested
+from slurm.progress import clock, position, progress, say
+from slurm.stop import Stopped, received, stop_requested
 
 VOTE_STEPS = 10  # how often several processes agree on a save or a stop
 HEAD_STD = 0.01
@@ -190,7 +191,7 @@ class Training:
             say(
                 f"{self.settings.name}: epoch {self.epoch}/{self.recipe.epochs} | "
                 f"loss {row['loss']:.4f} | {row['top1']:.1f} % of turns told | "
-                f"{time.monotonic() - self.started:.0f} s so far"
+                f"{clock(time.monotonic() - self.started)} so far"
             )
         if distributed.any_true(stop_requested(), self.device):
             raise self._stopped()
@@ -217,9 +218,11 @@ class Training:
             )
 
     def _stopped(self) -> Stopped:
-        where = f"epoch {self.epoch + 1}, step {self.step}"
+        names = ", ".join(signal.Signals(number).name for number in received())
+        where = position(self.epoch, self.recipe.epochs, self.step)
         return Stopped(
-            f"{self.settings.key}: stopped and saved at {where}; --resume continues there"
+            f"{self.settings.key}: by {names or 'another process'}, saved at {where}",
+            flag="--resume",
         )
 
     def _save(self) -> None:
@@ -241,7 +244,7 @@ class Training:
         if path.exists():
             self._take_up(path, read_file(path))
             if self.world.first and self.epoch < self.recipe.epochs:
-                where = f"epoch {self.epoch + 1}/{self.recipe.epochs}, step {self.step}"
+                where = position(self.epoch, self.recipe.epochs, self.step)
                 say(f"{self.settings.name}: continues at {where}")
         at = (self.epoch, self.step)
         if distributed.broadcast_object(at) != at:

@@ -1,5 +1,6 @@
 """python -m reports: the tables of a zoo, printed, written into a README, or compared."""
 
+import sys
 from pathlib import Path
 
 from slurm.cli import Parser, add_zoo_flag, folder_path, output_path, run_command
@@ -13,7 +14,9 @@ A README takes them between marker lines, each alone on its line:
   <!-- reports:all -->  ...  <!-- /reports:all -->
 The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-linear, own (the
 tables of your own data), pictures, published and compare. A README that does not exist is created.
-results.json, with the records behind every cell, is written beside it."""
+results.json, with the records behind every cell, is written beside it.
+
+  python -m reports compare A B [C ...]   differences with paired intervals; see its --help"""
 FORMATS = ("markdown", "csv", "latex", "metafile", "model-index", "json")
 
 
@@ -41,6 +44,12 @@ def parser() -> Parser:
         "--seeds",
         action="store_true",
         help="mean and sample standard deviation over all seeds (without it: the lowest seed)",
+    )
+    flags.add_argument(
+        "--ci",
+        action="store_true",
+        help="the 95 %% interval of each figure over test images, as 74.26 ± 0.62; with --bold the "
+        "rows that are not separable from the best one are bold too",
     )
     flags.add_argument(
         "--best",
@@ -82,7 +91,13 @@ def parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["compare"]:
+        from reports.confidence.command import main as compare
+
+        compare(words[1:])
+        return
+    args = parser().parse_args(words)
     if args.check and args.readme is None:
         raise UserError("--check needs the README to check: add --readme FILE")
     if args.readme is not None and not args.check:
@@ -90,6 +105,11 @@ def main(argv: list[str] | None = None) -> None:
     comparing = args.compare is not None
     if args.published and comparing:
         raise UserError("--published and --compare are two different listings: choose one")
+    if args.ci and (args.seeds or comparing):
+        raise UserError(
+            "--ci and --seeds are different spreads, and --compare's differences have neither: "
+            "choose one (python -m reports compare A B gives differences with intervals)"
+        )
     if args.readme is not None and (args.published or comparing):
         raise UserError(
             "--published and --compare are printed; a README takes them between the markers of a "
@@ -100,6 +120,7 @@ def main(argv: list[str] | None = None) -> None:
     for flag, given in (
         ("--variant", args.variant),
         ("--best", args.best),
+        ("--ci", args.ci),
         ("--plots", args.plots),
     ):
         if args.published and given:

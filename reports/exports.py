@@ -43,7 +43,9 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV_HEADER)
+    cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
+    bounds = any(cell.low is not None for cell in cells)
+    writer.writerow([*_CSV_HEADER, *(("low", "high") if bounds else ())])
     for number, table in enumerate(tables):
         key = f"{table.kind.key} ({table.number})" if table.number else table.kind.key
         for row in table.rows:
@@ -53,9 +55,12 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
                 figures = ("" if x is None else repr(x) for x in (cell.value, cell.spread))
                 origin = (" ".join(map(str, cell.seeds)), cell.text or "", " ".join(cell.records))
                 start = (key, table.variant)
-                writer.writerow([*start, *who, *figures, *origin, cell.protocol or ""])
+                ends = ["" if x is None else repr(x) for x in (cell.low, cell.high)]
+                proof = [*origin, cell.protocol or "", *(ends if bounds else ())]
+                writer.writerow([*start, *who, *figures, *proof])
         for line in notes[number] if notes else ():
-            writer.writerow([key, table.variant, "", "", "note", "", "", "", plain(line), "", ""])
+            note = [key, table.variant, "", "", "note", "", "", "", plain(line), "", ""]
+            writer.writerow([*note, *(("", "") if bounds else ())])
     return text.getvalue()
 
 
@@ -213,6 +218,7 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
             "value": cell.value,
             "text": str(cell),
             **({"spread": cell.spread} if cell.spread is not None else {}),
+            **({"interval": [cell.low, cell.high]} if cell.low is not None else {}),
             "seeds": cell.seeds,
             "records": [shown[path] for path in cell.records],
         }

@@ -29,6 +29,7 @@ class Measured:
     found: dict[str, tuple[Found, ...]]  # by benchmark
     table: Table
     remarks: tuple[str, ...] = ()  # what the cards of its rows say to a reader of the figures
+    intervals: str = ""  # what its intervals are, as a footnote; empty without any
     others: tuple["Measured", ...] = ()  # of its kind and variant, but measured otherwise
 
 

@@ -12,6 +12,7 @@ from reports import document, exports, metadata
 from reports.checking import stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
 from reports.comparison.sections import Section, compare, to_markdown
+from reports.confidence.tables import with_intervals
 from reports.measured import Measured, measured_tables
 from reports.pages import readme
 from reports.pages.links import link_target, relative_url
@@ -56,12 +57,13 @@ class Report:
         return self._measured_for(self.target)
 
     def _measured_for(self, target: Path | None) -> list[Measured]:
-        return measured_tables(
+        tables = measured_tables(
             self.collection,
             seeds=self.args.seeds,
             best=self.args.best,
             link=lambda config: link_target(config, target),
         )
+        return with_intervals(tables, self.collection) if self.args.ci else tables
 
     def _compared(self, measured: list[Measured]) -> list[Section]:
         names = [*self.args.only, *(self.args.compare or [])]

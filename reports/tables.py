@@ -29,14 +29,19 @@ class Cell:
     records: tuple[str, ...] = ()  # the files that prove it
     text: str | None = None  # printed instead of the value: a layer's name, a difference
     protocol: str | None = None  # by which the figure was measured; None where that is not known
+    low: float | None = None  # of its interval over test images, and high
+    high: float | None = None
+    best: bool = False  # the best of its column, or not separable from it
 
     def __str__(self) -> str:
         if self.text is not None:
             return self.text
         if self.value is None:
             return MISSING
-        spread = "" if self.spread is None else f" ± {self.spread:.2f}"
-        return f"{self.value:.2f}{spread}"
+        spread = self.spread
+        if self.low is not None and self.high is not None:
+            spread = (self.high - self.low) / 2
+        return f"{self.value:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
 
 
 @dataclass(frozen=True)
@@ -154,9 +159,11 @@ def best_values(table: Table) -> dict[str, str]:
 
 
 def is_best(row: Row, column: str, best: dict[str, str]) -> bool:
-    """Whether the row's printed figure equals the best one; equals are all best."""
+    """Whether the row's printed figure equals the best one, or is not separable from it."""
     cell = row.cells.get(column)
-    return cell is not None and cell.value is not None and f"{cell.value:.2f}" == best.get(column)
+    if cell is None or cell.value is None or column not in best:
+        return False
+    return cell.best or f"{cell.value:.2f}" == best[column]
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

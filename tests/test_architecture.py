@@ -22,6 +22,8 @@ slurm.tasks
 slurm.launch
 slurm: executor __main__
 benchmarks: devices input_files metrics overrides protocols results whole_files
+benchmarks.outcomes
+benchmarks.datasets.reading
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones
@@ -48,6 +50,7 @@ pretrain.deepcluster.watching
 pretrain.deepcluster
 pretrain
 reports: collect contradictions differing document footnotes measured published tables
+reports.confidence
 reports.pictures
 reports.comparison
 reports.pages

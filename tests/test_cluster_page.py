@@ -12,6 +12,7 @@ import pytest
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL_LARS
 from benchmarks.catalog.listed import PROTOCOLS
 from pretrain.deepcluster.recipes import RECIPES
+from pretrain.rotation_recipes import RECIPES as ROTATION
 from slurm.cli import Parser, add_common_flags
 from slurm.scheduler.settings import STAGES, ClusterSettings, read_settings, request_for
 from slurm.sweep import Resources
@@ -81,11 +82,13 @@ def test_the_rule_of_the_batch_is_the_protocols() -> None:
     published = [one for one in linear if one.variant != "digits"]
     others = {one.batch_size for one in published if one != IMAGENET_AVGPOOL_LARS}
     assert others == {256}
+    assert RECIPES["vgg16_bn_sobel_b256-200e"].batch_size == 256
     batches = {
         "linear probes": 256,
         "AvgPool, LARS (`8xb512`)": IMAGENET_AVGPOOL_LARS.batch_size,
         "DeepCluster, Sobel ResNet-50": RECIPES["sobel_resnet50_8xb64-steplr-200e"].batch_size,
-        "DeepCluster, AlexNet": RECIPES["alexnet_sobel_b256-500e"].batch_size,
+        "DeepCluster, AlexNet and VGG-16": RECIPES["alexnet_sobel_b256-500e"].batch_size,
+        "rotation prediction, ResNet-50": ROTATION["rotation_resnet50_8xb16-steplr-70e"].batch_size,
     }
     table = {row[0]: row[1:] for row in rows(PAGE) if row[0] in batches}
     for name, batch in batches.items():

@@ -6,7 +6,7 @@ from torchvision.datasets import imagenet, inaturalist, voc
 from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.images.copies import OFFICIAL
 from benchmarks.protocols import LinearProtocol
-from pretrain.deepcluster.recipes import RECIPES
+from pretrain.methods import METHODS
 from tests.perf.costs import PAGE, fresh
 from tests.test_documents import ROOT, rows
 
@@ -19,7 +19,8 @@ def test_the_page_is_what_the_command_writes() -> None:
 
 def test_every_protocol_and_recipe_has_a_row() -> None:
     linear = [one for one in PROTOCOLS.values() if isinstance(one, LinearProtocol)]
-    names = {one.name for one in linear if one.variant != "digits"} | RECIPES.keys()
+    recipes = {name for method in METHODS.values() for name in method.recipe_names()}
+    names = {one.name for one in linear if one.variant != "digits"} | recipes
     assert {name for name in names if not name.startswith("digits")} <= TABLE.keys()
 
 
@@ -47,6 +48,14 @@ def test_pretraining_adds_its_clustering_undivided() -> None:
     )
     assert one == pytest.approx(200 * (shared + clustering) / 3600, rel=0.01)
     assert eight == pytest.approx(200 * (shared / 8 + clustering) / 3600, rel=0.02)
+
+
+def test_rotation_prediction_trains_on_four_turns_of_each_image() -> None:
+    one, eight = (
+        float(cell.removesuffix(" h")) for cell in TABLE["rotation_resnet50_8xb16-steplr-70e"][2:4]
+    )
+    assert one == pytest.approx(70 * 4 * 1_281_167 / 2818 / 3600, rel=0.02)
+    assert eight == pytest.approx(one / 8, rel=0.02)
 
 
 def test_the_table_of_archives_says_the_sizes_and_torchvisions_sums() -> None:

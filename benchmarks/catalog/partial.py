@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.catalog.benchmark import Goal
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
 from benchmarks.datasets.catalog import DATASETS
-from benchmarks.datasets.entry import Size
+from benchmarks.datasets.splits import Size
 from benchmarks.protocols import PUBLISHED
 from benchmarks.results import Record, Split
 

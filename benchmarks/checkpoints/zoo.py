@@ -78,8 +78,17 @@ def register(
         pretraining=pretraining or {},
         notes=notes,
     )
-    store(zoo, card, tensors, force=force)
-    return card
+    return store(zoo, card, tensors, force=force, keep=_keep_remarks)
+
+
+def same_trunk(one: Card, other: Card) -> bool:
+    """Whether two cards are of one network with the same weights."""
+    return (one.weights, one.arch, one.sobel) == (other.weights, other.arch, other.sobel)
+
+
+def _keep_remarks(old: Card, new: Card) -> Card:
+    """The new card with the notes that the user added to this trunk's."""
+    return msgspec.structs.replace(new, remarks=old.remarks) if same_trunk(old, new) else new
 
 
 def build_card(name: str, tensors: "Mapping[str, Tensor]", **fields: Any) -> Card:

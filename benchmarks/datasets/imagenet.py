@@ -5,12 +5,11 @@ Expected size: 1,281,167 training and 50,000 validation images of 1,000 classes.
 
 from pathlib import Path
 
-from benchmarks.datasets.entry import DatasetEntry, Size
-from benchmarks.datasets.folders import Owners, require_directory, require_distinct
 from benchmarks.datasets.joining import class_names, make_dataset
-from benchmarks.datasets.lists import LabelledList, find_root, first_file, read_list
-from benchmarks.datasets.scan import scan_folders
-from benchmarks.datasets.splits import Dataset
+from benchmarks.datasets.reading.folders import Owners, require_directory, require_distinct
+from benchmarks.datasets.reading.lists import LabelledList, find_root, first_file, read_list
+from benchmarks.datasets.reading.scan import scan_folders
+from benchmarks.datasets.splits import Dataset, DatasetEntry, Size
 
 
 def load(folder: Path) -> Dataset:

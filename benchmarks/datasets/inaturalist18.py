@@ -8,17 +8,16 @@ from typing import Annotated
 
 import msgspec
 
-from benchmarks.datasets.entry import DatasetEntry, Size
-from benchmarks.datasets.folders import require_directory
 from benchmarks.datasets.joining import make_dataset
-from benchmarks.datasets.lists import (
+from benchmarks.datasets.reading.folders import require_directory
+from benchmarks.datasets.reading.lists import (
     LabelledList,
     escapes,
     find_root,
     first_file,
     read_list,
 )
-from benchmarks.datasets.splits import Dataset
+from benchmarks.datasets.splits import Dataset, DatasetEntry, Size
 from benchmarks.input_files import read_file
 from slurm.errors import UserError
 

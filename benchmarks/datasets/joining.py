@@ -5,8 +5,8 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.datasets.folders import is_foreign, say_note
-from benchmarks.datasets.lists import LabelledList, place
+from benchmarks.datasets.reading.folders import is_foreign, say_note
+from benchmarks.datasets.reading.lists import LabelledList, place
 from benchmarks.datasets.splits import Dataset, ImageSplit
 from slurm.errors import UserError
 

@@ -5,10 +5,9 @@ A protocol on them has the dataset `own:NAME`; the name is the user's, and heads
 
 from pathlib import Path
 
-from benchmarks.datasets.entry import DatasetEntry
-from benchmarks.datasets.folders import require_directory
 from benchmarks.datasets.imagenet import read_folders
-from benchmarks.datasets.splits import Dataset
+from benchmarks.datasets.reading.folders import require_directory
+from benchmarks.datasets.splits import Dataset, DatasetEntry
 from benchmarks.datasets.voc07 import read_voc
 from benchmarks.input_files import is_folder
 from slurm.errors import UserError

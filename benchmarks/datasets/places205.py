@@ -5,16 +5,15 @@ Expected size: 2,448,873 training and 20,500 validation images of 205 classes.
 
 from pathlib import Path
 
-from benchmarks.datasets.entry import DatasetEntry, Size
-from benchmarks.datasets.folders import require_directory
 from benchmarks.datasets.joining import make_dataset
-from benchmarks.datasets.lists import (
+from benchmarks.datasets.reading.folders import require_directory
+from benchmarks.datasets.reading.lists import (
     LabelledList,
     find_root,
     first_file,
     read_list,
 )
-from benchmarks.datasets.splits import Dataset
+from benchmarks.datasets.splits import Dataset, DatasetEntry, Size
 from slurm.errors import UserError
 
 IMAGES = "data/vision/torralba/deeplearning/images256"  # as imagesPlaces205_resize.tar unpacks

@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.results import Split
 from slurm.errors import UserError
@@ -93,3 +94,21 @@ class Dataset:
     name: str  # a key of datasets.catalog.DATASETS
     splits: dict[str, ImageSplit]  # {"train": ..., "val": ...} or {"trainval": ..., "test": ...}
     notes: tuple[str, ...] = ()  # what a record must say of them
+
+
+class Size(NamedTuple):
+    """How large a split officially is."""
+
+    images: int
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """One dataset; every field must be said, so that none is forgotten."""
+
+    name: str  # in protocols, and in the names of what is kept of it
+    title: str  # as model cards call it
+    folder: str  # where a suite finds it below --data (MMSelfSup's layout)
+    load: Callable[[Path], Dataset]
+    sizes: Mapping[str, Size]  # by split; what is smaller or larger is not the real data

@@ -8,10 +8,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.datasets.entry import DatasetEntry, Size
-from benchmarks.datasets.folders import require_directory
-from benchmarks.datasets.lists import read_lines
-from benchmarks.datasets.splits import Dataset, ImageSplit
+from benchmarks.datasets.reading.folders import require_directory
+from benchmarks.datasets.reading.lists import read_lines
+from benchmarks.datasets.splits import Dataset, DatasetEntry, ImageSplit, Size
 from benchmarks.input_files import is_there
 from slurm.errors import UserError
 

@@ -10,7 +10,7 @@ from benchmarks import results
 from benchmarks.checkpoints.cards import Card, card_path
 from benchmarks.checkpoints.formats import FORMATS
 from benchmarks.checkpoints.wording import listed
-from benchmarks.checkpoints.zoo import build_card, find_card, store
+from benchmarks.checkpoints.zoo import build_card, find_card, same_trunk, store
 from benchmarks.registering.hanging import hanging, outdated_lines
 from benchmarks.registering.output import Rows, output, output_lines, rows_of
 from benchmarks.registering.pixels import add_pixel_flags, given_pixels, with_pixels
@@ -155,7 +155,7 @@ def keep(old: Card | None, new: Card) -> Card:
     kept = msgspec.structs.replace(
         new, method=new.method or old.method, config=new.config or old.config
     )
-    if (old.weights, old.arch, old.sobel) != (new.weights, new.arch, new.sobel):
+    if not same_trunk(old, new):
         return kept
     kept = msgspec.structs.replace(
         kept,

@@ -6,6 +6,7 @@ every draw and tested. In full training ignored rows (-1) count as negatives, as
 implementations; in low-shot training and in every test they are dropped.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,15 @@ from numpy.typing import NDArray
 from benchmarks.features.files import LayerData
 from benchmarks.features.labels import Labels
 from benchmarks.metrics import envelope_average_precision, step_average_precision
+from benchmarks.outcomes.ordering import narrow, ranks
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
 from benchmarks.svm.classes import check_classes, check_test
 from benchmarks.svm.machine import Machine
 from benchmarks.svm.solver.fits import Engine, Fits, Floats
+from benchmarks.svm.solver.workers import shared_array
+
+MOST_SCORES = 2**30  # bytes of test scores that low-shot training keeps
 
 
 def stratified_folds(positive: NDArray[np.bool_], folds: int) -> NDArray[np.int64]:
@@ -54,7 +59,7 @@ def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:
     count, rows = signs.shape
     flat = problems.reshape(-1, rows)
 
-    def grade_fold(problem: int, scores: NDArray[Any]) -> Floats:
+    def grade_fold(problem: int, _: int, scores: NDArray[Any]) -> Floats:
         column, fold = divmod(problem, protocol.folds)
         out = held[column] == fold
         return step_average_precision(scores[:, out], positive[column, out])
@@ -68,10 +73,14 @@ def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:
     start = _average_dual(machine.engine, best, protocol.folds)
     chosen = costs[best]
 
-    def grade_test(column: int, scores: NDArray[Any]) -> Floats:
+    kept = shared_array((count, len(data.test_labels)), np.float64)
+
+    def grade_test(column: int, _: int, scores: NDArray[Any]) -> Floats:
+        kept[column] = scores[0]
         return _test_ap(data, column, scores)
 
     final = machine.fit(signs, chosen[:, None], grade_test, data.classes, on_test=True, start=start)
+    machine.outcomes = {"scores": narrow(kept).T, "labels": data.test_labels}
     ap = final.grades[:, 0]
     effort = fits.effort.reshape(count, protocol.folds, len(costs)).max(1)
     convergence = {
@@ -100,7 +109,11 @@ def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labe
     problems = drawn.transpose(0, 2, 1).reshape(-1, rows)
     names = [f"{name} of draw {sample + 1}" for sample in range(samples) for name in data.classes]
 
-    def grade(problem: int, scores: NDArray[Any]) -> Floats:
+    kept = _room_for_scores(machine, (len(problems), len(costs), len(data.test_labels)))
+
+    def grade(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
+        if kept is not None:
+            kept[problem, cost : cost + len(scores)] = scores
         return _test_ap(data, problem % count, scores)
 
     tiled = np.tile(costs, (len(problems), 1))
@@ -109,6 +122,9 @@ def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labe
     by_draw = 100 * ap.mean(0).T  # (costs, samples)
     best = int(by_draw.mean(1).argmax())
     at = by_draw[best]
+    if kept is not None:
+        places = ranks(kept[:, best]).reshape(samples, count, -1).transpose(0, 2, 1)
+        machine.outcomes = {"ranks": places, "labels": data.test_labels}
     convergence = {**_state(machine, fits), "by_cost": _round(fits.effort.max(0))}
     return Shot(
         mean=float(at.mean()),
@@ -119,6 +135,17 @@ def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labe
         by_cost={repr(cost): tuple(row) for cost, row in zip(protocol.costs, by_draw.tolist())},
         convergence=convergence,
     )
+
+
+def _room_for_scores(machine: Machine, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Where the test scores of every problem and cost are kept until the cost is chosen."""
+    size = 8 * math.prod(shape)
+    if size <= MOST_SCORES:
+        return shared_array(shape, np.float64)
+    machine.notes.append(
+        f"no outcomes are kept, so that there is no interval: {size / 2**30:.1f} GiB of test scores"
+    )
+    return None
 
 
 def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:

@@ -56,9 +56,9 @@ class VocSvmLayer:
 
     def done(self) -> bool:
         """Whether the part is there and valid."""
-        from benchmarks.svm.parts import LayerPart
+        from benchmarks.svm.parts import LayerPart, is_part_done
 
-        return results.is_done(self.result, LayerPart)
+        return is_part_done(self.result, LayerPart)
 
     def run(self) -> None:
         """Fit, select, test, and write the part."""
@@ -69,7 +69,8 @@ class VocSvmLayer:
         total = self.protocol.folds * len(self.protocol.costs) + 1
         with running(self.source, self.layer, self.protocol, name, total) as work:
             layer = evaluate_full(work.machine, self.protocol)
-            results.write(self.result, LayerPart(layer=layer, **work.fields()))
+            fields = work.fields(self.result, self.source.splits[1])
+            results.write(self.result, LayerPart(layer=layer, **fields))
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,15 @@ class VocSvm:
         """Read the parts and write the record."""
         import msgspec
 
-        from benchmarks.svm.parts import LayerPart, joined
+        from benchmarks.svm.parts import LayerPart, gathered, joined
 
         parts = {item.layer: results.read(item.result, LayerPart) for item in self.needs}
+        of_parts = {item.layer: (item.result, parts[item.layer]) for item in self.needs}
         settings = msgspec.to_builtins(self.protocol) | {"solver": self.source.solver}
         record = results.VocSvmRecord(
             **record_fields(self.source, self.protocol, settings),
             **joined(list(parts.values())),
+            outcomes=gathered(self.result, of_parts, self.source.splits[1]),
             notes=(
                 *self.source.all_notes(),
                 *(f"{layer}: {note}" for layer, part in parts.items() for note in part.notes),

@@ -64,8 +64,8 @@ class GramEngine:
         )
         alike = self.alike_test if on_test else self.alike_train
 
-        def grade_alike(problem: int, scores: NDArray[Any]) -> Floats:
-            return grade(problem, scores[:, alike])
+        def grade_alike(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
+            return grade(problem, cost, scores[:, alike])
 
         if int((labels != 0).sum(1).max()) <= SMALL_ROWS:
             return self._fit_small(problems, grade_alike, on_test, tick)
@@ -109,7 +109,7 @@ class GramEngine:
         if on_test and shape[1] == 1:
             scores, refined = self._refine(problems)
             steps, residual = steps + int(refined.newton.sum()), refined.residual
-            grades = [grade(problem, one[None]) for problem, one in enumerate(scores)]
+            grades = [grade(problem, 0, one[None]) for problem, one in enumerate(scores)]
             products = report.products + refined.products
             return _fits(np.stack(grades), residual.numpy(), steps, products)
         grades = []
@@ -119,7 +119,7 @@ class GramEngine:
                 found = self._score_test(self.dual[begin : begin + step])
             else:
                 found = values[begin : begin + step].cpu().numpy()
-            grades += [grade(begin + at, one) for at, one in enumerate(found)]
+            grades += [grade(begin + at, 0, one) for at, one in enumerate(found)]
         return _fits(np.stack(grades), residual.numpy(), steps, report.products)
 
     def _refine(self, problems: Problems) -> tuple[Floats, newton.Report]:

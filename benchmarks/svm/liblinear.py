@@ -65,7 +65,7 @@ class LiblinearEngine:
         def solve(task: tuple[int, int]) -> tuple[Floats, int]:
             problem, cost = task
             values, count = self._solve(labels[problem], float(costs[problem, cost]), scored)
-            return grade(problem, values[None]), count
+            return grade(problem, cost, values[None]), count
 
         tasks = [(p, c) for p in range(costs.shape[0]) for c in range(costs.shape[1])]
         grades, iterations = [], []

@@ -65,9 +65,9 @@ class LowShot:
 
     def done(self) -> bool:
         """Whether the part is there and valid."""
-        from benchmarks.svm.parts import ShotPart
+        from benchmarks.svm.parts import ShotPart, is_part_done
 
-        return results.is_done(self.result, ShotPart)
+        return is_part_done(self.result, ShotPart)
 
     def run(self) -> None:
         """Draw (or read the draws), fit, test, and write the part."""
@@ -95,7 +95,8 @@ class LowShot:
             )
             shot = evaluate_low_shot(work.machine, protocol, targets)
             draws = f"official:{self.draws}" if self.draws else f"seed {source.seed}"
-            results.write(self.result, ShotPart(shot=shot, draws=draws, **work.fields()))
+            fields = work.fields(self.result, source.splits[1])
+            results.write(self.result, ShotPart(shot=shot, draws=draws, **fields))
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,21 @@ class VocLowShot:
         """Read the parts and write the record."""
         import msgspec
 
-        from benchmarks.svm.parts import ShotPart, joined
+        from benchmarks.svm.parts import ShotPart, gathered, joined
 
         parts = {item: results.read(item.result, ShotPart) for item in self.needs}
         layers: dict[str, dict[str, results.Shot]] = {}
         for item, part in parts.items():
             layers.setdefault(item.layer, {})[str(item.k)] = part.shot
+        # A table shows one layer: kept are the outcomes of those that are best at some k.
+        best = {
+            max(layers, key=lambda layer: layers[layer][str(k)].mean) for k in self.protocol.shots
+        }
+        of_parts = {
+            f"{item.layer}.k={item.k}": (item.result, part)
+            for item, part in parts.items()
+            if item.layer in best
+        }
         settings = msgspec.to_builtins(self.protocol) | {
             "solver": self.source.solver,
             "draws": {str(item.k): part.draws for item, part in parts.items()},
@@ -156,6 +166,7 @@ class VocLowShot:
         record = results.LowShotRecord(
             **record_fields(self.source, self.protocol, settings),
             **joined(list(parts.values())),
+            outcomes=gathered(self.result, of_parts, self.source.splits[1]),
             notes=(
                 *self.source.all_notes(),
                 *(

@@ -25,6 +25,7 @@ class Machine:
     seed: int
     device: str
     notes: list[str] = field(default_factory=list)
+    outcomes: dict[str, NDArray[Any]] = field(default_factory=dict)  # of the test images
     tick: Callable[[int], None] = no_tick
 
     def fit(
@@ -58,7 +59,7 @@ class Machine:
         again = reference.fit(
             labels[problem],
             costs[problem, cost][:, None],
-            lambda at, scores: grade(problem[at], scores),
+            lambda at, _, scores: grade(problem[at], cost[at], scores),
             on_test=on_test,
         )
         if again.unsolved.any():

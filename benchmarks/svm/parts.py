@@ -1,19 +1,22 @@
 """The file that each part of an SVM benchmark leaves, and how parts become a record."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from benchmarks import results
 from benchmarks.features.extraction import read_forward
-from benchmarks.results import Shot, SvmLayer
+from benchmarks.outcomes.files import outcomes_path, read_outcomes, write_outcomes
+from benchmarks.results import Shot, Split, SvmLayer
 from benchmarks.svm.source import Source
 from slurm.progress import progress
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from benchmarks.protocols import LowShotProtocol, SvmProtocol
     from benchmarks.svm.machine import Machine
 
@@ -27,6 +30,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     started: str
     seconds: float
     notes: tuple[str, ...]
+    outcomes: str | None = None  # fingerprint of the file beside it; see benchmarks.outcomes
 
 
 class LayerPart(Part, frozen=True, kw_only=True):
@@ -49,12 +53,13 @@ class Run:
         self.machine = machine
         self._clock = clock
 
-    def fields(self) -> dict[str, Any]:
-        """The fields of `Part`, once the work is done."""
+    def fields(self, result: Path, test: Split) -> dict[str, Any]:
+        """The fields of `Part`, once the work is done; the outcomes on `test` are written first."""
         import torch
 
         from benchmarks.devices import resolve_device
 
+        kept = self.machine.outcomes
         gram = self.machine.solver == "gram"
         return {
             "classes": self.machine.data.classes,
@@ -63,6 +68,7 @@ class Run:
             "started": self._clock.started,
             "seconds": self._clock.seconds(),
             "notes": tuple(self.machine.notes),
+            "outcomes": write_outcomes(result, kept, test) if kept else None,
         }
 
 
@@ -88,6 +94,15 @@ def running(
         yield Run(machine, clock)
 
 
+P = TypeVar("P", bound=Part)
+
+
+def is_part_done(path: Path, kind: type[P]) -> bool:
+    """Whether a valid part lies at `path`, with its outcomes if it has any."""
+    part = results.read_done(path, kind)
+    return part is not None and (part.outcomes is None or outcomes_path(path).exists())
+
+
 def joined(parts: Sequence[Part]) -> dict[str, Any]:
     """The fields of a record that its parts fill."""
     return {
@@ -97,6 +112,20 @@ def joined(parts: Sequence[Part]) -> dict[str, Any]:
         "started": min(part.started for part in parts),
         "seconds": sum(part.seconds for part in parts),
     }
+
+
+def gathered(record: Path, found: Mapping[str, tuple[Path, Part]], test: Split) -> str | None:
+    """Write the outcomes of a record, those of its parts by name; their fingerprint.
+
+    None when a part has none. `UserError` for a file of outcomes that was damaged since.
+    """
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, (path, part) in found.items():
+        if part.outcomes is None:
+            return None
+        for kind, array in read_outcomes(path, part.outcomes, test).items():
+            tensors[kind if kind == "labels" else f"{name}.{kind}"] = array
+    return write_outcomes(record, tensors, test)
 
 
 def part_stem(name: str, *inputs: object) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.datasets import imagenet
-from benchmarks.datasets.folders import (
+from benchmarks.datasets.reading.folders import (
     EXTENSIONS,
     Passed,
     but_holds,

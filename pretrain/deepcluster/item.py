@@ -40,6 +40,24 @@ class CheckTraining(CheckImages):
         return read_images(self.data)
 
 
+def training_checks(
+    zoo: Path, data: Path, images: Split, workers: int
+) -> tuple[CheckTraining, ...]:
+    """What `--check-images` of a pretraining needs; the benchmarks find the check of ImageNet's."""
+    return (CheckTraining(zoo, _dataset(images), data, "train", images, workers),)
+
+
+def training_notes(zoo: Path, images: Split) -> tuple[str, ...]:
+    """What a card must say of the images, when they were ever checked in this zoo."""
+    found = check_notes(zoo, _dataset(images), {"train": images})
+    return tuple(f"pretraining: {note}" for note in found)
+
+
+def _dataset(images: Split) -> str:
+    """How a check calls the images: if they have classes, as the benchmarks on ImageNet do."""
+    return "imagenet" if images.classes else "images"
+
+
 @dataclass(frozen=True)
 class Pretrain:
     """Train one recipe on one folder of images and register the backbone under `name`."""
@@ -67,13 +85,7 @@ class Pretrain:
         """The check of the images, where it was asked for."""
         if not self.check_images:
             return ()
-        where = (self.zoo, self._dataset, self.data, "train")
-        return (CheckTraining(*where, self.images, self.workers),)
-
-    @property
-    def _dataset(self) -> str:
-        """How a check calls the images: if they have classes, as the benchmarks on ImageNet do."""
-        return "imagenet" if self.images.classes else "images"
+        return training_checks(self.zoo, self.data, self.images, self.workers)
 
     @property
     def key(self) -> str:
@@ -194,7 +206,6 @@ class Pretrain:
 
         recipe = self.recipe
         old = None if self.restart else self.card()
-        found = check_notes(self.zoo, self._dataset, {"train": self.images})
         register(
             self.zoo,
             self.name,
@@ -222,7 +233,7 @@ class Pretrain:
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),
             },
-            notes=(*self._changes(), *(f"pretraining: {note}" for note in found)),
+            notes=(*self._changes(), *training_notes(self.zoo, self.images)),
             # A restart replaces what there is, and the same run, trained further, itself.
             force=bool(self.restart)
             or (old is not None and old.pretraining.get("identity") == self.identity),

@@ -17,6 +17,8 @@ from reports.tables import code, escape
 
 def reasons(measured: Measured) -> dict[str, str]:
     """By part of a table: what follows its name where no figure of it can be compared."""
+    if measured.kind.own:
+        return {}  # nobody else has these data: there is nothing to be held against
     found = {part: list(_reasons(items[0].record)) for part, items in measured.found.items()}
     return {part: "; it ".join(texts) for part, texts in found.items() if texts}
 

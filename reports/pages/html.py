@@ -86,7 +86,9 @@ def _row(row: Row, columns: Sequence[str], best: dict[str, str]) -> dict[str, An
     for column in columns:
         cell = row.cells.get(column, Cell())
         value = cell.text if cell.value is None else cell.value
-        cells.append({"value": value, "shown": str(cell), "best": is_best(row, column, best)})
+        hover = "" if cell.low is None else f"{cell.low:.2f} to {cell.high:.2f}"
+        best_here = is_best(row, column, best)
+        cells.append({"value": value, "shown": str(cell), "best": best_here, "hover": hover})
     return {"name": row.name, "prefix": row.prefix, "link": safe_link(row.link), "cells": cells}
 
 

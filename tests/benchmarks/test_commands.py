@@ -8,13 +8,14 @@ from typing import ClassVar
 import msgspec
 import pytest
 
-from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
 from benchmarks.commands import MOST_NOTES, finish_command, notes_of
-from benchmarks.results import Checkpoint, Head, ProbeRecord
+from benchmarks.protocols import LinearProtocol
+from benchmarks.results import Checkpoint, Head, ProbeRecord, Split
 from slurm.cli import add_common_flags
 from slurm.errors import SweepError, UserError
 from slurm.sweep import Item, Resources
-from tests.reports.conftest import Zoo
+from tests.reports.conftest import IMAGES, Zoo
 
 
 def record(name: str, *notes: str) -> ProbeRecord:
@@ -67,7 +68,11 @@ class Measure:
 
     stage: ClassVar[str] = "probe"
     needs: ClassVar[tuple[Item, ...]] = ()
+    protocol: ClassVar[LinearProtocol] = DIGITS_IMAGENET_LINEAR
+    measured_on: ClassVar[dict[str, Split]] = {}
     resources: ClassVar[Resources] = Resources()
+    protocol: ClassVar[LinearProtocol] = IMAGENET_LINEAR
+    measured_on: ClassVar[dict[str, Split]] = IMAGES
 
     @property
     def key(self) -> str:

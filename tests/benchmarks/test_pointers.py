@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from benchmarks import results
+from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import Card
 from benchmarks.checkpoints.files import read_file as read_checkpoint
 from benchmarks.datasets import voc07
 from benchmarks.datasets.inaturalist18 import load as load_inaturalist
-from benchmarks.datasets.lists import read_list
+from benchmarks.datasets.reading.lists import read_list
 from benchmarks.features.arrays import open_array
 from benchmarks.features.labels import read_classes, read_labels
 from benchmarks.images.checking import check_file
@@ -40,7 +41,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "classes.json": lambda path: read_classes(path.parent, 3),
     "weights.pth": read_checkpoint,
     "weights.safetensors": read_checkpoint,
-    "record.json": results.read_record,
+    "record.json": read_record,
     "card.json": lambda path: results.read(path, Card),
     "done.json": lambda path: results.is_done(path, results.ProbeRecord),
     "cluster.toml": read_settings,

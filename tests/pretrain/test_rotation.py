@@ -1,6 +1,7 @@
 """Rotation prediction: turns, rates, learning, resuming in the same bits, and what is refused."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -140,7 +141,7 @@ def test_a_stopped_run_ends_in_the_bits_of_one_that_was_not(
 
         with monkeypatch.context() as patch:
             patch.setattr(rotation_training, "stop_requested", asked)
-            with pytest.raises(Stopped, match="saved at epoch"):
+            with pytest.raises(Stopped, match=r"saved at epoch \d/2, after \d step"):
                 parts.run()
         assert not parts.done()
     torch.manual_seed(99)
@@ -223,3 +224,25 @@ def test_the_command_registers_and_refuses_in_one_line(
         assert "rotation.pt is damaged (" in refusal(capsys, again)
     state.write_bytes(b"")
     assert "rotation.pt" in refusal(capsys, again)
+
+
+def test_images_are_checked_when_asked(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for the benchmarks and DeepCluster, whose check of the same images it is."""
+    mine = shutil.copytree(data, tmp_path / "data")
+    path = mine / "train/class1/001.png"
+    content = bytearray(path.read_bytes())
+    end = content.index(b"IEND") - 4
+    content[end - 1] ^= 1  # in the checksum of the pixels
+    path.write_bytes(content)
+    item = item_of(tmp_path / "zoo", mine, ONE, check_images=True)
+    (check,) = item.needs
+    check.run()
+    item.run()
+    (note,) = read_card(tmp_path / "zoo", "turned").notes
+    assert note.startswith("pretraining: 1 of 90 images of train may be damaged within")
+    path.write_bytes(b"Not found")
+    other = ["rotation", "--name", "other", "--data", str(mine), "--zoo", str(tmp_path / "new")]
+    line = refusal(capsys, [*other, "--device", "cpu", "--workers", "0", "--check-images"])
+    assert "1 of 90 images of train cannot be used" in line

@@ -57,7 +57,9 @@ def test_own_figures_are_held_against_no_published_one(
     main(["--zoo", str(zoo.path), "--compare"])
     out = capsys.readouterr().out
     assert "#### birds Linear Evaluation: measured and published\n" in out
+    assert "| measured: sobel_resnet50_8xb64-steplr-200e | " in out
     assert "- Not compared: no figures of birds Linear Evaluation are published.\n" in out
+    assert out.count("Not compared") == 1
     assert "\n| published, " not in out
     assert "\n| difference" not in out
 

@@ -52,6 +52,9 @@ class Changes:
         for node in _suspects(statement):
             found |= {name for name in mentioned(node) if self._has_parts(names.get(name))}
         shared = {id(part) for name in found for part in self._parts(names.get(name))}
+        for name in additions(statement):
+            found.add(name)
+            shared.add(id(names.get(name)))  # what was in it stays as it is
         if not shared:
             return found
         return found | {
@@ -98,17 +101,40 @@ def _bound(node: ast.AST, names: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def additions(statement: ast.stmt) -> dict[str, list[ast.expr]]:
+    """What a statement adds to lists, such as `train_pipeline.extend([...])`, by their names."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call) and _adds(node):
+            name = node.func.value.id  # type: ignore[attr-defined]
+            found.setdefault(name, []).append(node.args[-1])
+    return found
+
+
+def _adds(call: ast.Call) -> bool:
+    function = call.func
+    return (
+        isinstance(function, ast.Attribute)
+        and isinstance(function.value, ast.Name)
+        and function.attr in ("append", "extend", "insert")
+        and bool(call.args)
+    )
+
+
 def _suspects(statement: ast.stmt) -> list[ast.AST]:
     """The pieces of a statement that may change what they mention."""
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return []
-    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr):
-        return [statement]
-    calls: list[ast.AST] = [node for node in ast.walk(statement) if _is_suspect(node)]
-    if isinstance(statement, ast.Expr):
-        return calls
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return [*calls, *(target for target in targets if not isinstance(target, ast.Name))]
+    effects: list[ast.AST] = [
+        node for node in ast.walk(statement) if _is_suspect(node) or _is_place(node)
+    ]
+    simple = isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr)
+    return effects if simple or not effects else [statement]
+
+
+def _is_place(node: ast.AST) -> bool:
+    """Whether a node is assigned to or deleted within what a name stands for."""
+    return isinstance(node, ast.Subscript | ast.Attribute) and isinstance(
+        node.ctx, ast.Store | ast.Del
+    )
 
 
 def _is_suspect(node: ast.AST) -> bool:
@@ -118,7 +144,7 @@ def _is_suspect(node: ast.AST) -> bool:
     """
     if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
         return any(isinstance(inner, ast.Call) and _is_suspect(inner) for inner in ast.walk(node))
-    if not isinstance(node, ast.Call) or is_pure(node):
+    if not isinstance(node, ast.Call) or is_pure(node) or _adds(node):
         return False
     return not (isinstance(node.func, ast.Name) and node.func.id == "dict")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.checkpoints.openmmlab.changes import (
     Changes,
+    additions,
     is_pure,
     mentioned,
     plain_names,
@@ -73,8 +74,15 @@ def _assigned(tree: ast.Module, before: Mapping[str, Any], changes: Changes) -> 
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = plain_names(statement)
             new = dict.fromkeys(targets, _value(statement.value, names)) if targets else {}
-        for name in changes.of(statement, names):
-            new.setdefault(name, Unread(f"{name} as changed later", names.get(name)))
+        added = additions(statement)
+        for name in changes.of(statement, names) - new.keys():
+            old = names.get(name)
+            if name in added and isinstance(old, list):
+                more = [_value(node, names) for node in added[name]]
+                new[name] = [*old, *more, Unread(f"what {name} holds, as changed later")]
+            else:
+                shares = [names[one] for one in sorted(mentioned(statement)) if one in names]
+                new[name] = Unread(f"{name} as changed later", old, tuple(shares))
         values |= new
         names |= new
     return values

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# The grades (L,) of problem p from its scores (L, rows): decision values up to one constant a cost.
-Grade = Callable[[int, NDArray[Any]], Floats]
+# The grades (L,) of problem p at L costs, the first of them at this index, from its scores
+# (L, rows): decision values up to one constant a cost.
+Grade = Callable[[int, int, NDArray[Any]], Floats]
 
 
 def no_tick(count: int) -> None:

@@ -53,7 +53,7 @@ def solve_small(
         found += [solver.solve(cost) for cost in costs[len(found) :].tolist()]
         scores = score(rows, torch.stack([one.dual for one in found]))
         return Graded(
-            grade(problem, scores),
+            grade(problem, 0, scores),
             np.array([one.residual for one in found]),
             np.array([one.newton for one in found]),
         )

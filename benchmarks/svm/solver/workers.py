@@ -1,6 +1,8 @@
 """Many small pieces of work in forked processes, which read their parent's memory where it lies."""
 
 import ctypes
+import math
+import mmap
 import os
 import signal
 import sys
@@ -11,6 +13,9 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -48,6 +53,12 @@ def workers(
         ) from None
     finally:
         _work = None
+
+
+def shared_array(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """An array of zeros that workers and their parent write to and read alike."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.frombuffer(mmap.mmap(-1, max(size, 1)), dtype, math.prod(shape)).reshape(shape)
 
 
 def each(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:

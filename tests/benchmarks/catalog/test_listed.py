@@ -13,7 +13,7 @@ from benchmarks.catalog.listed import BENCHMARKS, LISTED, PROTOCOLS, all_protoco
 from benchmarks.catalog.places205_linear import BENCHMARK as PLACES
 from benchmarks.catalog.voc07_svm import BENCHMARK as SVM
 from benchmarks.datasets.catalog import DATASETS
-from benchmarks.datasets.entry import DatasetEntry
+from benchmarks.datasets.splits import DatasetEntry
 from benchmarks.suite import MODEL_ZOO, SUITES
 from reports.tables import KINDS, PART_NAMES, own_kinds
 

@@ -147,6 +147,18 @@ def test_a_note_of_the_user_stands_under_the_tables_and_in_records(
     assert "trained for 3 epochs" in find_trunk(parser.parse_args(words)).notes
 
 
+def test_a_method_that_registers_its_trunk_again_keeps_the_users_notes(
+    tmp_path: Path, command: Command
+) -> None:
+    options = {"arch": ARCH, "sobel": False}
+    register(tmp_path, "net", trunk(0), **options)  # type: ignore[arg-type]
+    command("edit", "net", "--note", "mine", zoo=tmp_path)
+    again = register(tmp_path, "net", trunk(0), **options, method="dc")  # type: ignore[arg-type]
+    assert (again.remarks, read_card(tmp_path, "net")) == (("mine",), again)
+    other = register(tmp_path, "net", trunk(1), **options, force=True)  # type: ignore[arg-type]
+    assert other.remarks == ()
+
+
 def test_same_weights_of_another_network_need_force(
     tmp_path: Path, file: Path, command: Command
 ) -> None:

@@ -190,7 +190,7 @@ BASE = make(Recipe(rows=80, dimensions=24, classes=1))
 COSTS = np.array([[0.5**12, 0.5**4, 10.0]])
 
 
-def keep(problem: int, scores: NDArray[Any]) -> NDArray[Any]:
+def keep(problem: int, cost: int, scores: NDArray[Any]) -> NDArray[Any]:
     """A grade that is the scores themselves."""
     return np.array(scores)
 

@@ -294,6 +294,14 @@ def test_a_configuration_of_another_network_is_refused(text: str) -> None:
     refused(text)
 
 
+PREFETCH = """
+img_norm_cfg = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+train_pipeline = [dict(type='RandomResizedCrop', size=224)]
+prefetch = False
+if not prefetch:
+    train_pipeline.extend([dict(type='ToTensor'), dict(type='Normalize', **img_norm_cfg)])
+data = dict(train=dict(pipeline=train_pipeline, prefetch=prefetch))
+"""
 BACKBONE = "bb = dict(type='ResNet', depth=18)\nmodel = dict(type='X', backbone=bb)\n"
 
 
@@ -330,6 +338,17 @@ BACKBONE = "bb = dict(type='ResNet', depth=18)\nmodel = dict(type='X', backbone=
         ),
         # Pixels that are normalised in a way that could not be read to its end.
         (backbone() + "n = dict(mean=[1, 2, 3], std=[4, 5, 6])\nn.update(x)", "how it normalises"),
+        (BACKBONE + "if x:\n    b = bb\n    b['x'] = 1", "its model cannot be told"),
+        (BACKBONE + "if x:\n    b = bb\nb['x'] = 1", "its model cannot be told"),
+        (BACKBONE + "all = []\nall.append(bb)\nall[0]['x'] = 1", "its model cannot be told"),
+        (
+            "p = []\nmodel = dict(type='X', backbone=dict(type='ResNet', plugins=p))\np.append(1)",
+            "its model cannot be told",
+        ),
+        (
+            "p = []\np.append(1)\nmodel = dict(type='X', backbone=dict(type='ResNet', plugins=p))",
+            "plugins",
+        ),
         (backbone() + "p = [dict(type='Normalize', **imported)]", "how it normalises pixels"),
     ],
 )
@@ -347,10 +366,12 @@ def test_changes_that_only_running_would_tell_are_refused(text: str, says: str) 
         BACKBONE + "from copy import deepcopy\nb = deepcopy(bb)\nb['x'] = 1",
         BACKBONE + "data = dict(x=1)\ndata['y'] = [dict(z=2)]\nif data:\n    lr = 3",
         BACKBONE + "other = dict(a=bb['depth'])\nother.update(b=1)",
+        BACKBONE + PREFETCH,  # as in OpenSelfSup, whose files hold the text of the configuration
     ],
 )
 def test_what_leaves_the_model_alone_is_read(text: str) -> None:
-    found = read(text + "\n" + PIPELINE)
+    pixels = "" if "img_norm_cfg" in text else PIPELINE
+    found = read(text + "\n" + pixels)
     assert (found.arch, found.std, found.notes) == ("resnet18", (0.229, 0.224, 0.225), ())
 
 

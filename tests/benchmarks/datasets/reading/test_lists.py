@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.datasets import imagenet, joining, lists
+from benchmarks.datasets import imagenet, joining
+from benchmarks.datasets.reading import lists
 from benchmarks.datasets.splits import Dataset
 from slurm.errors import UserError
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.datasets.folders import (
+from benchmarks.datasets.reading.folders import (
     EXTENSIONS,
     Owners,
     Passed,
@@ -17,7 +17,7 @@ from benchmarks.datasets.folders import (
     require_directory,
     say_note,
 )
-from benchmarks.datasets.lists import LabelledList
+from benchmarks.datasets.reading.lists import LabelledList
 from slurm.errors import UserError
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.datasets.folders import require_directory
+from benchmarks.datasets.reading.folders import require_directory
 from benchmarks.input_files import is_there, read_file, require_file
 from slurm.errors import UserError
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.datasets import imagenet, inaturalist18, places205, voc07
-from benchmarks.datasets.folders import images_below, owners_above
+from benchmarks.datasets.reading.folders import images_below, owners_above
 from benchmarks.datasets.splits import ImageSplit
 from pretrain.deepcluster.images import read_images
 from slurm.errors import UserError

@@ -1,0 +1,143 @@
+"""python -m reports compare A B [C ...]: what differs by more than the choice of test images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from reports.collect import collect
+from reports.confidence.figures import LOW_SHOT_RESAMPLES
+from reports.confidence.intervals import LEVEL
+from reports.confidence.paired import Column, Comparison, compare_rows
+from reports.confidence.resampling import RESAMPLES
+from reports.measured import measured_tables
+from reports.tables import KINDS, escape, format_table
+from slurm.cli import Parser, add_zoo_flag, output_path
+from slurm.errors import UserError, one_line
+from slurm.outputs import write_output
+from slurm.streams import write_stdout
+
+DESCRIPTION = """\
+Compare checkpoints with the first one, column by column, on the same test images.
+
+Every difference has its paired 95 % interval (percentile bootstrap over the test images, all
+rows resampled alike; in low-shot columns over the draws too) and a p-value, also adjusted for the
+number of columns (Holm). The spread over seeds of probes or of pretraining is another matter: it
+is not in these intervals."""
+SCHEMA = 1
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    parser = Parser(prog="python -m reports compare", description=DESCRIPTION)
+    parser.add_argument("first", metavar="A", help="the checkpoint that others are compared with")
+    parser.add_argument("others", metavar="B", nargs="+", help="one or more others")
+    add_zoo_flag(parser)
+    parser.add_argument("--variant", metavar="NAME", help="only tables of this variant")
+    parser.add_argument(
+        "--json", type=output_path, metavar="FILE", help="write the figures there; - is stdout"
+    )
+    parser.add_argument(
+        "--picture", type=output_path, metavar="FILE", help="draw the intervals, as .svg or .png"
+    )
+    args = parser.parse_args(list(argv))
+    names = [_row_name(name) for name in (args.first, *args.others)]
+    if len(set(names)) != len(names):
+        raise UserError("a checkpoint is named twice: name different ones")
+    if args.picture is not None and args.picture.suffix not in (".svg", ".png"):
+        raise UserError(f"--picture {args.picture} must end in .svg or .png")
+    collection = collect(args.zoo, names, variants=[args.variant] if args.variant else [])
+    measured = measured_tables(collection)
+    found = [compare_rows(measured, collection, names[0], name) for name in names[1:]]
+    columns = [column for one in found for column in one.columns]
+    missing = list(dict.fromkeys(line for one in found for line in one.missing))
+    if not columns:
+        raise UserError(
+            "; ".join(missing[:3])
+            or f"{' and '.join(names)} have no figures in one table: measure them alike"
+        )
+    text = "\n\n".join([to_markdown(one) for one in found if one.columns] + [_notes(missing)])
+    if args.json is not None:
+        content = msgspec.json.format(
+            msgspec.json.encode(
+                {
+                    "columns": columns,
+                    "missing": missing,
+                    "level": LEVEL,
+                    "resamples": RESAMPLES,
+                    "low_shot_resamples": LOW_SHOT_RESAMPLES,
+                    "schema": SCHEMA,
+                }
+            ),
+            indent=1,
+        )
+        if args.json == Path("-"):
+            write_stdout(content + b"\n")
+            return
+        write_output(args.json, content + b"\n")
+    if args.picture is not None:
+        from reports.confidence.picture import draw
+
+        write_output(args.picture, draw(columns, args.picture.suffix[1:]))
+    write_stdout(f"{text}\n".encode())
+
+
+def to_markdown(found: Comparison) -> str:
+    """A table of all columns of two rows, and what it says in words."""
+    first, second = found.columns[0].first, found.columns[0].second
+    header = ["Table", "Column", first, second, "Difference", "95 % interval", "p", "p (Holm)", ""]
+    rows = [
+        [
+            KINDS[one.table].title + ("" if one.variant == "mmselfsup" else f" ({one.variant})"),
+            one.column,
+            f"{one.a:.2f}",
+            f"{one.b:.2f}",
+            f"{one.difference:+.2f}",
+            f"{one.low:+.2f} to {one.high:+.2f}",
+            f"{one.p:.4f}",
+            f"{one.p_holm:.4f}",
+            verdict(one),
+        ]
+        for one in found.columns
+    ]
+    title = f"#### {escape(second)} against {escape(first)}"
+    table = format_table([escape(text) for text in header], [list(map(escape, r)) for r in rows])
+    details = [f"- {line}" for one in found.columns for line in _details(one)]
+    return "\n\n".join([title, table, *(["\n".join(details)] if details else [])])
+
+
+def verdict(column: Column) -> str:
+    """What the interval says, in words."""
+    if not column.separable:
+        return "not separable"
+    better = column.second if column.difference > 0 else column.first
+    alone = "" if column.p_holm <= 1 - LEVEL else ", in this column alone"
+    return f"{better} is better{alone}"
+
+
+def _details(one: Column) -> list[str]:
+    where = f"{KINDS[one.table].title}, {one.column}"
+    if one.wins is not None and one.losses is not None:
+        return [
+            f"{where}: {one.wins:,} images only {escape(one.second)} has right, "
+            f"{one.losses:,} only {escape(one.first)}."
+        ]
+    if one.classes:
+        moved = ", ".join(f"{escape(name)} {ap:+.2f}" for name, ap in one.classes.items())
+        return [f"{where}: the classes that moved most: {moved}."]
+    return []
+
+
+def _notes(missing: Sequence[str]) -> str:
+    lines = [
+        f"Intervals: {100 * LEVEL:.0f} %, paired percentile bootstrap over the test images, "
+        f"{RESAMPLES:,} resamples ({LOW_SHOT_RESAMPLES:,} over images and draws in low-shot "
+        "columns); percent points. Not in them: other seeds of a probe, another pretraining run.",
+        *(f"Not compared: {escape(one_line(line))}." for line in missing),
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _row_name(text: str) -> str:
+    """The row of `random:ARCH` is random-ARCH."""
+    return f"random-{text[7:]}" if text.startswith("random:") else text

@@ -1,0 +1,192 @@
+"""The figures of a record, resampled: from the outcomes beside it to bootstrap samples."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.outcomes.files import read_outcomes
+from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
+from reports.collect import Found
+from reports.confidence.accuracy import resampled_accuracies
+from reports.confidence.average_precision import ranked_classes, resampled_maps
+from reports.confidence.kept import kept_path, read_kept, write_kept
+from reports.confidence.resampling import RESAMPLES, Counts, Floats, resample_counts, resample_draws
+from reports.tables import Row
+from slurm.errors import UserError
+
+# Five draws at eight k take forty times as long as one mAP.
+LOW_SHOT_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a record: `name` is that of its tensor without the kind, as feature5.k=96."""
+
+    found: Found
+    name: str
+    value: float  # percent, as the record has it
+
+
+def figures(found: Found) -> list[Figure]:
+    """All figures of a record that tables show."""
+    record = found.record
+    if isinstance(record, ProbeRecord):
+        return [Figure(found, tap, head.top1) for tap, head in record.heads.items()]
+    if isinstance(record, VocSvmRecord):
+        return [Figure(found, name, layer.map) for name, layer in record.layers.items()]
+    if isinstance(record, LowShotRecord):
+        return [
+            Figure(found, f"{name}.k={k}", shot.mean)
+            for name, layer in record.layers.items()
+            for k, shot in layer.shots.items()
+        ]
+    return []
+
+
+def figure_of(row: Row, column: str, found: dict[str, Found]) -> Figure | None:
+    """The figure behind a cell of one record; None for a cell of several, of none, or of text."""
+    cell = row.cells.get(column)
+    if cell is None or cell.value is None or len(cell.records) != 1:
+        return None
+    layer = row.cells["Best Layer"].text if "Best Layer" in row.cells else None
+    names = {"SVM": layer} | ({column: f"{layer}.{column}"} if column.startswith("k=") else {})
+    name = names.get(column, column.lower())
+    known = {figure.name: figure for figure in figures(found[cell.records[0]])}
+    return known.get(name or "")
+
+
+def test_split(record: Record) -> Split:
+    """The images that a record's figures are of."""
+    return record.data["val" if "val" in record.data else "test"]
+
+
+def samples_of(record: Record) -> int:
+    """How often the figures of a record are resampled."""
+    return LOW_SHOT_RESAMPLES if isinstance(record, LowShotRecord) else RESAMPLES
+
+
+def work_of(wanted: Sequence[Figure], zoo: Path) -> int:
+    """The samples that are to be computed, for a bar."""
+    records = {str(figure.found.path): figure.found for figure in wanted}
+    return sum(
+        samples_of(found.record) * len(figures(found))
+        for found in records.values()
+        if found.record.outcomes and not _kept(zoo, found).exists()
+    )
+
+
+def resampled(
+    wanted: Sequence[Figure], zoo: Path, tick: Callable[[int], object] = lambda count: None
+) -> list[Floats | None]:
+    """Bootstrap samples of each figure, percent; all of one test set by the same draws of images.
+
+    None for a figure without outcomes: its record is of an earlier build, or it is of a layer that
+    the low-shot outcomes leave out. What `zoo` keeps is not computed again; all figures of a record
+    are, and are kept. `UserError` for outcomes that are missing, damaged, of other images, or do
+    not give the record's figure. `tick` is told how many samples of figures are done.
+    """
+    records = {str(figure.found.path): figure.found for figure in wanted}
+    known: dict[str, dict[str, Floats]] = {}
+    fresh: list[Found] = []
+    for path, found in records.items():
+        known[path] = {}
+        if found.record.outcomes is not None:
+            known[path] = read_kept(_kept(zoo, found), samples_of(found.record))
+            if not known[path]:
+                fresh.append(found)
+    for found, samples in zip(fresh, _computed(fresh, tick)):
+        known[str(found.path)] = samples
+        write_kept(_kept(zoo, found), samples)
+    return [known[str(figure.found.path)].get(figure.name) for figure in wanted]
+
+
+def _kept(zoo: Path, found: Found) -> Path:
+    return kept_path(zoo, found.record, {one.name: one.value for one in figures(found)})
+
+
+def _computed(records: Sequence[Found], tick: Callable[[int], object]) -> list[dict[str, Floats]]:
+    """The samples of all figures of each record, by name; the images are drawn once for all."""
+    found: list[dict[str, list[Floats]]] = [{} for _ in records]
+    by_images: dict[tuple[str, int, int], list[int]] = {}
+    for at, item in enumerate(records):
+        split = test_split(item.record)
+        alike = (split.sha256, split.images, samples_of(item.record))
+        by_images.setdefault(alike, []).append(at)
+    for (sha256, images, samples), places in by_images.items():
+        sources = {at: _sources(records[at]) for at in places}
+        begin = 0
+        for counts in resample_counts(images, sha256, samples):
+            for at, figures_of_record in sources.items():
+                for name, resample in figures_of_record.items():
+                    found[at].setdefault(name, []).append(resample(counts, begin))
+                    tick(counts.shape[1])
+            begin += counts.shape[1]
+    return [{name: np.concatenate(parts) for name, parts in one.items()} for one in found]
+
+
+Resample = Callable[[Counts, int], Floats]  # the samples of a block that begins at this one
+
+
+def _sources(found: Found) -> dict[str, Resample]:
+    """How each figure of a record that has outcomes is resampled."""
+    record = found.record
+    assert record.outcomes is not None
+    tensors = read_outcomes(found.path, record.outcomes, test_split(record))
+    made = {figure.name: _resample(figure, tensors) for figure in figures(found)}
+    return {name: resample for name, resample in made.items() if resample is not None}
+
+
+def _resample(figure: Figure, tensors: Mapping[str, NDArray[Any]]) -> Resample | None:
+    record = figure.found.record
+    split = test_split(record)
+    if isinstance(record, ProbeRecord):
+        ranks = _tensor(figure, tensors, "rank")
+        if ranks is None:
+            return None
+        hits = ranks == 0
+        _require(figure, 100 * float(hits.mean()))
+        return lambda counts, begin: resampled_accuracies(hits, counts)
+    labels = tensors.get("labels")
+    if labels is None or labels.ndim != 2:
+        raise UserError(f"the outcomes of {figure.found.path} have no labels (images, classes)")
+    once = np.ones((split.images, 1), np.uint16)
+    if isinstance(record, VocSvmRecord):
+        scores = _tensor(figure, tensors, "scores")
+        if scores is None:
+            return None
+        classes = ranked_classes(scores, labels)
+        _require(figure, float(resampled_maps(classes, once)[0]))
+        return lambda counts, begin: resampled_maps(classes, counts)
+    ranks = _tensor(figure, tensors, "ranks")
+    if ranks is None:
+        return None
+    draws = [ranked_classes(-draw.astype(np.float64), labels) for draw in ranks]
+    _require(figure, float(np.mean([resampled_maps(classes, once)[0] for classes in draws])))
+
+    def low_shot(counts: Counts, begin: int) -> Floats:
+        """Images within draws, then draws: both are drawn again."""
+        by_draw = np.stack([resampled_maps(classes, counts) for classes in draws])
+        chosen = resample_draws(len(draws), split.sha256, begin, counts.shape[1])
+        mean: Floats = np.take_along_axis(by_draw, chosen, axis=0).mean(0)
+        return mean
+
+    return low_shot
+
+
+def _tensor(figure: Figure, tensors: Mapping[str, NDArray[Any]], kind: str) -> NDArray[Any] | None:
+    return tensors.get(f"{figure.name}.{kind}")
+
+
+def _require(figure: Figure, value: float) -> None:
+    """An interval must never be of another figure than the one beside it."""
+    if abs(value - figure.value) > 1e-6:
+        path = figure.found.path
+        raise UserError(
+            f"the outcomes of {path} give {figure.name} {value:.4f}, the record says "
+            f"{figure.value:.4f}: one of the two was changed; move {path.name} away and run its "
+            "benchmark again"
+        )

@@ -1,0 +1,45 @@
+"""Bootstrap samples that were computed before, by the fingerprint of the outcomes they are of.
+
+`ZOO/intervals` is a cache: it can be deleted, and a zoo that cannot be written has none.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.results import Record, key_of
+from reports.confidence.resampling import Floats
+from slurm.errors import UserError
+from slurm.files import read_regular, write_bytes
+
+_VERSION = 1  # of how samples are made
+
+
+def kept_path(zoo: Path, record: Record, values: Mapping[str, float]) -> Path:
+    """Where the samples of a record's figures lie, whose values were held against its outcomes."""
+    return zoo / "intervals" / f"{key_of(record.outcomes, values, _VERSION)}.safetensors"
+
+
+def read_kept(path: Path, samples: int) -> dict[str, Floats]:
+    """The samples by figure; none for what is not there, is damaged or is of another number."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        found = load(read_regular(path))
+    except (OSError, SafetensorError):
+        return {}
+    whole = all(one.shape == (samples,) and one.dtype == np.float64 for one in found.values())
+    return dict(found) if whole else {}
+
+
+def write_kept(path: Path, found: Mapping[str, Floats]) -> None:
+    """Keep the samples, where the zoo can be written."""
+    from safetensors.numpy import save
+
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, save(dict(found)))
+    except (OSError, UserError):
+        return

@@ -1,0 +1,147 @@
+"""Two rows of one table on the same test images: what differs by more than chance."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from benchmarks.outcomes.files import read_outcomes
+from benchmarks.results import ProbeRecord, VocSvmRecord
+from reports.collect import Collection
+from reports.confidence.figures import Figure, figure_of, resampled, test_split, work_of
+from reports.confidence.intervals import Difference, difference, holm
+from reports.measured import Measured
+from slurm.progress import progress
+
+SHOWN_CLASSES = 3  # that moved most
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of a table in which both rows have a figure; percent, `second` less `first`."""
+
+    table: str
+    variant: str
+    column: str
+    first: str  # the names of the two rows
+    second: str
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float  # two-sided, of this column alone
+    p_holm: float  # among all columns of these two rows
+    separable: bool  # the interval leaves out 0
+    wins: int | None = None  # images that only `second` has right; None for a mAP
+    losses: int | None = None  # that only `first` has
+    classes: dict[str, float] = {}  # the AP of those that moved most, second less first
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All columns of two rows, and why others are not among them."""
+
+    columns: tuple[Column, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    table: Measured
+    column: str
+    first: Figure
+    second: Figure
+
+
+def compare_rows(
+    measured: Sequence[Measured], collection: Collection, first: str, second: str
+) -> Comparison:
+    """Every column of every table in which both rows stand, with its paired interval."""
+    zoo = collection.zoo
+    pairs = list(_pairs(measured, collection, first, second))
+    wanted = [figure for pair in pairs for figure in (pair.first, pair.second)]
+    with progress(
+        desc=f"{second} against {first}", total=work_of(wanted, zoo), unit="sample"
+    ) as bar:
+        samples = resampled(wanted, zoo, bar.update)
+    columns, missing = [], []
+    for at, pair in enumerate(pairs):
+        one, other = samples[2 * at], samples[2 * at + 1]
+        if one is None or other is None:
+            lacking = [
+                figure.found.path.name
+                for figure, found in ((pair.first, one), (pair.second, other))
+                if found is None
+            ]
+            missing.append(
+                f"{pair.table.kind.title}, {pair.column}: {' and '.join(lacking)} "
+                f"ha{'s' if len(lacking) == 1 else 've'} no outcomes of it: move the record away "
+                "and run the benchmark again"
+            )
+            continue
+        found = difference(pair.second.value - pair.first.value, one, other)
+        columns.append(_column(pair, first, second, found))
+    adjusted = holm([column.p for column in columns])
+    return Comparison(
+        tuple(msgspec.structs.replace(one, p_holm=p) for one, p in zip(columns, adjusted)),
+        tuple(missing),
+    )
+
+
+def _pairs(
+    measured: Sequence[Measured], collection: Collection, first: str, second: str
+) -> Iterator[_Pair]:
+    found = {str(item.path): item for item in collection.found}
+    for item in measured:
+        rows = {row.name: row for row in item.table.rows}
+        if first not in rows or second not in rows:
+            continue
+        for column in item.table.columns:
+            one = figure_of(rows[first], column, found)
+            other = figure_of(rows[second], column, found)
+            if one is not None and other is not None:
+                yield _Pair(item, column, one, other)
+
+
+def _column(pair: _Pair, first: str, second: str, found: Difference) -> Column:
+    wins, losses = _won_and_lost(pair)
+    return Column(
+        table=pair.table.kind.key,
+        variant=pair.table.variant,
+        column=pair.column,
+        first=first,
+        second=second,
+        a=pair.first.value,
+        b=pair.second.value,
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        p_holm=found.p,
+        separable=found.separable,
+        wins=wins,
+        losses=losses,
+        classes=_moved(pair),
+    )
+
+
+def _won_and_lost(pair: _Pair) -> tuple[int | None, int | None]:
+    right = []
+    for figure in (pair.first, pair.second):
+        path, record = figure.found.path, figure.found.record
+        if not isinstance(record, ProbeRecord) or record.outcomes is None:
+            return None, None
+        tensors = read_outcomes(path, record.outcomes, test_split(record))
+        right.append(tensors[f"{figure.name}.rank"] == 0)
+    return int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
+
+
+def _moved(pair: _Pair) -> dict[str, float]:
+    """The classes whose AP differs most, by size of the difference."""
+    one, other = pair.first.found.record, pair.second.found.record
+    if not (isinstance(one, VocSvmRecord) and isinstance(other, VocSvmRecord)):
+        return {}
+    moved = np.array(other.layers[pair.second.name].ap) - one.layers[pair.first.name].ap
+    places = np.argsort(-np.abs(moved), kind="stable")[:SHOWN_CLASSES]
+    return {one.classes[at]: float(moved[at]) for at in places}

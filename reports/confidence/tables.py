@@ -1,0 +1,102 @@
+"""Intervals in the cells of measured tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from reports.collect import Collection
+from reports.confidence.figures import (
+    LOW_SHOT_RESAMPLES,
+    Figure,
+    figure_of,
+    resampled,
+    work_of,
+)
+from reports.confidence.intervals import LEVEL, difference, interval
+from reports.confidence.resampling import RESAMPLES, Floats
+from reports.measured import Measured
+from reports.tables import Cell, Row, mixed_parts
+from slurm.progress import progress
+
+Cells = dict[tuple[int, str, str], tuple[Figure, Floats]]  # table, row, column
+
+
+def with_intervals(measured: Sequence[Measured], collection: Collection) -> list[Measured]:
+    """The tables with an interval in each cell of one record that has outcomes.
+
+    Cells that a paired comparison cannot tell from the best of their column are marked as best.
+    """
+    found = {str(item.path): item for item in collection.found}
+    places: list[tuple[int, str, str]] = []
+    wanted: list[Figure] = []
+    for number, item in enumerate(measured):
+        for row in item.table.rows:
+            for column in item.table.columns:
+                figure = figure_of(row, column, found)
+                if figure is not None:
+                    places.append((number, row.name, column))
+                    wanted.append(figure)
+    zoo = collection.zoo
+    with progress(desc="intervals", total=work_of(wanted, zoo), unit="sample") as bar:
+        samples = resampled(wanted, zoo, bar.update)
+    known = {
+        place: (figure, one)
+        for place, figure, one in zip(places, wanted, samples)
+        if one is not None
+    }
+    return [_table(item, number, known) for number, item in enumerate(measured)]
+
+
+def _note(measured: Measured) -> str:
+    """What the plus-minus signs of a table are, as a footnote."""
+    cells = [cell for row in measured.table.rows for cell in row.cells.values()]
+    if all(cell.low is None for cell in cells):
+        return "No intervals: its records hold no outcomes (they are of an earlier build)."
+    without = sum(cell.low is None and cell.value is not None for cell in cells)
+    few = any(column.startswith("k=") for column in measured.table.columns)
+    low_shot = f"; {LOW_SHOT_RESAMPLES:,} over images and draws in low-shot columns" if few else ""
+    lacking = f"; {without} figures are of records without outcomes" if without else ""
+    return (
+        f"**±**: half the {100 * LEVEL:.0f} % interval over test images (percentile bootstrap, "
+        f"{RESAMPLES:,} resamples{low_shot}); seeds and pretraining runs are not in it{lacking}."
+    )
+
+
+def _table(item: Measured, number: int, known: Cells) -> Measured:
+    mixed = mixed_parts(item.table)
+    best = {
+        column: _best(number, column, item.table.rows, known)
+        for column in item.table.columns
+        if item.table.kind.part(column) not in mixed
+    }
+    rows = tuple(replace(row, cells=_cells(number, row, known, best)) for row in item.table.rows)
+    shown = replace(item, table=replace(item.table, rows=rows))
+    return replace(shown, intervals=_note(shown))
+
+
+def _cells(number: int, row: Row, known: Cells, best: Mapping[str, set[str]]) -> dict[str, Cell]:
+    cells = dict(row.cells)
+    for column, cell in row.cells.items():
+        if (number, row.name, column) in known:
+            figure, samples = known[number, row.name, column]
+            found = interval(figure.value, samples)
+            cells[column] = replace(
+                cell, low=found.low, high=found.high, best=row.name in best.get(column, ())
+            )
+    return cells
+
+
+def _best(number: int, column: str, rows: Sequence[Row], known: Cells) -> set[str]:
+    """The rows of the best figure of a column, and those not separable from it."""
+    here = {
+        row.name: known[number, row.name, column]
+        for row in rows
+        if (number, row.name, column) in known
+    }
+    if len(here) < 2:
+        return set()
+    first, samples = max(here.values(), key=lambda pair: pair[0].value)
+    return {
+        name
+        for name, (figure, own) in here.items()
+        if not difference(figure.value - first.value, samples, own).separable
+    }

@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reports.__main__ import main
+from slurm.errors import UserError
+from tests.reports.confidence.outcome_zoo import IMAGES, probe, scores_and_labels, svm
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Path:
+    """Two rows: the second has the images right that the first has, and 30 more; 10 it loses."""
+    right = np.arange(1000) < 500
+    better = right.copy()
+    better[500:530], better[:10] = True, False
+    probe(tmp_path, "one", right)
+    probe(tmp_path, "two", better)
+    for name, seed, strength in (("one", 1, 1.0), ("two", 2, 2.5)):
+        svm(tmp_path, name, *scores_and_labels(seed, strength))
+    return tmp_path
+
+
+def compared(zoo: Path, *names: str) -> dict:
+    out = zoo / "out.json"
+    main(["compare", *names, "--zoo", str(zoo), "--json", str(out)])
+    return json.loads(out.read_text())
+
+
+def test_every_column_has_its_paired_interval(zoo: Path, capsys: pytest.CaptureFixture) -> None:
+    columns = {one["column"]: one for one in compared(zoo, "one", "two")["columns"]}
+    assert set(columns) == {"SVM", "AvgPool"}
+    top1 = columns["AvgPool"]
+    assert (top1["a"], top1["b"], top1["difference"]) == (50.0, 52.0, pytest.approx(2.0))
+    assert (top1["wins"], top1["losses"]) == (30, 10)
+    # The exact standard error of a paired difference of proportions.
+    error = 100 * np.sqrt((40 / 1000 - (20 / 1000) ** 2) / 1000)
+    assert top1["high"] - top1["low"] == pytest.approx(2 * 1.96 * error, rel=0.06)
+    assert top1["separable"]
+    assert 0 < top1["p"] < 0.01
+    assert top1["p_holm"] == pytest.approx(max(2 * columns["SVM"]["p"], top1["p"]))
+    assert columns["SVM"]["separable"]
+    assert set(columns["SVM"]["classes"]) == {"class0", "class1", "class2"}
+    said = capsys.readouterr().out
+    assert "two is better" in said
+    assert "30 images only two has right, 10 only one" in said
+
+
+def test_equal_models_are_not_separable(zoo: Path, capsys: pytest.CaptureFixture) -> None:
+    probe(zoo, "three", np.arange(1000) < 500)
+    found = compared(zoo, "one", "three")["columns"]
+    assert [(one["low"], one["high"], one["p"], one["separable"]) for one in found] == [
+        (0.0, 0.0, 1.0, False)
+    ]
+    assert "not separable" in capsys.readouterr().out
+
+
+def test_an_interval_does_not_change_with_the_rows_beside_it(zoo: Path) -> None:
+    probe(zoo, "three", np.arange(1000) < 700)
+    alone = compared(zoo, "one", "two")["columns"]
+    beside = compared(zoo, "one", "three", "two")["columns"]
+    assert [one for one in beside if one["second"] == "two"] == alone
+
+
+def test_the_interval_covers_its_own_figure_again(zoo: Path) -> None:
+    found = compared(zoo, "one", "two")["columns"]
+    assert all(one["low"] < one["difference"] < one["high"] for one in found)
+
+
+def test_a_record_without_outcomes_is_named(zoo: Path, capsys: pytest.CaptureFixture) -> None:
+    path = next(zoo.glob("results/two/voc07_svm/*.json"))
+    record = json.loads(path.read_text()) | {"outcomes": None}
+    path.write_text(json.dumps(record))
+    found = compared(zoo, "one", "two")
+    assert [one["column"] for one in found["columns"]] == ["AvgPool"]
+    assert "has no outcomes" in found["missing"][0]
+    assert "Not compared" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fault", ["cut", "missing", "another", "figure"])
+def test_wrong_outcomes_are_one_line(zoo: Path, fault: str) -> None:
+    path = next(zoo.glob("results/two/imagenet_avgpool/*.json"))
+    outcomes = path.with_name(path.name.replace(".json", ".outcomes.safetensors"))
+    if fault == "cut":
+        outcomes.write_bytes(outcomes.read_bytes()[:-4])
+    elif fault == "missing":
+        outcomes.unlink()
+    elif fault == "another":
+        other = next(zoo.glob("results/one/imagenet_avgpool/*.safetensors"))
+        outcomes.write_bytes(other.read_bytes())
+    else:
+        record = json.loads(path.read_text())
+        head = record["heads"]["avgpool"]
+        record["heads"]["avgpool"] = head | {"top1": 60.0, "top1_by_epoch": [60.0] * 100}
+        record["heads"]["avgpool"]["best_top1"] = 60.0
+        path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=path.stem.partition("-")[0]):
+        main(["compare", "one", "two", "--zoo", str(zoo)])
+
+
+def test_nothing_to_compare_is_said(zoo: Path) -> None:
+    svm(zoo, "alone", *scores_and_labels(3, 1.0))
+    probe(zoo, "other", np.ones(IMAGES, bool))
+    with pytest.raises(UserError, match="no figures in one table"):
+        main(["compare", "alone", "other", "--zoo", str(zoo)])
+    with pytest.raises(UserError, match="named twice"):
+        main(["compare", "one", "one", "--zoo", str(zoo)])
+
+
+def test_a_picture_is_drawn_the_same_again(zoo: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        main(["compare", "one", "two", "--zoo", str(zoo), "--picture", str(zoo / name)])
+    assert (zoo / "a.svg").read_bytes() == (zoo / "b.svg").read_bytes()
+    with pytest.raises(UserError, match=r"end in \.svg or \.png"):
+        main(["compare", "one", "two", "--zoo", str(zoo), "--picture", str(zoo / "a.pdf")])

@@ -1,0 +1,89 @@
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reports.__main__ import main
+from slurm.errors import UserError
+from tests.reports.confidence.outcome_zoo import probe, scores_and_labels, svm
+
+AVGPOOL = ("one", 500), ("two", 510), ("three", 700), ("four", 690)
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Path:
+    for name, right in AVGPOOL:
+        probe(tmp_path, name, np.arange(1000) < right)
+    # Nearly as good as the best one, on other images: not separable from it.
+    probe(tmp_path, "five", np.arange(1000) >= 301)
+    svm(tmp_path, "one", *scores_and_labels(1, 1.0))
+    return tmp_path
+
+
+def printed(zoo: Path, capsys: pytest.CaptureFixture, *flags: str) -> str:
+    main(["--zoo", str(zoo), *flags])
+    return capsys.readouterr().out
+
+
+def test_every_cell_says_how_sure_it_is(zoo: Path, capsys: pytest.CaptureFixture) -> None:
+    text = printed(zoo, capsys, "--ci")
+    row = next(line for line in text.splitlines() if line.startswith("| one") and "50.00" in line)
+    value, half = row.split("|")[-2].split("±")
+    assert float(value) == 50.0
+    assert float(half) == pytest.approx(1.96 * 100 * np.sqrt(0.25 / 1000), rel=0.05)
+    assert "**±**: half the 95 % interval over test images" in text
+
+
+def test_bold_are_the_best_and_all_that_are_not_separable(
+    zoo: Path, capsys: pytest.CaptureFixture
+) -> None:
+    text = printed(zoo, capsys, "--ci", "--bold")
+    bold = [name for name, _ in AVGPOOL if f"| {name}" in text and _is_bold(text, name)]
+    assert bold == ["three"]  # its images hold all of four's, so that four is separable
+    assert _is_bold(text, "five")
+
+
+def _is_bold(text: str, name: str) -> bool:
+    rows = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
+    return any("**" in row.split("|")[-2] for row in rows)
+
+
+def test_without_the_flag_nothing_changes(zoo: Path, capsys: pytest.CaptureFixture) -> None:
+    before = printed(zoo, capsys)
+    printed(zoo, capsys, "--ci")
+    assert printed(zoo, capsys) == before
+    assert "±" not in before
+
+
+def test_kept_samples_give_the_same_and_damaged_ones_are_made_again(
+    zoo: Path, capsys: pytest.CaptureFixture
+) -> None:
+    fresh = printed(zoo, capsys, "--ci")
+    kept = sorted((zoo / "intervals").iterdir())
+    assert len(kept) == 6
+    assert printed(zoo, capsys, "--ci") == fresh
+    kept[0].write_bytes(kept[0].read_bytes()[:100])
+    kept[1].write_bytes(b"")
+    assert printed(zoo, capsys, "--ci") == fresh
+
+
+def test_bounds_reach_csv_latex_and_the_page(zoo: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = list(csv.DictReader(io.StringIO(printed(zoo, capsys, "--ci", "--format", "csv"))))
+    cell = next(row for row in rows if row["name"] == "one" and row["column"] == "AvgPool")
+    assert 46 < float(cell["low"]) < 48
+    assert 52 < float(cell["high"]) < 54
+    assert "low" not in printed(zoo, capsys, "--format", "csv").splitlines()[0]
+    half = (float(cell["high"]) - float(cell["low"])) / 2
+    latex = printed(zoo, capsys, "--ci", "--format", "latex")
+    assert rf"50.00 $\pm$ {half:.2f}" in latex
+    printed(zoo, capsys, "--ci", "--html", str(zoo / "page.html"))
+    low, high = float(cell["low"]), float(cell["high"])
+    assert f'title="{low:.2f} to {high:.2f}"' in (zoo / "page.html").read_text()
+
+
+@pytest.mark.parametrize("flag", ["--seeds", "--compare", "--published"])
+def test_two_meanings_of_plus_minus_are_refused(zoo: Path, flag: str) -> None:
+    with pytest.raises(UserError, match="--ci"):
+        main(["--zoo", str(zoo), "--ci", flag])
