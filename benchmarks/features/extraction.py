@@ -26,8 +26,6 @@ from slurm.progress import progress
 from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
-    import torch
-
     from benchmarks.backbones.backbone import Backbone
     from benchmarks.datasets.splits import ImageSplit
 
@@ -137,19 +135,13 @@ class ExtractVoc:
             }
             if not unchanged(self.directory, [file.name for file in files.values()]):
                 try:
-                    self._extract(backbone, images, files, device)
+                    self._extract(backbone, images, files)
                 except _OvertakenError:
                     return
             written += [labels, *files.values()]
             write_marker(self.directory, written, complete=split == "test")
 
-    def _extract(
-        self,
-        backbone: "Backbone",
-        images: "ImageSplit",
-        files: dict[str, Path],
-        device: "torch.device",
-    ) -> None:
+    def _extract(self, backbone: "Backbone", images: "ImageSplit", files: dict[str, Path]) -> None:
         """Stream `images` through the trunk; memory holds one batch whatever the number of taps.
 
         Plain writes rather than a memory map, since a full disk kills a mapped process.
@@ -158,10 +150,11 @@ class ExtractVoc:
         import torch
 
         from benchmarks.backbones.pooling import pool
-        from benchmarks.devices import computing, precision_on
+        from benchmarks.devices import computing, precision_on, resolve_device
         from benchmarks.images.batches import load_batches
         from benchmarks.images.transforms import build_transform
 
+        device = resolve_device(self.trunk.device)
         backbone = backbone.to(device)
         if device.type == "cuda":
             backbone = backbone.to(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.datasets.loading import fingerprints, load_dataset
-from benchmarks.features.extraction import ExtractVoc, extract_item
+from benchmarks.features.extraction import ExtractVoc, Forward, extract_item, read_forward
 from benchmarks.features.files import feature_path
 from benchmarks.protocols import ImageTransform
 from benchmarks.registry import load_backbone, register
@@ -262,3 +262,18 @@ def test_classes_of_other_names_share_neither_features_nor_results(
     renamed.needs[0].run()
     assert source.read("feature3").classes == ("bird", "cat")
     assert renamed.read("feature3").classes == ("boat", "cat")
+
+
+def test_features_of_another_precision_are_not_gone_on_with(tmp_path: Path, voc: Path) -> None:
+    """A stopped extraction on a GPU, say, that goes on here."""
+    item = make_item(tmp_path, voc)
+    item.run()
+    assert read_forward(item.directory) == Forward("cpu", "fp32")
+    path = feature_path(item.directory, "feature3", "trainval")
+    before = path.stat().st_mtime_ns
+    (item.directory / "forward.json").write_bytes(b'{"device":"cuda","precision":"tf32"}')
+    item.marker.rename(item.directory / "partial.json")
+    item.run()
+    assert item.done()
+    assert path.stat().st_mtime_ns != before
+    assert read_forward(item.directory) == Forward("cpu", "fp32")
