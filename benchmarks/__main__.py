@@ -21,6 +21,7 @@ from benchmarks.commands import finish_command
 from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom, lines_of
 from benchmarks.protocols import LowShotProtocol, Protocol
+from benchmarks.rehearsal.command import add_rehearse_flag
 from benchmarks.trunks import add_forward_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 from slurm.errors import UserError, one_line
@@ -70,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     add_set_flags(parser)
     add_forward_flags(parser)
+    add_rehearse_flag(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
 

@@ -13,6 +13,7 @@ from benchmarks.catalog.partial import announcements, partial_record
 from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.wording import shown
 from benchmarks.images.checking import CheckImages
+from benchmarks.rehearsal.command import rehearse_command
 from slurm.distributed import find_world
 from slurm.errors import SweepError, UserError, one_line
 from slurm.executor import dry_run, launch_from, run_sweep
@@ -28,7 +29,9 @@ LONGEST_NOTE = 1000  # characters
 def finish_command(
     args: argparse.Namespace, goals: Sequence[Goal], work: Sequence[Item] | None = None
 ) -> None:
-    """Run what the goals miss (or say what that is), then write `--json` and a summary line.
+    """Run what the goals miss, then write `--json` and a summary line.
+
+    With `--dry-run` say what that is instead, with `--rehearse` what it will cost.
 
     `work` are the items to run where they are not the goals themselves but lead to them.
     """
@@ -37,6 +40,9 @@ def finish_command(
     launch = launch_from(args)
     for line in announcements(goals) if speaks else ():
         print(line, file=sys.stderr)
+    if getattr(args, "rehearse", None) is not None:
+        rehearse_command(args, work, launch)
+        return
     if args.dry_run:
         if speaks:
             print(dry_run(work, launch))

@@ -15,6 +15,7 @@ from benchmarks.input_files import folder_flag
 from benchmarks.overrides import add_set_flags, custom
 from benchmarks.probes.item import probe_item
 from benchmarks.protocols import LinearProtocol
+from benchmarks.rehearsal.command import add_rehearse_flag
 from benchmarks.trunks import add_trunk_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
 
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     add_own_flag(parser)
     add_set_flags(parser)
     add_trunk_flags(parser)
+    add_rehearse_flag(parser)
     add_common_flags(parser)
     args: argparse.Namespace = parser.parse_args(argv)
     protocol = LINEAR_PROTOCOLS[choose(args.protocol, LINEAR_PROTOCOLS, "linear-probe protocol")]

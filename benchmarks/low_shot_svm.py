@@ -16,6 +16,7 @@ from benchmarks.catalog.own import add_own_flag, on_own_data
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.commands import finish_command
 from benchmarks.protocols import LowShotProtocol
+from benchmarks.rehearsal.command import add_rehearse_flag
 from benchmarks.svm.low_shot_item import VocLowShot
 from benchmarks.svm.source import add_source_flags, find_source
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--samples", type=positive, metavar="N", help="draws (default: the protocol's)"
     )
+    add_rehearse_flag(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
     name = args.protocol or VOC07_LOW_SHOT.name

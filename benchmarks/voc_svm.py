@@ -12,6 +12,7 @@ from benchmarks.catalog.own import add_own_flag, on_own_data
 from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.commands import finish_command
 from benchmarks.protocols import SvmProtocol
+from benchmarks.rehearsal.command import add_rehearse_flag
 from benchmarks.svm.full_item import VocSvm
 from benchmarks.svm.source import add_source_flags, find_source
 from slurm.cli import Parser, add_common_flags, choose, run_command
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(prog="python -m benchmarks.voc_svm", description=__doc__ or "")
     add_source_flags(parser)
     add_own_flag(parser)
+    add_rehearse_flag(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
     name = args.protocol or VOC07_SVM.name

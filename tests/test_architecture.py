@@ -40,6 +40,7 @@ benchmarks.probes
 benchmarks.svm.solver
 benchmarks.svm
 benchmarks.catalog
+benchmarks.rehearsal
 benchmarks: commands
 benchmarks.registering
 benchmarks: linear_probe low_shot_svm registry voc_svm

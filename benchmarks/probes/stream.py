@@ -94,7 +94,7 @@ class Stream:
             while self.runs:
                 epoch = min(run.epoch for run in self.runs)
                 here = [run for run in self.runs if run.epoch == epoch]
-                self._train(epoch, here, bar)
+                self.train(epoch, here, bar)
                 self._drop_diverged(here)
                 self._evaluate([run for run in here if run.evaluates and run in self.runs])
                 for run in here:
@@ -102,7 +102,8 @@ class Stream:
                         run.end_epoch()
                 self._let_go()
 
-    def _train(self, epoch: int, runs: Sequence[ProbeRun], bar: Any) -> None:
+    def train(self, epoch: int, runs: Sequence[ProbeRun], bar: Any) -> None:
+        """One epoch of `runs` from where the last of them stands; `bar` is told of its images."""
         split = self.splits[TRAIN]
         order = order_of(self.seed, epoch, len(split.paths), self.world.size)
         mine = order[self.world.rank :: self.world.size]

@@ -38,13 +38,13 @@ def run_jobs(
         require_fast()
     torch.use_deterministic_algorithms(True, warn_only=True)
     failures: list[UserError] = []
-    left = _by_trunk(jobs)
+    left = by_trunk(jobs)
     while left:
         runs: list[ProbeRun] = []
         trunks = 0
-        while left and not (trunks and limited and _is_full(device)):
+        while left and not (trunks and limited and is_full(device)):
             trunks += 1
-            runs += _set_up(left.pop(0), dataset, world, device)
+            runs += set_up(left.pop(0), dataset, world, device)
         if world.first and (trunks > 1 or left):
             rest = f"; {len(left)} more after them" if left else ""
             say(f"{name}: {len(runs)} probes of {trunks} trunks read one stream of images{rest}")
@@ -55,14 +55,15 @@ def run_jobs(
         raise failures[0]
 
 
-def _by_trunk(jobs: Sequence[Job]) -> list[list[Job]]:
+def by_trunk(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs of each trunk."""
     found: dict[Trunk, list[Job]] = {}
     for job in jobs:
         found.setdefault(job.trunk, []).append(job)
     return list(found.values())
 
 
-def _set_up(
+def set_up(
     jobs: Sequence[Job], dataset: Dataset, world: World, device: torch.device
 ) -> list[ProbeRun]:
     """The probes of one trunk, each where it was when it was interrupted."""
@@ -74,7 +75,7 @@ def _set_up(
     return runs
 
 
-def _is_full(device: torch.device) -> bool:
+def is_full(device: torch.device) -> bool:
     """Whether no other trunk should be put on the device, in any process."""
     full = False
     if device.type == "cuda":

@@ -1,0 +1,59 @@
+"""`--rehearse`: what a command would cost, instead of running it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from slurm.cli import positive
+from slurm.distributed import find_world
+from slurm.errors import UserError
+from slurm.executor import Launch
+from slurm.outputs import write_output
+from slurm.streams import write_stdout
+from slurm.sweep import Item
+
+SECONDS = 20  # of measuring an item
+
+
+def add_rehearse_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--rehearse`."""
+    parser.add_argument(
+        "--rehearse",
+        nargs="?",
+        type=positive,
+        const=SECONDS,
+        metavar="SECONDS",
+        help="run nothing: do some steps of each item on the real data, and say what all will "
+        f"cost: hours, memory, disk, images/s, the SLURM request that fits (default: {SECONDS} "
+        "seconds an item)",
+    )
+
+
+def rehearse_command(args: argparse.Namespace, work: Sequence[Item], launch: Launch) -> None:
+    """Measure and print; `UserError` where this cannot be rehearsed."""
+    from benchmarks.rehearsal.words import lines_of
+
+    if args.dry_run:
+        raise UserError("--rehearse and --dry-run: leave one out")
+    if find_world().size > 1:
+        raise UserError("--rehearse measures one process: leave torchrun out")
+    if launch.cluster != "inline":
+        raise UserError(
+            f"--rehearse measures the machine that it runs on: leave --cluster {launch.cluster} "
+            "out, and start it by srun or sbatch on a node of the kind that you will ask for"
+        )
+    from benchmarks.rehearsal.rehearse import rehearse
+
+    report = rehearse(work, args.rehearse)
+    content = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
+    text = "\n".join(lines_of(report))
+    if args.json == "-":
+        write_stdout(content)
+        print(text, file=sys.stderr)
+        return
+    if args.json:
+        write_output(Path(args.json), content)
+    print(text)

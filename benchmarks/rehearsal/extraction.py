@@ -1,0 +1,97 @@
+"""An extraction for some seconds: loader alone, trunk alone, both; and features for the fits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.backbones.pooling import pool
+from benchmarks.datasets.loading import load_dataset
+from benchmarks.devices import computing, resolve_device
+from benchmarks.features.extraction import BATCH, ExtractVoc
+from benchmarks.images.batches import Images
+from benchmarks.images.decoding import require_fast
+from benchmarks.images.transforms import build_transform
+from benchmarks.probes.frozen import FrozenTrunk
+from benchmarks.rehearsal.report import GIB, Row, Speeds
+from benchmarks.rehearsal.watch import Enough, Watch, begin_item, gpu_gib
+
+LOADER, TRUNK, BOTH = 0.25, 0.25, 0.5  # shares of the time
+FLOAT32 = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pooled features of the first images of trainval, {tap: (n, D) float32}."""
+
+    features: dict[str, NDArray[np.float32]]
+
+
+def extraction_row(item: ExtractVoc, seconds: float) -> tuple[Row, Sample]:
+    """Measure `item` on its images."""
+    trunk = item.trunk
+    device = resolve_device(trunk.device)
+    if trunk.fast:
+        require_fast()
+    begin_item(device)
+    splits = load_dataset(item.dataset, item.data).splits
+    split = splits["trainval"]
+    frozen = FrozenTrunk(trunk, device)
+    transform = build_transform(item.image, trunk.mean, trunk.std, fast=trunk.fast)
+    images = Images(split, [transform], trunk.seed, trunk.workers, device)
+    rows = np.arange(len(split.paths))
+
+    def pooled(pixels: Tensor) -> dict[str, NDArray[np.float32]]:
+        with torch.inference_mode(), computing(device, frozen.precision):
+            found = pool(frozen.backbone(pixels), item.pooled_size)
+        return {tap: values.float().cpu().numpy() for tap, values in found.items()}
+
+    loader, alone, both = (Watch(seconds * share, device) for share in (LOADER, TRUNK, BOTH))
+    kept = None
+    # From the last image back: the first ones are not to be in the machine's memory already.
+    loader.start()
+    try:
+        for pixels, _ in images.batches(0, 0, rows[::-1].copy(), BATCH):
+            kept = pixels if kept is None else kept
+            loader.update(len(pixels))
+    except Enough:
+        pass
+    loader.end()
+    assert kept is not None
+    alone.start()
+    try:
+        for _ in range(-(-len(rows) // BATCH)):
+            pooled(kept)
+            alone.update(len(kept))
+    except Enough:
+        pass
+    alone.end()
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    both.start()
+    try:
+        for pixels, _ in images.batches(0, 0, rows, BATCH):
+            for tap, values in pooled(pixels).items():
+                parts.setdefault(tap, []).append(values)
+            both.update(len(pixels))
+    except Enough:
+        pass
+    both.end()
+    sample = Sample({tap: np.concatenate(found) for tap, found in parts.items()})
+    count = sum(len(one.paths) for one in splits.values())
+    width = sum(values.shape[1] for values in sample.features.values())
+    speeds = Speeds(loader=loader.images_per_s, trunk=alone.images_per_s, images=both.images_per_s)
+    row = Row(
+        name=item.key,
+        stage=item.stage,
+        images=count,
+        epochs=1,
+        speeds=speeds,
+        host_gib=max(watch.host_gib for watch in (loader, alone, both)),
+        gpu_gib=gpu_gib(device),
+        disk_gib=count * width * FLOAT32 / GIB,
+        measured=("speeds.loader", "speeds.trunk", "speeds.images", "host_gib", "gpu_gib"),
+        estimated=("hours", "disk_gib"),
+    )
+    return row, sample

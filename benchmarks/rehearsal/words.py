@@ -1,0 +1,78 @@
+"""A rehearsal in words."""
+
+from collections.abc import Iterator
+
+from benchmarks.checkpoints.wording import shown
+from benchmarks.rehearsal.report import HOUR, Report, Request, Row, Total
+from slurm.progress import clock
+
+LEGEND = (
+    "measured: images/s of loader alone, trunk alone (with heads and optimizer) and both, memory, "
+    "state files. Arithmetic: hours = epochs x images / (images/s) + evaluations x their images / "
+    "(images/s, estimated); VOC's features on disk; '~' marks fits, scaled from a part. A request "
+    "is one task with half as much time again, 5 minutes, and a quarter more memory."
+)
+
+
+def lines_of(report: Report) -> Iterator[str]:
+    """For people; every figure is also a field of the JSON."""
+    if report.done:
+        yield f"{report.done} results are done already and cost nothing"
+    if not report.items:
+        yield "nothing is left to run"
+        return
+    yield (
+        f"rehearsed on {report.device}, {report.cores} cores, --workers {report.workers}, "
+        f"up to {report.seconds:g} s an item"
+    )
+    for row in report.items:
+        yield ""
+        yield from _row(row)
+    yield ""
+    yield f"all, one after another: {_cost(report.total)}"
+    yield f"  as one job: {_request(report.total.request)}"
+    yield LEGEND
+
+
+def _row(row: Row) -> Iterator[str]:
+    many = f" ({row.parts} tasks)" if row.parts > 1 else ""
+    yield f"{row.stage}: {shown(row.name, 400)}{many}"
+    if row.hours is None:
+        yield "  not rehearsed: no figures, and not in the sum"
+        return
+    yield f"  {_cost(row)}"
+    if row.speeds is not None:
+        speeds = row.speeds
+        yield (
+            f"  {speeds.images:,.1f} images/s; loader alone {speeds.loader:,.1f}, trunk alone "
+            f"{speeds.trunk:,.1f}"
+        )
+        yield f"  {row.epochs} x {row.images:,} images" + (
+            f", evaluated {row.evaluations} x on {row.test_images:,} at {speeds.test_images:,.1f}/s"
+            if speeds.test_images is not None
+            else ""
+        )
+    else:
+        yield f"  {row.parts} x ~{clock(row.part_seconds or 0.0)}"
+    yield from (f"  {note}" for note in row.notes)
+    if row.request is not None:
+        yield f"  a task: {_request(row.request)}"
+
+
+def _cost(row: Row | Total) -> str:
+    hours = row.hours or 0.0
+    sign = "~" if isinstance(row, Row) and row.speeds is None else ""
+    gpu = "" if row.gpu_gib is None else f", {row.gpu_gib:.1f} GiB of GPU memory"
+    return (
+        f"{sign}{hours:.2f} h ({clock(hours * HOUR)}), {row.host_gib:.1f} GiB of memory{gpu}, "
+        f"{row.disk_gib:.2f} GiB of disk"
+    )
+
+
+def _request(request: Request) -> str:
+    hours, minutes = divmod(request.minutes, 60)
+    gpus = f"--gpus={request.gpus} " if request.gpus else ""
+    return (
+        f"{gpus}--cpus-per-task={request.cpus_per_task} --mem={request.mem_gb}G "
+        f"--time={hours}:{minutes:02d}:00"
+    )
