@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.rehearsal.job import Rehearsal
+from benchmarks.rehearsal.report import Report
 from slurm.cli import positive
 from slurm.distributed import find_world
 from slurm.errors import UserError
-from slurm.executor import Launch
+from slurm.executor import Launch, run_sweep
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
 from slurm.sweep import Item
@@ -40,14 +42,9 @@ def rehearse_command(args: argparse.Namespace, work: Sequence[Item], launch: Lau
         raise UserError("--rehearse and --dry-run: leave one out")
     if find_world().size > 1:
         raise UserError("--rehearse measures one process: leave torchrun out")
-    if launch.cluster != "inline":
-        raise UserError(
-            f"--rehearse measures the machine that it runs on: leave --cluster {launch.cluster} "
-            "out, and start it by srun or sbatch on a node of the kind that you will ask for"
-        )
-    from benchmarks.rehearsal.rehearse import rehearse
-
-    report = rehearse(work, args.rehearse)
+    if args.detach:
+        raise UserError("--rehearse prints what it finds: leave --detach out")
+    report = _report(tuple(work), args.rehearse, args.zoo, launch)
     content = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
     text = "\n".join(lines_of(report))
     if args.json == "-":
@@ -57,3 +54,15 @@ def rehearse_command(args: argparse.Namespace, work: Sequence[Item], launch: Lau
     if args.json:
         write_output(Path(args.json), content)
     print(text)
+
+
+def _report(work: tuple[Item, ...], seconds: int, zoo: Path, launch: Launch) -> Report:
+    """Measured by this process, or by one job."""
+    if launch.cluster == "inline":
+        from benchmarks.rehearsal.rehearse import rehearse
+
+        return rehearse(work, seconds)
+    job = Rehearsal(work, seconds, zoo)
+    job.result.unlink(missing_ok=True)
+    run_sweep([job], launch)
+    return job.taken()

@@ -56,7 +56,8 @@ def fit_row(item: VocSvmLayer | LowShot, parts: int, sample: Sample | None) -> R
     made = time.perf_counter() - began
     if isinstance(item, LowShot):
         fit = _low_shot(machine, item.protocol, source.seed)
-        of = f", k = {' and '.join(map(str, _ends(item.protocol)))}, straight on between them"
+        ends = _ends(item.protocol)
+        of = f", k = {ends[0]}" + f" and {ends[-1]}, a line between them" * (len(ends) > 1)
     else:
         began = time.perf_counter()
         evaluate_full(machine, item.protocol)

@@ -96,6 +96,19 @@ def test_a_trunk_of_the_same_shape_is_not_measured_again(
     check_hours(second)
 
 
+def test_another_process_can_rehearse(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a job of a cluster would; its log is all that is left."""
+    zoo, flags = data.parent / "zoo", ("--only", PROBE, "--rehearse", "1", "--json", "-")
+    base = ["--ckpt", "random:resnet18", "--suite", "digits", "--data", str(data)]
+    more = ["--zoo", str(zoo), "--device", "cpu", "--workers", "0", "--cluster", "local"]
+    main([*base, *more, *flags])
+    said = capsys.readouterr()
+    (row,) = json.loads(said.out)["items"]
+    check_hours(row)
+    assert "all, one after another" in said.err
+    assert {path.suffix for path in files_below(zoo) if path.is_file()} <= {".log"}
+
+
 def test_what_cannot_be_rehearsed_is_one_line(data: Path) -> None:
     base = ["--ckpt", "random:resnet18", "--device", "cpu", "--zoo", str(data.parent / "zoo")]
     own = [*base, "--data", str(data), "--suite", "digits", "--only", PROBE, "--rehearse"]
