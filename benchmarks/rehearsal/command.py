@@ -44,7 +44,7 @@ def rehearse_command(args: argparse.Namespace, work: Sequence[Item], launch: Lau
         raise UserError("--rehearse measures one process: leave torchrun out")
     if args.detach:
         raise UserError("--rehearse prints what it finds: leave --detach out")
-    report = _report(tuple(work), args.rehearse, args.zoo, launch)
+    report = _report(args, tuple(work), launch)
     content = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
     text = "\n".join(lines_of(report))
     if args.json == "-":
@@ -56,13 +56,13 @@ def rehearse_command(args: argparse.Namespace, work: Sequence[Item], launch: Lau
     print(text)
 
 
-def _report(work: tuple[Item, ...], seconds: int, zoo: Path, launch: Launch) -> Report:
+def _report(args: argparse.Namespace, work: tuple[Item, ...], launch: Launch) -> Report:
     """Measured by this process, or by one job."""
     if launch.cluster == "inline":
         from benchmarks.rehearsal.rehearse import rehearse
 
-        return rehearse(work, seconds)
-    job = Rehearsal(work, seconds, zoo)
+        return rehearse(work, args.rehearse)
+    job = Rehearsal(work, args.rehearse, args.zoo, args.device)
     job.result.unlink(missing_ok=True)
     run_sweep([job], launch)
     return job.taken()

@@ -34,7 +34,7 @@ def fit_row(item: VocSvmLayer | LowShot, parts: int, sample: Sample | None) -> R
     source, protocol = item.source, item.protocol
     whole = source.read(item.layer) if sample is None else _filled(item, sample)
     count = len(whole.classes)
-    fitted = min(CLASSES, count)
+    fitted = min(CLASSES if source.solver == "gram" else 1, count)  # liblinear takes minutes
     data = replace(
         whole,
         train_labels=whole.train_labels[:, :fitted],

@@ -139,7 +139,7 @@ def _training(stream: Stream, epoch: int, seconds: float) -> Watch:
     """Train for some seconds or one epoch, from its first image."""
     for run in stream.runs:
         run.step = 0
-    watch = Watch(seconds, stream.device)
+    watch = Watch(seconds, stream.device, max(run.piece for run in stream.runs))
     watch.start()
     with suppress(Enough):
         stream.train(epoch, stream.runs, watch)

@@ -19,19 +19,18 @@ class Enough(Exception):
 
 
 class Watch:
-    """In the place of a progress bar. The first update starts the clock: before it, things warm up.
+    """In the place of a progress bar; `images_per_s` and the peak are there after `end`.
 
-    `images_per_s` and the peaks are there after `end`.
+    The clock starts when the first `unit` images are done, for until then things warm up, and stops
+    after a multiple of it: images come in smaller parts than a trunk takes them.
     """
 
-    def __init__(self, seconds: float, device: torch.device) -> None:
-        self.seconds, self.device = seconds, device
-        self.host_gib = 0.0
-        self._looked = 0.0
-        self._began = 0.0
-        self._first: float | None = None
-        self._first_images = self._images = 0
-        self.images_per_s = 0.0
+    def __init__(self, seconds: float, device: torch.device, unit: int = 1) -> None:
+        self.seconds, self.device, self.unit = seconds, device, unit
+        self.images_per_s = self.host_gib = 0.0
+        self._looked = self._began = 0.0
+        self._images = 0
+        self._first: tuple[float, int] | None = None  # when the clock started, after which images
 
     def start(self) -> None:
         """Begin to count the time."""
@@ -39,24 +38,26 @@ class Watch:
 
     def update(self, images: int) -> None:
         """Count them; raises `Enough` when the time is over."""
+        before, self._images = self._images, self._images + images
         now = time.perf_counter()
-        if self._first is None:
-            self._first_images = images
-            self._first = self._now()
-        else:
-            self._images += images
         if now - self._looked > LOOK_SECONDS:
             self._looked = now
             self.host_gib = max(self.host_gib, host_gib())
+        if self._images // self.unit == before // self.unit:
+            return
+        if self._first is None:
+            self._first = (self._now(), self._images)
         if now - self._began > self.seconds:
             raise Enough
 
     def end(self) -> None:
-        """Take the time. Where there was but one update, its warming up is in the figure."""
+        """Take the time; of the first images, warming up and all, where no others came."""
         now = self._now()
         self.host_gib = max(self.host_gib, host_gib())
-        begin = self._first if self._images and self._first is not None else self._began
-        self.images_per_s = (self._images or self._first_images) / max(now - begin, 1e-9)
+        begin, before = self._first or (self._began, 0)
+        if before == self._images:
+            begin, before = self._began, 0
+        self.images_per_s = (self._images - before) / max(now - begin, 1e-9)
 
     def _now(self) -> float:
         """When what was given to the device is done."""
