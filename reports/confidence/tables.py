@@ -57,7 +57,8 @@ def _note(measured: Measured) -> str:
     lacking = f"; {without} figures are of records without outcomes" if without else ""
     return (
         f"**±**: half the {100 * LEVEL:.0f} % interval over test sets of as many images "
-        f"(percentile bootstrap, {RESAMPLES:,} resamples{low_shot}); seeds and pretraining runs are not in it{lacking}."
+        f"(percentile bootstrap, {RESAMPLES:,} resamples{low_shot}); seeds and pretraining runs "
+        f"are not in it{lacking}."
     )
 
 
