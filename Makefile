@@ -102,7 +102,7 @@ prove: $(STAMP)
 	$(PY) tests/proofs/svm_agreement.py --spectrum fast --json $(FIGURES)/agreement-fast.json
 	$(PY) tests/proofs/killed_demo.py --json $(FIGURES)/demo-killed.json
 
-# How often the intervals of --ci hold a known figure, over 500 test sets; 20 minutes.
+# How often the intervals of --ci hold a known figure, over 500 test sets; 5 minutes.
 prove-coverage: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/proofs/coverage.py --json $(FIGURES)/coverage.json

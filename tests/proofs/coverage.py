@@ -24,8 +24,8 @@ from reports.confidence.intervals import Interval, difference, interval
 from reports.confidence.resampling import Floats, resample_counts
 from slurm.progress import progress
 
-SETS, RESAMPLES = 500, 2000
-IMAGES, CLASSES = 2000, 20
+SETS, RESAMPLES = 500, 1000
+IMAGES, CLASSES = 2000, 10
 TOP1 = 0.6
 PREVALENCE, STRENGTH = 0.08, 1.5  # of a class, and how far its scores lie above the others
 POPULATION = 4_000_000  # images of an endless test set
