@@ -13,7 +13,7 @@ DEMO_PROBES := imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_l
 DEMO_BENCHMARKS = $(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data \
   --zoo $(DEMO_ZOO) --workers 0
 
-.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream perf-deepcluster prove prove-crowd prove-pretraining prove-cluster slurm-test
+.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream perf-deepcluster prove prove-crowd prove-pretraining prove-cluster slurm-test perf-bootstrap prove-coverage
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
@@ -91,12 +91,21 @@ perf-stream: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/perf/stream.py --json $(FIGURES)/stream.json
 
+perf-bootstrap: $(STAMP)
+	@mkdir -p $(FIGURES)
+	$(PY) tests/perf/bootstrap.py --json $(FIGURES)/bootstrap.json
+
 # Longer proofs: that the SVMs are scikit-learn's, and that nothing is lost when a demo is killed.
 prove: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/proofs/svm_agreement.py --spectrum slow --json $(FIGURES)/agreement-slow.json
 	$(PY) tests/proofs/svm_agreement.py --spectrum fast --json $(FIGURES)/agreement-fast.json
 	$(PY) tests/proofs/killed_demo.py --json $(FIGURES)/demo-killed.json
+
+# How often the intervals of --ci hold a known figure, over 500 test sets; 5 minutes.
+prove-coverage: $(STAMP)
+	@mkdir -p $(FIGURES)
+	$(PY) tests/proofs/coverage.py --json $(FIGURES)/coverage.json
 
 # Twenty processes on one zoo, twins and kills, for five minutes.
 prove-crowd: $(STAMP)

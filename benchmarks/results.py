@@ -1,14 +1,12 @@
 """The result record: what a benchmark found, with everything needed to find it again.
 
 Plain JSON, written atomically, read with full validation; this module needs no torch. Percent
-values are in 0..100 at full float precision.
+values are in 0..100 at full float precision. What only a run needs is imported in its place, since
+every --help reads this file.
 """
 
 import datetime
 import hashlib
-import importlib.metadata
-import platform
-import subprocess
 import sys
 import time
 from dataclasses import fields
@@ -216,6 +214,9 @@ def _say_invalid(path: Path, reason: str) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this project and of the packages that a figure depends on."""
+    import importlib.metadata
+    import platform
+
     found = {"python": platform.python_version()}
     for package in ("deepcluster-bench", *PACKAGES):
         names = ("faiss-gpu", "faiss-cpu") if package == "faiss" else (package,)
@@ -230,6 +231,8 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """The git commit of this source tree (with `+dirty`), or None outside a checkout."""
+    import subprocess
+
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
@@ -257,6 +260,8 @@ class Clock:
 
 def environment() -> dict[str, Any]:
     """The fields of a record that describe the machine: versions, commit, host."""
+    import platform
+
     return {"versions": versions(), "commit": commit(), "host": platform.node() or sys.platform}
 
 

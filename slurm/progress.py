@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def progress(
@@ -14,8 +16,10 @@ def progress(
     unit: str = "it",
     initial: int = 0,
     disable: bool = False,
-) -> tqdm:
+) -> "tqdm":
     """A tqdm bar that is quiet in log files (one line each 15 s) and live on a terminal."""
+    from tqdm import tqdm  # here, as it costs a tenth of the time that --help may take
+
     live = sys.stderr.isatty()
     return tqdm(
         iterable,
@@ -58,4 +62,6 @@ def position(epoch: int, epochs: int, step: int) -> str:
 
 def say(message: str) -> None:
     """One plain line on stderr that does not tear a running bar."""
+    from tqdm import tqdm
+
     tqdm.write(message, file=sys.stderr)

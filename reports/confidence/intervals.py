@@ -1,7 +1,10 @@
 """What bootstrap samples say: the interval of a figure, and of the difference of two.
 
-Percentile intervals (Efron and Tibshirani 1993, chapter 13); the paired p-value asks how often the
-difference changes its sign (section 15.4), counting the observed one too, so that it is never 0.
+Percentile intervals (Efron and Tibshirani 1993, chapter 13), moved so that the samples' mean falls
+on the figure: images that are drawn twice raise the envelope of a precision, by half a standard
+deviation at VOC07's size, and an interval that rises with it does not cover. The paired p-value
+asks how often the difference changes its sign (section 15.4), counting the observed one too, so
+that it is never 0.
 """
 
 from collections.abc import Sequence
@@ -42,13 +45,13 @@ class Difference(Interval):
 
 def interval(value: float, samples: Floats, level: float = LEVEL) -> Interval:
     """The percentile interval of `value` from its (B,) bootstrap samples."""
-    low, high = _percentiles(samples, level)
+    low, high = _percentiles(_centred(samples, value), level)
     return Interval(value, low, high)
 
 
 def difference(value: float, first: Floats, second: Floats, level: float = LEVEL) -> Difference:
     """The paired interval of `value`, second less first, from (B,) samples of the same images."""
-    samples = second - first
+    samples = _centred(second - first, value)
     low, high = _percentiles(samples, level)
     # Equal figures (of a model with itself) are on both sides.
     sides = [int((samples <= 0).sum()), int((samples >= 0).sum())]
@@ -65,6 +68,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (count - place) * p_values[at]))
         adjusted[at] = largest
     return adjusted
+
+
+def _centred(samples: Floats, value: float) -> Floats:
+    """`samples` with `value` for a mean; equal ones, of a model with itself, stay equal to it."""
+    spread = samples - samples.mean()
+    return np.where(np.ptp(samples) == 0, 0.0, spread) + value
 
 
 def _percentiles(samples: Floats, level: float) -> tuple[float, float]:

@@ -56,8 +56,9 @@ def _note(measured: Measured) -> str:
     low_shot = f"; {LOW_SHOT_RESAMPLES:,} over images and draws in low-shot columns" if few else ""
     lacking = f"; {without} figures are of records without outcomes" if without else ""
     return (
-        f"**±**: half the {100 * LEVEL:.0f} % interval over test images (percentile bootstrap, "
-        f"{RESAMPLES:,} resamples{low_shot}); seeds and pretraining runs are not in it{lacking}."
+        f"**±**: half the {100 * LEVEL:.0f} % interval over test sets of as many images "
+        f"(percentile bootstrap, {RESAMPLES:,} resamples{low_shot}); seeds and pretraining runs "
+        f"are not in it{lacking}."
     )
 
 

@@ -25,6 +25,13 @@ def test_an_interval_is_close_to_the_binomials_own() -> None:
     assert found.low < 50 < found.high
 
 
+def test_an_interval_does_not_rise_with_its_samples() -> None:
+    samples = np.random.default_rng(0).normal(50, 1, 4000)
+    found, raised = (interval(50.0, samples + shift) for shift in (0.0, 3.0))
+    assert (raised.low, raised.high) == pytest.approx((found.low, found.high), abs=1e-8)
+    assert raised.low + raised.high == pytest.approx(100, abs=0.1)
+
+
 def test_a_row_is_not_separable_from_itself() -> None:
     samples = np.random.default_rng(0).normal(50, 1, 1000)
     found = difference(0.0, samples, samples)

@@ -33,7 +33,7 @@ def test_every_cell_says_how_sure_it_is(zoo: Path, capsys: pytest.CaptureFixture
     value, half = row.split("|")[-2].split("±")
     assert float(value) == 50.0
     assert float(half) == pytest.approx(1.96 * 100 * np.sqrt(0.25 / 1000), rel=0.05)
-    assert "**±**: half the 95 % interval over test images" in text
+    assert "**±**: half the 95 % interval over test sets of as many images" in text
 
 
 def test_bold_are_the_best_and_all_that_are_not_separable(
