@@ -38,7 +38,8 @@ def resources() -> dict[str, Resources]:
     for name, path in MODULES.items():
         if "stage: ClassVar[str]" in path.read_text():
             for member in vars(importlib.import_module(name)).values():
-                if isinstance(member, type) and member.__module__ == name:
+                several = "parts" in getattr(member, "__dataclass_fields__", {})  # ask as each does
+                if isinstance(member, type) and member.__module__ == name and not several:
                     stage = getattr(member, "stage", None)
                     asked = getattr(member, "resources", None)
                     if isinstance(asked, property) and asked.fget:

@@ -48,7 +48,9 @@ def extraction_row(item: ExtractVoc, seconds: float) -> tuple[Row, Sample]:
             found = pool(frozen.backbone(pixels), item.pooled_size)
         return {tap: values.float().cpu().numpy() for tap, values in found.items()}
 
-    loader, alone, both = (Watch(seconds * share, device) for share in (LOADER, TRUNK, BOTH))
+    wave = BATCH * max(1, trunk.workers)  # the first batches of all workers come at once
+    loader = Watch(seconds * LOADER, device, wave)
+    alone, both = Watch(seconds * TRUNK, device), Watch(seconds * BOTH, device)
     kept = None
     # From the last image back: the first ones are not to be in the machine's memory already.
     loader.start()

@@ -121,7 +121,9 @@ def _loader_alone(stream: Stream, source: int, seconds: float) -> tuple[Decoded,
     """Decode for some seconds or one epoch; the first batch, and what was seen."""
     rows = order_of(stream.seed, 0, len(stream.splits[source].paths), 1)
     requests = requests_of(source, 0, rows, DECODED)
-    watch = Watch(seconds, stream.device)
+    # The first batches of all workers come at once.
+    wave = DECODED * max(1, stream.runs[0].trunk.workers)
+    watch = Watch(seconds, stream.device, wave)
     watch.start()
     first: Decoded | None = None
     try:

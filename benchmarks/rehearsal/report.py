@@ -1,8 +1,8 @@
 """What a rehearsal finds: figures of each item and of all, and the arithmetic between them.
 
-Hours = passes x (epochs x images / images_per_s + evaluations x test_images / test_images_per_s)
-where images pass a trunk, else parts x part_seconds. Everything else is as it was measured, or
-says that it is an estimate.
+Where images pass a trunk, hours = passes x (epochs x images / the lowest of the three speeds of
+training + evaluations x test_images / speeds.test_images); else parts x part_seconds. Everything
+else is as it was measured, or says that it is an estimate.
 """
 
 import math
@@ -93,9 +93,11 @@ def hours_of(row: Row) -> float:
     """The arithmetic of the module's first lines."""
     if row.speeds is None:
         return row.parts * (row.part_seconds or 0.0) / HOUR
-    seconds = row.epochs * row.images / row.speeds.images
-    if row.speeds.test_images is not None:
-        seconds += row.evaluations * row.test_images / row.speeds.test_images
+    speeds = row.speeds
+    # Both at once are no faster than either: what was decoded while the trunk warmed up is no gain.
+    seconds = row.epochs * row.images / min(speeds.images, speeds.loader, speeds.trunk)
+    if speeds.test_images is not None:
+        seconds += row.evaluations * row.test_images / speeds.test_images
     return row.passes * seconds / HOUR
 
 

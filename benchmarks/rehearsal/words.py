@@ -6,12 +6,13 @@ from benchmarks.checkpoints.wording import shown
 from benchmarks.rehearsal.report import HOUR, Report, Request, Row, Total
 from slurm.progress import clock
 
-LEGEND = (
-    "measured: images/s of loader alone, trunk alone (with heads and optimizer) and both, memory, "
-    "state files. Arithmetic: hours = epochs x images / (images/s) + evaluations x their images / "
-    "(images/s, estimated); VOC's features on disk; '~' marks fits, scaled from a part. A request "
-    "is one task with half as much time again, 5 minutes, and a quarter more memory."
-)
+LEGEND = """\
+Measured: images/s of the loader alone, of trunk, heads and optimizer alone, and of both; memory; \
+state files.
+Arithmetic: hours = epochs x images / the lowest of the three + evaluations x their images / \
+(images/s, estimated); features on disk.
+~ estimated: fits, scaled from some classes of a layer.
+A request is for one task: half as much time again and 5 minutes, a quarter more memory and 1 GB."""
 
 
 def lines_of(report: Report) -> Iterator[str]:

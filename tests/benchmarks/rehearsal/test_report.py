@@ -63,3 +63,8 @@ def test_the_total_adds_hours_and_disk_and_takes_the_largest_memory() -> None:
     total = total_of(rows, 3)
     assert (total.hours, total.host_gib, total.gpu_gib, total.disk_gib) == (1.5, 6.0, 2.0, 1.5)
     assert (total.request.gpus, total.request.minutes) == (1, 140)
+
+
+def test_both_at_once_are_no_faster_than_either() -> None:
+    speeds = Speeds(loader=100, trunk=500, images=120)
+    assert hours_of(Row(name="a", stage="extract", images=360_000, epochs=1, speeds=speeds)) == 1.0

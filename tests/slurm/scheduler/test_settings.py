@@ -80,12 +80,13 @@ def test_the_known_stages_are_those_of_the_commands() -> None:
     from benchmarks.features.extraction import ExtractVoc
     from benchmarks.images.checking import CheckImages
     from benchmarks.probes.item import Probe
+    from benchmarks.rehearsal.job import Rehearsal
     from benchmarks.svm.full_item import VocSvm, VocSvmLayer
     from benchmarks.svm.low_shot_item import LowShot, VocLowShot
     from pretrain.deepcluster.item import Pretrain
 
     svms = (VocSvmLayer, VocSvm, LowShot, VocLowShot)
-    items = (CheckImages, ExtractVoc, *svms, Probe, Pretrain)
+    items = (CheckImages, ExtractVoc, *svms, Probe, Pretrain, Rehearsal)
     assert {item.stage for item in items} == set(STAGES)
 
 
