@@ -5,6 +5,7 @@ repeated, with noise, as often as there are images: how soon a fit converges dep
 so the seconds are an estimate.
 """
 
+import math
 import time
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from benchmarks.features.files import LayerData
 from benchmarks.protocols import LowShotProtocol
 from benchmarks.rehearsal.extraction import Sample
 from benchmarks.rehearsal.report import Row
-from benchmarks.rehearsal.watch import begin_item, gpu_gib, host_gib
+from benchmarks.rehearsal.watch import Watch, begin_item, gpu_gib
 from benchmarks.svm.draws import draw
 from benchmarks.svm.evaluation import evaluate_full, evaluate_low_shot
 from benchmarks.svm.full_item import VocSvmLayer
@@ -51,6 +52,8 @@ def fit_row(item: VocSvmLayer | LowShot, parts: int, sample: Sample | None) -> R
     )
     device = resolve_device(source.device if source.solver == "gram" else "cpu")
     begin_item(device)
+    watch = Watch(math.inf, device)
+    watch.start()
     began = time.perf_counter()
     assert machine.engine is not None  # made when first asked for, once for all classes
     made = time.perf_counter() - began
@@ -62,13 +65,14 @@ def fit_row(item: VocSvmLayer | LowShot, parts: int, sample: Sample | None) -> R
         began = time.perf_counter()
         evaluate_full(machine, item.protocol)
         fit, of = time.perf_counter() - began, ""
+    watch.end()
     on = "the features on disk" if sample is None else "features of some images, repeated"
     return Row(
         name=f"{source.checkpoint.name}/{protocol.benchmark}/{protocol.name}",
         stage=item.stage,
         parts=parts,
         part_seconds=made + fit * count / fitted,
-        host_gib=host_gib(),
+        host_gib=watch.host_gib,
         gpu_gib=gpu_gib(device),
         measured=("host_gib", "gpu_gib"),
         estimated=("hours", "part_seconds"),

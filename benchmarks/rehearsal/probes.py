@@ -16,9 +16,10 @@ from benchmarks.probes.stream import DECODED, TRAIN, VAL, Stream
 from benchmarks.probes.together import by_trunk, is_full, set_up
 from benchmarks.probes.training import Job, ProbeRun, order_of
 from benchmarks.rehearsal.report import GIB, Row, Speeds, evaluation_speed
-from benchmarks.rehearsal.watch import Enough, Watch, begin_item, gpu_gib
+from benchmarks.rehearsal.watch import Enough, Watch, begin_item, gpu_gib, host_gib
 from slurm.distributed import World
 
+CPU_PIECE = 16  # images that pass a trunk at once on a CPU, at most
 # Shares of the time that an item is measured for.
 LOADER, TEST_LOADER, TRUNK, BOTH = 0.25, 0.1, 0.25, 0.4
 
@@ -58,12 +59,18 @@ def probe_row(parts: Sequence[Probe], *, limited: bool, seconds: float, folder: 
         runs += set_up(jobs[taken], dataset, world, device)
         taken += 1
     passes = -(-len(jobs) // taken)
+    real_piece = max(run.piece for run in runs)
+    if device.type == "cpu":  # a piece can take it a minute
+        for run in runs:
+            run.piece = next(count for count in range(CPU_PIECE, 0, -1) if run.size % count == 0)
+    piece = max(run.piece for run in runs)
     stream = Stream(runs, dataset, first.key, world, lambda run: None)
     train, val = (len(stream.splits[source].paths) for source in (TRAIN, VAL))
 
     kept, loader = _loader_alone(stream, TRAIN, seconds * LOADER)
     _, test_loader = _loader_alone(stream, VAL, seconds * TEST_LOADER)
     real, stream.loader = stream.loader, _Kept(kept)
+    idle = host_gib()
     trunk = _training(stream, 0, seconds * TRUNK)
     stream.loader = real
     # Of another epoch: the first images of epoch 0 are in the machine's memory by now.
@@ -84,11 +91,18 @@ def probe_row(parts: Sequence[Probe], *, limited: bool, seconds: float, folder: 
         test_images=evaluation_speed(*three, test_loader.images_per_s),
     )
     notes = []
+    watches = (loader, test_loader, trunk, both)
+    host = max(watch.host_gib for watch in watches)
+    if piece < real_piece:
+        host += max(0.0, trunk.host_gib - idle) * (real_piece / piece - 1)
+        notes.append(
+            f"images passed the trunk by {piece}, the real run's by {real_piece}: its memory is "
+            "worked out from that"
+        )
     if not stepped:
         notes.append("no batch was whole in that time: steps of the optimizer are not in it")
     if passes > 1:
         notes.append(f"the device holds {taken} of {len(jobs)} trunks at once")
-    watches = (loader, test_loader, trunk, both)
     return Row(
         name=first.key
         if len(parts) == 1
@@ -100,7 +114,7 @@ def probe_row(parts: Sequence[Probe], *, limited: bool, seconds: float, folder: 
         evaluations=max(len(evaluated_epochs(part.protocol)) for part in parts),
         passes=passes,
         speeds=speeds,
-        host_gib=max(watch.host_gib for watch in watches),
+        host_gib=host,
         gpu_gib=gpu_gib(device),
         disk_gib=disk * passes / GIB,
         measured=(
@@ -108,11 +122,15 @@ def probe_row(parts: Sequence[Probe], *, limited: bool, seconds: float, folder: 
             "speeds.trunk",
             "speeds.images",
             "speeds.test_loader",
-            "host_gib",
             "gpu_gib",
             "disk_gib",
+            *(["host_gib"] if piece == real_piece else []),
         ),
-        estimated=("hours", "speeds.test_images"),
+        estimated=(
+            "hours",
+            "speeds.test_images",
+            *(["host_gib"] if piece < real_piece else []),
+        ),
         notes=tuple(notes),
     )
 
@@ -120,9 +138,10 @@ def probe_row(parts: Sequence[Probe], *, limited: bool, seconds: float, folder: 
 def _loader_alone(stream: Stream, source: int, seconds: float) -> tuple[Decoded, Watch]:
     """Decode for some seconds or one epoch; the first batch, and what was seen."""
     rows = order_of(stream.seed, 0, len(stream.splits[source].paths), 1)
-    requests = requests_of(source, 0, rows, DECODED)
+    unit = min(DECODED, *(run.piece for run in stream.runs))  # as the stream's
+    requests = requests_of(source, 0, rows, unit)
     # The first batches of all workers come at once.
-    wave = DECODED * max(1, stream.runs[0].trunk.workers)
+    wave = unit * max(1, stream.runs[0].trunk.workers)
     watch = Watch(seconds, stream.device, wave)
     watch.start()
     first: Decoded | None = None

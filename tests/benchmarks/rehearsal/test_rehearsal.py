@@ -93,7 +93,7 @@ def test_a_trunk_of_the_same_shape_is_not_measured_again(
     first, second = report["items"]
     assert first["speeds"] == second["speeds"]
     assert "second/" in second["name"]
-    assert second["notes"] == [f"as {first['name']}, which it is like"]
+    assert second["notes"][-1:] == [f"as {first['name']}, which it is like"]
     check_hours(second)
 
 
