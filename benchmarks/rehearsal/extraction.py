@@ -16,7 +16,7 @@ from benchmarks.images.decoding import require_fast
 from benchmarks.images.transforms import build_transform
 from benchmarks.probes.frozen import FrozenTrunk
 from benchmarks.rehearsal.report import GIB, Row, Speeds
-from benchmarks.rehearsal.watch import Enough, Watch, begin_item, gpu_gib
+from benchmarks.rehearsal.watch import CPU_PIECE, Enough, Watch, begin_item, gpu_gib, host_gib
 
 LOADER, TRUNK, BOTH = 0.25, 0.25, 0.5  # shares of the time
 FLOAT32 = 4  # bytes
@@ -48,23 +48,25 @@ def extraction_row(item: ExtractVoc, seconds: float) -> tuple[Row, Sample]:
             found = pool(frozen.backbone(pixels), item.pooled_size)
         return {tap: values.float().cpu().numpy() for tap, values in found.items()}
 
-    wave = BATCH * max(1, trunk.workers)  # the first batches of all workers come at once
+    batch = CPU_PIECE if device.type == "cpu" else BATCH
+    wave = batch * max(1, trunk.workers)  # the first batches of all workers come at once
     loader = Watch(seconds * LOADER, device, wave)
     alone, both = Watch(seconds * TRUNK, device), Watch(seconds * BOTH, device)
     kept = None
     # From the last image back: the first ones are not to be in the machine's memory already.
     loader.start()
     try:
-        for pixels, _ in images.batches(0, 0, rows[::-1].copy(), BATCH):
+        for pixels, _ in images.batches(0, 0, rows[::-1].copy(), batch):
             kept = pixels if kept is None else kept
             loader.update(len(pixels))
     except Enough:
         pass
     loader.end()
     assert kept is not None
+    idle = host_gib()
     alone.start()
     try:
-        for _ in range(-(-len(rows) // BATCH)):
+        for _ in range(-(-len(rows) // batch)):
             pooled(kept)
             alone.update(len(kept))
     except Enough:
@@ -73,7 +75,7 @@ def extraction_row(item: ExtractVoc, seconds: float) -> tuple[Row, Sample]:
     parts: dict[str, list[NDArray[np.float32]]] = {}
     both.start()
     try:
-        for pixels, _ in images.batches(0, 0, rows, BATCH):
+        for pixels, _ in images.batches(0, 0, rows, batch):
             for tap, values in pooled(pixels).items():
                 parts.setdefault(tap, []).append(values)
             both.update(len(pixels))
@@ -84,16 +86,18 @@ def extraction_row(item: ExtractVoc, seconds: float) -> tuple[Row, Sample]:
     count = sum(len(one.paths) for one in splits.values())
     width = sum(values.shape[1] for values in sample.features.values())
     speeds = Speeds(loader=loader.images_per_s, trunk=alone.images_per_s, images=both.images_per_s)
+    host = max(watch.host_gib for watch in (loader, alone, both))
+    known = ("host_gib",) if batch == BATCH else ()  # else worked out from smaller batches
     row = Row(
         name=item.key,
         stage=item.stage,
         images=count,
         epochs=1,
         speeds=speeds,
-        host_gib=max(watch.host_gib for watch in (loader, alone, both)),
+        host_gib=host + max(0.0, alone.host_gib - idle) * (BATCH / batch - 1),
         gpu_gib=gpu_gib(device),
         disk_gib=count * width * FLOAT32 / GIB,
-        measured=("speeds.loader", "speeds.trunk", "speeds.images", "host_gib", "gpu_gib"),
-        estimated=("hours", "disk_gib"),
+        measured=("speeds.loader", "speeds.trunk", "speeds.images", "gpu_gib", *known),
+        estimated=("hours", "disk_gib", *(() if known else ("host_gib",))),
     )
     return row, sample

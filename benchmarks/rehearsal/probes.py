@@ -16,10 +16,9 @@ from benchmarks.probes.stream import DECODED, TRAIN, VAL, Stream
 from benchmarks.probes.together import by_trunk, is_full, set_up
 from benchmarks.probes.training import Job, ProbeRun, order_of
 from benchmarks.rehearsal.report import GIB, Row, Speeds, evaluation_speed
-from benchmarks.rehearsal.watch import Enough, Watch, begin_item, gpu_gib, host_gib
+from benchmarks.rehearsal.watch import CPU_PIECE, Enough, Watch, begin_item, gpu_gib, host_gib
 from slurm.distributed import World
 
-CPU_PIECE = 16  # images that pass a trunk at once on a CPU, at most
 # Shares of the time that an item is measured for.
 LOADER, TEST_LOADER, TRUNK, BOTH = 0.25, 0.1, 0.25, 0.4
 

@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.rehearsal.report import GIB
 
+CPU_PIECE = 16  # images that pass a trunk at once on a CPU, at most: more can take it a minute
 LOOK_SECONDS = 0.2  # between two looks at the memory
 
 
