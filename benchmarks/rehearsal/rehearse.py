@@ -90,7 +90,9 @@ def rehearse(work: Sequence[Item], seconds: float) -> Report:
         seconds=seconds,
         done=done,
         items=tuple(rows),
-        total=total_of(rows, workers + 1),
+        total=total_of(
+            rows, max([row.request.cpus_per_task for row in rows if row.request] or [1])
+        ),
     )
 
 
