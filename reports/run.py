@@ -12,7 +12,6 @@ from reports import document, exports, metadata
 from reports.checking import stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
 from reports.comparison.sections import Section, compare, to_markdown
-from reports.confidence.tables import with_intervals
 from reports.measured import Measured, measured_tables
 from reports.pages import readme
 from reports.pages.links import link_target, relative_url
@@ -63,7 +62,11 @@ class Report:
             best=self.args.best,
             link=lambda config: link_target(config, target),
         )
-        return with_intervals(tables, self.collection) if self.args.ci else tables
+        if not self.args.ci:
+            return tables
+        from reports.confidence.tables import with_intervals  # needs numpy
+
+        return with_intervals(tables, self.collection)
 
     def _compared(self, measured: list[Measured]) -> list[Section]:
         names = [*self.args.only, *(self.args.compare or [])]

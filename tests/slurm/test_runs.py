@@ -68,10 +68,10 @@ def test_files_that_a_network_filesystem_cannot_read_are_as_good_as_absent(
     run.renew_launcher("other")
     write_failure(run.failure_file("0-0-a", 0), Failure("x", "boom"))
 
-    def stale(path: Path) -> bytes:
+    def stale(path: Path, *args: object, **more: object) -> None:
         raise OSError(errno.ESTALE, "Stale file handle", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", stale)
+    monkeypatch.setattr("slurm.files.open", stale, raising=False)
     assert run.arrays() == []
     assert run.failure(array, 0) is None
     assert run.other_launcher("me") is None

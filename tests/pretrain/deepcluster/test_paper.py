@@ -12,16 +12,22 @@ from tiny import TINY, tiny_item
 from torch import Tensor
 
 from benchmarks.datasets import imagenet
+from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
 from benchmarks.registry import load_backbone
 from pretrain.deepcluster import train
-from pretrain.deepcluster.images import select
 from pretrain.deepcluster.model import DeepClusterNet, reset_head, seed_of
 from pretrain.deepcluster.sampling import draw_uniform, plan_epoch
 
 # At ten times this rate so small a network is chaotic: rounding in fp32 grows a hundredfold a step.
 RECIPE = replace(TINY, epochs=2, batch_size=15, weight_decay=1e-3, learning_rate=0.005)
+
+
+def selected(images: ImageSplit, rows: NDArray[np.int64]) -> ImageSplit:
+    """The images of `rows`, which may name one several times; without labels."""
+    paths = tuple(images.paths[row] for row in rows.tolist())
+    return ImageSplit(images.root, paths, np.zeros(len(rows), dtype=np.int64), ())
 
 
 def whitened(features: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -93,7 +99,12 @@ def test_a_run_is_the_plain_loop(
         net.train()
         plan = plan_epoch(draws, 15)  # which says only how copies of an image are cropped apart
         drawn = load_batches(
-            select(images, plan.images), crops, plan.ids.ravel(), batch_size=15, seed=0, epoch=epoch
+            selected(images, plan.images),
+            crops,
+            plan.ids.ravel(),
+            batch_size=15,
+            seed=0,
+            epoch=epoch,
         )
         for number, (pixels, _) in enumerate(drawn):
             batch = draws[15 * number : 15 * number + 15]
