@@ -23,9 +23,14 @@ def test_the_demos_checkpoint_is_a_page(tmp_path: Path, command: Command) -> Non
     assert lines[:2] == ["deepcluster-digits: resnet18, Sobel stem", "=" * 40]
     assert "  method         deepcluster" in lines
     assert "  images         1438 of 10 classes" in lines
-    assert any(line.startswith("  last epoch     loss 3.36247, ") for line in lines)
+    history = json.loads(card_path(tmp_path, "deepcluster-digits").read_text())["pretraining"]
+    loss = f"{history['history']['loss'][-1]:.6g}"
+    assert any(line.startswith(f"  last epoch     loss {loss}, ") for line in lines)
     assert "  voc07_svm: digits_voc07_svm, seed 0" in lines
-    assert "    feature3 k=1 17.46 k=2 19.97 k=4 20.76 k=8 24.97 k=16 28.61 k=32 34.80 " in output
+    record = next(tmp_path.glob("results/deepcluster-digits/voc07_low_shot_svm/*.json"))
+    shots = json.loads(record.read_text())["layers"]["feature3"]["shots"]
+    figures = " ".join(f"k={k} {shots[k]['mean']:.2f}" for k in ("1", "2", "4", "8"))
+    assert f"    feature3 {figures} " in output
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 100
     assert len(lines) < 60
     assert "identity" not in output
