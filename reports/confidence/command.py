@@ -119,7 +119,7 @@ def _details(one: Column) -> list[str]:
     where = f"{KINDS[one.table].title}, {one.column}"
     if one.wins is not None and one.losses is not None:
         return [
-            f"{where}: {one.wins:,} images only {escape(one.second)} has right, "
+            f"{where}: of the images {one.wins:,} only {escape(one.second)} has right, "
             f"{one.losses:,} only {escape(one.first)}."
         ]
     if one.classes:

@@ -1,10 +1,12 @@
 """What bootstrap samples say: the interval of a figure, and of the difference of two.
 
-Percentile intervals (Efron and Tibshirani 1993, chapter 13), moved so that the samples' mean falls
-on the figure: images that are drawn twice raise the envelope of a precision, by half a standard
-deviation at VOC07's size, and an interval that rises with it does not cover. The paired p-value
-asks how often the difference changes its sign (section 15.4), counting the observed one too, so
-that it is never 0.
+Percentile intervals (Efron and Tibshirani 1993, chapter 13). That of one figure is moved so that
+the samples' mean falls on the figure: images that are drawn twice raise the envelope of a
+precision, by half a standard deviation at VOC07's size, and an interval that rises with it does
+not cover. That of a difference is as the samples have it: both rows rise alike, and where few
+images differ many samples are exactly 0, which must stay on neither side. The paired p-value asks
+how often the difference changes its sign (section 15.4), counting the observed one too, so that it
+is never 0.
 """
 
 from collections.abc import Sequence
@@ -44,14 +46,14 @@ class Difference(Interval):
 
 
 def interval(value: float, samples: Floats, level: float = LEVEL) -> Interval:
-    """The percentile interval of `value` from its (B,) bootstrap samples."""
-    low, high = _percentiles(_centred(samples, value), level)
-    return Interval(value, low, high)
+    """The interval of `value`, percent, from its (B,) bootstrap samples."""
+    low, high = _percentiles(samples - samples.mean() + value, level)
+    return Interval(value, max(low, 0.0), min(high, 100.0))
 
 
 def difference(value: float, first: Floats, second: Floats, level: float = LEVEL) -> Difference:
     """The paired interval of `value`, second less first, from (B,) samples of the same images."""
-    samples = _centred(second - first, value)
+    samples = second - first
     low, high = _percentiles(samples, level)
     # Equal figures (of a model with itself) are on both sides.
     sides = [int((samples <= 0).sum()), int((samples >= 0).sum())]
@@ -68,12 +70,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (count - place) * p_values[at]))
         adjusted[at] = largest
     return adjusted
-
-
-def _centred(samples: Floats, value: float) -> Floats:
-    """`samples` with `value` for a mean; equal ones, of a model with itself, stay equal to it."""
-    spread = samples - samples.mean()
-    return np.where(np.ptp(samples) == 0, 0.0, spread) + value
 
 
 def _percentiles(samples: Floats, level: float) -> tuple[float, float]:

@@ -44,7 +44,7 @@ def test_every_column_has_its_paired_interval(zoo: Path, capsys: pytest.CaptureF
     assert set(columns["SVM"]["classes"]) == {"class0", "class1", "class2"}
     said = capsys.readouterr().out
     assert "two is better" in said
-    assert "30 images only two has right, 10 only one" in said
+    assert "of the images 30 only two has right, 10 only one" in said
 
 
 def test_equal_models_are_not_separable(zoo: Path, capsys: pytest.CaptureFixture) -> None:

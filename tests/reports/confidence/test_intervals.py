@@ -32,6 +32,25 @@ def test_an_interval_does_not_rise_with_its_samples() -> None:
     assert raised.low + raised.high == pytest.approx(100, abs=0.1)
 
 
+@pytest.mark.parametrize("differ", [1, 2, 3])
+def test_a_few_images_separate_no_two_rows(differ: int) -> None:
+    """P(no image of 3 is drawn) is e**-3: 5 %, two-sided."""
+    one, other = (np.arange(1000) < right for right in (500, 500 + differ))
+    for list_of_images in range(12):  # of whose draws the samples' mean depends on
+        counts = next(resample_counts(1000, f"{list_of_images:064x}", 1000))
+        samples = [resampled_accuracies(hits, counts) for hits in (one, other)]
+        found = difference(differ / 10, *samples)
+        assert found.low == 0
+        assert not found.separable
+        assert found.p > 0.05
+
+
+def test_an_interval_stays_within_percent() -> None:
+    samples = np.random.default_rng(0).normal(99.5, 1, 1000)
+    assert interval(99.5, samples).high == 100
+    assert interval(0.1, samples - 99.4).low == 0
+
+
 def test_a_row_is_not_separable_from_itself() -> None:
     samples = np.random.default_rng(0).normal(50, 1, 1000)
     found = difference(0.0, samples, samples)
