@@ -1,6 +1,10 @@
 """What the heads of a probe say of every validation image: ranks of the true class, predictions."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.metrics import true_ranks
@@ -36,3 +40,16 @@ class Grades:
         every = torch.zeros((*mine.shape[:2], images), dtype=torch.int32, device=mine.device)
         every[..., rank::processes] = mine
         return dict(zip(self._seen, distributed.total(every).cpu()))
+
+
+def stored(outcomes: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """`Grades.outcomes` as their file holds them: `TAP.rank` and `TAP.predicted`, each (images,).
+
+    Ranks are int16, or int32 where one does not fit.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    for tap, (ranks, predicted) in outcomes.items():
+        fits = int(ranks.max()) <= np.iinfo(np.int16).max
+        found[f"{tap}.rank"] = ranks.numpy().astype(np.int16 if fits else np.int32)
+        found[f"{tap}.predicted"] = predicted.numpy()
+    return found

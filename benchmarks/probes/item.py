@@ -100,6 +100,7 @@ def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
     """
     from benchmarks.devices import resolve_device
     from benchmarks.outcomes.files import write_outcomes
+    from benchmarks.probes.grades import stored
     from benchmarks.probes.record import probe_record
     from benchmarks.probes.together import run_jobs
     from benchmarks.probes.training import Job, ProbeRun
@@ -122,11 +123,7 @@ def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
             if not world.first:
                 return
             probe = jobs[run.job]
-            kept = {
-                f"{tap}.{kind}": one.numpy().astype("int16" if kind == "rank" else "int32")
-                for tap, both in run.outcomes.items()
-                for kind, one in zip(("rank", "predicted"), both)
-            }
+            kept = stored(run.outcomes)
             record = probe_record(
                 probe.trunk,
                 probe.protocol,

@@ -59,9 +59,12 @@ def figure_of(row: Row, column: str, found: dict[str, Found]) -> Figure | None:
     return known.get(name or "")
 
 
-def test_split(record: Record) -> Split:
-    """The images that a record's figures are of."""
-    return record.data["val" if "val" in record.data else "test"]
+def test_split(found: Found) -> Split:
+    """The images that a record's figures are of; `UserError` when it does not say."""
+    for name in ("val", "test"):
+        if name in found.record.data:
+            return found.record.data[name]
+    raise UserError(f"{found.path} does not say which images it was measured on")
 
 
 def samples_of(record: Record) -> int:
@@ -113,7 +116,7 @@ def _computed(records: Sequence[Found], tick: Callable[[int], object]) -> list[d
     found: list[dict[str, list[Floats]]] = [{} for _ in records]
     by_images: dict[tuple[str, int, int], list[int]] = {}
     for at, item in enumerate(records):
-        split = test_split(item.record)
+        split = test_split(item)
         alike = (split.sha256, split.images, samples_of(item.record))
         by_images.setdefault(alike, []).append(at)
     for (sha256, images, samples), places in by_images.items():
@@ -135,14 +138,14 @@ def _sources(found: Found) -> dict[str, Resample]:
     """How each figure of a record that has outcomes is resampled."""
     record = found.record
     assert record.outcomes is not None
-    tensors = read_outcomes(found.path, record.outcomes, test_split(record))
+    tensors = read_outcomes(found.path, record.outcomes, test_split(found))
     made = {figure.name: _resample(figure, tensors) for figure in figures(found)}
     return {name: resample for name, resample in made.items() if resample is not None}
 
 
 def _resample(figure: Figure, tensors: Mapping[str, NDArray[Any]]) -> Resample | None:
     record = figure.found.record
-    split = test_split(record)
+    split = test_split(figure.found)
     if isinstance(record, ProbeRecord):
         ranks = _tensor(figure, tensors, "rank")
         if ranks is None:

@@ -132,7 +132,7 @@ def _won_and_lost(pair: _Pair) -> tuple[int | None, int | None]:
         path, record = figure.found.path, figure.found.record
         if not isinstance(record, ProbeRecord) or record.outcomes is None:
             return None, None
-        tensors = read_outcomes(path, record.outcomes, test_split(record))
+        tensors = read_outcomes(path, record.outcomes, test_split(figure.found))
         right.append(tensors[f"{figure.name}.rank"] == 0)
     return int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
 

@@ -1,9 +1,11 @@
+import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.metrics import topk_correct, true_ranks
-from benchmarks.probes.grades import Grades
+from benchmarks.probes.grades import Grades, stored
 
 LOGITS = st.sampled_from([0.0, 1.0, 2.0, -1.0, float("nan"), float("inf")])
 
@@ -30,3 +32,12 @@ def test_top_k_are_those_of_topk_where_no_logits_tie() -> None:
     ranks, predicted = grades.outcomes(500, 0, 1)["avgpool"]
     assert (predicted == logits.argmax(1)).all()
     assert ((ranks == 0) == (predicted == labels)).all()
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(32767, np.int16), (65536, np.int32)])
+def test_no_rank_is_cut_to_a_smaller_one(largest: int, kind: type) -> None:
+    both = torch.tensor([[0, largest], [7, 8]], dtype=torch.int32)
+    found = stored({"avgpool": both})
+    assert found["avgpool.rank"].dtype == kind
+    assert found["avgpool.rank"].tolist() == [0, largest]
+    assert found["avgpool.predicted"].tolist() == [7, 8]

@@ -99,6 +99,15 @@ def test_wrong_outcomes_are_one_line(zoo: Path, fault: str) -> None:
         main(["compare", "one", "two", "--zoo", str(zoo)])
 
 
+def test_a_record_that_names_no_test_images_is_one_line(zoo: Path) -> None:
+    for path in zoo.glob("results/*/imagenet_avgpool/*.json"):
+        record = json.loads(path.read_text())
+        record["data"].pop("val")
+        path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="does not say which images"):
+        main(["compare", "one", "two", "--zoo", str(zoo)])
+
+
 def test_nothing_to_compare_is_said(zoo: Path) -> None:
     svm(zoo, "alone", *scores_and_labels(3, 1.0))
     probe(zoo, "other", np.ones(IMAGES, bool))
