@@ -19,7 +19,7 @@ from benchmarks.input_files import folder_flag
 from benchmarks.overrides import differences
 from benchmarks.results import Split
 from benchmarks.trunks import add_check_flag, add_workers_flag
-from pretrain.deepcluster.item import training_checks, training_notes
+from pretrain.image_checks import training_checks, training_notes
 from pretrain.recipe_flags import add_recipe_flags, with_flags
 from pretrain.rotation_recipes import HELP, RECIPES, RESNET50, Recipe
 from slurm.cli import choose, natural, positive
@@ -75,7 +75,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def make_item(args: argparse.Namespace) -> "Rotation":
     """The run that the flags describe; `UserError` when it cannot be started."""
-    from pretrain.deepcluster.images import read_images
+    from pretrain.images import read_images
 
     check_name(args.name, "--name")
     if args.name.startswith("random-"):
@@ -187,8 +187,8 @@ class Rotation:
         """Train, alone or as one of several processes, and register the backbone."""
         from benchmarks.devices import resolve_device
         from benchmarks.registry import register
-        from pretrain.deepcluster.images import read_images
         from pretrain.deepcluster.watching.history import untimed
+        from pretrain.images import read_images
         from pretrain.rotation_training import Settings, Training
         from slurm import distributed
         from slurm.stop import polite_stop

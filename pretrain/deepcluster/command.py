@@ -102,7 +102,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def make_item(args: argparse.Namespace) -> Pretrain:
     """The run that the flags describe; `UserError` when it cannot be started."""
-    from pretrain.deepcluster.images import read_images
+    from pretrain.images import read_images
 
     check_name(args.name, "--name")
     if args.name.startswith("random-"):

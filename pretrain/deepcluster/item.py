@@ -13,11 +13,11 @@ from benchmarks.checkpoints.cards import (
     read_card,
     weights_of,
 )
-from benchmarks.images.checking import CheckImages, check_notes
 from benchmarks.overrides import differences
 from benchmarks.results import Split
 from pretrain.deepcluster.identity import identity_of
 from pretrain.deepcluster.recipes import RECIPES, Recipe
+from pretrain.image_checks import training_checks, training_notes
 from slurm import distributed
 from slurm.errors import UserError
 from slurm.files import write_text
@@ -25,37 +25,7 @@ from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
-    from benchmarks.datasets.splits import ImageSplit
     from pretrain.deepcluster.train import Run
-
-
-@dataclass(frozen=True)
-class CheckTraining(CheckImages):
-    """Decode every image that is trained on, once a zoo."""
-
-    def images(self) -> "ImageSplit":
-        """The images, read now."""
-        from pretrain.deepcluster.images import read_images
-
-        return read_images(self.data)
-
-
-def training_checks(
-    zoo: Path, data: Path, images: Split, workers: int
-) -> tuple[CheckTraining, ...]:
-    """What `--check-images` of a pretraining needs; the benchmarks find the check of ImageNet's."""
-    return (CheckTraining(zoo, _dataset(images), data, "train", images, workers),)
-
-
-def training_notes(zoo: Path, images: Split) -> tuple[str, ...]:
-    """What a card must say of the images, when they were ever checked in this zoo."""
-    found = check_notes(zoo, _dataset(images), {"train": images})
-    return tuple(f"pretraining: {note}" for note in found)
-
-
-def _dataset(images: Split) -> str:
-    """How a check calls the images: if they have classes, as the benchmarks on ImageNet do."""
-    return "imagenet" if images.classes else "images"
 
 
 @dataclass(frozen=True)
@@ -153,9 +123,9 @@ class Pretrain:
         """Train, alone or as one of several processes, and register the backbone."""
         from benchmarks.devices import precision_on, resolve_device
         from pretrain.deepcluster.clusters import feature_file
-        from pretrain.deepcluster.images import read_images
         from pretrain.deepcluster.settings import Settings
         from pretrain.deepcluster.train import Run
+        from pretrain.images import read_images
 
         world = distributed.find_world()
         device = distributed.agree_on_device(

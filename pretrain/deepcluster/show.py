@@ -23,9 +23,9 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     args = _parser().parse_args(argv)
     check_name(args.name, "NAME")
-    from pretrain.deepcluster.images import read_images
     from pretrain.deepcluster.watching.page import page_of
     from pretrain.deepcluster.watching.run_files import read_run
+    from pretrain.images import read_images
 
     run = read_run(args.zoo, args.name)
     images = None

@@ -57,7 +57,7 @@ class ListedItem:
 
     def run(self) -> None:
         """Cannot be done by this."""
-        raise NotImplementedError(f"{self.key} is only listed")
+        raise RuntimeError(f"{self.key} is listed to be looked at, and cannot be run from here")
 
 
 def write_items(folder: Path, run: str, stage: int, items: Sequence[Item]) -> None:

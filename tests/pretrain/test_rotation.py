@@ -21,7 +21,7 @@ from benchmarks.protocols import ImageTransform
 from benchmarks.registry import load_backbone
 from pretrain import rotation, rotation_training
 from pretrain.__main__ import main
-from pretrain.deepcluster.images import read_images
+from pretrain.images import read_images
 from pretrain.rotation import Rotation
 from pretrain.rotation_recipes import RECIPES, Recipe
 from pretrain.rotation_training import RotationNet, in_four_turns, learning_rate

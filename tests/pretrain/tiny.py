@@ -10,9 +10,9 @@ from PIL import Image
 
 from benchmarks.protocols import ImageTransform
 from pretrain.__main__ import main
-from pretrain.deepcluster.images import read_images
 from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.recipes import RECIPES, Recipe
+from pretrain.images import read_images
 from slurm.cli import run_command
 
 TINY = Recipe(

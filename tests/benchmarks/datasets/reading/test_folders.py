@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.datasets import imagenet, inaturalist18, places205, voc07
 from benchmarks.datasets.reading.folders import images_below, owners_above
 from benchmarks.datasets.splits import ImageSplit
-from pretrain.deepcluster.images import read_images
+from pretrain.images import read_images
 from slurm.errors import UserError
 
 Touch = Callable[..., None]
