@@ -18,6 +18,7 @@ from slurm.leftovers import remove_leftovers, temporary_beside
 UNREADABLE = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_CHUNK = 2**20  # bytes
 
 
 def check_name(name: str, what: str) -> str:
@@ -67,10 +68,19 @@ def write_text(path: Path, content: str) -> None:
 
 def read_regular(path: Path) -> bytes:
     """The bytes of a regular file; `OSError` for any other, since a FIFO would be waited for."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - plans read tens of thousands
+    # By the system's own calls, which take a third of the time: plans read tens of thousands.
+    status = os.stat(path)  # noqa: PTH116
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-        return file.readall()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = part = os.read(descriptor, status.st_size or _CHUNK)
+        while part:  # a short read, a file that grew since, or one that tells no size
+            part = os.read(descriptor, _CHUNK)
+            content += part
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def refuse_pointer(path: Path, content: bytes) -> None:

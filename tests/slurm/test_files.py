@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.errors import UserError, user_error
-from slurm.files import atomic_path, check_name, check_writable, write_text
+from slurm.files import atomic_path, check_name, check_writable, read_regular, write_text
 
 WRITER = """
 import sys
@@ -85,3 +85,30 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         check_writable(blocked / "zoo")
     check_writable(tmp_path / "zoo")
     assert not list((tmp_path / "zoo").iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, 3 * 2**20 + 5])
+def test_a_regular_file_is_read_whole(tmp_path: Path, size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    (tmp_path / "file").write_bytes(content)
+    assert read_regular(tmp_path / "file") == content
+
+
+def test_a_file_that_tells_no_size_is_read_too() -> None:
+    path = Path("/proc/self/cmdline")
+    assert path.stat().st_size == 0
+    assert read_regular(path) == path.read_bytes() != b""
+
+
+def test_a_short_read_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(256)))
+    read = os.read
+    monkeypatch.setattr("slurm.files.os.read", lambda file, size: read(file, min(size, 7)))
+    assert read_regular(tmp_path / "file") == bytes(range(256))
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_regular(tmp_path / name)

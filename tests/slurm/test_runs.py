@@ -71,7 +71,7 @@ def test_files_that_a_network_filesystem_cannot_read_are_as_good_as_absent(
     def stale(path: Path, *args: object, **more: object) -> None:
         raise OSError(errno.ESTALE, "Stale file handle", str(path))
 
-    monkeypatch.setattr("slurm.files.open", stale, raising=False)
+    monkeypatch.setattr("slurm.files.os.open", stale)
     assert run.arrays() == []
     assert run.failure(array, 0) is None
     assert run.other_launcher("me") is None
