@@ -67,6 +67,17 @@ def test_split(found: Found) -> Split:
     raise UserError(f"{found.path} does not say which images it was measured on")
 
 
+def why_none(figure: Figure) -> str:
+    """Why a figure cannot be resampled, and what helps if anything does."""
+    name = figure.found.path.name
+    if figure.found.record.outcomes is None:
+        return f"{name} holds no outcomes: move it away and run its benchmark again"
+    return (
+        f"{name} keeps the outcomes of layers that are best at some k alone, which "
+        f"{figure.name.partition('.')[0]} is not"
+    )
+
+
 def samples_of(record: Record) -> int:
     """How often the figures of a record are resampled."""
     return LOW_SHOT_RESAMPLES if isinstance(record, LowShotRecord) else RESAMPLES

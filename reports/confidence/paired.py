@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import ProbeRecord, VocSvmRecord
 from reports.collect import Collection
-from reports.confidence.figures import Figure, figure_of, resampled, test_split, work_of
+from reports.confidence.figures import Figure, figure_of, resampled, test_split, why_none, work_of
 from reports.confidence.intervals import Difference, difference, holm
 from reports.measured import Measured
 from slurm.progress import progress
@@ -69,16 +69,9 @@ def compare_rows(
     for at, pair in enumerate(pairs):
         one, other = samples[2 * at], samples[2 * at + 1]
         if one is None or other is None:
-            lacking = [
-                figure.found.path.name
-                for figure, found in ((pair.first, one), (pair.second, other))
-                if found is None
-            ]
-            missing.append(
-                f"{pair.table.kind.title}, {pair.column}: {' and '.join(lacking)} "
-                f"ha{'s' if len(lacking) == 1 else 've'} no outcomes of it: move the record away "
-                "and run the benchmark again"
-            )
+            sides = ((pair.first, one), (pair.second, other))
+            why = [why_none(figure) for figure, found in sides if found is None]
+            missing.append(f"{pair.table.kind.title}, {pair.column}: {'; '.join(why)}")
             continue
         found = difference(pair.second.value - pair.first.value, one, other)
         columns.append(_column(pair, first, second, found))

@@ -54,7 +54,7 @@ def _note(measured: Measured) -> str:
     without = sum(cell.low is None and cell.value is not None for cell in cells)
     few = any(column.startswith("k=") for column in measured.table.columns)
     low_shot = f"; {LOW_SHOT_RESAMPLES:,} over images and draws in low-shot columns" if few else ""
-    lacking = f"; {without} figures are of records without outcomes" if without else ""
+    lacking = f"; {without} figures have no outcomes" if without else ""
     return (
         f"**±**: half the {100 * LEVEL:.0f} % interval over test sets of as many images "
         f"(percentile bootstrap, {RESAMPLES:,} resamples{low_shot}); seeds and pretraining runs "

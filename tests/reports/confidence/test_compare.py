@@ -1,9 +1,13 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from benchmarks import results
+from benchmarks.catalog.records import read_record
+from benchmarks.outcomes.files import read_outcomes, write_outcomes
 from reports.__main__ import main
 from slurm.errors import UserError
 from tests.reports.confidence.outcome_zoo import IMAGES, probe, scores_and_labels, svm
@@ -74,8 +78,20 @@ def test_a_record_without_outcomes_is_named(zoo: Path, capsys: pytest.CaptureFix
     path.write_text(json.dumps(record))
     found = compared(zoo, "one", "two")
     assert [one["column"] for one in found["columns"]] == ["AvgPool"]
-    assert "has no outcomes" in found["missing"][0]
+    assert "holds no outcomes: move it away and run" in found["missing"][0]
     assert "Not compared" in capsys.readouterr().out
+
+
+def test_a_layer_whose_outcomes_are_not_kept_is_named(zoo: Path) -> None:
+    path = next(zoo.glob("results/two/voc07_svm/*.json"))
+    record = read_record(path)
+    tensors = read_outcomes(path, record.outcomes or "", record.data["test"])
+    kept = {"feature4.scores": tensors["feature5.scores"], "labels": tensors["labels"]}
+    outcomes = write_outcomes(path, kept, record.data["test"])
+    results.write(path, msgspec.structs.replace(record, outcomes=outcomes))
+    missing = compared(zoo, "one", "two")["missing"]
+    assert len(missing) == 1
+    assert missing[0].endswith("best at some k alone, which feature5 is not")
 
 
 @pytest.mark.parametrize("fault", ["cut", "missing", "another", "figure"])
