@@ -16,8 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -25,47 +24,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-Figures = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where it runs, and how large the timed work is."""
-
-    device: str
-    scratch: Path
-
-    @property
-    def gpu(self) -> bool:
-        return self.device == "cuda"
-
-    @property
-    def arch(self) -> str:
-        return "resnet50" if self.gpu else "test_resnet"
-
-    @property
-    def batch(self) -> int:
-        return 256 if self.gpu else 8
-
-    @property
-    def side(self) -> int:
-        return 224 if self.gpu else 64
-
-    def command(self, *words: str, processes: int = 1, **options: Any) -> Any:
-        """Run a command of this project; `subprocess.run`'s result."""
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        return subprocess.run(
-            [sys.executable, *(launcher if processes > 1 else ()), "-m", *words],
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=150,
-            **options,
-        )
-
-    def environment(self) -> dict[str, str]:
-        found = os.environ.get("PYTHONPATH")
-        return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep + found if found else ''}"}
+from tests.gpu import speeds  # noqa: E402
+from tests.gpu.machine import Figures, Machine  # noqa: E402
 
 
 def colours(machine: Machine) -> Iterator[Figures]:
@@ -231,134 +191,6 @@ def two_on_one(machine: Machine) -> Iterator[Figures]:
     assert "NCCL" not in done.stderr
 
 
-def rate(images: int, work: Callable[[], object], device: str, seconds: float = 4.0) -> float:
-    """Images a second of a piece of work, after it has been done a few times."""
-    import torch
-
-    def wait() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    for _ in range(3):
-        work()
-    wait()
-    start, count = time.monotonic(), 0
-    while time.monotonic() - start < seconds:
-        for _ in range(3):
-            work()
-        count += 3
-        wait()
-    return images * count / (time.monotonic() - start)
-
-
-def step_speed(machine: Machine) -> Iterator[Figures]:
-    """The multi-head step with its batch in memory, beside the bare forward pass."""
-    import torch
-
-    from benchmarks.backbones.backbone import build_backbone
-    from benchmarks.checkpoints.zoo import resolve
-    from benchmarks.images.colour import Colour, Draws
-    from benchmarks.probes.frozen import FrozenTrunk
-    from benchmarks.probes.training import Job, ProbeRun
-    from benchmarks.results import Checkpoint
-    from benchmarks.trunks import Trunk
-    from slurm.distributed import World
-    from tests.perf.stream import linear_protocols
-
-    multi_head = linear_protocols()[0]
-    device = torch.device(machine.device)
-    bare = build_backbone(machine.arch, sobel=False).eval().to(device)
-    bare = bare.to(memory_format=torch.channels_last)
-    shape = (machine.batch, 3, machine.side, machine.side)
-    images = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def forward() -> None:
-        with torch.autocast(machine.device):
-            bare(images)
-
-    alone = rate(machine.batch, forward, machine.device)
-    yield {"bare_forward_images_s": alone}
-    card = resolve(machine.scratch, f"random:{machine.arch}", 0)
-    trunk = Trunk(
-        machine.scratch,
-        f"random:{machine.arch}",
-        Checkpoint(card.name, card.arch, card.weights, card.sobel),
-        device=machine.device,
-        precision="amp",
-        mean=card.mean,
-        std=card.std,
-    )
-    test = replace(multi_head.test, crop=machine.side)
-    protocol = replace(multi_head, test=test, batch_size=machine.batch)
-    frozen = FrozenTrunk(trunk, device)
-    run = ProbeRun(Job(trunk, protocol, machine.scratch / "no", "step"), frozen, 1000, World())
-    colour, draws = Colour.of(protocol.train), Draws.none(machine.batch)
-    for row in range(machine.batch):
-        colour.draw(draws, row)
-    pixels = torch.randint(0, 256, (shape[0], shape[2], shape[3], 3), dtype=torch.uint8)
-    pixels, labels = pixels.to(device), torch.randint(0, 1000, shape[:1], device=device)
-    run.begin_epoch()
-
-    def step() -> None:
-        shown = colour.apply(pixels, draws, [frozen.normalise])[0]
-        run.take(frozen.maps(shown), labels)
-
-    ours = rate(machine.batch, step, machine.device)
-    yield {"step_images_s": ours, "step_of_bare_forward": ours / alone}
-
-
-def pretraining_speed(machine: Machine) -> Iterator[Figures]:
-    """DeepCluster's step under AMP, with its batch in memory: plain and with --fast."""
-    if not machine.gpu:
-        return
-    import numpy as np
-    import torch
-
-    from benchmarks.datasets.splits import ImageSplit
-    from pretrain.deepcluster.recipes import SOBEL_RESNET50
-    from pretrain.deepcluster.settings import Settings
-    from pretrain.deepcluster.train import Run
-    from slurm.distributed import World
-
-    images = ImageSplit(machine.scratch, ("a",) * 512, np.zeros(512, dtype=np.int64), ())
-    pixels = torch.randn(256, 3, 224, 224, device="cuda")
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    targets = torch.randint(0, 10_000, (256,), device="cuda")
-    for fast in (False, True):
-        state = machine.scratch / "no"
-        settings = Settings("s", "s", state, state, "", "", 0, 0, "amp", fast, 300.0)
-        run = Run(SOBEL_RESNET50, images, settings, World(), torch.device("cuda"))
-        run.trained.train()
-        speed = rate(256, lambda run=run: run._train_step(pixels, targets), "cuda")  # type: ignore[misc]
-        yield {f"step_{'fast' if fast else 'plain'}_images_s": speed}
-
-
-def loading_speed(machine: Machine) -> Iterator[Figures]:
-    """The loader's images a second with all cores but one."""
-    import numpy as np
-    import torch
-
-    from benchmarks.images.batches import Loader, Names, Source, requests_of
-    from benchmarks.images.transforms import build_transform
-    from tests.perf.stream import MEAN, STD, linear_protocols, write_images
-
-    folder, count = machine.scratch / "jpegs", 512 if machine.gpu else 32
-    write_images(folder, count)
-    paths = [str(path.relative_to(folder)) for path in sorted(folder.glob("train/*/*.jpg"))]
-    for name, protocol in zip(("multi_head", "avgpool"), linear_protocols()):
-        transform = build_transform(protocol.train, MEAN, STD)
-        source = Source(str(folder), Names(paths), transform.geometry, (transform.colour,), 0)
-        workers = max(1, (os.cpu_count() or 2) - 1)
-        loader = Loader([source], workers, torch.device(machine.device))
-        rows = np.tile(np.arange(count), 24 if machine.gpu else 2)
-        for requests in (requests_of(0, 0, rows[: 64 * workers], 16), requests_of(0, 0, rows, 64)):
-            start = time.monotonic()
-            for decoded in loader.batches(requests):
-                decoded.pixels.to(machine.device, non_blocking=True)
-        yield {f"{name}_images_s": len(rows) / (time.monotonic() - start), "workers": workers}
-
-
 CHECKS = (
     colours,
     svm,
@@ -366,9 +198,11 @@ CHECKS = (
     stopped,
     pretraining,
     two_on_one,
-    step_speed,
-    pretraining_speed,
-    loading_speed,
+    speeds.step_speed,
+    speeds.pretraining_speed,
+    speeds.loading_speed,
+    speeds.svm_speed,
+    speeds.clustering_speed,
 )
 
 

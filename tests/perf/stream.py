@@ -2,11 +2,13 @@
 
 python tests/perf/stream.py                  # all that follows; half an hour on 2 quiet cores
 python tests/perf/stream.py --only loader    # or: together, memory, killed
+python tests/perf/stream.py --only device    # on a machine with a GPU; two minutes
 
 loader: CPU time an image of what a worker does, decoding included, on JPEGs of 500 x 375.
 together: 4 checkpoints x 2 protocols at 64 pixels against eight runs, and the JPEGs decoded.
 memory: of workers that look up 2.4 million names, and over epochs.
 killed: a group of four probes, killed 20 times at random, against one left alone.
+device: one multi-head probe, and four ResNet-50s by both protocols, an epoch each at full size.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +30,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 BEFORE = "5aee93e"
 PARTS = ("loader", "together", "memory", "killed")
+DEVICE = "device"  # a part that is only measured when asked for
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHECKPOINTS = ("test_resnet", "test_efficientnet", "test_byobnet", "test_convnext")
 CLASSES = 8
@@ -104,17 +108,37 @@ def _loading(folder: Path, paths: tuple[str, ...], spec: Any) -> Callable[[Any, 
     return lambda rows, epoch: source.load(Request(0, epoch, rows, rows))
 
 
-def probe_items(folder: Path, zoo: Path, workers: int, epochs: int) -> list[Any]:
-    """Four checkpoints by two protocols at 64 pixels."""
+def new_trunk(ckpt: str, zoo: Path, workers: int, device: str, **more: Any) -> Any:
     from benchmarks.results import Checkpoint
     from benchmarks.trunks import Trunk
 
     try:
         from benchmarks.checkpoints.zoo import resolve
+    except ImportError:
+        from benchmarks.registry import resolve  # type: ignore[attr-defined, no-redef]
+    card = resolve(zoo, ckpt, 0)
+    return Trunk(
+        zoo=zoo,
+        ckpt=ckpt,
+        checkpoint=Checkpoint(card.name, card.arch, card.weights, card.sobel),
+        device=device,
+        workers=workers,
+        mean=card.mean,
+        std=card.std,
+        **more,
+    )
+
+
+def new_item(trunk: Any, folder: Path, protocol: Any) -> Any:
+    try:
         from benchmarks.probes.item import probe_item
     except ImportError:
         from benchmarks.linear_probe import probe_item  # type: ignore[attr-defined, no-redef]
-        from benchmarks.registry import resolve  # type: ignore[attr-defined, no-redef]
+    return probe_item(trunk, folder, protocol)
+
+
+def probe_items(folder: Path, zoo: Path, workers: int, epochs: int) -> list[Any]:
+    """Four checkpoints by two protocols at 64 pixels."""
 
     def small(protocol: Any) -> Any:
         return replace(
@@ -127,21 +151,42 @@ def probe_items(folder: Path, zoo: Path, workers: int, epochs: int) -> list[Any]
             pooled_size=1024,
         )
 
-    items = []
-    for arch in CHECKPOINTS:
-        card = resolve(zoo, f"random:{arch}", 0)
-        trunk = Trunk(
-            zoo=zoo,
-            ckpt=f"random:{arch}",
-            checkpoint=Checkpoint(card.name, card.arch, card.weights, card.sobel),
-            device="cpu",
-            workers=workers,
-            mean=card.mean,
-            std=card.std,
-        )
-        for protocol in linear_protocols():
-            items.append(probe_item(trunk, folder, small(protocol)))
-    return items
+    trunks = [new_trunk(f"random:{arch}", zoo, workers, "cpu") for arch in CHECKPOINTS]
+    return [
+        new_item(trunk, folder, small(protocol))
+        for trunk in trunks
+        for protocol in linear_protocols()
+    ]
+
+
+def on_device(folder: Path, zoo: Path, device: str, decode: str, which: str) -> dict[str, float]:
+    """Seconds of an epoch of `one` multi-head probe, or of `all` of ResNet-50s by both protocols.
+
+    `zoo` holds the ResNet-50s. On a CPU a smaller network stands in, to try this script.
+    """
+    import torch
+
+    try:
+        from benchmarks.probes.groups import together
+    except ImportError:
+        together = None  # type: ignore[assignment]
+    more = {"decode": "fast"} if decode == "fast" else {}
+    names = [path.name for path in sorted((zoo / "checkpoints").iterdir())]
+    workers = max(1, (os.cpu_count() or 2) - 1)
+    protocols = [replace(protocol, epochs=1, milestones=()) for protocol in linear_protocols()]
+    items = [
+        new_item(new_trunk(name, zoo, workers, device, **more), folder, protocol)
+        for name in (names if which == "all" else names[:1])
+        for protocol in (protocols if which == "all" else protocols[:1])
+    ]
+    if device == "cuda":
+        torch.zeros(1, device="cuda").item()  # the context is no part of a probe
+    work = items if together is None else together(items, None)
+    start = time.monotonic()
+    for item in work:
+        item.run()
+    assert all(item.done() for item in items)
+    return {"seconds": time.monotonic() - start, "runs": len(work)}
 
 
 def run_probes(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, float]:
@@ -173,7 +218,7 @@ def run_probes(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, 
 
 def side(checkout: Path, words: list[str]) -> dict[str, float]:
     """What this script says, run on a checkout."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": paths_of(checkout), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-P", __file__, "--side", *words],
         env=environment,
@@ -310,17 +355,80 @@ def on_this_side(words: list[str]) -> dict[str, float]:
         return time_loader(Path(data), int(rest[0]))
     if name == "memory":
         return memory(Path(data))
+    if name == "device":
+        return on_device(Path(data), Path(rest[0]), *rest[1:])
     work = run_probes if name == "together" else group
     return work(Path(data), Path(rest[0]), int(rest[1]), int(rest[2]))
 
 
-def measure(args: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Any]]:
-    before, data, few = scratch / "before", scratch / "imagenet", scratch / "few"
-    before.mkdir()
+def check_out(folder: Path) -> Path:
+    folder.mkdir()
     archive = subprocess.run(
         ["git", "-C", str(ROOT), "archive", BEFORE], stdout=subprocess.PIPE, check=True
     )
-    subprocess.run(["tar", "-x", "-C", str(before)], input=archive.stdout, check=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return folder
+
+
+def measure_device(before: Path, data: Path, device: str) -> dict[str, Any]:
+    """Images a second, each image counted once for each probe that it was shown to."""
+    images, found = len(list(data.glob("train/*/*.jpg"))), {}
+    arch = "resnet50" if device == "cuda" else "resnet18"
+    with tempfile.TemporaryDirectory() as scratch:
+        zoos = Path(scratch)
+        register(before, zoos / "plain", arch)
+        for which, probes in (("one", 1), ("all", 8)):
+            for name, checkout in (("before", before), ("ours", ROOT), ("fast", ROOT)):
+                if (which, name) == ("all", "fast"):
+                    continue
+                zoo = zoos / f"{which}-{name}"
+                shutil.copytree(zoos / "plain", zoo)
+                decode = "fast" if name == "fast" else "exact"
+                words = ["device", str(data), str(zoo), device, decode, which]
+                seconds = side(checkout, words)["seconds"]
+                found[f"{which}_{name}_images_s"] = images * probes / seconds
+    rate = found.__getitem__
+    return found | {
+        "one_probe_times": rate("one_ours_images_s") / rate("one_before_images_s"),
+        "one_probe_fast_times": rate("one_fast_images_s") / rate("one_before_images_s"),
+        "four_trunks_times": rate("all_ours_images_s") / rate("all_before_images_s"),
+    }
+
+
+def register(checkout: Path, zoo: Path, arch: str) -> None:
+    """Four checkpoints of one architecture and different weights."""
+    import torch
+    import torchvision
+
+    adding = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        weights = zoo.parent / f"{seed}.pth"
+        torch.save(getattr(torchvision.models, arch)().state_dict(), weights)
+        words = ["add", str(weights), "--name", f"trunk{seed}", "--arch", arch, "--zoo", str(zoo)]
+        command = [sys.executable, "-m", "benchmarks.registry", *words]
+        environment = {**os.environ, "PYTHONPATH": paths_of(checkout)}
+        adding.append(
+            subprocess.Popen(command, env=environment, cwd=checkout, stdout=subprocess.DEVNULL)
+        )
+    assert all(process.wait() == 0 for process in adding)
+
+
+def link_images(folder: Path, times: int) -> None:
+    """Each training image under `times` names."""
+    for path in sorted(folder.glob("train/*/*.jpg")):
+        for number in range(1, times):
+            os.link(path, path.with_stem(f"{path.stem}-{number}"))
+
+
+def paths_of(checkout: Path) -> str:
+    """Where Python finds a checkout's packages first, and what it finds anyway."""
+    return os.pathsep.join([str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def measure(args: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Any]]:
+    data, few = scratch / "imagenet", scratch / "few"
+    before = args.before or check_out(scratch / "before")
     write_images(data, args.images)
     yield {"before": BEFORE, "images": args.images, "load": os.getloadavg()[0]}
     parts = args.only or PARTS
@@ -333,15 +441,21 @@ def measure(args: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Any]]
     if "killed" in parts:
         write_images(few, 64)
         yield measure_killed(few, args.kills)
+    if DEVICE in parts:
+        link_images(data, args.links)
+        yield measure_device(before, data, args.device)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    parser.add_argument("--only", choices=(*PARTS, DEVICE), action="append", help="may be repeated")
     parser.add_argument("--images", type=int, default=1024, help="of training (default: 1024)")
     parser.add_argument("--epochs", type=int, default=2, help="of the eight probes (default: 2)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of the loader (default: 3)")
     parser.add_argument("--kills", type=int, default=20, help="(default: 20)")
+    parser.add_argument("--before", type=Path, help=f"a checkout of {BEFORE}, where git has none")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--links", type=int, default=8, help="names an image has in that part")
     parser.add_argument("--json", type=Path, help="merge the figures into this file")
     parser.add_argument("--side", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
