@@ -179,7 +179,7 @@ def is_done(path: Path, kind: type[msgspec.Struct]) -> bool:
     return read_done(path, kind) is not None
 
 
-def read_done(path: Path, kind: type[R]) -> R | None:
+def read_done(path: Path | str, kind: type[R]) -> R | None:
     """The valid `kind` that lies at `path`; what lies there and is none is said, and not used.
 
     Raises `UserError` for a record of another schema, or one that Git LFS has yet to fetch, which
@@ -205,7 +205,7 @@ def read_done(path: Path, kind: type[R]) -> R | None:
 
 
 @lru_cache(maxsize=10_000)
-def _say_invalid(path: Path, reason: str) -> None:
+def _say_invalid(path: Path | str, reason: str) -> None:
     """Once a file: whether an item is done is asked more than once."""
     from slurm.progress import say
 
@@ -271,9 +271,16 @@ def key_of(*parts: object) -> str:
     A linear protocol's later fields are left out while they have the values that stand for them in
     older records, so that what was measured before they came is not measured again.
     """
-    spelled = [_as_before(part) if isinstance(part, LinearProtocol) else part for part in parts]
-    content = msgspec.json.encode(spelled, order="deterministic")
+    found = [_as_before(part) if isinstance(part, LinearProtocol) else part for part in parts]
+    content = msgspec.json.encode(found, order="deterministic")
     return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def spelled(part: object) -> msgspec.Raw:
+    """What stands in a key for `part`, which then need not be spelled out for each of many."""
+    if isinstance(part, LinearProtocol):
+        return _as_before(part)
+    return msgspec.Raw(msgspec.json.encode(part, order="deterministic"))
 
 
 def _as_before(protocol: LinearProtocol) -> msgspec.Raw:

@@ -66,7 +66,7 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: Path | str) -> bytes:
     """The bytes of a regular file; `OSError` for any other, since a FIFO would be waited for."""
     # By the system's own calls, which take a third of the time: plans read tens of thousands.
     status = os.stat(path)  # noqa: PTH116
@@ -74,16 +74,18 @@ def read_regular(path: Path) -> bytes:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        content = part = os.read(descriptor, status.st_size or _CHUNK)
-        while part:  # a short read, a file that grew since, or one that tells no size
-            part = os.read(descriptor, _CHUNK)
+        asked = max(status.st_size, 0) + 1  # by one more it shows its end at once
+        content = os.read(descriptor, asked)
+        if len(content) == status.st_size:
+            return content
+        while part := os.read(descriptor, _CHUNK):  # a short read, one that grew or tells no size
             content += part
         return content
     finally:
         os.close(descriptor)
 
 
-def refuse_pointer(path: Path, content: bytes) -> None:
+def refuse_pointer(path: Path | str, content: bytes) -> None:
     """`UserError` for what Git LFS leaves in the place of a file that it has not fetched."""
     if content.startswith(_POINTER):
         raise UserError(

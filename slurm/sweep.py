@@ -73,13 +73,14 @@ def missing_stages(goals: Sequence[Item]) -> list[Stage]:
 
     def visit(item: Item) -> int:
         """Number of stages before `item`, or -1 when it is done already."""
-        if item.key not in depth:
+        key = item.key
+        if key not in depth:
             if item.done():
-                depth[item.key] = -1
+                depth[key] = -1
             else:
-                depth[item.key] = 1 + max((visit(need) for need in item.needs), default=-1)
-                items[item.key] = item
-        return depth[item.key]
+                depth[key] = 1 + max([visit(need) for need in item.needs], default=-1)
+                items[key] = item
+        return depth[key]
 
     for goal in goals:
         visit(goal)

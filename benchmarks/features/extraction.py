@@ -76,7 +76,7 @@ class ExtractVoc:
         key = key_of(*inputs, *([self.classes] if self.classes else []))
         return self.trunk.zoo / "features" / checkpoint.name / f"{name}-{key}"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name of the item."""
         return f"{self.trunk.checkpoint.name}/features/{self.directory.name}"

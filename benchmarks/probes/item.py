@@ -67,7 +67,7 @@ class Probe:
         """What an interrupted run continues from; removed when the record is written."""
         return self.trunk.zoo / "state" / self.trunk.checkpoint.name / f"{self._file_stem}.pt"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name of the item; with its hash, since two checkpoint files can have one name."""
         return f"{self.trunk.checkpoint.name}/{self.protocol.benchmark}/{self._file_stem}"

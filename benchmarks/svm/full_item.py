@@ -41,7 +41,7 @@ class VocSvmLayer:
         """The part file."""
         from benchmarks.svm.parts import part_path
 
-        return part_path(self.source, self.protocol.benchmark, self.stem)
+        return Path(part_path(self.source, self.protocol.benchmark, self.stem))
 
     @cached_property
     def key(self) -> str:
@@ -56,9 +56,10 @@ class VocSvmLayer:
 
     def done(self) -> bool:
         """Whether the part is there and valid."""
-        from benchmarks.svm.parts import LayerPart, is_part_done
+        from benchmarks.svm.parts import LayerPart, is_part_done, part_path
 
-        return is_part_done(self.result, LayerPart)
+        path = part_path(self.source, self.protocol.benchmark, self.stem)
+        return is_part_done(path, LayerPart)
 
     def run(self) -> None:
         """Fit, select, test, and write the part."""
@@ -100,7 +101,7 @@ class VocSvm:
         name = f"{self.protocol.name}-{results.key_of(self.protocol, inputs)}.json"
         return self.source.folder / self.protocol.benchmark / name
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name of the item."""
         return f"{self.source.checkpoint.name}/{self.protocol.benchmark}/{self.result.stem}"

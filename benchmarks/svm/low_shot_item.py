@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import results
 from benchmarks.protocols import LowShotProtocol
@@ -13,11 +13,14 @@ from benchmarks.svm.source import Source, trunk_source
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item, Resources
 
+if TYPE_CHECKING:
+    from msgspec import Raw
+
 
 @lru_cache(maxsize=64)
-def _one_shot(protocol: LowShotProtocol, k: int) -> LowShotProtocol:
+def _one_shot(protocol: LowShotProtocol, k: int) -> "Raw":
     """The protocol as one part of it sees it, so that a part does not depend on the others."""
-    return replace(protocol, shots=(k,))
+    return results.spelled(replace(protocol, shots=(k,)))
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,15 @@ class LowShot:
         """The name of the part's file, without its ending."""
         from benchmarks.svm.parts import part_stem
 
-        inputs = (_one_shot(self.protocol, self.k), self.draws, self.source.inputs(self.layer))
-        return part_stem(f"{self.layer}-k{self.k}", *inputs)
+        inputs = (self.draws, self.source.spelled_inputs[self.layer])
+        return part_stem(f"{self.layer}-k{self.k}", _one_shot(self.protocol, self.k), *inputs)
 
     @property
     def result(self) -> Path:
         """The part file."""
         from benchmarks.svm.parts import part_path
 
-        return part_path(self.source, self.protocol.benchmark, self.stem)
+        return Path(part_path(self.source, self.protocol.benchmark, self.stem))
 
     @cached_property
     def key(self) -> str:
@@ -65,9 +68,10 @@ class LowShot:
 
     def done(self) -> bool:
         """Whether the part is there and valid."""
-        from benchmarks.svm.parts import ShotPart, is_part_done
+        from benchmarks.svm.parts import ShotPart, is_part_done, part_path
 
-        return is_part_done(self.result, ShotPart)
+        path = part_path(self.source, self.protocol.benchmark, self.stem)
+        return is_part_done(path, ShotPart)
 
     def run(self) -> None:
         """Draw (or read the draws), fit, test, and write the part."""
@@ -131,7 +135,7 @@ class VocLowShot:
         name = f"{self.protocol.name}-{results.key_of(self.protocol, parts)}.json"
         return self.source.folder / self.protocol.benchmark / name
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name of the item."""
         return f"{self.source.checkpoint.name}/{self.protocol.benchmark}/{self.result.stem}"

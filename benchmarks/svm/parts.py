@@ -97,10 +97,10 @@ def running(
 P = TypeVar("P", bound=Part)
 
 
-def is_part_done(path: Path, kind: type[P]) -> bool:
+def is_part_done(path: str, kind: type[P]) -> bool:
     """Whether a valid part lies at `path`, with its outcomes if it has any."""
     part = results.read_done(path, kind)
-    return part is not None and (part.outcomes is None or outcomes_path(path).exists())
+    return part is not None and (part.outcomes is None or outcomes_path(Path(path)).exists())
 
 
 def joined(parts: Sequence[Part]) -> dict[str, Any]:
@@ -133,10 +133,12 @@ def part_stem(name: str, *inputs: object) -> str:
     return f"{name}-{results.key_of(*inputs)}"
 
 
-def part_path(source: Source, benchmark: str, stem: str) -> Path:
-    """Where a part lies: beside the records of its benchmark."""
-    # One path at once: plans ask for tens of thousands.
-    return Path(f"{source.folder}/{benchmark}/parts/{stem}.json")
+def part_path(source: Source, benchmark: str, stem: str) -> str:
+    """Where a part lies: beside the records of its benchmark.
+
+    As text: plans ask for tens of thousands, and a `Path` of each takes longer than to look there.
+    """
+    return f"{source.folder}/{benchmark}/parts/{stem}.json"
 
 
 def record_fields(

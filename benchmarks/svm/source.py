@@ -12,7 +12,7 @@ from benchmarks.features.extraction import extract_item
 from benchmarks.images.checking import check_notes
 from benchmarks.input_files import folder_flag
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
-from benchmarks.results import Checkpoint, Split, key_of
+from benchmarks.results import Checkpoint, Split, key_of, spelled
 from benchmarks.trunks import Trunk, add_forward_flags, find_trunk
 from slurm.cli import choose
 from slurm.errors import UserError
@@ -20,6 +20,8 @@ from slurm.files import check_name
 from slurm.sweep import Item
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from benchmarks.features.files import LayerData
     from benchmarks.features.labels import Convention
 
@@ -70,6 +72,11 @@ class Source:
         stated: tuple[object, ...] = ("voc",) if self.convention == "voc" else ()
         stated = (*stated, {"classes": self.classes}) if self.classes else stated
         return (layer, identity, self.splits, self.seed, self.solver, *stated)
+
+    @cached_property
+    def spelled_inputs(self) -> "dict[str, Raw]":
+        """The inputs of each layer as they stand in a key."""
+        return {layer: spelled(self.inputs(layer)) for layer in self.layers}
 
     def read(self, layer: str) -> "LayerData":
         """Open and check a layer's files; `UserError` when users changed them since the plan."""

@@ -213,6 +213,9 @@ def start_launcher(
     """A command of its own that runs `number` items of class `kind`."""
     arguments = "".join(f", {name}={value!r}" for name, value in extra.items())
     code = (
+        "import signal\n"
+        # Which is ignored in the background of a shell, and so in what is started there.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from slurm.cli import run_command\n"
         "from slurm.executor import Launch, run_sweep\n"
