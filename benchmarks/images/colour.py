@@ -144,26 +144,26 @@ def _jitter_draws(jitter: tuple[float, float, float, float]) -> v2.ColorJitter:
 
 
 def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:
-    """Each image's four operations in its own order.
+    """Each image's operations in its own order.
 
-    Place by place; images are put together by what comes there, so that nothing is computed for
-    those whose turn it is not, and at the end into their own order again.
+    Images of one order are put side by side, so that nothing is computed for those whose turn it
+    is not, and at the end all are put into their own order again.
     """
+    order = draws.order if hue else draws.order[draws.order != HUE].view(len(images), -1)
     if len(images) == 1:
-        for operation in draws.order[0].tolist():
-            if hue or operation != HUE:
-                _OPERATIONS[operation](images, draws.factors[:, operation, None, None])
+        for operation in order[0].tolist():
+            _OPERATIONS[operation](images, draws.factors[:, operation, None, None])
         return images
-    rows = torch.arange(len(images))
-    for place in range(4):
-        moved = draws.order[rows, place].argsort(stable=True)
-        images, rows = images.index_select(0, to_device(moved, images.device)), rows[moved]
-        last = 0
-        for operation, change in _OPERATIONS.items():
-            first, last = last, last + int((draws.order[:, place] == operation).sum())
-            if last > first and (hue or operation != HUE):
-                factors = to_device(draws.factors[rows[first:last], operation], images.device)
-                change(images[first:last], factors[:, None, None])
+    orders, kinds, counts = order.unique(dim=0, return_inverse=True, return_counts=True)
+    rows = kinds.argsort(stable=True)
+    images = images.index_select(0, to_device(rows, images.device))
+    factors = to_device(draws.factors[rows], images.device)[:, :, None, None]
+    first = 0
+    for operations, count in zip(orders.tolist(), counts.tolist()):
+        last = first + count
+        for operation in operations:
+            _OPERATIONS[operation](images[first:last], factors[first:last, operation])
+        first = last
     return images.index_select(0, to_device(rows.argsort(), images.device))
 
 
