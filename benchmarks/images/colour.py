@@ -154,7 +154,9 @@ def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:
         for operation in order[0].tolist():
             _OPERATIONS[operation](images, draws.factors[:, operation, None, None])
         return images
-    orders, kinds, counts = order.unique(dim=0, return_inverse=True, return_counts=True)
+    orders, kinds, counts = order.unique(  # type: ignore[no-untyped-call]
+        dim=0, return_inverse=True, return_counts=True
+    )
     rows = kinds.argsort(stable=True)
     images = images.index_select(0, to_device(rows, images.device))
     factors = to_device(draws.factors[rows], images.device)[:, :, None, None]
