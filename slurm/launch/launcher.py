@@ -111,10 +111,18 @@ def describe_requests(settings: ClusterSettings, stages: Sequence[Stage]) -> str
     SLURM is not asked, so GPUs are shown as if the nodes had them.
     """
     lines = ["asked of SLURM for each task (GPUs where the nodes have some):"]
+    hours = 0.0
     for stage in stages:
         request = request_for(settings, stage.name, stage.resources, MOST["gpus_per_node"])
         tasks = f"{len(stage.items)} task(s), at most {request.settings.array_parallelism} at once"
         lines.append(f"  {stage.name}: {tasks}: {' '.join(_flags(request))}")
+        gpus = request.nodes * request.gpus_per_node
+        hours += len(stage.items) * gpus * request.minutes / 60
+    tasks = sum(len(stage.items) for stage in stages)
+    lines += [
+        f"in all {tasks} task(s), and {hours:,.0f} GPU-hours if each took all of its time",
+        "not asked: SLURM itself, whether it has these partitions, accounts and GPUs, and its limits",
+    ]
     return "\n".join(lines)
 
 

@@ -3,11 +3,15 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from slurm.errors import SweepError, UserError
 from slurm.executor import Launch, run_sweep
+from slurm.launch.launcher import describe_requests
+from slurm.scheduler.settings import ClusterSettings
+from slurm.sweep import Resources, Stage
 from tests.slurm.items import Broken, Misused, Number, starts
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +54,9 @@ from pathlib import Path
 from slurm.cli import run_command
 from slurm.distributed import broadcast_object, find_world, process_group
 from slurm.executor import Launch, run_sweep
+from slurm.launch.launcher import describe_requests
+from slurm.scheduler.settings import ClusterSettings
+from slurm.sweep import Resources, Stage
 from slurm.sweep import Resources
 from tests.slurm.items import Broken, Number
 
@@ -124,8 +131,19 @@ def test_a_dry_run_says_what_slurm_would_be_asked_for(tmp_path: Path) -> None:
         "  table: 1 task(s), at most 256 at once: --partition=gpu --time=60 --nodes=1 "
         "--ntasks-per-node=1 --constraint=a100",
     ]
+    assert lines[-2] == "in all 10 task(s), and 0 GPU-hours if each took all of its time"
+    assert lines[-1].startswith("not asked: SLURM itself")
     assert not (tmp_path / "zoo").exists()
     assert "--partition" not in program(tmp_path, *flags).stdout
+
+
+def test_gpu_hours_are_those_of_all_tasks_and_nodes() -> None:
+    settings = ClusterSettings(gpus_per_node=4, nodes=2, time=90)
+    wide, narrow = Resources(gpus=1, distributed=True), Resources(gpus=1, minutes=30)
+    items: Any = ("a", "b", "c")
+    stages = [Stage("probe", wide, items), Stage("extract", narrow, items[:2])]
+    text = describe_requests(settings, stages)  # 3 x 8 x 1.5 h, and 2 x 1 x 1.5 h
+    assert "in all 5 task(s), and 39 GPU-hours" in text
 
 
 @pytest.mark.parametrize("dry", [True, False])
