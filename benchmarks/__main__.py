@@ -79,28 +79,30 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks.probes.groups import together
 
     protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
+    names = {protocol.name: {protocol.name, protocol.benchmark} for protocol in protocols}
+    if args.own is not None:
+        protocols = suite_on_own_data(protocols, args.own, args.data)
+        names = {one.name: names[one.name] | {one.benchmark} for one in protocols}
     if args.only is not None:
-        names = {name for protocol in protocols for name in (protocol.name, protocol.benchmark)}
+        known = sorted(set().union(*names.values()))
         for name in _split(args.only):
             elsewhere = [key for key, members in suite.SUITES.items() if _names(members, name)]
-            if name not in names and elsewhere:
+            if name not in known and args.own is not None:
+                raise UserError(
+                    f"--only {name}: is not measured on {args.own}: choose from {', '.join(known)}"
+                )
+            if name not in known and elsewhere:
                 raise UserError(
                     f"--only {name}: not in the suite {args.suite}; add --suite {elsewhere[0]}"
                 )
-        wanted = {choose(name, sorted(names), "benchmark") for name in _split(args.only)}
-        protocols = [
-            protocol
-            for protocol in protocols
-            if protocol.name in wanted or protocol.benchmark in wanted
-        ]
+        wanted = {choose(name, known, "benchmark") for name in _split(args.only)}
+        protocols = [protocol for protocol in protocols if names[protocol.name] & wanted]
     if args.shots is not None:
         shots = low_shot_svm.read_shots(args.shots)
         protocols = [
             replace(one, shots=shots) if isinstance(one, LowShotProtocol) else one
             for one in protocols
         ]
-    if args.own is not None:
-        protocols = suite_on_own_data(protocols, args.own, args.data)
     protocols = custom(protocols, args)
     trunks = [find_trunk(args, name) for name in checkpoint_names(args.zoo, args.ckpt)]
     goals = suite.goals(trunks, args.data, protocols)

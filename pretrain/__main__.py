@@ -63,13 +63,15 @@ def _run(name: str, words: list[str]) -> None:
     item = method.make_item(args)
     speaks = find_world().first
     launch = launch_from(args)
+    done = item.done()
     if args.dry_run:
+        text = dry_run([item], launch)
         if speaks:
-            print(dry_run([item], launch))
+            print(text)
+            say(item.plan)
         return
     card = card_path(args.zoo, args.name)
     checks = checks_of([item])
-    done = item.done()
     if not done or not all(check.done() for check in checks):
         check_writable(args.zoo)
         run_sweep([*checks, item], launch)
@@ -77,6 +79,8 @@ def _run(name: str, words: list[str]) -> None:
         say(f"{args.name} is registered already, trained to the end: {card}")
     if not speaks or (args.detach and not item.done()):
         return
+    if not done:
+        say(f"{args.name} is registered, as --ckpt {args.name}: {card}")
     if args.json == "-":
         write_stdout(card.read_bytes())
     elif args.json:
@@ -84,4 +88,4 @@ def _run(name: str, words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, flag="--resume")

@@ -13,6 +13,14 @@ from pretrain.deepcluster import command as deepcluster
 from slurm.sweep import Item
 
 
+class Pretraining(Item, Protocol):
+    """One run."""
+
+    @property
+    def plan(self) -> str:
+        """What it is about to do, in a line; see `plan_of`."""
+
+
 class Method(Protocol):
     """What `python -m pretrain METHOD` needs; a module can satisfy it. Light at import."""
 
@@ -27,7 +35,7 @@ class Method(Protocol):
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
         """Add the method's flags, `--recipe`, `--data` and `--name` among them."""
 
-    def make_item(self, args: argparse.Namespace) -> Item:
+    def make_item(self, args: argparse.Namespace) -> Pretraining:
         """The run as an item of a sweep, which registers `args.name` in `args.zoo`."""
 
 

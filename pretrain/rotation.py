@@ -20,6 +20,7 @@ from benchmarks.overrides import differences
 from benchmarks.results import Split
 from benchmarks.trunks import add_check_flag, add_workers_flag
 from pretrain.image_checks import training_checks, training_notes
+from pretrain.plan import plan_of
 from pretrain.recipe_flags import add_recipe_flags, with_flags
 from pretrain.rotation_recipes import HELP, RECIPES, RESNET50, Recipe
 from slurm.cli import choose, natural, positive
@@ -165,6 +166,13 @@ class Rotation:
         content = {"method": "rotation", "recipe": numbers, "seed": self.seed, **images}
         return msgspec.json.encode(content, order="deterministic").decode()
 
+    @property
+    def plan(self) -> str:
+        """What is about to be done, in a line."""
+        recipe = self.recipe
+        side = recipe.train.crop
+        return plan_of(self.name, self.images.images, side, recipe.batch_size, recipe.epochs)
+
     def card(self) -> Card | None:
         """The checkpoint that is registered under this name, by whatever run."""
         return read_card(self.zoo, self.name) if self.result.exists() else None
@@ -191,6 +199,7 @@ class Rotation:
         from pretrain.images import read_images
         from pretrain.rotation_training import Settings, Training
         from slurm import distributed
+        from slurm.progress import say
         from slurm.stop import polite_stop
 
         world = distributed.find_world()
@@ -211,6 +220,8 @@ class Rotation:
                 save_seconds=self.save_seconds,
             )
             run = Training(self.recipe, images, settings, world, device)
+            if world.first:
+                say(self.plan)
             run.train()
             if world.first:
                 trunk = run.net.backbone.trunk.state_dict()

@@ -56,9 +56,26 @@ def otherwise_notes(measured: Measured, parts: Mapping[str, str]) -> list[str]:
 
 
 def _references(measured: Measured) -> tuple[Measured, ...]:
-    """The tables that one is held against: the first table; the first one against all others."""
-    first = measured.table.number.startswith("1 ")
-    return measured.others if first else measured.others[:1]
+    """The tables that one is held against: the first table; the first one against all others.
+
+    Others too that share a protocol with it that the first table has not: what differs between
+    those two would be said nowhere.
+    """
+    if measured.table.number.startswith("1 "):
+        return measured.others
+    first, rest = measured.others[:1], measured.others[1:]
+    said = _shared(measured, first[0]) if first else set()
+    return (*first, *(one for one in rest if _shared(measured, one) - said))
+
+
+def _shared(measured: Measured, other: Measured) -> set[str]:
+    """The parts that both have by one protocol."""
+    there = _records(other)
+    return {
+        part
+        for part, record in _records(measured).items()
+        if part in there and record.protocol == there[part].protocol
+    }
 
 
 def _records(measured: Measured) -> dict[str, Record]:

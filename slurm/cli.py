@@ -26,6 +26,7 @@ MOST = 10**9  # of a number that is no seed
 MOST_SEED = 2**32 - 1  # scikit-learn's and NumPy's; torch and faiss take what is derived of it
 MOST_PROCESSES = 1024
 MOST_NAMED = 100  # names that are worth listing in part
+Main = Callable[[list[str] | None], None]
 AGAIN = "run the same command again"
 STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
 
@@ -230,20 +231,21 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     raise UserError(f"unknown {what} {name!r}; {hint}")
 
 
-def run_command(
-    main: Callable[[list[str] | None], None], argv: list[str] | None = None
-) -> NoReturn:
-    """Run `main` and exit: 0 on success, 2 on a user's mistake (one line), 1 on a failure."""
+def run_command(main: Main, argv: list[str] | None = None, flag: str = "") -> NoReturn:
+    """Run `main` and exit: 0 on success, 2 on a user's mistake (one line), 1 on a failure.
+
+    `flag` is the one with which a command that was stopped goes on, if it takes one.
+    """
     # Importing torch makes a million objects, none of them garbage: look for some less often.
     gc.set_threshold(50_000, 20, 20)
     with safe_streams(), ended_by_sigterm():
-        code = _exit_code(main, argv)
+        code = _exit_code(main, argv, f"{AGAIN} with {flag}" if flag else AGAIN)
     # The interpreter's last collections would walk through all of torch: a third of a second.
     gc.freeze()
     sys.exit(code)
 
 
-def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
+def _exit_code(main: Main, argv: list[str] | None, again: str = AGAIN) -> int:
     code = 0
     try:
         check_working_folder()
@@ -252,11 +254,11 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
     except (UserError, SweepError) as error:
         return report_failure(error)
     except Stopped as stopped:
-        return _stopped(STOPPED, str(stopped), f"{AGAIN} with {stopped.flag}" * bool(stopped.flag))
+        return _stopped(STOPPED, str(stopped), again)
     except Terminated as ended:
-        return _stopped(128 + ended.signal, f"by {ended.signal.name}")
+        return _stopped(128 + ended.signal, f"by {ended.signal.name}", again)
     except KeyboardInterrupt:
-        return _stopped(128 + signal.SIGINT, "by Ctrl-C")
+        return _stopped(128 + signal.SIGINT, "by Ctrl-C", again)
     except OSError as error:
         if error.filename == STDOUT:
             give_up_stdout()
@@ -270,7 +272,7 @@ def _exit_code(main: Callable[[list[str] | None], None], argv: list[str] | None)
     return code
 
 
-def _code_of(main: Callable[[list[str] | None], None], argv: list[str] | None) -> int:
+def _code_of(main: Main, argv: list[str] | None) -> int:
     """The exit code that `main` ends with, as argparse does after --help."""
     try:
         main(argv)
@@ -292,7 +294,7 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
-def _stopped(code: int, message: str, how: str = "") -> int:
+def _stopped(code: int, message: str, again: str) -> int:
     """A stop that was asked for is no error: say so, and how to go on."""
-    print(f"stopped: {one_line(message)}; {how or AGAIN} to go on", file=sys.stderr)
+    print(f"stopped: {one_line(message)}; {again} to go on", file=sys.stderr)
     return code

@@ -22,11 +22,6 @@ _owner = 0  # the process that asked; forked children inherit the handlers
 class Stopped(Exception):
     """The item saved its progress and stopped because it was asked to; run it again."""
 
-    def __init__(self, message: str, flag: str = "") -> None:
-        """`flag` is one that a command needs beside its own to go on."""
-        super().__init__(message)
-        self.flag = flag
-
 
 class Terminated(BaseException):
     """A signal to end arrived while nothing could be saved; raised so that files are tidied up."""

@@ -45,7 +45,7 @@ benchmarks: commands
 benchmarks.registering
 benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks: suite __main__
-pretrain: image_checks images recipe_flags
+pretrain: image_checks images plan recipe_flags
 pretrain.deepcluster.clusters
 pretrain.deepcluster.watching
 pretrain.deepcluster

@@ -5,7 +5,7 @@ Heads on feature1..feature5, or one on the pooled last stage, of a frozen trunk.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import compress
 from pathlib import Path
 from typing import ClassVar
@@ -143,9 +143,28 @@ def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
         barrier()
 
 
+@lru_cache(maxsize=64)
+def note_schedule(protocol: LinearProtocol, images: int) -> None:
+    """Say, once, where a protocol's numbers do not fit each other or the `images` of training."""
+    from slurm.progress import say
+
+    if images < protocol.batch_size:
+        say(
+            f"note: {protocol.name} has batches of {protocol.batch_size} images and {images} to "
+            "train on: an epoch is one step; --set batch_size=N makes it more"
+        )
+    late = [epoch for epoch in protocol.milestones if epoch >= protocol.epochs]
+    if protocol.schedule == "step" and late:
+        say(
+            f"note: {protocol.name} ends after {protocol.epochs} epochs: its learning rate does "
+            f"not fall at epoch {' and '.join(map(str, late))}; --set milestones=N,N moves that"
+        )
+
+
 def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:
     """The probe of `trunk` by `protocol`; `UserError` when the dataset cannot be read."""
     require_split(protocol.dataset, data, "train")
     require_classes(protocol.dataset, data)
     splits = fingerprints(protocol.dataset, data)
+    note_schedule(protocol, splits["train"].images)
     return Probe(trunk, data, protocol, (splits["train"], splits["val"]))

@@ -18,9 +18,11 @@ from benchmarks.results import Split
 from pretrain.deepcluster.identity import identity_of
 from pretrain.deepcluster.recipes import RECIPES, Recipe
 from pretrain.image_checks import training_checks, training_notes
+from pretrain.plan import plan_of
 from slurm import distributed
 from slurm.errors import UserError
 from slurm.files import write_text
+from slurm.progress import say
 from slurm.stop import polite_stop
 from slurm.sweep import Item, Resources
 
@@ -98,6 +100,13 @@ class Pretrain:
         """JSON of all that decides an epoch's weights."""
         return identity_of(self.recipe, self.images, self.seed, self.precision, fast=self.fast)
 
+    @property
+    def plan(self) -> str:
+        """What is about to be done, in a line."""
+        recipe = self.recipe
+        side = recipe.train.crop
+        return plan_of(self.name, self.images.images, side, recipe.batch_size, recipe.epochs)
+
     def card(self) -> Card | None:
         """The checkpoint that is registered under this name, by whatever run."""
         return read_card(self.zoo, self.name) if card_path(self.zoo, self.name).exists() else None
@@ -152,6 +161,8 @@ class Pretrain:
                 probe_every=self.probe_every,
             )
             run = Run(self.recipe, images, settings, world, device)
+            if world.first:
+                say(self.plan)
             if world.first and self.restart:
                 write_text(self.mark, self.restart)
             run.train()

@@ -225,10 +225,7 @@ class Run:
     def _stopped(self) -> Stopped:
         names = ", ".join(signal.Signals(number).name for number in received())
         where = position(self.epoch, self.recipe.epochs, self.step)
-        return Stopped(
-            f"{self.settings.key}: by {names or 'another process'}, saved at {where}",
-            flag="--resume",
-        )
+        return Stopped(f"{self.settings.key}: by {names or 'another process'}, saved at {where}")
 
     def _check_loss(self, loss: float) -> None:
         if not np.isfinite(loss):

@@ -118,10 +118,10 @@ def describe_requests(settings: ClusterSettings, stages: Sequence[Stage]) -> str
         lines.append(f"  {stage.name}: {tasks}: {' '.join(_flags(request))}")
         gpus = request.nodes * request.gpus_per_node
         hours += len(stage.items) * gpus * request.minutes / 60
-    tasks = sum(len(stage.items) for stage in stages)
+    count = sum(len(stage.items) for stage in stages)
     lines += [
-        f"in all {tasks} task(s), and {hours:,.0f} GPU-hours if each took all of its time",
-        "not asked: SLURM itself, whether it has these partitions, accounts and GPUs, and its limits",
+        f"in all {count} task(s), and {hours:,.0f} GPU-hours if each took all of its time",
+        "not asked: SLURM itself, whether it has these partitions, accounts and GPUs, its limits",
     ]
     return "\n".join(lines)
 

@@ -22,6 +22,7 @@ from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.recipes import DEFAULT, RECIPES
 from pretrain.methods import METHODS
+from pretrain.plan import plan_of
 from slurm.cli import Parser, add_common_flags, run_command
 
 
@@ -551,3 +552,19 @@ def test_what_can_never_train_is_refused_when_planning(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, says: str
 ) -> None:
     assert says in refusal(capsys, flags(data, tmp_path, "--set", change, "--dry-run"))
+
+
+def test_what_is_about_to_be_done_is_said(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(flags(data, tmp_path, "--batch-size", "7", "--dry-run"))
+    said = capsys.readouterr().err
+    assert plan_of("x", 15, 8, 7, 2) == (
+        "x: 15 images at 8 pixels, 3 steps an epoch in batches of 7, 2 epochs"
+    )
+    assert "steps an epoch in batches of 7" in said
+    assert "makes more steps" not in said
+    main(flags(data, tmp_path, "--batch-size", "5000", "--dry-run"))
+    said = capsys.readouterr().err
+    assert "1 step an epoch in batches of 5000" in said
+    assert "a --batch-size below the number of images makes more steps" in said

@@ -314,6 +314,18 @@ def test_a_protocol_with_other_numbers_under_the_same_name_is_kept_apart(zoo: An
     assert len(tables(zoo)) == 2
 
 
+def test_tables_that_differ_in_what_the_first_has_not_say_it_of_each_other(zoo: Any) -> None:
+    """Both differ from the first in the protocol, and from each other in a number of it."""
+    zoo.probe("a", {"avgpool": 1.0}, replace(IMAGENET_AVGPOOL, variant="custom"))
+    for name, epochs in (("b", 2), ("c", 3)):
+        other = replace(IMAGENET_AVGPOOL_COSINE, epochs=epochs, variant="custom")
+        zoo.probe(name, {"avgpool": 2.0}, other)
+    sections = [measured_section(table) for table in tables(zoo)]
+    for section, other in zip(sections[1:], (3, 2)):
+        assert "measured otherwise: protocol of AvgPool, epochs of AvgPool)" in section
+        assert f"- **Measured otherwise** than {other} of 3: AvgPool with epochs" in section
+
+
 def test_changed_numbers_have_tables_and_footnotes_of_their_own(zoo: Any) -> None:
     zoo.probe("net", {"feature1": 10.0})
     custom = replace(IMAGENET_LINEAR, epochs=1, learning_rate=0.03, variant="custom")

@@ -45,7 +45,7 @@ def records(tmp_path: Path) -> dict[str, Any]:
 def test_probes_of_class_folders_have_a_table_of_that_name(
     tmp_path: Path, birds: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite([*flags(tmp_path, birds, "birds"), "--suite", "digits"])
+    suite([*flags(tmp_path, birds, "birds"), "--suite", "digits", "--set", "batch_size=9"])
     assert "note:" not in capsys.readouterr().err
     found = records(tmp_path)
     assert found.keys() == {"own_linear", "own_avgpool"}
@@ -55,7 +55,7 @@ def test_probes_of_class_folders_have_a_table_of_that_name(
     reports(["--zoo", str(tmp_path / "zoo")])
     text = capsys.readouterr().out
     assert text.count("####") == 1
-    assert "#### birds Linear Evaluation (variant `digits`)\n" in text
+    assert "#### birds Linear Evaluation (variant `custom`)\n" in text
     cells = [f"{head['top1']:.2f}" for head in found["own_linear"]["heads"].values()]
     cells.append(f"{found['own_avgpool']['heads']['avgpool']['top1']:.2f}")
     row = next(line for line in text.splitlines() if line.startswith("| random-resnet10t"))
@@ -89,7 +89,10 @@ def test_any_linear_protocol_can_be_named(
     linear_probe.main([*flags(tmp_path, birds, "birds"), "--protocol", name, "--dry-run"])
     found = capsys.readouterr()
     assert f"own_avgpool/{name}-" in found.out
-    assert found.err == ""
+    assert found.err == (
+        f"note: {name} has batches of 4096 images and 18 to train on: an epoch is one step; "
+        "--set batch_size=N makes it more\n"
+    )
 
 
 def test_the_suite_takes_what_fits_the_layout(
@@ -101,7 +104,24 @@ def test_the_suite_takes_what_fits_the_layout(
     suite([*flags(tmp_path, scenes, "scenes"), "--shots", "1", "--dry-run"])
     assert "0 of 2 results are done" in capsys.readouterr().out
     with pytest.raises(UserError, match="none of the chosen protocols can measure on"):
-        suite([*flags(tmp_path, birds, "birds"), "--only", "voc07_svm", "--dry-run"])
+        suite([*flags(tmp_path, birds, "birds"), "--suite", "voc07_svm", "--dry-run"])
+    for name in ("own_linear", "imagenet_linear", "resnet50_mhead_linear-8xb32-steplr-90e_in1k"):
+        suite([*flags(tmp_path, birds, "birds"), "--only", name, "--dry-run"])
+        assert "0 of 1 results are done" in capsys.readouterr().out
+    with pytest.raises(UserError, match="places205_linear: is not measured on birds: choose from"):
+        suite([*flags(tmp_path, birds, "birds"), "--only", "places205_linear", "--dry-run"])
+
+
+def test_a_schedule_that_cannot_be_kept_is_said_when_planning(
+    tmp_path: Path, birds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = [*flags(tmp_path, birds, "birds"), "--only", "own_linear", "--dry-run"]
+    suite([*short, "--epochs", "20", "--set", "batch_size=5"])
+    said = capsys.readouterr().err
+    assert "ends after 20 epochs: its learning rate does not fall at epoch 30 and 60" in said
+    assert "batches" not in said
+    suite([*short, "--epochs", "21", "--set", "milestones=9,20", "--set", "batch_size=5"])
+    assert capsys.readouterr().err == ""
 
 
 def test_data_of_the_other_layout_are_one_clear_line(
