@@ -219,6 +219,7 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
             "text": str(cell),
             **({"spread": cell.spread} if cell.spread is not None else {}),
             **({"interval": [cell.low, cell.high]} if cell.low is not None else {}),
+            **_chosen_elsewhere(cell),
             "seeds": cell.seeds,
             "records": [shown[path] for path in cell.records],
         }
@@ -226,6 +227,14 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
     }
     mark = {"mark": row.prefix.removesuffix(":")} if row.prefix else {}
     return {"name": row.name, "config": row.link, **mark, "cells": cells}
+
+
+def _chosen_elsewhere(cell: Cell) -> dict[str, Any]:
+    """The figure with its layer and cost chosen on other images, where that is known."""
+    if cell.optimism is None or cell.value is None:
+        return {}
+    found = {"value": cell.value - cell.optimism, "difference": cell.optimism}
+    return {"chosen_on_other_images": found}
 
 
 _PROVENANCE = (

@@ -170,8 +170,9 @@ def _half_maps(scores: NDArray[Any], data: LayerData, samples: int, sha256: str)
     stacked = np.stack(ap)
     known = ~np.isnan(stacked)
     with np.errstate(invalid="ignore"):
-        maps: Floats = 100 * np.where(known, stacked, 0.0).sum(0) / known.sum(0)
-    return maps.mean(0)
+        maps = 100 * np.where(known, stacked, 0.0).sum(0) / known.sum(0)
+    mean: Floats = maps.mean(0)
+    return mean
 
 
 def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:

@@ -154,9 +154,7 @@ class VocLowShot:
         best = {
             max(layers, key=lambda layer: layers[layer][str(k)].mean) for k in self.protocol.shots
         }
-        of_parts = {
-            f"{item.layer}.k={item.k}": (item.result, part) for item, part in parts.items()
-        }
+        of_parts = {f"{item.layer}.k={item.k}": (item.result, part) for item, part in parts.items()}
         others = {f"{item.layer}.k={item.k}" for item in parts if item.layer not in best}
         settings = msgspec.to_builtins(self.protocol) | {
             "solver": self.source.solver,

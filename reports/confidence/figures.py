@@ -131,10 +131,10 @@ def _computed(records: Sequence[Found], tick: Callable[[int], object]) -> list[d
         alike = (split.sha256, split.images, samples_of(item.record))
         by_images.setdefault(alike, []).append(at)
     for (sha256, images, samples), places in by_images.items():
-        sources = {at: _sources(records[at]) for at in places}
+        made = {at: sources(records[at]) for at in places}
         begin = 0
         for counts in resample_counts(images, sha256, samples):
-            for at, figures_of_record in sources.items():
+            for at, figures_of_record in made.items():
                 for name, resample in figures_of_record.items():
                     found[at].setdefault(name, []).append(resample(counts, begin))
                     tick(counts.shape[1])
@@ -145,7 +145,7 @@ def _computed(records: Sequence[Found], tick: Callable[[int], object]) -> list[d
 Resample = Callable[[Counts, int], Floats]  # the samples of a block that begins at this one
 
 
-def _sources(found: Found) -> dict[str, Resample]:
+def sources(found: Found) -> dict[str, Resample]:
     """How each figure of a record that has outcomes is resampled."""
     record = found.record
     assert record.outcomes is not None
