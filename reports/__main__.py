@@ -16,7 +16,8 @@ The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-li
 tables of your own data), pictures, published and compare. A README that does not exist is created.
 results.json, with the records behind every cell, is written beside it.
 
-  python -m reports compare A B [C ...]   differences with paired intervals; see its --help"""
+  python -m reports compare A B [C ...]   differences with paired intervals; see its --help
+  python -m reports reproduce RECORD      the command that makes a record again"""
 FORMATS = ("markdown", "csv", "latex", "metafile", "model-index", "json")
 
 
@@ -96,6 +97,11 @@ def main(argv: list[str] | None = None) -> None:
         from reports.confidence.command import main as compare
 
         compare(words[1:])
+        return
+    if words[:1] == ["reproduce"]:
+        from reports.reproduce import main as reproduce
+
+        reproduce(words[1:])
         return
     args = parser().parse_args(words)
     if args.check and args.readme is None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from reports.collect import Collection, Found
+from reports.costs import cost_of, hours_by_row
 from reports.document import numbered
 from reports.footnotes import changes_of, footnotes
 from reports.measured import Measured
@@ -196,6 +197,7 @@ def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, b
         ],
         "records": {shown[str(item.path)]: _provenance(item) for item in collection.found},
         "left_out": collection.skipped,
+        VOLATILE: {"device_hours": hours_by_row(collection.found)},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
@@ -207,6 +209,7 @@ def without_volatile(content: bytes) -> Any:
         for record in document["records"].values():
             record.pop(VOLATILE, None)
         document.pop("left_out")
+        document.pop(VOLATILE, None)
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
         return None
     return document
@@ -251,7 +254,8 @@ def _provenance(item: Found) -> dict[str, Any]:
         if checkpoint[name] is None:
             del checkpoint[name]
     fields["checkpoint"] = checkpoint
-    return {**fields, VOLATILE: {name: getattr(item.record, name) for name in _RUN}}
+    run = {name: getattr(item.record, name) for name in _RUN}
+    return {**fields, VOLATILE: run | cost_of(item.record)}
 
 
 def _relative(path: Path, base: Path) -> str:

@@ -12,6 +12,7 @@ from reports import document, exports, metadata
 from reports.checking import stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
 from reports.comparison.sections import Section, compare, to_markdown
+from reports.costs import hours_by_row
 from reports.measured import Measured, measured_tables
 from reports.pages import readme
 from reports.pages.links import link_target, relative_url
@@ -257,7 +258,7 @@ class Report:
                 html.section(one.title, one.table, one.notes, fixed=True)
                 for one in self._compared(measured)
             ]
-        return html.page(sections, self.pictures, draw)
+        return html.page(sections, self.pictures, draw, hours_by_row(self.collection.found))
 
     def _check(self, path: Path, old: bytes | None, new: bytes, proof: bytes | None) -> None:
         problems = readme.difference(old or b"", new, path)

@@ -162,7 +162,7 @@ class VocLowShot:
         }
         record = results.LowShotRecord(
             **record_fields(self.source, self.protocol, settings),
-            **joined(list(parts.values())),
+            **joined(self.source, list(parts.values())),
             outcomes=gathered(self.result, of_parts, self.source.splits[1], others),
             notes=(
                 *self.source.all_notes(),

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -35,8 +35,9 @@ def outline(picture: Picture) -> bytes:
 
 
 def without_drawings(content: bytes) -> bytes:
-    """A page with the fingerprint of each picture in the place of its drawing."""
-    return re.sub(rb"(?<=;base64,)[A-Za-z0-9+/=]*", _identifier, content)
+    """A page without hours, with the fingerprint of each picture in the place of its drawing."""
+    lasting = re.sub(rb"<!-- hours -->.*?<!-- /hours -->\n?", b"", content, flags=re.DOTALL)
+    return re.sub(rb"(?<=;base64,)[A-Za-z0-9+/=]*", _identifier, lasting)
 
 
 def _identifier(found: re.Match[bytes]) -> bytes:
@@ -52,8 +53,12 @@ def page(
     sections: Sequence[dict[str, Any]],
     pictures: Sequence[Picture],
     draw: Callable[[Picture], bytes] = svg,
+    hours: Mapping[str, Mapping[str, float]] | None = None,
 ) -> bytes:
-    """The whole page, UTF-8; the template escapes all that it is given but the footnotes."""
+    """The whole page, UTF-8; the template escapes all that it is given but the footnotes.
+
+    `hours` of each row by device are of its runs alone: `--check` does not compare them.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -63,7 +68,9 @@ def page(
     drawn = [
         {"alt": one.alt, "data": base64.b64encode(draw(one)).decode("ascii")} for one in pictures
     ]
-    text = environment.get_template("page.html").render(sections=sections, pictures=drawn)
+    text = environment.get_template("page.html").render(
+        sections=sections, pictures=drawn, hours=hours or {}
+    )
     return text.encode("utf-8")
 
 
