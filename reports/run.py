@@ -16,7 +16,8 @@ from reports.costs import hours_by_row
 from reports.measured import Measured, measured_tables
 from reports.pages import readme
 from reports.pages.links import link_target, relative_url
-from reports.pictures.curves import Picture, pictures
+from reports.pictures.curves import pictures
+from reports.pictures.shapes import Picture
 from reports.published import (
     Published,
     load,
@@ -82,7 +83,12 @@ class Report:
     @cached_property
     def pictures(self) -> list[Picture]:
         """The pictures of the zoo, not yet drawn."""
-        return pictures(self.measured, self.collection)
+        if not self.args.ci:
+            return pictures(self.measured, self.collection)
+        from reports.confidence.bars import picture_bounds  # needs numpy
+
+        bounds = picture_bounds(self.measured, self.collection)
+        return pictures(self.measured, self.collection, bounds)
 
     def listing(self) -> None:
         """Print the tables in the chosen format, or write the page and the pictures."""
