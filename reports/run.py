@@ -258,7 +258,12 @@ class Report:
             tables = published_tables(self.published, select(self.published, self.args.only))
             return html.page([html.section(table.kind.title, table) for table in tables], [])
         measured = self._measured_for(self.args.html)
-        sections = html.measured_sections(measured, self.args.seeds)
+        pairs = []
+        if self.args.ci:
+            from reports.confidence.pairs import paired_rows  # needs numpy
+
+            pairs = paired_rows(measured, self.collection)
+        sections = html.measured_sections(measured, self.args.seeds, pairs)
         if self.comparing:
             sections = [
                 html.section(one.title, one.table, one.notes, fixed=True)

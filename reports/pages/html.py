@@ -4,7 +4,9 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from reports.document import numbered
 from reports.footnotes import footnotes
@@ -13,15 +15,28 @@ from reports.pictures import plots
 from reports.pictures.shapes import Picture, fingerprint
 from reports.tables import FIRST_COLUMN, Cell, Row, Table, best_values, is_best, safe_link
 
+if TYPE_CHECKING:
+    from reports.confidence.pairs import Pairs
 
-def measured_sections(measured: Sequence[Measured], seeds: bool = False) -> list[dict[str, Any]]:
-    """The tables of a zoo for the template."""
+
+def measured_sections(
+    measured: Sequence[Measured], seeds: bool = False, pairs: "Sequence[Pairs]" = ()
+) -> list[dict[str, Any]]:
+    """The tables of a zoo for the template; with `pairs` of each, two of its rows are compared."""
     sections = []
-    for item in measured:
+    for at, item in enumerate(measured):
         number = f", {numbered(item)}" if item.table.number else ""
         title = f"{item.kind.title} (variant {item.variant}{number})"
-        sections.append(section(title, item.table, footnotes(item, seeds)))
+        made = section(title, item.table, footnotes(item, seeds))
+        sections.append(made | {"pairs": _embedded(pairs[at])} if pairs else made)
     return sections
+
+
+def _embedded(pairs: "Pairs") -> Any:
+    """JSON within a script: no text in it can end that."""
+    import markupsafe
+
+    return markupsafe.Markup(msgspec.json.encode(pairs).decode().replace("<", "\\u003c"))
 
 
 def svg(picture: Picture) -> bytes:
@@ -85,6 +100,7 @@ def section(
         "rows": [_row(row, table.columns, best) for row in table.rows],
         "notes": [_plain_markdown(note) for note in (*table.notes, *notes)],
         "fixed": fixed,
+        "pairs": None,
     }
 
 
