@@ -41,15 +41,16 @@ class RankedClass:
         NaN where a sample has no positive of this class.
         """
         copies = counts[self.positives]
-        drawn = (self.up_to @ counts).astype(np.float64)
-        true = copies.astype(np.float64)
-        # Row by row, which is twice as fast as NumPy's accumulate over the first axis.
+        drawn = self.up_to @ counts
+        true = copies.copy()
+        # Row by row, which is twice as fast as NumPy's accumulate over the first axis; in whole
+        # numbers of the narrowest type, which is four times as fast as in float64.
         for row in range(1, len(true)):
             np.add(true[row], true[row - 1], out=true[row])
             np.add(drawn[row], drawn[row - 1], out=drawn[row])
-        positives = true[-1].copy()
+        positives = true[-1].astype(np.float64)
         np.maximum(drawn, 1, out=drawn)  # before the first draw there is no precision: 0
-        envelope = np.divide(true, drawn, out=true)
+        envelope = np.divide(true, drawn, dtype=np.float64)
         for row in range(len(true) - 2, -1, -1):
             np.maximum(envelope[row], envelope[row + 1], out=envelope[row])
         with np.errstate(invalid="ignore"):
