@@ -5,7 +5,6 @@ import io
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,20 +183,23 @@ def _with_interval(cell: Cell) -> Cell:
 def test_the_model_index_package_finds_no_fault_in_the_metafile(
     measured: list[Measured], zoo: Any, tmp_path: Path
 ) -> None:
-    """Its command ends with 0 on faults too: what it prints is what counts."""
-    modelindex = pytest.importorskip("modelindex")
+    """Its command ends with 0 on faults too: what it prints is what counts.
+
+    It must not stand beside this project: it installs a package of its own called tests.
+    """
+    if shutil.which("mi") is None:
+        pytest.skip("no mi on PATH: pipx install model-index runs this test")
     path = tmp_path / "metafile.yml"
     path.write_text(to_metafile(measured, collect(zoo.path).cards))
-    command = [sys.executable, "-m", "modelindex", "check", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, f"Checking {path}\nAll good!\n"), done.stderr
-    models = {model.name: model for model in modelindex.load(str(path)).models}
-    assert set(models) == {"sobel_resnet50_8xb64-steplr-200e", "random-sobel_resnet50"}
-    results = models["sobel_resnet50_8xb64-steplr-200e"].results
-    assert [one.metrics["AvgPool"] for one in results if "AvgPool" in one.metrics] == [46.92]
+    assert checked(path) == f"Checking {path}\nAll good!\n"
     path.write_text(path.read_text().replace("- Name: random-sobel_resnet50", "- Name: ''"))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert "Field 'Name' cannot be empty" in done.stdout  # so it does look
+    assert "Field 'Name' cannot be empty" in checked(path)  # so it does look
+
+
+def checked(path: Path) -> str:
+    """What model-index says of a file."""
+    command = ["mi", "check", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_the_metafile_has_the_form_of_openmmlab(measured: list[Measured], zoo: Any) -> None:
