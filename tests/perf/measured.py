@@ -180,15 +180,15 @@ def intervals(
         yield (
             f"{bootstrap['resamples']:,} resamples of an mAP of VOC07's size "
             f"({bootstrap['images']:,} images, {bootstrap['classes']} classes; "
-            f"`make perf-bootstrap`): {bootstrap['ours_s']:.1f} s{threads}, where sorting each again takes "
-            f"{bootstrap['plain_s']:.0f} s ({bootstrap['ratio']:.0f}x); they differ by "
+            f"`make perf-bootstrap`): {bootstrap['ours_s']:.1f} s{threads}, where sorting each again "
+            f"takes {bootstrap['plain_s']:.0f} s ({bootstrap['ratio']:.0f}x); they differ by "
             f"{bootstrap['largest_difference']:.0e} points at most."
         )
     if zoo:
         yield (
             f"The tables of {zoo['checkpoints']} checkpoints with {zoo['intervals']:,} intervals, "
-            f"from samples that are kept, take {zoo['ci_s']:.1f} s with `--ci`, {zoo['plain_s']:.1f} "
-            "s without."
+            f"from samples that are kept, take {zoo['ci_s']:.1f} s with `--ci`, "
+            f"{zoo['plain_s']:.1f} s without."
         )
 
 
