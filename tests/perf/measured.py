@@ -180,8 +180,8 @@ def intervals(
         yield (
             f"{bootstrap['resamples']:,} resamples of an mAP of VOC07's size "
             f"({bootstrap['images']:,} images, {bootstrap['classes']} classes; "
-            f"`make perf-bootstrap`): {bootstrap['ours_s']:.1f} s{threads}, where sorting each again "
-            f"takes {bootstrap['plain_s']:.0f} s ({bootstrap['ratio']:.0f}x); they differ by "
+            f"`make perf-bootstrap`): {bootstrap['ours_s']:.1f} s{threads}, where sorting each "
+            f"again takes {bootstrap['plain_s']:.0f} s ({bootstrap['ratio']:.0f}x); they differ by "
             f"{bootstrap['largest_difference']:.0e} points at most."
         )
     if zoo:
