@@ -1,7 +1,7 @@
 """python -m reports reproduce RECORD: the command that makes a record again."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import msgspec
 
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
 from benchmarks.catalog.own import own_name
-from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import card_path, read_card
 from benchmarks.checkpoints.fit import why_outdated
 from benchmarks.checkpoints.zoo import RANDOM
@@ -18,33 +17,7 @@ from benchmarks.datasets.loading import entry_name
 from benchmarks.overrides import CUSTOM, IDENTITY
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from benchmarks.suite import SUITES
-from slurm.cli import Parser, folder_path
 from slurm.errors import UserError
-
-DESCRIPTION = """\
-Print the command that makes a result record again, in a zoo of its own, from the same checkpoint,
-data, protocol and seed: run it where the first one was run, since folders are named as they were.
-
-Figures are the same to the last bit on the same kind of device with the same packages, which the
-record names under versions and commit."""
-
-
-def main(argv: Sequence[str]) -> None:
-    """Run the command."""
-    parser = Parser(prog="python -m reports reproduce", description=DESCRIPTION)
-    parser.add_argument("record", type=Path, metavar="RECORD", help="a file of ZOO/results")
-    parser.add_argument(
-        "--data", metavar="DIR", help="folder of its dataset, where that was moved since"
-    )
-    parser.add_argument(
-        "--again",
-        type=folder_path,
-        metavar="DIR",
-        default=Path("again"),
-        help="the zoo that it is made in (default: ./again)",
-    )
-    args = parser.parse_args(list(argv))
-    print(command(args.record, read_record(args.record), args.data, args.again))
 
 
 def command(path: Path, record: Record, data: str | None, again: Path) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from reports.confidence.resampling import Counts, Floats
 
@@ -18,6 +17,8 @@ class RankedClass:
     """One class of a test set, sorted once: (images,) scores and labels 1, 0, or -1 to ignore."""
 
     def __init__(self, scores: NDArray[np.floating], labels: NDArray[np.int8]) -> None:
+        from scipy.sparse import csr_array  # half a second, which --help does not have
+
         if scores.shape != labels.shape:
             raise ValueError(f"scores {scores.shape} for labels {labels.shape}")
         order = np.argsort(-scores, kind="stable")  # ties keep their order
