@@ -94,6 +94,7 @@ perf-stream: $(STAMP)
 perf-bootstrap: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/perf/bootstrap.py --json $(FIGURES)/bootstrap.json
+	$(PY) tests/perf/intervals.py --json $(FIGURES)/intervals.json
 
 # Longer proofs: that the SVMs are scikit-learn's, and that nothing is lost when a demo is killed.
 prove: $(STAMP)

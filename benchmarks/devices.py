@@ -1,7 +1,9 @@
 """Where tensors live."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +50,41 @@ def precision_on(device: torch.device, wanted: str) -> str:
     if wanted == "tf32" and device.type != "cuda":
         raise UserError("--precision tf32 is of GPUs, and this runs on the CPU: leave it out")
     return wanted or ("tf32" if device.type == "cuda" else "fp32")
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a GPU, or CPU."""
+    name: str = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return name
+
+
+def begin_peak(device: torch.device) -> None:
+    """Look for another peak of the GPU's memory from here on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def took(device: torch.device) -> dict[str, Any]:
+    """The fields of `results.Made` on the device: its name, and the peaks of memory in bytes.
+
+    That of the host is the process's own since it started, without those that decode images; None
+    where the system does not tell.
+    """
+    gpu = device.type == "cuda"
+    return {
+        "device": device_name(device),
+        "gpu_bytes": torch.cuda.max_memory_reserved(device) if gpu else None,
+        "host_bytes": _host_bytes(),
+    }
+
+
+def _host_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 @contextmanager

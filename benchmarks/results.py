@@ -46,6 +46,20 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: str = ""  # hash of the sizes of some of the files; tells apart images of the same names
 
 
+class Made(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From what a record was made, so that it can be made again, and what that took."""
+
+    ckpt: str | None  # as --ckpt named it; None for features on disk
+    data: str  # folder of the dataset or of the features, as it was given
+    labels: str | None = None  # folder of the labels of features on disk
+    device: str | None = None  # name of the GPU, or CPU
+    processes: int = 1  # with a device each
+    beside: int = 1  # probes that read one stream of images, and shared its seconds
+    extraction: dict[str, float] | None = None  # seconds by device; other records may share them
+    gpu_bytes: int | None = None  # the most that torch had reserved
+    host_bytes: int | None = None  # the most of the process since it started
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every result record holds beside its figures."""
 
@@ -68,6 +82,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     outcomes: str | None = None  # fingerprint of the file beside it; see benchmarks.outcomes
     schema: int = SCHEMA
     precision: str | None = None  # of the forward pass: fp32, tf32 or amp; None where unknown
+    made: Made | None = None  # None in records of earlier builds
 
 
 class SvmLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

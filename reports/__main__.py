@@ -16,7 +16,14 @@ The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-li
 tables of your own data), pictures, published and compare. A README that does not exist is created.
 results.json, with the records behind every cell, is written beside it.
 
-  python -m reports compare A B [C ...]   differences with paired intervals; see its --help"""
+  python -m reports compare A B [C ...]   differences with paired intervals; see its --help
+  python -m reports reproduce RECORD      the command that makes a record again"""
+REPRODUCE = """\
+Print the command that makes a result record again, in a zoo of its own, from the same checkpoint,
+data, protocol and seed: run it where the first one was run, since folders are named as they were.
+
+Figures are the same to the last bit on the same kind of device with the same packages, which the
+record names under versions and commit."""
 FORMATS = ("markdown", "csv", "latex", "metafile", "model-index", "json")
 
 
@@ -93,9 +100,15 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["compare"]:
-        from reports.confidence.command import main as compare
+        from reports.confidence.flags import read_flags
 
-        compare(words[1:])
+        args = read_flags(words[1:])
+        from reports.confidence.command import compare  # needs numpy
+
+        compare(args)
+        return
+    if words[:1] == ["reproduce"]:
+        _reproduce(words[1:])
         return
     args = parser().parse_args(words)
     if args.check and args.readme is None:
@@ -133,6 +146,27 @@ def main(argv: list[str] | None = None) -> None:
         report.readme()
     else:
         report.listing()
+
+
+def _reproduce(words: list[str]) -> None:
+    """`python -m reports reproduce RECORD`."""
+    flags = Parser(prog="python -m reports reproduce", description=REPRODUCE)
+    flags.add_argument("record", type=Path, metavar="RECORD", help="a file of ZOO/results")
+    flags.add_argument(
+        "--data", metavar="DIR", help="folder of its dataset, where that was moved since"
+    )
+    flags.add_argument(
+        "--again",
+        type=folder_path,
+        metavar="DIR",
+        default=Path("again"),
+        help="the zoo that it is made in (default: ./again)",
+    )
+    args = flags.parse_args(words)
+    from benchmarks.catalog.records import read_record
+    from reports.reproduce import command
+
+    print(command(args.record, read_record(args.record), args.data, args.again))
 
 
 def _refuse_shared_outputs(readme: Path | None, html: Path | None, plots: Path | None) -> None:

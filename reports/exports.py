@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from reports.collect import Collection, Found
+from reports.costs import cost_of, hours_by_row
 from reports.document import numbered
 from reports.footnotes import changes_of, footnotes
 from reports.measured import Measured
@@ -196,6 +197,7 @@ def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, b
         ],
         "records": {shown[str(item.path)]: _provenance(item) for item in collection.found},
         "left_out": collection.skipped,
+        VOLATILE: {"device_hours": hours_by_row(collection.found)},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
@@ -207,6 +209,7 @@ def without_volatile(content: bytes) -> Any:
         for record in document["records"].values():
             record.pop(VOLATILE, None)
         document.pop("left_out")
+        document.pop(VOLATILE, None)
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
         return None
     return document
@@ -219,6 +222,7 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
             "text": str(cell),
             **({"spread": cell.spread} if cell.spread is not None else {}),
             **({"interval": [cell.low, cell.high]} if cell.low is not None else {}),
+            **_chosen_elsewhere(cell),
             "seeds": cell.seeds,
             "records": [shown[path] for path in cell.records],
         }
@@ -226,6 +230,14 @@ def _json_row(row: Row, shown: Mapping[str, str]) -> dict[str, Any]:
     }
     mark = {"mark": row.prefix.removesuffix(":")} if row.prefix else {}
     return {"name": row.name, "config": row.link, **mark, "cells": cells}
+
+
+def _chosen_elsewhere(cell: Cell) -> dict[str, Any]:
+    """The figure with its layer and cost chosen on other images, where that is known."""
+    if cell.optimism is None or cell.value is None:
+        return {}
+    found = {"value": cell.value - cell.optimism, "difference": cell.optimism}
+    return {"chosen_on_other_images": found}
 
 
 _PROVENANCE = (
@@ -242,7 +254,8 @@ def _provenance(item: Found) -> dict[str, Any]:
         if checkpoint[name] is None:
             del checkpoint[name]
     fields["checkpoint"] = checkpoint
-    return {**fields, VOLATILE: {name: getattr(item.record, name) for name in _RUN}}
+    run = {name: getattr(item.record, name) for name in _RUN}
+    return {**fields, VOLATILE: run | cost_of(item.record)}
 
 
 def _relative(path: Path, base: Path) -> str:

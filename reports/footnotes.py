@@ -36,7 +36,7 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     lines += _layers_without_svm(shown)
     lines += _partial(measured)
     lines += [BEST_NOTE] if BEST in measured.table.columns else []
-    lines += [measured.intervals] if measured.intervals else []
+    lines += [text for text in (measured.intervals, measured.choices) if text]
     lines += otherwise_notes(measured, PART_NAMES)
     everything = [item for found in shown.values() for item in found]
     lines.append(_software(everything))

@@ -68,6 +68,7 @@ def _model_index(name: str, rows: Sequence[tuple[Measured, Row]]) -> str:
                     "type": _METRICS[item.kind.layout],
                     "name": f"{metric} ({_measured_by(item, row.cells[metric])})",
                     "value": value,
+                    **_interval(row.cells[metric]),
                 }
                 for metric, value in _metrics(row).items()
             ],
@@ -76,6 +77,13 @@ def _model_index(name: str, rows: Sequence[tuple[Measured, Row]]) -> str:
         if _metrics(row)
     ]
     return to_yaml({"model-index": [{"name": name, "results": results}]})
+
+
+def _interval(cell: Cell) -> dict[str, Any]:
+    """The ends of its 95 % interval, percent, as what huggingface_hub reads as metric_args."""
+    if cell.low is None or cell.high is None:
+        return {}
+    return {"args": {"interval_95": [round(cell.low, 2), round(cell.high, 2)]}}
 
 
 def _dataset(item: Measured) -> str:

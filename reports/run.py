@@ -12,10 +12,12 @@ from reports import document, exports, metadata
 from reports.checking import stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
 from reports.comparison.sections import Section, compare, to_markdown
+from reports.costs import hours_by_row
 from reports.measured import Measured, measured_tables
 from reports.pages import readme
 from reports.pages.links import link_target, relative_url
-from reports.pictures.curves import Picture, pictures
+from reports.pictures.curves import pictures
+from reports.pictures.shapes import Picture
 from reports.published import (
     Published,
     load,
@@ -81,7 +83,12 @@ class Report:
     @cached_property
     def pictures(self) -> list[Picture]:
         """The pictures of the zoo, not yet drawn."""
-        return pictures(self.measured, self.collection)
+        if not self.args.ci:
+            return pictures(self.measured, self.collection)
+        from reports.confidence.bars import picture_bounds  # needs numpy
+
+        bounds = picture_bounds(self.measured, self.collection)
+        return pictures(self.measured, self.collection, bounds)
 
     def listing(self) -> None:
         """Print the tables in the chosen format, or write the page and the pictures."""
@@ -251,13 +258,18 @@ class Report:
             tables = published_tables(self.published, select(self.published, self.args.only))
             return html.page([html.section(table.kind.title, table) for table in tables], [])
         measured = self._measured_for(self.args.html)
-        sections = html.measured_sections(measured, self.args.seeds)
+        pairs = []
+        if self.args.ci:
+            from reports.confidence.pairs import paired_rows  # needs numpy
+
+            pairs = paired_rows(measured, self.collection)
+        sections = html.measured_sections(measured, self.args.seeds, pairs)
         if self.comparing:
             sections = [
                 html.section(one.title, one.table, one.notes, fixed=True)
                 for one in self._compared(measured)
             ]
-        return html.page(sections, self.pictures, draw)
+        return html.page(sections, self.pictures, draw, hours_by_row(self.collection.found))
 
     def _check(self, path: Path, old: bytes | None, new: bytes, proof: bytes | None) -> None:
         problems = readme.difference(old or b"", new, path)

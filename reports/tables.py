@@ -32,6 +32,7 @@ class Cell:
     low: float | None = None  # of its interval over test images, and high
     high: float | None = None
     best: bool = False  # the best of its column, or not separable from it
+    optimism: float | None = None  # by how much choosing on the test images raises the figure
 
     def __str__(self) -> str:
         if self.text is not None:

@@ -50,7 +50,7 @@ pretrain.deepcluster.clusters
 pretrain.deepcluster.watching
 pretrain.deepcluster
 pretrain
-reports: collect contradictions differing document footnotes measured published tables
+reports: collect contradictions costs differing document footnotes measured published tables
 reports.confidence
 reports.pictures
 reports.comparison
@@ -203,6 +203,8 @@ COMMANDS = (
     "benchmarks.features",
     "benchmarks.features remove",
     "reports",
+    "reports compare",
+    "reports reproduce",
     "slurm",
 )
 

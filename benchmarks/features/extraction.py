@@ -5,6 +5,7 @@ N x D) beside `train_labels.npy`. They are a cache under a key of weights, trans
 changed checkpoint or dataset is another folder, never a silent hit.
 """
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
 
 FORWARD = "forward.json"  # beside the features: how they were computed
+TOOK = "took.json"  # likewise: the seconds of the runs that made them, by the device's name
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ class ExtractVoc:
 
     def run(self) -> None:
         """Write the label files, then the feature files that are not there yet, then the marker."""
-        from benchmarks.devices import precision_on, resolve_device
+        from benchmarks.devices import device_name, precision_on, resolve_device
         from benchmarks.features.files import feature_path
         from benchmarks.features.labels import label_path, telling_names
         from benchmarks.images.decoding import require_fast
@@ -119,6 +121,8 @@ class ExtractVoc:
             for file in self.directory.glob("*.npy"):  # never half of each
                 file.unlink()
         write_bytes(self.directory / FORWARD, msgspec.json.encode(forward) + b"\n")
+        began, before = time.monotonic(), read_seconds(self.directory) or {}
+        name = device_name(device)
         written = [self.directory / "classes.json"]
         classes = dataset.splits["trainval"].classes
         if telling_names(classes) != self.classes:
@@ -139,6 +143,8 @@ class ExtractVoc:
                 except _OvertakenError:
                     return
             written += [labels, *files.values()]
+            seconds = before.get(name, 0.0) + time.monotonic() - began
+            write_bytes(self.directory / TOOK, msgspec.json.encode({**before, name: seconds}))
             write_marker(self.directory, written, complete=split == "test")
 
     def _extract(self, backbone: "Backbone", images: "ImageSplit", files: dict[str, Path]) -> None:
@@ -208,6 +214,14 @@ def read_forward(directory: Path) -> Forward | None:
     """How the features in `directory` were computed; None where that was not noted."""
     try:
         return msgspec.json.decode((directory / FORWARD).read_bytes(), type=Forward)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def read_seconds(directory: Path) -> dict[str, float] | None:
+    """How long it took to extract the features in `directory`, by device; None if not noted."""
+    try:
+        return msgspec.json.decode((directory / TOOK).read_bytes(), type=dict[str, float])
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

@@ -1,8 +1,9 @@
 """What became of every test image, in a file beside a record, so that its figures can be resampled.
 
 `PROTOCOL-KEY.outcomes.safetensors` lies beside `PROTOCOL-KEY.json`, is written before it, and is
-named in it by its fingerprint. Every tensor has the test images in its first axis but one: those
-of low-shot training are (draws, images, classes).
+named in it by its fingerprint. Every tensor has the test images in its first axis, but those of
+low-shot training: `ranks` are (draws, images, classes), and `halves` (costs, halves of the images)
+hold mAP in percent; see `halves.py`.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIX = ".outcomes.safetensors"
+SPLITS = 20  # of the test images in two halves, each of which gives two choices
 
 
 class About(msgspec.Struct, frozen=True):
@@ -68,7 +70,10 @@ def read_outcomes(record: Path, known: str, test: Split) -> "dict[str, NDArray[A
     if about.sha256 != test.sha256 or about.images != test.images:
         raise UserError(f"{path} is of other test images than {record.name} says{again}")
     for name, array in tensors.items():
-        if array.shape[-2 if array.ndim == 3 else 0] != test.images:
+        if name.rpartition(".")[2] == "halves":
+            if array.ndim != 2 or array.shape[1] != 2 * SPLITS:
+                raise UserError(f"{path}: {name} is not of {2 * SPLITS} halves{again}")
+        elif array.shape[-2 if array.ndim == 3 else 0] != test.images:
             raise UserError(f"{path}: {name} is not of {test.images} images{again}")
     return tensors
 

@@ -98,7 +98,7 @@ def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
     With `limited` no more trunks are taken up at once than fit the device. Raises the `UserError`
     of a probe that diverged when the others are done.
     """
-    from benchmarks.devices import resolve_device
+    from benchmarks.devices import begin_peak, resolve_device, took
     from benchmarks.outcomes.files import write_outcomes
     from benchmarks.probes.grades import stored
     from benchmarks.probes.record import probe_record
@@ -108,6 +108,7 @@ def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
     first = probes[0]
     world = find_world()
     device = agree_on_device(world, lambda: resolve_device(first.trunk.device, world.local_rank))
+    begin_peak(device)
     with polite_stop(), process_group(world, device):
         dataset = load_dataset(first.protocol.dataset, first.data)
         for split, planned in zip(("train", "val"), first.splits):
@@ -135,6 +136,13 @@ def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
                 seconds=run.seconds + run.clock.seconds(),
                 notes=dataset.notes,
                 outcomes=write_outcomes(probe.result, kept, probe.splits[1]) if kept else None,
+                made=results.Made(
+                    ckpt=probe.trunk.ckpt,
+                    data=str(probe.data),
+                    processes=world.size,
+                    beside=run.beside,
+                    **took(device),
+                ),
             )
             results.write(probe.result, record)
             probe.state.unlink(missing_ok=True)

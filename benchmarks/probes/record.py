@@ -29,11 +29,13 @@ def probe_record(
     seconds: float,
     notes: tuple[str, ...] = (),
     outcomes: str | None = None,
+    made: results.Made | None = None,
 ) -> results.ProbeRecord:
     """The figures of the last epoch, the best epoch beside them.
 
     `splits` are train and val; `history` is by evaluated epoch; `notes` are those of the dataset,
-    `outcomes` is the fingerprint of the file beside the record.
+    `outcomes` is the fingerprint of the file beside the record, `made` says from what and at what
+    cost.
     """
     evaluated = evaluated_epochs(protocol)
     said = [*trunk.notes, *notes, *([f"{processes} processes"] if processes > 1 else [])]
@@ -56,6 +58,7 @@ def probe_record(
         seconds=seconds,
         notes=tuple(said),
         outcomes=outcomes,
+        made=made,
         precision=precision,
         heads={tap: _head(tap, history, evaluated) for tap in history[-1]},
         epochs=protocol.epochs,

@@ -48,6 +48,8 @@ def run_jobs(
         if world.first and (trunks > 1 or left):
             rest = f"; {len(left)} more after them" if left else ""
             say(f"{name}: {len(runs)} probes of {trunks} trunks read one stream of images{rest}")
+        for run in runs:
+            run.beside = len(runs)
         stream = Stream(runs, dataset, name, world, finished)
         stream.run()
         failures += stream.failures

@@ -63,6 +63,7 @@ class ProbeRun:
         self.loss: Tensor | None = None  # of the last step of this run, mean over the heads
         self.history: list[Scores] = []  # of the evaluated epochs
         self.seconds = 0.0  # of the runs that this one continues
+        self.beside = 1  # probes that read the same stream of images, this one too
         self.saved = time.monotonic()
         self._batch: list[tuple[Features, Tensor]] = []  # pieces of the batch that is not whole
         self._grades = Grades()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.features.files import LayerData
 from benchmarks.features.labels import Labels
 from benchmarks.metrics import envelope_average_precision, step_average_precision
+from benchmarks.outcomes.halves import first_halves, half_average_precisions
 from benchmarks.outcomes.ordering import narrow, ranks
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
@@ -97,10 +98,13 @@ def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:
     )
 
 
-def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labels) -> Shot:
+def evaluate_low_shot(
+    machine: Machine, protocol: LowShotProtocol, targets: Labels, sha256: str
+) -> Shot:
     """One k of the low-shot protocol on one layer; percent.
 
     `targets` is (samples, N, classes): 1, 0 for negatives, -1 for rows that were not drawn.
+    `sha256` is the hash of the list of test images, by which they are halved for the outcomes.
     """
     data, costs = machine.data, np.array(protocol.costs)
     samples, rows, count = targets.shape
@@ -124,7 +128,8 @@ def evaluate_low_shot(machine: Machine, protocol: LowShotProtocol, targets: Labe
     at = by_draw[best]
     if kept is not None:
         places = ranks(kept[:, best]).reshape(samples, count, -1).transpose(0, 2, 1)
-        machine.outcomes = {"ranks": places, "labels": data.test_labels}
+        halves = _half_maps(kept, data, samples, sha256)
+        machine.outcomes = {"ranks": places, "labels": data.test_labels, "halves": halves}
     convergence = {**_state(machine, fits), "by_cost": _round(fits.effort.max(0))}
     return Shot(
         mean=float(at.mean()),
@@ -146,6 +151,28 @@ def _room_for_scores(machine: Machine, shape: tuple[int, ...]) -> NDArray[Any] |
         f"no outcomes are kept, so that there is no interval: {size / 2**30:.1f} GiB of test scores"
     )
     return None
+
+
+def _half_maps(scores: NDArray[Any], data: LayerData, samples: int, sha256: str) -> Floats:
+    """The mAP at every cost on halves of the test images, mean over draws, (costs, halves).
+
+    Percent; by it the cost can be chosen without the images that judge it. `scores` are
+    (samples x classes, costs, images). A class without a positive in a half is left out there.
+    """
+    first = first_halves(len(data.test_labels), sha256)
+    by_class = scores.reshape(samples, -1, *scores.shape[1:])
+    ap = []
+    for column, labels in enumerate(data.test_labels.T):
+        kept = labels != -1
+        mine = by_class[:, column][..., kept].reshape(-1, int(kept.sum()))
+        found = half_average_precisions(mine, labels[kept] == 1, first[:, kept])
+        ap.append(found.reshape(samples, scores.shape[1], -1))
+    stacked = np.stack(ap)
+    known = ~np.isnan(stacked)
+    with np.errstate(invalid="ignore"):
+        maps = 100 * np.where(known, stacked, 0.0).sum(0) / known.sum(0)
+    mean: Floats = maps.mean(0)
+    return mean
 
 
 def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:

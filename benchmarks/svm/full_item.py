@@ -121,7 +121,7 @@ class VocSvm:
         settings = msgspec.to_builtins(self.protocol) | {"solver": self.source.solver}
         record = results.VocSvmRecord(
             **record_fields(self.source, self.protocol, settings),
-            **joined(list(parts.values())),
+            **joined(self.source, list(parts.values())),
             outcomes=gathered(self.result, of_parts, self.source.splits[1]),
             notes=(
                 *self.source.all_notes(),

@@ -97,7 +97,7 @@ class LowShot:
                 source.seed,
                 source.convention or "fair",
             )
-            shot = evaluate_low_shot(work.machine, protocol, targets)
+            shot = evaluate_low_shot(work.machine, protocol, targets, source.splits[1].sha256)
             draws = f"official:{self.draws}" if self.draws else f"seed {source.seed}"
             fields = work.fields(self.result, source.splits[1])
             results.write(self.result, ShotPart(shot=shot, draws=draws, **fields))
@@ -158,19 +158,16 @@ class VocLowShot:
         best = {
             max(layers, key=lambda layer: layers[layer][str(k)].mean) for k in self.protocol.shots
         }
-        of_parts = {
-            f"{item.layer}.k={item.k}": (item.result, part)
-            for item, part in parts.items()
-            if item.layer in best
-        }
+        of_parts = {f"{item.layer}.k={item.k}": (item.result, part) for item, part in parts.items()}
+        others = {f"{item.layer}.k={item.k}" for item in parts if item.layer not in best}
         settings = msgspec.to_builtins(self.protocol) | {
             "solver": self.source.solver,
             "draws": {str(item.k): part.draws for item, part in parts.items()},
         }
         record = results.LowShotRecord(
             **record_fields(self.source, self.protocol, settings),
-            **joined(list(parts.values())),
-            outcomes=gathered(self.result, of_parts, self.source.splits[1]),
+            **joined(self.source, list(parts.values())),
+            outcomes=gathered(self.result, of_parts, self.source.splits[1], others),
             notes=(
                 *self.source.all_notes(),
                 *(

@@ -1,6 +1,6 @@
 """The file that each part of an SVM benchmark leaves, and how parts become a record."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from benchmarks import results
-from benchmarks.features.extraction import read_forward
+from benchmarks.features.extraction import ExtractVoc, read_forward, read_seconds
 from benchmarks.outcomes.files import outcomes_path, read_outcomes, write_outcomes
 from benchmarks.results import Shot, Split, SvmLayer
 from benchmarks.svm.source import Source
 from slurm.progress import progress
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from benchmarks.protocols import LowShotProtocol, SvmProtocol
@@ -31,6 +32,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seconds: float
     notes: tuple[str, ...]
     outcomes: str | None = None  # fingerprint of the file beside it; see benchmarks.outcomes
+    device_name: str | None = None  # see results.Made
+    gpu_bytes: int | None = None
+    host_bytes: int | None = None
 
 
 class LayerPart(Part, frozen=True, kw_only=True):
@@ -57,19 +61,28 @@ class Run:
         """The fields of `Part`, once the work is done; the outcomes on `test` are written first."""
         import torch
 
-        from benchmarks.devices import resolve_device
+        from benchmarks.devices import took
 
         kept = self.machine.outcomes
-        gram = self.machine.solver == "gram"
+        memory = took(self.device)
         return {
             "classes": self.machine.data.classes,
-            "device": resolve_device(self.machine.device).type if gram else "cpu",
+            "device": self.device.type,
             "threads": torch.get_num_threads(),
             "started": self._clock.started,
             "seconds": self._clock.seconds(),
             "notes": tuple(self.machine.notes),
             "outcomes": write_outcomes(result, kept, test) if kept else None,
+            "device_name": memory.pop("device"),
+            **memory,
         }
+
+    @property
+    def device(self) -> "torch.device":
+        """Where it is solved: liblinear knows the CPU alone."""
+        from benchmarks.devices import resolve_device
+
+        return resolve_device(self.machine.device if self.machine.solver == "gram" else "cpu")
 
 
 @contextmanager
@@ -77,6 +90,7 @@ def running(
     source: Source, layer: str, protocol: "SvmProtocol | LowShotProtocol", name: str, total: int
 ) -> Iterator[Run]:
     """Open a layer, and show the progress of `total` problems with an ETA."""
+    from benchmarks.devices import begin_peak
     from benchmarks.svm.machine import Machine
 
     clock = results.Clock()
@@ -91,7 +105,9 @@ def running(
             device=source.device,
             tick=bar.update,
         )
-        yield Run(machine, clock)
+        run = Run(machine, clock)
+        begin_peak(run.device)
+        yield run
 
 
 P = TypeVar("P", bound=Part)
@@ -103,9 +119,10 @@ def is_part_done(path: str, kind: type[P]) -> bool:
     return part is not None and (part.outcomes is None or outcomes_path(Path(path)).exists())
 
 
-def joined(parts: Sequence[Part]) -> dict[str, Any]:
-    """The fields of a record that its parts fill."""
+def joined(source: Source, parts: Sequence[Part]) -> dict[str, Any]:
+    """The fields of a record that its parts fill, of `source`."""
     return {
+        "made": _made(source, parts),
         "device": parts[0].device,
         "threads": parts[0].threads,
         **results.environment(),
@@ -114,17 +131,40 @@ def joined(parts: Sequence[Part]) -> dict[str, Any]:
     }
 
 
-def gathered(record: Path, found: Mapping[str, tuple[Path, Part]], test: Split) -> str | None:
+def _made(source: Source, parts: Sequence[Part]) -> results.Made:
+    gpu, host = ([getattr(one, name) for one in parts] for name in ("gpu_bytes", "host_bytes"))
+    took: dict[str, Any] = {
+        "device": parts[0].device_name,
+        "gpu_bytes": max((one for one in gpu if one is not None), default=None),
+        "host_bytes": max((one for one in host if one is not None), default=None),
+    }
+    for item in source.needs:
+        if isinstance(item, ExtractVoc):
+            seconds = read_seconds(source.features)
+            return results.Made(item.trunk.ckpt, str(item.data), extraction=seconds, **took)
+    return results.Made(None, str(source.features), str(source.labels), **took)
+
+
+def gathered(
+    record: Path,
+    found: Mapping[str, tuple[Path, Part]],
+    test: Split,
+    halves_alone: Collection[str] = (),
+) -> str | None:
     """Write the outcomes of a record, those of its parts by name; their fingerprint.
 
-    None when a part has none. `UserError` for a file of outcomes that was damaged since.
+    Of the parts named in `halves_alone` only the few numbers by half of the images are kept. None
+    when another part has none. `UserError` for a file of outcomes that was damaged since.
     """
     tensors: dict[str, NDArray[Any]] = {}
     for name, (path, part) in found.items():
         if part.outcomes is None:
+            if name in halves_alone:
+                continue
             return None
         for kind, array in read_outcomes(path, part.outcomes, test).items():
-            tensors[kind if kind == "labels" else f"{name}.{kind}"] = array
+            if kind == "halves" or name not in halves_alone:
+                tensors[kind if kind == "labels" else f"{name}.{kind}"] = array
     return write_outcomes(record, tensors, test)
 
 

@@ -1,5 +1,6 @@
 """python -m reports compare A B [C ...]: what differs by more than the choice of test images."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,35 +13,15 @@ from reports.confidence.paired import Column, Comparison, compare_rows
 from reports.confidence.resampling import RESAMPLES
 from reports.measured import measured_tables
 from reports.tables import KINDS, escape, format_table
-from slurm.cli import Parser, add_zoo_flag, output_path
 from slurm.errors import UserError, one_line
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
 
-DESCRIPTION = """\
-Compare checkpoints with the first one, column by column, on the same test images.
-
-Every difference has its paired 95 % interval (percentile bootstrap over the test images, all
-rows resampled alike; in low-shot columns over the draws too) and a p-value, also adjusted for the
-number of columns (Holm). The spread over seeds of probes or of pretraining is another matter: it
-is not in these intervals."""
 SCHEMA = 1
 
 
-def main(argv: Sequence[str]) -> None:
-    """Run the command."""
-    parser = Parser(prog="python -m reports compare", description=DESCRIPTION)
-    parser.add_argument("first", metavar="A", help="the checkpoint that others are compared with")
-    parser.add_argument("others", metavar="B", nargs="+", help="one or more others")
-    add_zoo_flag(parser)
-    parser.add_argument("--variant", metavar="NAME", help="only tables of this variant")
-    parser.add_argument(
-        "--json", type=output_path, metavar="FILE", help="write the figures there; - is stdout"
-    )
-    parser.add_argument(
-        "--picture", type=output_path, metavar="FILE", help="draw the intervals, as .svg or .png"
-    )
-    args = parser.parse_args(list(argv))
+def compare(args: argparse.Namespace) -> None:
+    """Run the command; `args` are its flags."""
     names = [_row_name(name) for name in (args.first, *args.others)]
     if len(set(names)) != len(names):
         raise UserError("a checkpoint is named twice: name different ones")

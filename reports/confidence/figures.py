@@ -1,6 +1,8 @@
 """The figures of a record, resampled: from the outcomes beside it to bootstrap samples."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,22 @@ from reports.collect import Found
 from reports.confidence.accuracy import resampled_accuracies
 from reports.confidence.average_precision import ranked_classes, resampled_maps
 from reports.confidence.kept import kept_path, read_kept, write_kept
-from reports.confidence.resampling import RESAMPLES, Counts, Floats, resample_counts, resample_draws
+from reports.confidence.resampling import (
+    BLOCK,
+    RESAMPLES,
+    Counts,
+    Floats,
+    block_counts,
+    blocks,
+    resample_draws,
+)
 from reports.tables import Row
 from slurm.errors import UserError
+from slurm.threads import share_of
 
 # Five draws at eight k take forty times as long as one mAP.
 LOW_SHOT_RESAMPLES = 1000
+MOST_THREADS = 4  # each holds a block of counts: 100 MB for 50,000 images
 
 
 @dataclass(frozen=True)
@@ -124,28 +136,54 @@ def _kept(zoo: Path, found: Found) -> Path:
 
 def _computed(records: Sequence[Found], tick: Callable[[int], object]) -> list[dict[str, Floats]]:
     """The samples of all figures of each record, by name; the images are drawn once for all."""
-    found: list[dict[str, list[Floats]]] = [{} for _ in records]
+    found: list[dict[str, Floats]] = [{} for _ in records]
     by_images: dict[tuple[str, int, int], list[int]] = {}
     for at, item in enumerate(records):
         split = test_split(item)
         alike = (split.sha256, split.images, samples_of(item.record))
         by_images.setdefault(alike, []).append(at)
     for (sha256, images, samples), places in by_images.items():
-        sources = {at: _sources(records[at]) for at in places}
-        begin = 0
-        for counts in resample_counts(images, sha256, samples):
-            for at, figures_of_record in sources.items():
-                for name, resample in figures_of_record.items():
-                    found[at].setdefault(name, []).append(resample(counts, begin))
-                    tick(counts.shape[1])
-            begin += counts.shape[1]
-    return [{name: np.concatenate(parts) for name, parts in one.items()} for one in found]
+        made = [sources(records[at]) for at in places]
+        for at, one in zip(places, in_blocks(made, images, sha256, samples, tick)):
+            found[at] = one
+    return found
+
+
+def in_blocks(
+    made: "Sequence[Mapping[str, Resample]]",
+    images: int,
+    sha256: str,
+    samples: int,
+    tick: Callable[[int], object] = lambda count: None,
+    threads: int | None = None,
+) -> list[dict[str, Floats]]:
+    """All samples of each figure of each mapping, (samples,), a block to a thread.
+
+    A block is drawn and computed by itself, so that nothing depends on the number of `threads`
+    (None: OMP_NUM_THREADS where it is set, else the cores, at most `MOST_THREADS`).
+    """
+
+    def block(place: tuple[int, int]) -> list[dict[str, Floats]]:
+        counts = block_counts(images, sha256, *place)
+        return [{name: one(counts, place[0]) for name, one in some.items()} for some in made]
+
+    # A thousand samples are shared, too.
+    places = blocks(samples, min(BLOCK, -(-samples // MOST_THREADS)))
+    parts: list[list[dict[str, Floats]]] = []
+    with ThreadPoolExecutor(threads or min(MOST_THREADS, share_of(1, os.environ))) as pool:
+        for place, part in zip(places, pool.map(block, places)):
+            parts.append(part)
+            tick(place[1] * sum(map(len, made)))
+    return [
+        {name: np.concatenate([part[at][name] for part in parts]) for name in some}
+        for at, some in enumerate(made)
+    ]
 
 
 Resample = Callable[[Counts, int], Floats]  # the samples of a block that begins at this one
 
 
-def _sources(found: Found) -> dict[str, Resample]:
+def sources(found: Found) -> dict[str, Resample]:
     """How each figure of a record that has outcomes is resampled."""
     record = found.record
     assert record.outcomes is not None

@@ -16,13 +16,20 @@ from slurm.files import read_regular, write_bytes
 _VERSION = 1  # of how samples are made
 
 
-def kept_path(zoo: Path, record: Record, values: Mapping[str, float]) -> Path:
-    """Where the samples of a record's figures lie, whose values were held against its outcomes."""
-    return zoo / "intervals" / f"{key_of(record.outcomes, values, _VERSION)}.safetensors"
+def kept_path(zoo: Path, record: Record, values: Mapping[str, float], what: str = "") -> Path:
+    """Where the samples of a record's figures lie, whose values were held against its outcomes.
+
+    `what` names other numbers that are made of the same outcomes.
+    """
+    more = (what,) if what else ()
+    return zoo / "intervals" / f"{key_of(record.outcomes, values, _VERSION, *more)}.safetensors"
 
 
 def read_kept(path: Path, samples: int) -> dict[str, Floats]:
-    """The samples by figure; none for what is not there, is damaged or is of another number."""
+    """The samples by figure, in the last axis.
+
+    None for what is not there, is damaged or is of another number.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -30,7 +37,7 @@ def read_kept(path: Path, samples: int) -> dict[str, Floats]:
         found = load(read_regular(path))
     except (OSError, SafetensorError):
         return {}
-    whole = all(one.shape == (samples,) and one.dtype == np.float64 for one in found.values())
+    whole = all(one.shape[-1:] == (samples,) and one.dtype == np.float64 for one in found.values())
     return dict(found) if whole else {}
 
 

@@ -13,34 +13,47 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 BLOCK = 1000  # resamples at once: 100 MB of counts for 50,000 images
+DRAWS = 2**16  # at once: what they are made of stays in the cache
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.uint16] | NDArray[np.int32]
 
 
+def blocks(resamples: int, most: int = BLOCK) -> list[tuple[int, int]]:
+    """The samples in blocks of at most `most`: where each begins, and how many it has."""
+    return [(at, min(most, resamples - at)) for at in range(0, resamples, most)]
+
+
 def resample_counts(images: int, sha256: str, resamples: int = RESAMPLES) -> Iterator[Counts]:
-    """Yield blocks of (images, b) counts, b at most `BLOCK`, `resamples` columns in all.
+    """Yield blocks of (images, b) counts, `resamples` columns in all; see `block_counts`."""
+    for begin, columns in blocks(resamples):
+        yield block_counts(images, sha256, begin, columns)
+
+
+def block_counts(images: int, sha256: str, begin: int, columns: int) -> Counts:
+    """How often each image is drawn in samples `begin` to `begin + columns`, (images, columns).
 
     Each column sums to `images`: as many draws with replacement as there are images. `sha256` is
     the hash of their list, in hexadecimal. `ValueError` for no images.
     """
     if images < 1:
         raise ValueError("there is nothing to draw from")
+    needed = (images + 1) // 2  # words of a sample: one of 64 bits is good for two draws
     words = np.random.Philox(key=int(sha256[:32] or "0", 16))
-    for begin in range(0, resamples, BLOCK):
-        columns = min(BLOCK, resamples - begin)
-        yield _block(words, images, columns)
-
-
-def _block(words: np.random.Philox, images: int, columns: int) -> Counts:
-    """One draw of `images` for each column; a word of 64 bits is good for two."""
+    words.advance(begin * needed // 4)  # a step of its counter makes four words
+    words.random_raw(begin * needed % 4)
     width = np.uint16 if images < 2**16 else np.int32  # as `RankedClass` sums them
     counts = np.empty((columns, images), dtype=width)
-    for column in range(columns):
-        raw = words.random_raw((images + 1) // 2).view(np.uint32)[:images]
+    for at in range(0, columns, chunk := max(1, DRAWS // images)):
+        samples = min(chunk, columns - at)
+        raw = words.random_raw(samples * needed).view(np.uint32).reshape(samples, -1)[:, :images]
         # A word scaled to 0..images-1; no image is more likely than another by over images / 2^32.
-        drawn = (raw.astype(np.uint64) * np.uint64(images)) >> np.uint64(32)
-        counts[column] = np.bincount(drawn.astype(np.intp), minlength=images)
+        drawn = raw.astype(np.uint64)
+        drawn *= np.uint64(images)
+        drawn >>= np.uint64(32)
+        drawn += np.arange(samples, dtype=np.uint64)[:, None] * np.uint64(images)
+        found = np.bincount(drawn.view(np.int64).ravel(), minlength=samples * images)
+        counts[at : at + samples] = found.reshape(samples, images)
     return np.ascontiguousarray(counts.T)
 
 

@@ -13,6 +13,7 @@ from reports.confidence.figures import (
 )
 from reports.confidence.intervals import LEVEL, difference, interval
 from reports.confidence.resampling import RESAMPLES, Floats
+from reports.confidence.selection import with_choices
 from reports.measured import Measured
 from reports.tables import Cell, Row, mixed_parts
 from slurm.progress import progress
@@ -43,7 +44,8 @@ def with_intervals(measured: Sequence[Measured], collection: Collection) -> list
         for place, figure, one in zip(places, wanted, samples)
         if one is not None
     }
-    return [_table(item, number, known) for number, item in enumerate(measured)]
+    shown = [_table(item, number, known) for number, item in enumerate(measured)]
+    return with_choices(shown, collection)
 
 
 def _note(measured: Measured) -> str:

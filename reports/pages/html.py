@@ -2,26 +2,41 @@
 
 import base64
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from reports.document import numbered
 from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.pictures import plots
-from reports.pictures.curves import Picture, fingerprint
+from reports.pictures.shapes import Picture, fingerprint
 from reports.tables import FIRST_COLUMN, Cell, Row, Table, best_values, is_best, safe_link
 
+if TYPE_CHECKING:
+    from reports.confidence.pairs import Pairs
 
-def measured_sections(measured: Sequence[Measured], seeds: bool = False) -> list[dict[str, Any]]:
-    """The tables of a zoo for the template."""
+
+def measured_sections(
+    measured: Sequence[Measured], seeds: bool = False, pairs: "Sequence[Pairs]" = ()
+) -> list[dict[str, Any]]:
+    """The tables of a zoo for the template; with `pairs` of each, two of its rows are compared."""
     sections = []
-    for item in measured:
+    for at, item in enumerate(measured):
         number = f", {numbered(item)}" if item.table.number else ""
         title = f"{item.kind.title} (variant {item.variant}{number})"
-        sections.append(section(title, item.table, footnotes(item, seeds)))
+        made = section(title, item.table, footnotes(item, seeds))
+        sections.append(made | {"pairs": _embedded(pairs[at])} if pairs else made)
     return sections
+
+
+def _embedded(pairs: "Pairs") -> Any:
+    """JSON within a script: no text in it can end that."""
+    import markupsafe
+
+    return markupsafe.Markup(msgspec.json.encode(pairs).decode().replace("<", "\\u003c"))
 
 
 def svg(picture: Picture) -> bytes:
@@ -35,8 +50,9 @@ def outline(picture: Picture) -> bytes:
 
 
 def without_drawings(content: bytes) -> bytes:
-    """A page with the fingerprint of each picture in the place of its drawing."""
-    return re.sub(rb"(?<=;base64,)[A-Za-z0-9+/=]*", _identifier, content)
+    """A page without hours, with the fingerprint of each picture in the place of its drawing."""
+    lasting = re.sub(rb"<!-- hours -->.*?<!-- /hours -->\n?", b"", content, flags=re.DOTALL)
+    return re.sub(rb"(?<=;base64,)[A-Za-z0-9+/=]*", _identifier, lasting)
 
 
 def _identifier(found: re.Match[bytes]) -> bytes:
@@ -52,8 +68,12 @@ def page(
     sections: Sequence[dict[str, Any]],
     pictures: Sequence[Picture],
     draw: Callable[[Picture], bytes] = svg,
+    hours: Mapping[str, Mapping[str, float]] | None = None,
 ) -> bytes:
-    """The whole page, UTF-8; the template escapes all that it is given but the footnotes."""
+    """The whole page, UTF-8; the template escapes all that it is given but the footnotes.
+
+    `hours` of each row by device are of its runs alone: `--check` does not compare them.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -63,7 +83,9 @@ def page(
     drawn = [
         {"alt": one.alt, "data": base64.b64encode(draw(one)).decode("ascii")} for one in pictures
     ]
-    text = environment.get_template("page.html").render(sections=sections, pictures=drawn)
+    text = environment.get_template("page.html").render(
+        sections=sections, pictures=drawn, hours=hours or {}
+    )
     return text.encode("utf-8")
 
 
@@ -78,6 +100,7 @@ def section(
         "rows": [_row(row, table.columns, best) for row in table.rows],
         "notes": [_plain_markdown(note) for note in (*table.notes, *notes)],
         "fixed": fixed,
+        "pairs": None,
     }
 
 

@@ -1,74 +1,49 @@
-"""What each picture shows, as plain data: curves found in records and cards, not yet drawn."""
+"""What each picture shows: curves found in tables, records and cards, not yet drawn."""
 
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-
-import msgspec
 
 from benchmarks.results import LowShotRecord, Record, VocSvmRecord
 from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
 from reports.measured import Measured, best_layer, of_type
-from reports.tables import BEST, FEATURES, Row
+from reports.pictures.shapes import Bounds, Curve, Panel, Picture, SureCurve, sure
+from reports.tables import BEST, FEATURES, Cell, Row
 
 MOST_CURVES = 12
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One line: what it is called, its points, and the band around it where there is one."""
+def pictures(
+    measured: Sequence[Measured], collection: Collection, bounds: Bounds | None = None
+) -> list[Picture]:
+    """All pictures that the tables and cards of a zoo give.
 
-    label: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes; `ticks` names the positions 0, 1, ... of the x axis."""
-
-    title: str
-    x_label: str
-    y_label: str
-    curves: tuple[Curve, ...]
-    ticks: tuple[str, ...] = ()
-    log_x: bool = False
-    log_y: bool = False
-    sideways: bool = False  # positions run down the y axis: names of classes need the room
-    gap_after: int | None = None  # no line is drawn from this position to the next
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One file: its name without a suffix, what it shows in words, and its panels."""
-
-    name: str
-    alt: str
-    panels: tuple[Panel, ...]
-
-
-def pictures(measured: Sequence[Measured], collection: Collection) -> list[Picture]:
-    """All pictures that the tables and cards of a zoo give."""
+    Points have the intervals of their cells; `bounds` has those of figures that are in no cell.
+    """
     found: list[Picture] = []
+    known = bounds or {}
     for item in measured:
         if item.kind.layout == "best layer":
-            found += [_svm_layers(item), _low_shot(item), _classes(item)]
+            found += [_svm_layers(item, known), _low_shot(item), _classes(item, known)]
         else:
             found.append(_layers(item))
     found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]
-    drawn = [picture for picture in found if any(panel.curves for panel in picture.panels)]
+    drawn = [_said(one) for one in found if any(panel.curves for panel in one.panels)]
     return _with_unique_names([_with_few_curves(picture) for picture in drawn])
 
 
-def fingerprint(picture: Picture) -> str:
-    """Of all that a picture shows; the same whichever matplotlib draws it. 32 hex digits."""
-    content = msgspec.json.encode(picture, order="deterministic")
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _said(picture: Picture) -> Picture:
+    """In words, too, that there are intervals."""
+    curves = [curve for panel in picture.panels for curve in panel.curves]
+    if not any(isinstance(curve, SureCurve) for curve in curves):
+        return picture
+    return replace(picture, alt=f"{picture.alt}; bars are 95 % intervals over test images")
+
+
+def _bar(cell: Cell) -> tuple[float, float] | None:
+    return None if cell.low is None or cell.high is None else (cell.low, cell.high)
 
 
 def _which(item: Measured, seeds: str = "lowest seed") -> str:
@@ -105,28 +80,30 @@ def _layers(item: Measured) -> Picture:
 
 def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
     points = [
-        (float(position), cell.value)
+        (float(position), cell.value, _bar(cell))
         for position, column in enumerate(columns)
         if (cell := row.cells.get(column)) and cell.value is not None
     ]
-    return Curve(row.name, tuple(x for x, _ in points), tuple(y for _, y in points))
+    curve = Curve(row.name, tuple(x for x, _, _ in points), tuple(y for _, y, _ in points))
+    return sure(curve, [bar for _, _, bar in points])
 
 
 def _shown(item: Measured, kind: type[Record]) -> dict[str, list[Found]]:
     return by_name(shown_records(of_type(item.found, kind), seeds=False))
 
 
-def _svm_layers(item: Measured) -> Picture:
+def _svm_layers(item: Measured, bounds: Bounds) -> Picture:
     curves = []
     for name, found in _shown(item, VocSvmRecord).items():
         record = found[0].record
         assert isinstance(record, VocSvmRecord)
         points = [
-            (float(position), record.layers[layer].map)
+            (float(position), record.layers[layer].map, bounds.get((str(found[0].path), layer)))
             for position, layer in enumerate(FEATURES)
             if layer in record.layers
         ]
-        curves.append(Curve(name, tuple(x for x, _ in points), tuple(y for _, y in points)))
+        curve = Curve(name, tuple(x for x, _, _ in points), tuple(y for _, y, _ in points))
+        curves.append(sure(curve, [bar for _, _, bar in points]))
     ticks = tuple(layer.capitalize() for layer in FEATURES)
     title = f"{_data(item)} SVM, {_which(item)}"
     alt = f"{_data(item)} SVM ({_which(item)}): mAP by layer"
@@ -137,23 +114,22 @@ def _svm_layers(item: Measured) -> Picture:
 def _low_shot(item: Measured) -> Picture:
     curves = []
     svm = _shown(item, VocSvmRecord)
-    rows = {row.name: str(row.cells.get("Best Layer", "")) for row in item.table.rows}
+    rows = {row.name: row.cells for row in item.table.rows}
     for name, found in _shown(item, LowShotRecord).items():
         record = found[0].record
         assert isinstance(record, LowShotRecord)
-        layer = best_layer(svm.get(name, ())) or rows[name]
+        layer = best_layer(svm.get(name, ())) or str(rows[name].get("Best Layer", ""))
         if layer not in record.layers:
             continue
         shots = sorted((int(k), shot) for k, shot in record.layers[layer].shots.items())
-        curves.append(
-            Curve(
-                f"{name} ({layer})",
-                tuple(float(k) for k, _ in shots),
-                tuple(shot.mean for _, shot in shots),
-                tuple(shot.min for _, shot in shots),
-                tuple(shot.max for _, shot in shots),
-            )
+        curve = Curve(
+            f"{name} ({layer})",
+            tuple(float(k) for k, _ in shots),
+            tuple(shot.mean for _, shot in shots),
+            tuple(shot.min for _, shot in shots),
+            tuple(shot.max for _, shot in shots),
         )
+        curves.append(sure(curve, [_bar(rows[name].get(f"k={k}", Cell())) for k, _ in shots]))
     title = f"{_data(item)} low-shot SVM, {_which(item)}"
     panel = Panel(title, "positives per class, k", "test mAP (%)", tuple(curves), log_x=True)
     alt = (
@@ -163,7 +139,7 @@ def _low_shot(item: Measured) -> Picture:
     return Picture(f"low-shot-{_own(item)}{item.variant}", alt, (panel,))
 
 
-def _classes(item: Measured) -> Picture:
+def _classes(item: Measured, bounds: Bounds) -> Picture:
     by_name = _shown(item, VocSvmRecord)
     first = next((found[0].record for found in by_name.values()), None)
     classes = first.classes if isinstance(first, VocSvmRecord) else ()
@@ -174,7 +150,10 @@ def _classes(item: Measured) -> Picture:
         if record.classes == classes:
             values = record.layers[record.best_layer].ap
             positions = tuple(float(number) for number in range(len(values)))
-            curves.append(Curve(f"{name} ({record.best_layer})", positions, values))
+            curve = Curve(f"{name} ({record.best_layer})", positions, values)
+            path = str(found[0].path)
+            bars = [bounds.get((path, f"{record.best_layer}.{one}")) for one in classes]
+            curves.append(sure(curve, bars))
     title = f"{_data(item)} SVM by class, {_which(item)}"
     panel = Panel(title, "", "test AP (%)", tuple(curves), tuple(classes), sideways=True)
     alt = f"{_data(item)} SVM ({_which(item)}): average precision of each class at the best layer"

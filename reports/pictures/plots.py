@@ -6,11 +6,11 @@ Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; m
 tell the lines apart in grey.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.pictures.curves import Curve, Panel, Picture, fingerprint
+from reports.pictures.shapes import Curve, Panel, Picture, SureCurve, fingerprint
 from slurm.files import atomic_path
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def _draw_line(axes: "Axes", panel: Panel, curve: Curve, number: int) -> None:
         label=curve.label,
         zorder=3,
     )
+    _draw_bars(axes, curve, curve.x, curve.y, colour)
     if curve.low:
         axes.fill_between(
             curve.x,
@@ -136,9 +137,11 @@ def _draw_line(axes: "Axes", panel: Panel, curve: Curve, number: int) -> None:
 
 def _draw_dots(axes: "Axes", curve: Curve, number: int, count: int) -> None:
     offset = (number - (count - 1) / 2) * min(0.6 / max(count, 1), 0.2)
+    places = [position + offset for position in curve.x]
+    _draw_bars(axes, curve, curve.y, places, COLOURS[number % len(COLOURS)], sideways=True)
     axes.plot(
         curve.y,
-        [position + offset for position in curve.x],
+        places,
         color=COLOURS[number % len(COLOURS)],
         linestyle="none",
         marker=MARKERS[number % len(MARKERS)],
@@ -148,6 +151,33 @@ def _draw_dots(axes: "Axes", curve: Curve, number: int, count: int) -> None:
         label=curve.label,
         zorder=3,
     )
+
+
+def _draw_bars(
+    axes: "Axes",
+    curve: Curve,
+    x: Sequence[float],
+    y: Sequence[float],
+    colour: str,
+    *,
+    sideways: bool = False,
+) -> None:
+    """The intervals of the points that have one; they reach along x where these lie `sideways`."""
+    for at, bar in enumerate(curve.bars if isinstance(curve, SureCurve) else ()):
+        if bar is not None:
+            value = x[at] if sideways else y[at]
+            reach = [[max(value - bar[0], 0)], [max(bar[1] - value, 0)]]
+            axes.errorbar(
+                [x[at]],
+                [y[at]],
+                xerr=reach if sideways else None,
+                yerr=None if sideways else reach,
+                fmt="none",
+                ecolor=colour,
+                elinewidth=1.2,
+                capsize=2.5,
+                zorder=2,
+            )
 
 
 def _label(axes: "Axes", panel: Panel) -> None:

@@ -9,15 +9,20 @@ computed; it is timed on fewer samples, which all take the same time, and compar
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.metrics import envelope_average_precision
-from reports.confidence.average_precision import ranked_classes, resampled_maps
-from reports.confidence.resampling import RESAMPLES, resample_counts
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
+
+from benchmarks.metrics import envelope_average_precision  # noqa: E402
+from reports.confidence.average_precision import ranked_classes, resampled_maps  # noqa: E402
+from reports.confidence.figures import in_blocks  # noqa: E402
+from reports.confidence.resampling import RESAMPLES, resample_counts  # noqa: E402
 
 IMAGES, CLASSES, PLAIN = 4952, 20, 40
 
@@ -25,6 +30,7 @@ IMAGES, CLASSES, PLAIN = 4952, 20, 40
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     labels = (rng.random((IMAGES, CLASSES)) < 0.07).astype(np.int8)
@@ -33,9 +39,8 @@ def main() -> None:
     sha256 = "ab" * 32
     began = time.perf_counter()
     classes = ranked_classes(scores, labels)
-    ours = np.concatenate(
-        [resampled_maps(classes, counts) for counts in resample_counts(IMAGES, sha256)]
-    )
+    figure = {"mAP": lambda counts, begin: resampled_maps(classes, counts)}
+    ours = in_blocks([figure], IMAGES, sha256, RESAMPLES, threads=args.threads)[0]["mAP"]
     seconds = time.perf_counter() - began
     counts = next(resample_counts(IMAGES, sha256, PLAIN))
     began = time.perf_counter()
@@ -45,6 +50,7 @@ def main() -> None:
         "resamples": RESAMPLES,
         "images": IMAGES,
         "classes": CLASSES,
+        "threads": args.threads,
         "ours_s": round(seconds, 2),
         "plain_s": round(plain_seconds, 1),
         "ratio": round(plain_seconds / seconds, 1),

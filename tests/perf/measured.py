@@ -160,7 +160,9 @@ def killed_pretraining(found: dict[str, Any]) -> str:
     )
 
 
-def intervals(coverage: dict[str, Any], bootstrap: dict[str, Any]) -> Iterator[str]:
+def intervals(
+    coverage: dict[str, Any], bootstrap: dict[str, Any], zoo: dict[str, Any]
+) -> Iterator[str]:
     """How often intervals hold, and what they cost."""
     if coverage:
         covered, rejected = coverage["covered"], coverage["rejected"]
@@ -174,12 +176,19 @@ def intervals(coverage: dict[str, Any], bootstrap: dict[str, Any]) -> Iterator[s
             f"{rejected['map']:.1f} % (mAP)."
         )
     if bootstrap:
+        threads = f" on {bootstrap['threads']} threads" if "threads" in bootstrap else ""
         yield (
             f"{bootstrap['resamples']:,} resamples of an mAP of VOC07's size "
             f"({bootstrap['images']:,} images, {bootstrap['classes']} classes; "
-            f"`make perf-bootstrap`): {bootstrap['ours_s']:.1f} s, where sorting each again takes "
-            f"{bootstrap['plain_s']:.0f} s ({bootstrap['ratio']:.0f}x); they differ by "
+            f"`make perf-bootstrap`): {bootstrap['ours_s']:.1f} s{threads}, where sorting each "
+            f"again takes {bootstrap['plain_s']:.0f} s ({bootstrap['ratio']:.0f}x); they differ by "
             f"{bootstrap['largest_difference']:.0e} points at most."
+        )
+    if zoo:
+        yield (
+            f"The tables of {zoo['checkpoints']} checkpoints with {zoo['intervals']:,} intervals, "
+            f"from samples that are kept, take {zoo['ci_s']:.1f} s with `--ci`, "
+            f"{zoo['plain_s']:.1f} s without."
         )
 
 
@@ -201,7 +210,7 @@ def paragraphs() -> Iterator[list[str]]:
         yield list(deepcluster(pretraining))
     if kills := read("pretraining-killed"):
         yield [killed_pretraining(kills)]
-    if lines := list(intervals(read("coverage"), read("bootstrap"))):
+    if lines := list(intervals(read("coverage"), read("bootstrap"), read("intervals"))):
         yield lines
 
 

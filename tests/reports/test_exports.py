@@ -128,22 +128,78 @@ def printed(dvi: bytes) -> str:
     return shown
 
 
-@pytest.mark.skipif(shutil.which("latex") is None, reason="no latex here")
-def test_latex_itself_prints_the_names_of_the_rows(tmp_path: Path) -> None:
+def typeset(folder: Path, body: str, *command: str) -> str:
+    """Compile `body` by `command`; what it says. Skips where there is none."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"no {command[0]}: apt-get install texlive-latex-base runs this test")
+    rules = "".join(rf"\let\{name}rule\hline" for name in ("top", "mid", "bottom"))
+    head = rf"\documentclass{{article}}\pagestyle{{empty}}{rules}\begin{{document}}\noindent"
+    (folder / "x.tex").write_text(f"{head}\n{body}\\end{{document}}\n")
+    flags = ("-interaction=nonstopmode", "-halt-on-error", "x.tex")
+    done = subprocess.run(
+        [*command, *flags], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [("latex",), ("pdflatex", "-output-format=dvi")])
+def test_latex_itself_prints_the_names_of_the_rows(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
     names = [
         *("swav--2x", "a---b", "''x''", "``y``", "?`z", "!`w", "it's", '"q"', "a`b"),
         *("-", "----", "<<u>>", "*star", "[br]", "office-ffi"),
     ]
     table = Table(KINDS["voc-svm"], "mmselfsup", (), tuple(Row(name, None) for name in names))
-    rules = "".join(rf"\let\{name}rule\hline" for name in ("top", "mid", "bottom"))
-    head = rf"\documentclass{{article}}\pagestyle{{empty}}{rules}\begin{{document}}\noindent"
-    text = f"{head}\n{to_latex([table])}\\end{{document}}\n"
-    (tmp_path / "x.tex").write_text(text)
-    command = ["latex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout[-2000:]
+    typeset(tmp_path, to_latex([table]), *command)
     shown = printed((tmp_path / "x.dvi").read_bytes())
     assert shown == "Self-SupervisedConfig" + "".join(names)
+
+
+def test_pdflatex_takes_every_table_with_its_intervals(
+    measured: list[Measured], tmp_path: Path
+) -> None:
+    sure = []
+    for item in measured:
+        rows = [
+            replace(row, cells={name: _with_interval(cell) for name, cell in row.cells.items()})
+            for row in item.table.rows
+        ]
+        sure.append(replace(item.table, rows=tuple(rows)))
+    text = to_latex(sure, bold=True)
+    assert r"74.26 $\pm$ 0.62" in text
+    said = typeset(tmp_path, text, "pdflatex")
+    assert "Missing character" not in said
+    assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
+
+
+def _with_interval(cell: Cell) -> Cell:
+    if cell.value is None:
+        return cell
+    return replace(cell, low=cell.value - 0.62, high=cell.value + 0.62)
+
+
+def test_the_model_index_package_finds_no_fault_in_the_metafile(
+    measured: list[Measured], zoo: Any, tmp_path: Path
+) -> None:
+    """Its command ends with 0 on faults too: what it prints is what counts.
+
+    It must not stand beside this project: it installs a package of its own called tests.
+    """
+    if shutil.which("mi") is None:
+        pytest.skip("no mi on PATH: pipx install model-index runs this test")
+    path = tmp_path / "metafile.yml"
+    path.write_text(to_metafile(measured, collect(zoo.path).cards))
+    assert checked(path) == f"Checking {path}\nAll good!\n"
+    path.write_text(path.read_text().replace("- Name: random-sobel_resnet50", "- Name: ''"))
+    assert "Field 'Name' cannot be empty" in checked(path)  # so it does look
+
+
+def checked(path: Path) -> str:
+    """What model-index says of a file."""
+    command = ["mi", "check", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_the_metafile_has_the_form_of_openmmlab(measured: list[Measured], zoo: Any) -> None:
@@ -197,6 +253,30 @@ def test_the_reader_of_model_cards_gives_each_figure_to_its_checkpoint(zoo: Any)
         again = ModelCard(str(card)).data  # as huggingface_hub writes it
         assert (again.model_name, again.eval_results) == (card.data.model_name, results)
     assert found == {name: [top1, top1 + 1] for name, top1 in tops.items()}
+
+
+def test_a_model_card_has_names_protocols_and_intervals(zoo: Any) -> None:
+    """As huggingface_hub reads them, each beside its figure."""
+    zoo.deepcluster("net")
+    tables = []
+    for item in measured_tables(collect(zoo.path)):
+        rows = [
+            replace(row, cells={name: _with_interval(cell) for name, cell in row.cells.items()})
+            for row in item.table.rows
+        ]
+        tables.append(replace(item, table=replace(item.table, rows=tuple(rows))))
+    card = ModelCard(f"---\n{to_model_index(tables)}---\n")
+    assert card.data.model_name == "net"
+    found = {result.metric_name: result for result in card.data.eval_results}
+    assert len(found) == 9 + 6 + 5
+    svm = found["SVM (voc07_svm)"]
+    assert (svm.dataset_name, svm.metric_type) == ("VOC2007", "mean_average_precision")
+    assert (svm.metric_value, svm.metric_args) == (74.26, {"interval_95": [73.64, 74.88]})
+    assert found["k=1 (voc07_low_shot_svm)"].metric_value == 29.37
+    again = ModelCard(str(card)).data  # as huggingface_hub writes it
+    assert again.eval_results == card.data.eval_results
+    plain = ModelCard(f"---\n{to_model_index(measured_tables(collect(zoo.path)))}---\n")
+    assert all(result.metric_args is None for result in plain.data.eval_results)
 
 
 def test_figures_of_changed_numbers_bear_the_change_beside_the_protocol_s_name(zoo: Any) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from benchmarks.outcomes.files import outcomes_path, read_outcomes, write_outcomes
+from benchmarks.outcomes.files import SPLITS, outcomes_path, read_outcomes, write_outcomes
 from benchmarks.results import Split
 from slurm.errors import UserError
 
@@ -64,4 +64,14 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     save_file({"a": np.zeros(4)}, outcomes_path(record))
     known = fingerprint(outcomes_path(record).read_bytes())
     with pytest.raises(UserError, match="holds no outcomes"):
+        read_outcomes(record, known, TEST)
+
+
+def test_halves_are_of_so_many_splits(tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    whole = {"feature5.k=1.halves": np.zeros((4, 2 * SPLITS))}
+    known = write_outcomes(record, whole, TEST)
+    assert read_outcomes(record, known, TEST).keys() == whole.keys()
+    known = write_outcomes(record, {"feature5.k=1.halves": np.zeros((4, 3))}, TEST)
+    with pytest.raises(UserError, match="is not of 40 halves"):
         read_outcomes(record, known, TEST)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from benchmarks import low_shot_svm, results, voc_svm
 from benchmarks.catalog.records import read_record
 from benchmarks.metrics import envelope_average_precision
-from benchmarks.outcomes.files import outcomes_path, read_outcomes
+from benchmarks.outcomes.files import SPLITS, outcomes_path, read_outcomes
+from benchmarks.outcomes.halves import both_halves
 from tests.benchmarks.svm.svm_data import Recipe, make, write
 
 RECIPE = Recipe(rows=150, test_rows=60, dimensions=20, classes=3)
@@ -31,6 +32,7 @@ def average_precisions(scores: NDArray, labels: NDArray) -> list[float]:
     return [
         100 * float(envelope_average_precision(scores[mine, at], labels[mine, at] == 1))
         for at, mine in enumerate(kept.T)
+        if (labels[:, at] == 1).any()  # of some halves it is not
     ]
 
 
@@ -55,12 +57,19 @@ def test_low_shot(tmp_path: Path, solver: str, threads: str) -> None:
     record, found = run(low_shot_svm, folder, "--solver", solver, *more)
     assert isinstance(record, results.LowShotRecord)
     # both layers hold the same features; the first of equals is the best
-    assert set(found) == {"feature4.k=1.ranks", "feature4.k=2.ranks", "labels"}
+    halves = {f"feature{layer}.k={k}.halves" for layer in (4, 5) for k in (1, 2)}
+    assert set(found) == {"feature4.k=1.ranks", "feature4.k=2.ranks", "labels", *halves}
     for k, shot in record.layers["feature4"].shots.items():
         ranks = found[f"feature4.k={k}.ranks"]
         assert (ranks.dtype, ranks.shape) == (np.uint16, (3, 60, 3))
         draws = [np.mean(average_precisions(-one.astype(float), found["labels"])) for one in ranks]
         assert draws == pytest.approx(shot.by_cost[repr(shot.cost)], abs=1e-12)
+        cost = list(shot.by_cost).index(repr(shot.cost))
+        by_half = found[f"feature4.k={k}.halves"]
+        assert by_half.shape == (len(shot.by_cost), 2 * SPLITS)
+        for at, half in enumerate(both_halves(60, record.data["test"].sha256)):
+            aps = [average_precisions(-one[half], found["labels"][half]) for one in ranks * 1.0]
+            assert by_half[cost, at] == pytest.approx(np.mean(aps), abs=1e-9)
 
 
 def test_a_part_whose_outcomes_are_gone_is_made_again(tmp_path: Path) -> None:

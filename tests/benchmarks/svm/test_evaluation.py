@@ -146,7 +146,7 @@ def test_low_shot_agrees_with_linear_svc_and_keeps_every_cost() -> None:
     data = make(Recipe(rows=300, dimensions=80, classes=2))
     protocol = replace(VOC07_LOW_SHOT, costs=FEW_COSTS.costs, samples=2)
     targets = np.stack([draw(data.train_labels, data.classes, s, 3, 19, 0) for s in (1, 2)])
-    found = evaluate_low_shot(machine(data), protocol, targets)
+    found = evaluate_low_shot(machine(data), protocol, targets, "ab" * 32)
     train, test = normalise(data.train, 1e-5), normalise(data.test, 1e-5)
     expected = np.zeros((len(protocol.costs), 2))
     for at, cost in enumerate(protocol.costs):

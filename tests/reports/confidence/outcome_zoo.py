@@ -1,5 +1,6 @@
 """A zoo of records with outcomes, written by the harness's own writers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.catalog.imagenet_avgpool import DIGITS_IMAGENET_AVGPOOL as AVGPOOL
+from benchmarks.catalog.voc07_low_shot_svm import DIGITS_VOC07_LOW_SHOT as LOW_SHOT
 from benchmarks.catalog.voc07_svm import DIGITS_VOC07_SVM as SVM
 from benchmarks.metrics import envelope_average_precision
 from benchmarks.outcomes.files import write_outcomes
+from benchmarks.outcomes.halves import both_halves
+from benchmarks.outcomes.ordering import ranks
 
 IMAGES, CLASSES = 300, 3
+LIST = "ef" * 32  # hash of the list of VOC's test images
 
 
 def probe(zoo: Path, name: str, right: NDArray[np.bool_], seed: int = 0) -> Path:
@@ -38,27 +43,76 @@ def probe(zoo: Path, name: str, right: NDArray[np.bool_], seed: int = 0) -> Path
 
 def svm(zoo: Path, name: str, scores: NDArray[np.float32], labels: NDArray[np.int8]) -> Path:
     """A VOC record of one layer from its test scores (N, classes)."""
-    split = results.Split(len(labels), labels.shape[1], "ef" * 32)
+    return svm_of_layers(zoo, name, {"feature5": scores}, labels)
+
+
+def svm_of_layers(
+    zoo: Path, name: str, scores: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int8]
+) -> Path:
+    """A VOC record of several layers from their test scores (N, classes)."""
+    split = results.Split(len(labels), labels.shape[1], LIST)
     path = zoo / "results" / name / "voc07_svm" / f"{SVM.name}-0123456789abcdef.json"
-    outcomes = write_outcomes(path, {"feature5.scores": scores, "labels": labels}, split)
-    ap = tuple(
-        100 * float(envelope_average_precision(scores[:, k], labels[:, k] == 1))
-        for k in range(labels.shape[1])
-    )
-    costs = (1.0,) * labels.shape[1]
-    layer = results.SvmLayer(
-        float(np.mean(ap)), ap, costs, ((50.0,) * len(SVM.costs),) * labels.shape[1]
-    )
+    tensors = {f"{layer}.scores": one for layer, one in scores.items()}
+    outcomes = write_outcomes(path, {**tensors, "labels": labels}, split)
+    layers = {}
+    for layer, one in scores.items():
+        ap = average_precisions(one, labels)
+        costs = (1.0,) * labels.shape[1]
+        cv_ap = ((50.0,) * len(SVM.costs),) * labels.shape[1]
+        layers[layer] = results.SvmLayer(float(np.mean(ap)), ap, costs, cv_ap)
     record = results.VocSvmRecord(
         **_fields(SVM, name, {"trainval": results.Split(9, 3, "cd"), "test": split}),
         seed=0,
         classes=tuple(f"class{k}" for k in range(labels.shape[1])),
-        layers={"feature5": layer},
-        best_layer="feature5",
+        layers=layers,
+        best_layer=max(layers, key=lambda layer: layers[layer].map),
         outcomes=outcomes,
     )
     results.write(path, record)
     return path
+
+
+def low_shot(
+    zoo: Path, name: str, scores: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int8]
+) -> Path:
+    """A low-shot record of k = 1 by layer: one draw, scores (costs, N, classes)."""
+    split = results.Split(len(labels), labels.shape[1], LIST)
+    path = zoo / "results" / name / "voc07_low_shot_svm" / f"{LOW_SHOT.name}-0123456789abcdef.json"
+    halves = both_halves(len(labels), LIST)
+    layers, tensors = {}, {"labels": labels}
+    for layer, by_cost in scores.items():
+        maps = [float(np.mean(average_precisions(one, labels))) for one in by_cost]
+        best = int(np.argmax(maps))
+        tensors[f"{layer}.k=1.ranks"] = ranks(by_cost[best].T).T[None]
+        tensors[f"{layer}.k=1.halves"] = np.array(
+            [
+                [np.mean(average_precisions(one[half], labels[half])) for half in halves]
+                for one in by_cost
+            ]
+        )
+        costs = {repr(cost): (value,) for cost, value in zip(LOW_SHOT.costs, maps)}
+        top = maps[best]
+        shot = results.Shot(top, top, top, 0.0, LOW_SHOT.costs[best], costs)
+        layers[layer] = results.LowShotLayer({"1": shot})
+    fields = _fields(LOW_SHOT, name, {"trainval": results.Split(9, 3, "cd"), "test": split})
+    fields["settings"] |= {"samples": 1, "shots": [1]}
+    record = results.LowShotRecord(
+        **fields,
+        seed=0,
+        layers=layers,
+        selection="test",
+        outcomes=write_outcomes(path, tensors, split),
+    )
+    results.write(path, record)
+    return path
+
+
+def average_precisions(scores: NDArray[np.float32], labels: NDArray[np.int8]) -> tuple[float, ...]:
+    """Of each class, percent."""
+    return tuple(
+        100 * float(envelope_average_precision(scores[:, k], labels[:, k] == 1))
+        for k in range(labels.shape[1])
+    )
 
 
 def scores_and_labels(seed: int, strength: float) -> tuple[NDArray[np.float32], NDArray[np.int8]]:

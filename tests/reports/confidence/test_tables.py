@@ -6,6 +6,13 @@ import numpy as np
 import pytest
 
 from reports.__main__ import main
+from reports.collect import collect
+from reports.confidence.bars import picture_bounds
+from reports.confidence.tables import with_intervals
+from reports.measured import measured_tables
+from reports.pictures.curves import pictures
+from reports.pictures.plots import draw
+from reports.pictures.shapes import SureCurve
 from slurm.errors import UserError
 from tests.reports.confidence.outcome_zoo import probe, scores_and_labels, svm
 
@@ -62,7 +69,7 @@ def test_kept_samples_give_the_same_and_damaged_ones_are_made_again(
 ) -> None:
     fresh = printed(zoo, capsys, "--ci")
     kept = sorted((zoo / "intervals").iterdir())
-    assert len(kept) == 6
+    assert len(kept) == 7  # of each record, and of the SVM's halves
     assert printed(zoo, capsys, "--ci") == fresh
     kept[0].write_bytes(kept[0].read_bytes()[:100])
     kept[1].write_bytes(b"")
@@ -87,3 +94,35 @@ def test_bounds_reach_csv_latex_and_the_page(zoo: Path, capsys: pytest.CaptureFi
 def test_two_meanings_of_plus_minus_are_refused(zoo: Path, flag: str) -> None:
     with pytest.raises(UserError, match="--ci"):
         main(["--zoo", str(zoo), "--ci", flag])
+
+
+def test_pictures_have_the_intervals_of_their_points(
+    zoo: Path, capsys: pytest.CaptureFixture
+) -> None:
+    collection = collect(zoo)
+    plain = measured_tables(collection)
+    sure = with_intervals(plain, collection)
+    made = {one.name: one for one in pictures(sure, collection, picture_bounds(sure, collection))}
+    cell = next(row for row in sure[1].table.rows if row.name == "one").cells["AvgPool"]
+    curves = made["layers-imagenet-linear-digits"].panels[0].curves
+    bars = {curve.label: curve.bars for curve in curves if isinstance(curve, SureCurve)}
+    assert bars["one"] == ((cell.low, cell.high),)
+    svm_cell = sure[0].table.rows[0].cells["SVM"]
+    (layers,) = made["layers-voc-svm-digits"].panels[0].curves
+    assert isinstance(layers, SureCurve)
+    assert layers.bars == ((svm_cell.low, svm_cell.high),)
+    (classes,) = made["classes-digits"].panels[0].curves
+    assert isinstance(classes, SureCurve)
+    for bar, value in zip(classes.bars, classes.y, strict=True):
+        assert bar is not None
+        assert bar[0] < value < bar[1]
+        assert bar[1] - bar[0] > svm_cell.high - svm_cell.low  # a class has fewer positives
+    assert "bars are 95 % intervals" in made["classes-digits"].alt
+    unsure = {one.name: one for one in pictures(plain, collection)}
+    assert not any("bars" in one.alt for one in unsure.values())
+    for name in ("classes-digits", "layers-imagenet-linear-digits"):
+        drawn = [draw(found[name], "svg") for found in (made, made, unsure)]
+        assert drawn[0] == drawn[1]
+        bars_drawn = [one.count(b'id="LineCollection_') for one in drawn]
+        points = sum(len(curve.x) for panel in made[name].panels for curve in panel.curves)
+        assert bars_drawn == [points, points, 0]

@@ -1,0 +1,78 @@
+"""The test images in two halves, several times: to choose on one half and to judge on the other.
+
+The halves are a function of the list of test images alone, as the draws of the bootstrap are, so
+that every record of a dataset is halved alike and a choice that one record makes (the best layer)
+can be judged by another.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.outcomes.files import SPLITS
+
+Floats = NDArray[np.float64]
+
+
+def first_halves(images: int, sha256: str) -> NDArray[np.bool_]:
+    """Which images are in the first half, (SPLITS, images); the others are in the second.
+
+    `sha256` is the hash of the images' list, in hexadecimal. Philox (a counter-based generator,
+    the same on every platform) with that key orders the images; the first `images // 2` are chosen.
+    `ValueError` for fewer images than two.
+    """
+    if images < 2:
+        raise ValueError(f"{images} images have no halves")
+    words = np.random.Philox(key=int(sha256[:32] or "0", 16), counter=2 << 192)
+    order = np.argsort(words.random_raw(SPLITS * images).reshape(SPLITS, images), kind="stable")
+    first = np.zeros((SPLITS, images), dtype=bool)
+    np.put_along_axis(first, order[:, : images // 2], True, axis=1)
+    return first
+
+
+def both_halves(images: int, sha256: str) -> NDArray[np.bool_]:
+    """Every half, (2 * SPLITS, images): the first ones, then each one's other in the same order."""
+    first = first_halves(images, sha256)
+    return np.concatenate([first, ~first])
+
+
+def other_halves(by_half: NDArray[Any]) -> NDArray[Any]:
+    """`by_half` (..., 2 * SPLITS) with what belongs to the other half in each one's place."""
+    return np.roll(by_half, SPLITS, axis=-1)
+
+
+def half_average_precisions(
+    scores: NDArray[Any], positive: NDArray[np.bool_], first: NDArray[np.bool_]
+) -> Floats:
+    """Envelope AP in 0..1 on each half, sorting once: (problems, 2 * SPLITS).
+
+    `scores` is (problems, N), `positive` (N,), and `first` (SPLITS, N) says which of these N are in
+    the first halves. NaN for a half without a positive. Ties keep their order, as in
+    `metrics.envelope_average_precision`.
+    """
+    found = np.full((len(scores), 2 * len(first)), np.nan)
+    if not positive.any():
+        return found
+    chosen = np.ascontiguousarray(first.T).view(np.uint8)
+    for problem, row in enumerate(scores):
+        order = np.argsort(-row, kind="stable")
+        at = np.flatnonzero(positive[order])
+        # Sums up to each positive from the one before it, then over positives alone.
+        starts = np.concatenate([[0], at[:-1] + 1])
+        between = np.add.reduceat(chosen[order[: at[-1] + 1]], starts, axis=0, dtype=np.int32)
+        within = np.cumsum(between, axis=0).T
+        here = chosen[order[at]].T == 1
+        seen = np.concatenate([within, at + 1 - within])
+        found[problem] = _envelope(np.concatenate([here, ~here]), seen)
+    return found
+
+
+def _envelope(here: NDArray[np.bool_], seen: NDArray[Any]) -> Floats:
+    """AP of each half from its positives by rank (halves, P), and how many rank so high in it."""
+    true = np.cumsum(here, axis=1)
+    precision = np.where(here, true / np.maximum(seen, 1), 0.0)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    with np.errstate(invalid="ignore"):
+        ap: Floats = (envelope * here).sum(axis=1) / here.sum(axis=1)
+    return ap

@@ -1,0 +1,73 @@
+"""Intervals of figures that stand in pictures and in no cell: of other layers, and of classes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.outcomes.files import read_outcomes
+from benchmarks.results import VocSvmRecord
+from reports.collect import Collection, Found
+from reports.confidence.average_precision import ranked_classes
+from reports.confidence.figures import figures, resampled, test_split
+from reports.confidence.intervals import interval
+from reports.confidence.kept import kept_path, read_kept, write_kept
+from reports.confidence.resampling import Floats, resample_counts
+from reports.footnotes import shown_records
+from reports.measured import Measured, of_type
+
+CLASS_RESAMPLES = 1000  # the first block: a picture shows no second digit
+
+
+def picture_bounds(
+    measured: Sequence[Measured], collection: Collection
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """By path of a record and name of a figure the ends of its interval, percent.
+
+    Figures are the mAP of every layer and, named `LAYER.CLASS`, the AP at the best layer.
+    """
+    shown = [
+        found
+        for item in measured
+        for found in shown_records(of_type(item.found, VocSvmRecord), seeds=False)
+        if found.record.outcomes is not None
+    ]
+    wanted = [figure for found in shown for figure in figures(found)]
+    bounds = {}
+    for figure, samples in zip(wanted, resampled(wanted, collection.zoo)):
+        if samples is not None:
+            one = interval(figure.value, samples)
+            bounds[str(figure.found.path), figure.name] = (one.low, one.high)
+    for found in shown:
+        bounds |= _of_classes(found, collection)
+    return bounds
+
+
+def _of_classes(found: Found, collection: Collection) -> dict[tuple[str, str], tuple[float, float]]:
+    """The intervals of AP at the best layer, of a record that was held against its outcomes."""
+    record = found.record
+    assert isinstance(record, VocSvmRecord)
+    by_class = _class_samples(found, record, collection)
+    bounds = {}
+    for name, value in zip(record.classes, record.layers[record.best_layer].ap):
+        samples = by_class[name]
+        known = samples[~np.isnan(samples)]
+        if len(known):
+            one = interval(value, known)
+            bounds[str(found.path), f"{record.best_layer}.{name}"] = (one.low, one.high)
+    return bounds
+
+
+def _class_samples(found: Found, record: VocSvmRecord, collection: Collection) -> dict[str, Floats]:
+    """The AP of each class at the best layer in bootstrap samples, percent; NaN: no positive."""
+    values = {figure.name: figure.value for figure in figures(found)}
+    path = kept_path(collection.zoo, record, values, f"classes of {record.best_layer}")
+    kept = read_kept(path, CLASS_RESAMPLES)
+    if set(kept) == set(record.classes):
+        return kept
+    split = test_split(found)
+    tensors = read_outcomes(found.path, record.outcomes or "", split)
+    counts = next(resample_counts(split.images, split.sha256, CLASS_RESAMPLES))
+    ranked = ranked_classes(tensors[f"{record.best_layer}.scores"], tensors["labels"])
+    made = {name: 100 * one.average_precisions(counts) for name, one in zip(record.classes, ranked)}
+    write_kept(path, made)
+    return made
