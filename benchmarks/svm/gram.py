@@ -1,4 +1,4 @@
-"""The default engine: exact squared-hinge SVMs from one Gram matrix a layer, on any device.
+"""The default engine: exact squared-hinge SVMs from one Gram matrix a layer.
 
 Folds and low-shot draws are index sets in the matrix, so all classes, folds and costs are solved
 together; see `solver.newton` for the equations.
@@ -36,10 +36,9 @@ class GramEngine:
         *,
         positive_weight: float,
         seed: int,
-        device: torch.device,
     ) -> None:
         self.test, self.positive_weight = test, positive_weight
-        self.kernel = Kernel(training, device)
+        self.kernel = Kernel(training)
         rank = min(RANK, max(1, len(training.rows) // 8))
         self.factor = eigenspace(self.kernel, rank, seed)
         self.alike_train, self.alike_test = first_alike(training.features), first_alike(test)
@@ -57,10 +56,10 @@ class GramEngine:
     ) -> Fits:
         """Solve and grade; equal images get equal scores."""
         problems = Problems(
-            self._tensor(labels),
-            self._tensor(costs),
+            _tensor(labels),
+            _tensor(costs),
             self.positive_weight,
-            None if start is None else self._tensor(start),
+            None if start is None else _tensor(start),
         )
         alike = self.alike_test if on_test else self.alike_train
 
@@ -79,7 +78,7 @@ class GramEngine:
 
         def score(rows: Tensor, dual: Tensor) -> NDArray[Any]:
             found = (dual.to(gram.dtype) @ gram[rows]).double() + dual.sum(1)[:, None] * lift
-            scores: NDArray[Any] = found.cpu().numpy()
+            scores: NDArray[Any] = found.numpy()
             return scores
 
         done = solve_small(self.kernel, self.factor, problems, score, grade, tick)
@@ -95,7 +94,7 @@ class GramEngine:
         shape = (count, problems.costs.shape[1], size)
         exact = self.kernel.exact is not None
         dtype = torch.float64 if exact else torch.float32
-        self.dual = torch.zeros(shape, dtype=dtype, device=self.kernel.device)
+        self.dual = torch.zeros(shape, dtype=dtype)
         values = None if on_test else torch.zeros_like(self.dual, dtype=torch.float64)
 
         def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
@@ -118,7 +117,7 @@ class GramEngine:
             if values is None:
                 found = self._score_test(self.dual[begin : begin + step])
             else:
-                found = values[begin : begin + step].cpu().numpy()
+                found = values[begin : begin + step].numpy()
             grades += [grade(begin + at, 0, one) for at, one in enumerate(found)]
         return _fits(np.stack(grades), residual.numpy(), steps, report.products)
 
@@ -137,10 +136,7 @@ class GramEngine:
         start = replace(problems, start=dual, start_value=values)
         report = newton.solve(self.kernel, self.factor, start, solved)
         weights = self.kernel.exact_weights(refined)
-        return self.kernel.exact_scores(weights, self.test).cpu().numpy(), report
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.asarray(array, dtype=np.float64)).to(self.kernel.device)
+        return self.kernel.exact_scores(weights, self.test).numpy(), report
 
     def _score_test(self, dual: Tensor) -> Floats:
         """What ranks the test rows, (P, L, T), for (P, L, N) b."""
@@ -149,8 +145,13 @@ class GramEngine:
         gram, lift = self.test_gram
         total = flat.sum(1, dtype=torch.float64)[:, None]
         found = (flat.to(gram.dtype) @ gram).double() + total * lift
-        scores: Floats = found.cpu().numpy()
+        scores: Floats = found.numpy()
         return scores.reshape(count, costs, -1)
+
+    @property
+    def device(self) -> str:
+        """Where products with all features were made: cpu or cuda."""
+        return "cuda" if self.kernel.training.multiplier.used_gpu else "cpu"
 
     @property
     def _train_gram(self) -> tuple[Tensor, Tensor]:
@@ -162,6 +163,10 @@ class GramEngine:
     def test_gram(self) -> tuple[Tensor, Tensor]:
         """Centred training rows with test rows, (N, T), and the lift of the latter."""
         return self.kernel.test_gram(self.test)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.asarray(array, dtype=np.float64))
 
 
 def _fits(grades: Floats, residual: Floats, steps: int, products: int) -> Fits:

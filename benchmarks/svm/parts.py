@@ -57,13 +57,10 @@ class Run:
         """The fields of `Part`, once the work is done; the outcomes on `test` are written first."""
         import torch
 
-        from benchmarks.devices import resolve_device
-
         kept = self.machine.outcomes
-        gram = self.machine.solver == "gram"
         return {
             "classes": self.machine.data.classes,
-            "device": resolve_device(self.machine.device).type if gram else "cpu",
+            "device": self.machine.engine.device,
             "threads": torch.get_num_threads(),
             "started": self._clock.started,
             "seconds": self._clock.seconds(),

@@ -83,7 +83,7 @@ class BlockSolver:
 
     def solve(self, cost: float) -> Solution:
         """The solution at this cost, from where the last one ended."""
-        price = torch.tensor([cost], dtype=torch.float64, device=self.labels.device)
+        price = torch.tensor([cost], dtype=torch.float64)
         self.whole_ridge = ridge_of(self.whole_weights[None], price)[0]
         self.ridge = self.whole_ridge[self.rows]
         self.built = None
@@ -161,7 +161,7 @@ class BlockSolver:
         return full
 
     def _keep_all(self, dual: Tensor, value: Tensor | None = None) -> None:
-        self.rows = torch.arange(len(dual), device=dual.device)
+        self.rows = torch.arange(len(dual))
         self.block, self.labels = self.whole, self.whole_labels
         self.ridge, self.dual = self.whole_ridge, dual
         self.value = self.block.multiply_exactly(dual) if value is None else value
@@ -245,7 +245,7 @@ class BlockSolver:
         """Preconditioned conjugate gradients: the move and its f; None when they take too long."""
         keep = active.float()
         move, move_value = torch.zeros_like(remainder), torch.zeros_like(remainder)
-        direction, old = move, torch.ones((), device=move.device)
+        direction, old = move, torch.ones(())
         for step in range(CG_STEPS):
             if torch.linalg.vector_norm(remainder).item() <= limit:
                 return move.double(), move_value.double()

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.svm.solver.rows import TrainingRows, centred, chunks, normalised, products
+from benchmarks.svm.solver.rows import TrainingRows, centred, chunks, normalised
 
 BLOCK = 640  # rows converted to fp64 at a time
 NARROW = 4  # up to so many vectors, a product is fastest from the right
@@ -28,14 +28,14 @@ class Kernel:
     """Inner products of one layer's training rows, and of test rows with them.
 
     `gram` is X~ X~' (N, N) fp32, `exact` the same in fp64 or None, `lift` is a (N,) fp64,
-    `constant` is c. `multiply` is the product with all of K. All tensors live on `device`.
+    `constant` is c. `multiply` is the product with all of K.
     """
 
-    def __init__(self, training: TrainingRows, device: torch.device) -> None:
-        self.device, self.training = device, training
+    def __init__(self, training: TrainingRows) -> None:
+        self.training = training
         self.constant = float(training.mean @ training.mean) + 1.0
-        self.lift = torch.from_numpy(training.lift).to(device)
-        gram = torch.from_numpy(training.gram).to(device)
+        self.lift = torch.from_numpy(training.lift)
+        gram = torch.from_numpy(training.gram)
         self.exact = gram if gram.dtype == torch.float64 else None
         self.gram = gram.float()
         self.diagonal = gram.diagonal().double() + 2 * self.lift + self.constant
@@ -44,12 +44,7 @@ class Kernel:
         """X~ of the training rows with that of test rows (T, D), (N, T), and a of the latter."""
         own = self.training
         rows, lift = centred(features, own.epsilon, own.mean, own.rows.dtype.type)
-        if self.device.type == "cpu":
-            gram = torch.from_numpy(products(own.rows, rows))
-        else:
-            train, test = (torch.from_numpy(one).to(self.device) for one in (own.rows, rows))
-            gram = train @ test.T
-        return gram, torch.from_numpy(lift).to(self.device)
+        return torch.from_numpy(own.multiplier.products(own.rows, rows)), torch.from_numpy(lift)
 
     def product(self, vectors: Tensor) -> Tensor:
         """`vectors @ gram` for (M, N) fp32 vectors.
@@ -87,7 +82,7 @@ class Kernel:
     def exact_weights(self, dual: Tensor) -> Tensor:
         """w = X' b (M, D) of (M, N) b, on the normalised features, all in fp64."""
         shape = (len(dual), self.training.features.shape[1])
-        weights = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        weights = torch.zeros(shape, dtype=torch.float64)
         for where, chunk in self._chunks(self.training.features):
             weights.addmm_(dual[:, where], chunk)
         return weights
@@ -95,15 +90,14 @@ class Kernel:
     def exact_scores(self, weights: Tensor, features: NDArray[Any]) -> Tensor:
         """X w (M, rows) of (M, D) w for any rows' features, all in fp64, without the bias."""
         shape = (len(weights), len(features))
-        scores = torch.empty(shape, dtype=torch.float64, device=self.device)
+        scores = torch.empty(shape, dtype=torch.float64)
         for where, chunk in self._chunks(features):
             scores[:, where] = weights @ chunk.T
         return scores
 
     def _chunks(self, features: NDArray[Any]) -> Iterator[tuple[slice, Tensor]]:
         for where in chunks(len(features)):
-            chunk = torch.from_numpy(normalised(features, self.training.epsilon, where))
-            yield where, chunk.to(self.device)
+            yield where, torch.from_numpy(normalised(features, self.training.epsilon, where))
 
 
 def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Tensor:
@@ -115,7 +109,7 @@ def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Ten
     size = len(kernel.gram)
     generator = np.random.default_rng([seed, size, rank])
     start = generator.standard_normal((min(size, rank + 8), size))
-    basis = torch.from_numpy(start).to(kernel.device)
+    basis = torch.from_numpy(start)
     for _ in range(iterations + 1):
         basis = torch.linalg.qr(kernel.multiply(basis).T).Q.T
     image = kernel.multiply(basis)

@@ -59,7 +59,7 @@ def solve_small(
         )
 
     count, width = problems.costs.shape
-    processes = torch.get_num_threads() if kernel.device.type == "cpu" else 1
+    processes = torch.get_num_threads()
     done = []
     for graded in each(solve, range(count), processes):
         done.append(graded)
