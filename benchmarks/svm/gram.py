@@ -18,6 +18,7 @@ from benchmarks.features.files import first_alike
 from benchmarks.svm.solver import convergence, newton
 from benchmarks.svm.solver.fits import Fits, Floats, Grade, no_tick
 from benchmarks.svm.solver.kernel import Kernel, eigenspace
+from benchmarks.svm.solver.multiplying import one_thread_each, times
 from benchmarks.svm.solver.problems import Problems
 from benchmarks.svm.solver.rows import TrainingRows
 from benchmarks.svm.solver.small import SMALL_ROWS, solve_small
@@ -40,7 +41,8 @@ class GramEngine:
         self.test, self.positive_weight = test, positive_weight
         self.kernel = Kernel(training)
         rank = min(RANK, max(1, len(training.rows) // 8))
-        self.factor = eigenspace(self.kernel, rank, seed)
+        with one_thread_each():
+            self.factor = eigenspace(self.kernel, rank, seed)
         self.alike_train, self.alike_test = first_alike(training.features), first_alike(test)
         self.dual: Tensor | None = None  # (P, L, N), of the last fit
 
@@ -66,20 +68,24 @@ class GramEngine:
         def grade_alike(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
             return grade(problem, cost, scores[:, alike])
 
-        if int((labels != 0).sum(1).max()) <= SMALL_ROWS:
-            return self._fit_small(problems, grade_alike, on_test, tick)
-        return self._fit_large(problems, grade_alike, on_test, tick)
+        small = int((labels != 0).sum(1).max()) <= SMALL_ROWS
+        fit = self._fit_small if small else self._fit_large
+        with one_thread_each():
+            return fit(problems, grade_alike, on_test, tick)
 
     def _fit_small(
         self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
     ) -> Fits:
         self.dual = None
-        gram, lift = self.test_gram if on_test else self._train_gram
+        gram, lift = (one.numpy() for one in (self.test_gram if on_test else self._train_gram))
 
-        def score(rows: Tensor, dual: Tensor) -> NDArray[Any]:
-            found = (dual.to(gram.dtype) @ gram[rows]).double() + dual.sum(1)[:, None] * lift
-            scores: NDArray[Any] = found.numpy()
-            return scores
+        def score(rows: NDArray[np.int64], dual: Floats) -> Floats:
+            # NumPy's products of an odd number of rows are slower.
+            padded = np.zeros((len(dual) + len(dual) % 2, len(rows)), gram.dtype)
+            padded[: len(dual)] = dual
+            lifted: Floats = dual.sum(1)[:, None] * lift
+            lifted += (padded @ gram[rows])[: len(dual)]
+            return lifted
 
         done = solve_small(self.kernel, self.factor, problems, score, grade, tick)
         residual = np.stack([one.residual for one in done])
@@ -144,7 +150,7 @@ class GramEngine:
         flat = dual.reshape(-1, size)
         gram, lift = self.test_gram
         total = flat.sum(1, dtype=torch.float64)[:, None]
-        found = (flat.to(gram.dtype) @ gram).double() + total * lift
+        found = torch.from_numpy(times(flat.to(gram.dtype).numpy(), gram.numpy())) + total * lift
         scores: Floats = found.numpy()
         return scores.reshape(count, costs, -1)
 

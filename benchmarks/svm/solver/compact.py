@@ -113,25 +113,25 @@ class _Task:
 
 def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: _Task) -> Found:
     """Solve a parked problem at its remaining costs on the rows near or beyond their margins."""
-    labels = parked.labels[task.row]
-    value = torch.from_numpy(task.value)
+    labels, value = parked.labels[task.row].numpy(), task.value
     train = labels != 0
     chosen = (labels * value < 1 + task.margin) & train
     if task.near is not None:
-        chosen[torch.from_numpy(task.near)] = True
-    rows = torch.nonzero(chosen)[:, 0]
+        chosen[task.near] = True
+    rows = np.flatnonzero(chosen)
+    of_training = value[train]
     solver = BlockSolver(
-        Block.gather(kernel, factor, rows),
+        Block.gather(kernel, factor.numpy(), rows),
         labels[rows],
-        parked.weights[task.row, rows],
-        torch.from_numpy(task.dual)[rows],
+        parked.weights[task.row].numpy()[rows],
+        task.dual[rows],
         (labels * value < 1)[rows],
-        spread_of(value[None], train[None]).item(),
+        float(np.linalg.norm(of_training - of_training.mean())),
     )
-    found = Found(rows.numpy(), [], [], [])
+    found = Found(rows, [], [], [])
     for price in costs[parked.index[task.row], task.step :].tolist():
         solution = solver.solve(price)
-        found.duals.append(solution.dual.numpy())
+        found.duals.append(solution.dual)
         found.newton.append(solution.newton)
         found.residuals.append(solution.residual)
     return found

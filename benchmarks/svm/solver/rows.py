@@ -95,8 +95,3 @@ def normalised(features: NDArray[Any], epsilon: float, where: slice) -> Floats:
     norm = np.sqrt(np.einsum("nd,nd->n", chunk, chunk))
     chunk /= norm[:, None] + epsilon
     return chunk
-
-
-def chunks(count: int) -> Iterator[slice]:
-    """Rows that are normalised together."""
-    return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
