@@ -1,5 +1,7 @@
 """Products and searches in fp32 that must not mislead Newton's method."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,15 @@ from hypothesis import strategies as st
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.convergence import LONGEST, line_search, search_alone
 from benchmarks.svm.solver.kernel import eigenspace
+from benchmarks.svm.solver.multiplying import one_thread_each
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As blocks are solved everywhere: BLAS threads on a busy machine wait for one another."""
+    with one_thread_each():
+        yield
 
 
 def test_products_do_not_drown_in_the_mean_of_the_features() -> None:

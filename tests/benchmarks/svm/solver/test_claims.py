@@ -1,5 +1,7 @@
 """A residual that a solution claims is that of its b, whatever the limits were."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,19 @@ from benchmarks.svm.solver.block_solver import BlockSolver
 from benchmarks.svm.solver.compact import Parked, finish
 from benchmarks.svm.solver.convergence import TOLERANCE, residual_of, ridge_of, tau_of
 from benchmarks.svm.solver.kernel import eigenspace
+from benchmarks.svm.solver.multiplying import one_thread_each
 from benchmarks.svm.solver.problems import Problems
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
 
 COSTS = (0.5**4, 1.0, 10.0, 100.0, 1000.0)
 COSTS_OF_A_BATCH = (0.5**7, 0.5**5, 0.5**4, 0.5**3, 0.5**2, 0.5)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As blocks are solved everywhere: BLAS threads on a busy machine wait for one another."""
+    with one_thread_each():
+        yield
 
 
 @pytest.mark.parametrize("limit", [4, 6, 9, 80])
