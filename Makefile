@@ -86,6 +86,7 @@ perf-svm: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/perf/svm.py --spectrum slow --json $(FIGURES)/svm-slow.json
 	$(PY) tests/perf/svm.py --spectrum fast --json $(FIGURES)/svm-fast.json
+	$(PY) tests/perf/svm_ratios.py --json $(FIGURES)/svm-ratios.json
 
 perf-stream: $(STAMP)
 	@mkdir -p $(FIGURES)

@@ -59,8 +59,8 @@ def device_name(device: torch.device) -> str:
 
 
 def begin_peak(device: torch.device) -> None:
-    """Look for another peak of the GPU's memory from here on."""
-    if device.type == "cuda":
+    """Look for another peak of the GPU's memory from here on; nothing where none is in use."""
+    if device.type == "cuda" and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -5,6 +5,7 @@ that names the file.
 """
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.features.arrays import open_array
+from benchmarks.features.kept import while_unchanged
 from benchmarks.features.labels import Convention, Labels, label_path, read_classes, read_labels
 from benchmarks.input_files import is_folder, is_there
 from slurm.errors import UserError
+from slurm.threads import share_of
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
 SPLITS = ("trainval", "test")
@@ -97,19 +100,16 @@ def read_layer(
         )
     train = open_features(features, layer, "trainval", len(train_labels))
     test = open_features(features, layer, "test", len(test_labels))
-    _check_values(train, feature_path(features, layer, "trainval"))
-    _check_values(test, feature_path(features, layer, "test"))
-    if train.shape == test.shape and np.array_equal(train, test):
-        raise UserError(
-            f"{feature_path(features, layer, 'test')} holds the features of trainval: no image may "
-            "be trained on and tested; extract those of test"
-        )
+    _check_content(*(feature_path(features, layer, split) for split in SPLITS))
     classes = read_classes(labels, train_labels.shape[1])
     return LayerData(train, test, train_labels, test_labels, classes)
 
 
 def fingerprint(*paths: Path) -> str:
-    """blake2b of the content of files, in order; 32 hexadecimal digits."""
+    """blake2b of the content of files, in order; 32 hexadecimal digits.
+
+    A file that stays as it is is read once a process.
+    """
     digest = hashlib.blake2b(digest_size=16)
     with ThreadPoolExecutor(2) as pool:
         for one in pool.map(_digest, paths):
@@ -117,6 +117,7 @@ def fingerprint(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+@while_unchanged
 def _digest(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -142,26 +143,46 @@ def first_alike(features: NDArray[Any]) -> NDArray[np.int64]:
     return found
 
 
+@while_unchanged
+def _check_content(trainval: Path, test: Path) -> None:
+    """Read both files whole, once: a command has an item for each k of a layer."""
+    train, other = open_array(trainval), open_array(test)
+    _check_values(train, trainval)
+    _check_values(other, test)
+    if train.shape == other.shape and np.array_equal(train, other):
+        raise UserError(
+            f"{test} holds the features of trainval: no image may be trained on and tested; "
+            "extract those of test"
+        )
+
+
 def _check_values(array: NDArray[Any], path: Path) -> None:
     """Refuse what no SVM can be trained on, though it would give a figure, near chance."""
     most, alike = 0.0, len(array) > 1
     empty: list[int] = []  # rows
     first = _directions(array[:1])
-    for start in range(0, len(array), CHUNK):
+    starts = range(0, len(array), CHUNK)
+
+    def look(start: int) -> tuple[float, float, NDArray[np.int64]]:
+        """The lowest and highest value, NaN if there is any, and the rows of zeros."""
         chunk = array[start : start + CHUNK]
-        low, high = float(chunk.min()), float(chunk.max())  # NaN if there is any
-        if not (np.isfinite(low) and np.isfinite(high)):
-            row = start + int(np.argwhere(~np.isfinite(chunk))[0, 0])
-            raise UserError(f"{path} holds NaN or infinity in row {row}: extract it again")
-        most = max(most, -low, high)
-        if most > LARGEST:
-            row = start + int(np.argwhere(np.abs(chunk) > LARGEST)[0, 0])
-            raise UserError(
-                f"{path} holds {most:.3g} in row {row}, beyond the range of float32 "
-                f"({LARGEST:.3g}): scale the features, or extract them again"
-            )
-        empty += (start + np.flatnonzero(~chunk.any(1))).tolist()
-        alike = alike and bool((np.abs(_directions(chunk) - first) <= ALIKE).all())
+        return float(chunk.min()), float(chunk.max()), np.flatnonzero(~chunk.any(1))
+
+    with ThreadPoolExecutor(share_of(1, os.environ)) as pool:
+        for start, (low, high, zeros) in zip(starts, pool.map(look, starts)):
+            chunk = array[start : start + CHUNK]
+            if not (np.isfinite(low) and np.isfinite(high)):
+                row = start + int(np.argwhere(~np.isfinite(chunk))[0, 0])
+                raise UserError(f"{path} holds NaN or infinity in row {row}: extract it again")
+            most = max(most, -low, high)
+            if most > LARGEST:
+                row = start + int(np.argwhere(np.abs(chunk) > LARGEST)[0, 0])
+                raise UserError(
+                    f"{path} holds {most:.3g} in row {row}, beyond the range of float32 "
+                    f"({LARGEST:.3g}): scale the features, or extract them again"
+                )
+            empty += (start + zeros).tolist()
+            alike = alike and bool((np.abs(_directions(chunk) - first) <= ALIKE).all())
     if most * np.sqrt(array.shape[1]) < SMALLEST_NORM:
         raise UserError(
             f"{path} holds no value beyond {most:.3g}: nothing is left of such features when they "

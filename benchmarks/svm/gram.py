@@ -1,4 +1,4 @@
-"""The default engine: exact squared-hinge SVMs from one Gram matrix a layer, on any device.
+"""The default engine: exact squared-hinge SVMs from one Gram matrix a layer.
 
 Folds and low-shot draws are index sets in the matrix, so all classes, folds and costs are solved
 together; see `solver.newton` for the equations.
@@ -18,6 +18,7 @@ from benchmarks.features.files import first_alike
 from benchmarks.svm.solver import convergence, newton
 from benchmarks.svm.solver.fits import Fits, Floats, Grade, no_tick
 from benchmarks.svm.solver.kernel import Kernel, eigenspace
+from benchmarks.svm.solver.multiplying import one_thread_each, times
 from benchmarks.svm.solver.problems import Problems
 from benchmarks.svm.solver.rows import TrainingRows
 from benchmarks.svm.solver.small import SMALL_ROWS, solve_small
@@ -36,12 +37,12 @@ class GramEngine:
         *,
         positive_weight: float,
         seed: int,
-        device: torch.device,
     ) -> None:
         self.test, self.positive_weight = test, positive_weight
-        self.kernel = Kernel(training, device)
+        self.kernel = Kernel(training)
         rank = min(RANK, max(1, len(training.rows) // 8))
-        self.factor = eigenspace(self.kernel, rank, seed)
+        with one_thread_each():
+            self.factor = eigenspace(self.kernel, rank, seed)
         self.alike_train, self.alike_test = first_alike(training.features), first_alike(test)
         self.dual: Tensor | None = None  # (P, L, N), of the last fit
 
@@ -57,30 +58,34 @@ class GramEngine:
     ) -> Fits:
         """Solve and grade; equal images get equal scores."""
         problems = Problems(
-            self._tensor(labels),
-            self._tensor(costs),
+            _tensor(labels),
+            _tensor(costs),
             self.positive_weight,
-            None if start is None else self._tensor(start),
+            None if start is None else _tensor(start),
         )
         alike = self.alike_test if on_test else self.alike_train
 
         def grade_alike(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
             return grade(problem, cost, scores[:, alike])
 
-        if int((labels != 0).sum(1).max()) <= SMALL_ROWS:
-            return self._fit_small(problems, grade_alike, on_test, tick)
-        return self._fit_large(problems, grade_alike, on_test, tick)
+        small = int((labels != 0).sum(1).max()) <= SMALL_ROWS
+        fit = self._fit_small if small else self._fit_large
+        with one_thread_each():
+            return fit(problems, grade_alike, on_test, tick)
 
     def _fit_small(
         self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
     ) -> Fits:
         self.dual = None
-        gram, lift = self.test_gram if on_test else self._train_gram
+        gram, lift = (one.numpy() for one in (self.test_gram if on_test else self._train_gram))
 
-        def score(rows: Tensor, dual: Tensor) -> NDArray[Any]:
-            found = (dual.to(gram.dtype) @ gram[rows]).double() + dual.sum(1)[:, None] * lift
-            scores: NDArray[Any] = found.cpu().numpy()
-            return scores
+        def score(rows: NDArray[np.int64], dual: Floats) -> Floats:
+            # NumPy's products of an odd number of rows are slower.
+            padded = np.zeros((len(dual) + len(dual) % 2, len(rows)), gram.dtype)
+            padded[: len(dual)] = dual
+            lifted: Floats = dual.sum(1)[:, None] * lift
+            lifted += (padded @ gram[rows])[: len(dual)]
+            return lifted
 
         done = solve_small(self.kernel, self.factor, problems, score, grade, tick)
         residual = np.stack([one.residual for one in done])
@@ -95,7 +100,7 @@ class GramEngine:
         shape = (count, problems.costs.shape[1], size)
         exact = self.kernel.exact is not None
         dtype = torch.float64 if exact else torch.float32
-        self.dual = torch.zeros(shape, dtype=dtype, device=self.kernel.device)
+        self.dual = torch.zeros(shape, dtype=dtype)
         values = None if on_test else torch.zeros_like(self.dual, dtype=torch.float64)
 
         def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
@@ -118,7 +123,7 @@ class GramEngine:
             if values is None:
                 found = self._score_test(self.dual[begin : begin + step])
             else:
-                found = values[begin : begin + step].cpu().numpy()
+                found = values[begin : begin + step].numpy()
             grades += [grade(begin + at, 0, one) for at, one in enumerate(found)]
         return _fits(np.stack(grades), residual.numpy(), steps, report.products)
 
@@ -137,10 +142,7 @@ class GramEngine:
         start = replace(problems, start=dual, start_value=values)
         report = newton.solve(self.kernel, self.factor, start, solved)
         weights = self.kernel.exact_weights(refined)
-        return self.kernel.exact_scores(weights, self.test).cpu().numpy(), report
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.asarray(array, dtype=np.float64)).to(self.kernel.device)
+        return self.kernel.exact_scores(weights, self.test).numpy(), report
 
     def _score_test(self, dual: Tensor) -> Floats:
         """What ranks the test rows, (P, L, T), for (P, L, N) b."""
@@ -148,9 +150,14 @@ class GramEngine:
         flat = dual.reshape(-1, size)
         gram, lift = self.test_gram
         total = flat.sum(1, dtype=torch.float64)[:, None]
-        found = (flat.to(gram.dtype) @ gram).double() + total * lift
-        scores: Floats = found.cpu().numpy()
+        found = torch.from_numpy(times(flat.to(gram.dtype).numpy(), gram.numpy())) + total * lift
+        scores: Floats = found.numpy()
         return scores.reshape(count, costs, -1)
+
+    @property
+    def device(self) -> str:
+        """Where products with all features were made: cpu or cuda."""
+        return "cuda" if self.kernel.training.multiplier.used_gpu else "cpu"
 
     @property
     def _train_gram(self) -> tuple[Tensor, Tensor]:
@@ -162,6 +169,10 @@ class GramEngine:
     def test_gram(self) -> tuple[Tensor, Tensor]:
         """Centred training rows with test rows, (N, T), and the lift of the latter."""
         return self.kernel.test_gram(self.test)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.asarray(array, dtype=np.float64))
 
 
 def _fits(grades: Floats, residual: Floats, steps: int, products: int) -> Fits:

@@ -32,6 +32,8 @@ def normalise(features: NDArray[Any], epsilon: float) -> Floats:
 class LiblinearEngine:
     """LinearSVC for each problem; see `solver.fits.Engine`."""
 
+    device = "cpu"
+
     def __init__(
         self,
         train: NDArray[Any],

@@ -104,17 +104,10 @@ def _engine(
     if solver == "liblinear":
         machine = Machine(layer.data, solver, epsilon, positive_weight, seed, device)
         return _liblinear(machine)
-    with training_rows(layer.data.train, epsilon) as training:
+    with training_rows(layer.data.train, epsilon, device) as training:
         # It takes a second to import torch.
-        from benchmarks.devices import resolve_device
         from benchmarks.svm.gram import GramEngine
-    return GramEngine(
-        training,
-        layer.data.test,
-        positive_weight=positive_weight,
-        seed=seed,
-        device=resolve_device(device),
-    )
+    return GramEngine(training, layer.data.test, positive_weight=positive_weight, seed=seed)
 
 
 def _liblinear(machine: Machine, **limits: Any) -> Engine:

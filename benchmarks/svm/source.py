@@ -1,6 +1,8 @@
 """Where an SVM benchmark's features come from: a trunk and VOC2007, or files users have."""
 
 import argparse
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,7 @@ from slurm.cli import choose
 from slurm.errors import UserError
 from slurm.files import check_name
 from slurm.sweep import Item
+from slurm.threads import share_of
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -175,10 +178,9 @@ def file_source(
     with said_of(label, protocol):
         check_classes(train_labels, test_labels, classes, protocol, drawn=drawn)
     splits = tuple(label_split(one) for one in (train_labels, test_labels))
-    identities = tuple(
-        files.fingerprint(*(files.feature_path(features, layer, s) for s in files.SPLITS))
-        for layer in layers
-    )
+    paths = [[files.feature_path(features, layer, s) for s in files.SPLITS] for layer in layers]
+    with ThreadPoolExecutor(share_of(2, os.environ)) as pool:  # each reads two files at once
+        identities = tuple(pool.map(lambda of_layer: files.fingerprint(*of_layer), paths))
     weights = key_of(*zip(layers, identities))
     return Source(
         zoo=zoo,

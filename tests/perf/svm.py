@@ -222,7 +222,7 @@ def measure(parts: list[str], folder: Path, spectrum: str) -> Iterator[dict[str,
     if not all((folder / f"voc07_test_feat{layer}.npy").exists() for layer in layers):
         generate(folder, SPECTRA[spectrum], layers)
     yield {
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": f"{processor()}, {os.cpu_count()} cores",
         "spectrum": spectrum,
         "sampled": (
             f"classes {SAMPLE_CLASSES}; "
@@ -264,7 +264,7 @@ def report(found: dict[str, Any]) -> None:
     print(f"peak memory of a child process: {peak:.2f} GB")
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

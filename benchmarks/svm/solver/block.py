@@ -1,64 +1,88 @@
-"""The part of the Gram matrix of some rows, small enough for a cache."""
+"""The part of the Gram matrix of some rows, small enough for a cache.
+
+In NumPy and SciPy, whose calls on so little cost half of torch's, and which read only half of a
+symmetric matrix for its product with a vector.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.blas import dsymv, ssymv
 
+from benchmarks.svm.solver.fits import Floats
 from benchmarks.svm.solver.kernel import Kernel
+
+Floats32 = NDArray[np.float32]
+Rows = NDArray[np.int64]
 
 
 @dataclass
 class Block:
     """The part of K that belongs to some rows, and of the factor F of its leading part."""
 
-    centred: Tensor  # (n, n) fp32: X~ X~'
-    wide: Tensor  # (n, n): the same in fp64
+    centred: Floats32  # (n, n): X~ X~'
+    wide: Floats  # (n, n): the same in fp64
     widened: bool  # from fp32
-    lift: Tensor  # (n,) fp64: a of `kernel`
+    lift: Floats  # (n,): a of `kernel`
     constant: float
-    factor: Tensor  # (n, r) fp32
-    rest: Tensor  # (n,) fp32: the diagonal of K - F F'
+    factor: Floats32  # (n, r)
+    rest: Floats32  # (n,): the diagonal of K - F F'
 
     def __post_init__(self) -> None:
-        self.lift32 = self.lift.float()
+        self.lift32 = self.lift.astype(np.float32)
 
     @classmethod
-    def gather(cls, kernel: Kernel, factor: Tensor, rows: Tensor) -> "Block":
-        """The block of `rows` (n,) int64."""
-        centred = _square(kernel.gram, rows)
-        wide = centred.double() if kernel.exact is None else _square(kernel.exact, rows)
+    def gather(cls, kernel: Kernel, factor: Floats32, rows: Rows) -> "Block":
+        """The block of `rows` (n,)."""
+        centred = _square(kernel.gram.numpy(), rows)
+        widened = kernel.exact is None
+        wide = centred.astype(np.float64)
+        if kernel.exact is not None:
+            wide = _square(kernel.exact.numpy(), rows)
         # The leading directions come last; a small block needs fewer of them.
         part = factor[rows, -max(16, len(rows) // 10) :]
-        rest = (kernel.diagonal[rows].float() - part.square().sum(1)).clamp(min=0)
-        widened, lift = kernel.exact is None, kernel.lift[rows]
-        return cls(centred, wide, widened, lift, kernel.constant, part, rest)
+        rest = kernel.diagonal.numpy()[rows].astype(np.float32) - np.square(part).sum(1)
+        lift = kernel.lift.numpy()[rows]
+        return cls(centred, wide, widened, lift, kernel.constant, part, rest.clip(min=0))
 
-    def part(self, rows: Tensor) -> "Block":
+    def part(self, rows: Rows) -> "Block":
         """The block of some of these rows."""
         centred = _square(self.centred, rows)
-        wide = centred.double() if self.widened else _square(self.wide, rows)
+        wide = centred.astype(np.float64) if self.widened else _square(self.wide, rows)
         factor, rest = self.factor[rows], self.rest[rows]
         return Block(centred, wide, self.widened, self.lift[rows], self.constant, factor, rest)
 
-    def multiply(self, vector: Tensor) -> Tensor:
-        """K v of (n,) fp32 v, in fp32 but for the sum that all rows share."""
-        total = vector.sum(dtype=torch.float64)
-        level = torch.dot(self.lift32, vector).double() + self.constant * total
-        product = torch.addcmul(torch.mv(self.centred, vector), self.lift32, total.float())
-        return product + level.float()
+    def multiply(self, vector: Floats32) -> Floats32:
+        """K v of (n,) v, in fp32 but for the sum that all rows share."""
+        total = vector.sum(dtype=np.float64)
+        level = float(self.lift32 @ vector) + self.constant * total
+        product: Floats32 = ssymv(1.0, self.centred.T, vector)
+        product += np.float32(total) * self.lift32
+        product += np.float32(level)
+        return product
 
-    def multiply_exactly(self, vectors: Tensor) -> Tensor:
-        """V K of (M, n) fp64 V, or K v of (n,) v, in fp64."""
-        total = vectors.sum(-1)
-        level = vectors @ self.lift + self.constant * total
-        return vectors @ self.wide + total[..., None] * self.lift + level[..., None]
+    def multiply_exactly(self, vector: Floats) -> Floats:
+        """K v of (n,) v, in fp64."""
+        total = vector.sum()
+        level = self.lift @ vector + self.constant * total
+        product: Floats = dsymv(1.0, self.wide.T, vector)
+        product += total * self.lift
+        product += level
+        return product
 
-    def exact(self, rows: Tensor) -> Tensor:
+    def exact(self, rows: Rows) -> Floats:
         """K of some of these rows, fp64."""
         lift = self.lift[rows]
-        return _square(self.wide, rows) + lift[:, None] + (lift + self.constant)
+        found = _square(self.wide, rows)
+        found += lift[:, None]
+        found += lift + self.constant
+        return found
 
 
-def _square(matrix: Tensor, rows: Tensor) -> Tensor:
-    return matrix.index_select(0, rows).index_select(1, rows)
+def _square(matrix: NDArray[Any], rows: Rows) -> NDArray[Any]:
+    found = np.empty((len(rows), len(rows)), matrix.dtype)
+    for at, row in enumerate(rows.tolist()):
+        matrix[row].take(rows, out=found[at], mode="clip")
+    return found

@@ -66,7 +66,7 @@ def finish(
     todo = list(range(len(parked.index)))
     near: dict[int, NDArray[np.int64]] = {}
     sizes = ((parked.labels * parked.value < 1) & (parked.labels != 0)).sum(1).tolist()
-    processes = torch.get_num_threads() if kernel.device.type == "cpu" else 1
+    processes = torch.get_num_threads()
 
     def solve(task: _Task) -> Found:
         return _solve(kernel, factor, parked, costs, task)
@@ -107,31 +107,31 @@ class _Task:
 
     @classmethod
     def of(cls, parked: Parked, row: int, margin: float, near: NDArray[np.int64] | None) -> "_Task":
-        dual, value = parked.dual[row].cpu().numpy(), parked.value[row].cpu().numpy()
+        dual, value = parked.dual[row].numpy(), parked.value[row].numpy()
         return cls(row, int(parked.step[row]), dual, value, margin, near)
 
 
 def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: _Task) -> Found:
     """Solve a parked problem at its remaining costs on the rows near or beyond their margins."""
-    labels = parked.labels[task.row]
-    value = torch.from_numpy(task.value).to(labels.device)
+    labels, value = parked.labels[task.row].numpy(), task.value
     train = labels != 0
     chosen = (labels * value < 1 + task.margin) & train
     if task.near is not None:
-        chosen[torch.from_numpy(task.near).to(chosen.device)] = True
-    rows = torch.nonzero(chosen)[:, 0]
+        chosen[task.near] = True
+    rows = np.flatnonzero(chosen)
+    of_training = value[train]
     solver = BlockSolver(
-        Block.gather(kernel, factor, rows),
+        Block.gather(kernel, factor.numpy(), rows),
         labels[rows],
-        parked.weights[task.row, rows],
-        torch.from_numpy(task.dual).to(labels.device)[rows],
+        parked.weights[task.row].numpy()[rows],
+        task.dual[rows],
         (labels * value < 1)[rows],
-        spread_of(value[None], train[None]).item(),
+        float(np.linalg.norm(of_training - of_training.mean())),
     )
-    found = Found(rows.cpu().numpy(), [], [], [])
+    found = Found(rows, [], [], [])
     for price in costs[parked.index[task.row], task.step :].tolist():
         solution = solver.solve(price)
-        found.duals.append(solution.dual.cpu().numpy())
+        found.duals.append(solution.dual)
         found.newton.append(solution.newton)
         found.residuals.append(solution.residual)
     return found
@@ -154,25 +154,25 @@ class _Check:
 
     def run(self, batch: list[tuple[int, Found]], last: bool) -> list[int]:
         """Deliver what holds on all rows; returns the problems that must go on, set up for it."""
-        parked, device = self.parked, self.parked.step.device
-        owner = torch.tensor([row for row, found in batch for _ in found.duals], device=device)
+        parked = self.parked
+        owner = torch.tensor([row for row, found in batch for _ in found.duals])
         shape = (len(owner), parked.labels.shape[1])
-        dual = torch.zeros(shape, dtype=torch.float64, device=device)
+        dual = torch.zeros(shape, dtype=torch.float64)
         outside = parked.labels[owner]
         at = 0
         for _, found in batch:
-            rows = torch.from_numpy(found.rows).to(device)
+            rows = torch.from_numpy(found.rows)
             for one in found.duals:
-                dual[at, rows] = torch.from_numpy(one).to(device)
+                dual[at, rows] = torch.from_numpy(one)
                 outside[at, rows] = 0
                 at += 1
         steps = [int(parked.step[row]) + i for row, found in batch for i in range(len(found.duals))]
-        step = torch.tensor(steps, device=device)
-        newton = torch.tensor([n for _, found in batch for n in found.newton], device=device)
+        step = torch.tensor(steps)
+        newton = torch.tensor([n for _, found in batch for n in found.newton])
         price = self.costs[parked.index[owner], step]
         value = self._values(dual, price)
         inside = torch.tensor(
-            [r for _, found in batch for r in found.residuals], dtype=torch.float64, device=device
+            [r for _, found in batch for r in found.residuals], dtype=torch.float64
         )
         slack = torch.where(outside != 0, (1 - outside * value).clamp(min=0), 0.0)
         train = parked.labels[owner] != 0
@@ -193,7 +193,7 @@ class _Check:
                 parked.step[row] += held
             at += count
         if keep:
-            kept = torch.tensor(keep, device=device)
+            kept = torch.tensor(keep)
             self.deliver(
                 parked.index[owner[kept]],
                 step[kept],

@@ -1,10 +1,14 @@
 """What every solver of the squared-hinge SVM measures: its objective, its step and its end.
 
-All functions take a batch of problems, one a row; see `newton` for the symbols.
+All functions take a batch of problems, one a row, but for the last ones, which take one alone; see
+`newton` for the symbols.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from benchmarks.svm.solver.fits import Floats
 
 TOLERANCE = 1e-6
 LONGEST = 8.0  # Newton steps: rounding must not make a line search run away
@@ -70,3 +74,40 @@ def line_search(
         middle = (low + high) / 2
         length = torch.where(close, length, torch.where(inside, guess, middle))
     return length
+
+
+def search_alone(
+    labels: Floats, ridge: Floats, dual: Floats, value: Floats, shift: Floats, shift_value: Floats
+) -> float:
+    """`line_search` of one problem, all (n,), whose rows are all trained on."""
+    linear, square = float(dual @ shift_value), float(shift @ shift_value)
+    along, margin = labels * shift_value, 1 - labels * value
+    pushed = along / ridge
+    fall, curve = pushed * margin, pushed * along
+
+    def slope(length: float) -> tuple[float, float]:
+        violated = margin - length * along > 0
+        steep = float(curve @ violated)
+        return linear + length * square - float(fall @ violated) + length * steep, square + steep
+
+    length, low, high = 1.0, 0.0, LONGEST
+    close = 1e-2 * abs(slope(0.0)[0])
+    for _ in range(30):
+        first, second = slope(length)
+        if abs(first) <= close:
+            break
+        low, high = (length, high) if first < 0 else (low, length)
+        guess = length - first / max(second, 1e-300)
+        length = guess if low < guess < high else (low + high) / 2
+    return length
+
+
+def spread_alone(value: Floats) -> float:
+    """||f - mean f||."""
+    return float(np.linalg.norm(value - value.mean()))
+
+
+def relative(rest: Floats, scale: float) -> float:
+    """||rest|| / scale."""
+    norm = float(np.linalg.norm(rest))
+    return norm / max(scale, 1e-300) if norm else 0.0

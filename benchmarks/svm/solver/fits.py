@@ -31,6 +31,10 @@ class Fits:
 class Engine(Protocol):
     """Solves L2-regularised squared-hinge SVMs with a regularised bias (weight 1)."""
 
+    @property
+    def device(self) -> str:
+        """Where products with all features were made, for the record: cpu or cuda."""
+
     def fit(
         self,
         labels: NDArray[np.int8],

@@ -10,7 +10,6 @@ rows afford X~ X~' in fp64 as well; for many no such matrix exists, and what is 
 refined on the features themselves (`exact_weights`).
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,24 +17,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.svm.solver.rows import TrainingRows, centred, chunks, normalised, products
+from benchmarks.svm.solver.fits import Floats
+from benchmarks.svm.solver.multiplying import in_threads, times
+from benchmarks.svm.solver.rows import CHUNK, TrainingRows, centred, normalised
 
 BLOCK = 640  # rows converted to fp64 at a time
-NARROW = 4  # up to so many vectors, a product is fastest from the right
 
 
 class Kernel:
     """Inner products of one layer's training rows, and of test rows with them.
 
     `gram` is X~ X~' (N, N) fp32, `exact` the same in fp64 or None, `lift` is a (N,) fp64,
-    `constant` is c. `multiply` is the product with all of K. All tensors live on `device`.
+    `constant` is c. `multiply` is the product with all of K.
     """
 
-    def __init__(self, training: TrainingRows, device: torch.device) -> None:
-        self.device, self.training = device, training
+    def __init__(self, training: TrainingRows) -> None:
+        self.training = training
         self.constant = float(training.mean @ training.mean) + 1.0
-        self.lift = torch.from_numpy(training.lift).to(device)
-        gram = torch.from_numpy(training.gram).to(device)
+        self.lift = torch.from_numpy(training.lift)
+        gram = torch.from_numpy(training.gram)
         self.exact = gram if gram.dtype == torch.float64 else None
         self.gram = gram.float()
         self.diagonal = gram.diagonal().double() + 2 * self.lift + self.constant
@@ -44,23 +44,11 @@ class Kernel:
         """X~ of the training rows with that of test rows (T, D), (N, T), and a of the latter."""
         own = self.training
         rows, lift = centred(features, own.epsilon, own.mean, own.rows.dtype.type)
-        if self.device.type == "cpu":
-            gram = torch.from_numpy(products(own.rows, rows))
-        else:
-            train, test = (torch.from_numpy(one).to(self.device) for one in (own.rows, rows))
-            gram = train @ test.T
-        return gram, torch.from_numpy(lift).to(self.device)
+        return torch.from_numpy(own.multiplier.products(own.rows, rows)), torch.from_numpy(lift)
 
     def product(self, vectors: Tensor) -> Tensor:
-        """`vectors @ gram` for (M, N) fp32 vectors.
-
-        On CPUs a matrix product is up to twice as slow when M is odd or very small.
-        """
-        count = len(vectors)
-        if count <= NARROW:
-            return (self.gram @ vectors.T).T.contiguous()
-        padded = torch.nn.functional.pad(vectors, (0, 0, 0, -count % 4))
-        return (padded @ self.gram)[:count]
+        """`vectors @ gram` for (M, N) fp32 vectors."""
+        return torch.from_numpy(times(vectors.numpy(), self.gram.numpy()))
 
     def add_lift(self, product: Tensor, vectors: Tensor) -> Tensor:
         """Complete `vectors @ gram` (M, N) to `vectors @ K`, in fp64."""
@@ -78,32 +66,38 @@ class Kernel:
         """As `multiply`, without rounding the vectors or the sums to fp32."""
         if self.exact is not None:
             return self.add_lift(vectors @ self.exact, vectors)
-        used = torch.nonzero((vectors != 0).any(0))[:, 0]
-        product = torch.zeros_like(vectors)
-        for rows in torch.split(used, BLOCK):
-            product.addmm_(vectors[:, rows], self.gram[rows].double())
-        return self.add_lift(product, vectors)
+        given, gram = vectors.numpy(), self.gram.numpy()
+        used = np.flatnonzero((given != 0).any(0))
+        product = np.zeros_like(given)
+        for start in range(0, len(used), BLOCK):
+            rows = used[start : start + BLOCK]
+            product += times(given[:, rows], gram[rows].astype(np.float64))
+        return self.add_lift(torch.from_numpy(product), vectors)
 
     def exact_weights(self, dual: Tensor) -> Tensor:
         """w = X' b (M, D) of (M, N) b, on the normalised features, all in fp64."""
-        shape = (len(dual), self.training.features.shape[1])
-        weights = torch.zeros(shape, dtype=torch.float64, device=self.device)
-        for where, chunk in self._chunks(self.training.features):
-            weights.addmm_(dual[:, where], chunk)
-        return weights
+        own, given = self.training, dual.numpy()
+        weights = np.zeros((len(dual), own.features.shape[1]))
+
+        def weigh(where: slice) -> Floats:
+            found: Floats = given[:, where] @ normalised(own.features, own.epsilon, where)
+            return found
+
+        with in_threads() as each:
+            for part in each(weigh, len(own.features), CHUNK):
+                weights += part
+        return torch.from_numpy(weights)
 
     def exact_scores(self, weights: Tensor, features: NDArray[Any]) -> Tensor:
         """X w (M, rows) of (M, D) w for any rows' features, all in fp64, without the bias."""
-        shape = (len(weights), len(features))
-        scores = torch.empty(shape, dtype=torch.float64, device=self.device)
-        for where, chunk in self._chunks(features):
-            scores[:, where] = weights @ chunk.T
-        return scores
+        given, scores = weights.numpy(), np.empty((len(weights), len(features)))
 
-    def _chunks(self, features: NDArray[Any]) -> Iterator[tuple[slice, Tensor]]:
-        for where in chunks(len(features)):
-            chunk = torch.from_numpy(normalised(features, self.training.epsilon, where))
-            yield where, chunk.to(self.device)
+        def score(where: slice) -> None:
+            scores[:, where] = given @ normalised(features, self.training.epsilon, where).T
+
+        with in_threads() as each:
+            list(each(score, len(features), CHUNK))
+        return torch.from_numpy(scores)
 
 
 def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Tensor:
@@ -115,7 +109,7 @@ def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Ten
     size = len(kernel.gram)
     generator = np.random.default_rng([seed, size, rank])
     start = generator.standard_normal((min(size, rank + 8), size))
-    basis = torch.from_numpy(start).to(kernel.device)
+    basis = torch.from_numpy(start)
     for _ in range(iterations + 1):
         basis = torch.linalg.qr(kernel.multiply(basis).T).Q.T
     image = kernel.multiply(basis)

@@ -42,9 +42,9 @@ def solve_all_active(
     (M, L) fp64. The caller checks activity and residuals: nothing here is trusted.
     """
     count, size = labels.shape
-    basis = torch.zeros((count, steps, size), dtype=torch.float64, device=labels.device)
+    basis = torch.zeros((count, steps, size), dtype=torch.float64)
     images = torch.zeros_like(basis)
-    tridiagonal = torch.zeros((count, steps, steps), dtype=torch.float64, device=labels.device)
+    tridiagonal = torch.zeros((count, steps, steps), dtype=torch.float64)
     vector = scale * labels
     length = torch.linalg.vector_norm(vector, dim=1)
     vector = vector / length[:, None]
@@ -65,7 +65,7 @@ def solve_all_active(
         if step + 1 < steps:
             tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = norm
     shifts = torch.diag_embed((1 / costs)[:, :, None].expand(-1, -1, steps))
-    first = torch.zeros((*costs.shape, steps), dtype=torch.float64, device=labels.device)
+    first = torch.zeros((*costs.shape, steps), dtype=torch.float64)
     first[:, :, 0] = length[:, None]
     weights = torch.linalg.solve(tridiagonal[:, None] + shifts, first)
     return Flat(torch.bmm(weights, basis) * scale[:, None], torch.bmm(weights, images))

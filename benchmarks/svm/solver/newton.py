@@ -43,7 +43,7 @@ Solved = Callable[[Tensor, Tensor, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Report:
-    """How each problem at each cost ended, on the CPU."""
+    """How each problem at each cost ended."""
 
     residual: Tensor  # (M, L) float64, in units of the tolerance's right-hand side
     newton: Tensor  # (M, L) int64: Newton steps
@@ -85,8 +85,8 @@ class _Solver:
         self.compact_rows = int(COMPACT_SHARE * size)
         self.parked: list[Parked] = []
         self.flat: Flat | None = None
-        self.residual = torch.full(shape, torch.inf, dtype=torch.float64, device=kernel.device)
-        self.newton = torch.zeros(shape, dtype=torch.int64, device=kernel.device)
+        self.residual = torch.full(shape, torch.inf, dtype=torch.float64)
+        self.newton = torch.zeros(shape, dtype=torch.int64)
         self.products = 0
         self.lift32 = kernel.lift.float()
 
@@ -101,11 +101,11 @@ class _Solver:
             if gone and (gone == len(finished) or 8 * gone >= len(finished)):
                 state = state.take(torch.nonzero(~finished)[:, 0])
         self._finish()
-        return Report(self.residual.cpu(), self.newton.cpu(), self.products)
+        return Report(self.residual, self.newton, self.products)
 
     def _start(self) -> State:
         count = len(self.problems.labels)
-        step = torch.zeros(count, dtype=torch.int64, device=self.kernel.device)
+        step = torch.zeros(count, dtype=torch.int64)
         if self.problems.start is None:
             dual, value = self._small_costs(step)
         elif self.problems.start_value is not None:
@@ -184,7 +184,7 @@ class _Solver:
                 self._deliver(rows, step[rows], dual[rows], value[rows], residual[rows])
                 step[rows] += 1
         at = step.clamp(max=width - 1)
-        every = torch.arange(len(step), device=step.device)
+        every = torch.arange(len(step))
         self.flat = flat
         return flat.dual[every, at], flat.value[every, at]
 

@@ -83,12 +83,12 @@ class State:
     ) -> "State":
         """Problems at the costs `step` (M,), from `dual` and `value` (M, N)."""
         labels = problems.labels
-        device, count = labels.device, len(labels)
-        zeros = torch.zeros(labels.shape, dtype=torch.float32, device=device)
-        none = torch.zeros(count, dtype=torch.bool, device=device)
-        floats = torch.zeros(count, dtype=torch.float64, device=device)
+        count = len(labels)
+        zeros = torch.zeros(labels.shape, dtype=torch.float32)
+        none = torch.zeros(count, dtype=torch.bool)
+        floats = torch.zeros(count, dtype=torch.float64)
         return cls(
-            index=torch.arange(count, device=device),
+            index=torch.arange(count),
             step=step,
             running=step < problems.costs.shape[1],
             labels=labels,
@@ -109,7 +109,7 @@ class State:
             ridge32=zeros.clone(),
             inverse=zeros.clone(),
             anchored=zeros.clone(),
-            core=torch.zeros((count, rank, rank), dtype=torch.float32, device=device),
+            core=torch.zeros((count, rank, rank), dtype=torch.float32),
             built=none.clone(),
             rz=floats.float(),
             limit=floats.clone(),

@@ -4,9 +4,7 @@ With mu the mean of the normalised training rows, X~ = x / (||x|| + epsilon) - m
 needs torch, whose import takes about as long: threads make the products meanwhile.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slurm.threads import share_of
+from benchmarks.svm.solver.multiplying import (
+    STRIP,
+    Multiplier,
+    fill_gram,
+    gram_on_gpu,
+    in_threads,
+)
 
 EXACT_ROWS = 2500  # up to so many training rows their products are made in fp64
 CHUNK = 128  # rows normalised at a time: 8 MB of fp64 at 8192 dimensions
-STRIP = 256  # rows multiplied at a time
 
 Floats = NDArray[np.float64]
 
@@ -33,29 +36,37 @@ class TrainingRows:
     rows: NDArray[Any]  # (N, D): X~, fp64 up to EXACT_ROWS rows and else fp32
     lift: Floats  # (N,): X~ mu
     gram: NDArray[Any]  # (N, N): X~ X~', of the same type
+    multiplier: Multiplier  # which makes the products with other rows too
 
 
 @contextmanager
-def training_rows(features: NDArray[Any], epsilon: float) -> Iterator[TrainingRows]:
-    """Centre training features (N, D); `gram` is made meanwhile and whole after the `with`."""
+def training_rows(
+    features: NDArray[Any], epsilon: float, device: str = "cpu"
+) -> Iterator[TrainingRows]:
+    """Centre training features (N, D); `gram` is whole after the `with`.
+
+    Cores make it while the body runs; see `multiplying` for `device`.
+    """
     count, dtype = len(features), np.float64 if len(features) <= EXACT_ROWS else np.float32
-    with _threads() as each:
+    with in_threads() as each:
         sums = each(lambda where: normalised(features, epsilon, where).sum(0), count, CHUNK)
         mean: Floats = np.sum(list(sums), axis=0) / count
     rows, lift = centred(features, epsilon, mean, dtype)
-    gram = np.empty((count, count), dtype)
+    gram, multiplier = np.empty((count, count), dtype), Multiplier(device)
+    training = TrainingRows(features, epsilon, mean, rows, lift, gram, multiplier)
+    # By symmetry cores make half of it.
+    gpu = multiplier.gpu(count, count, features.shape[1], share=0.5)
+    if gpu is not None:
+        yield training
+        gram_on_gpu(gpu, rows, gram)
+        return
 
     def multiply(strip: slice) -> None:
-        start, stop = strip.start, min(strip.stop, count)
-        product = rows[strip] @ rows[start:].T
-        gram[strip, start:] = product
-        gram[stop:, strip] = product[:, stop - start :].T
-        square = gram[strip, strip]
-        square[:] = (square + square.T) / 2
+        fill_gram(gram, strip, lambda strip, start: rows[strip] @ rows[start:].T)
 
-    with _threads() as each:
+    with in_threads() as each:
         made = each(multiply, count, STRIP)
-        yield TrainingRows(features, epsilon, mean, rows, lift, gram)
+        yield training
         list(made)
 
 
@@ -72,21 +83,9 @@ def centred(
         rows[where] = chunk
         lift[where] = chunk @ mean
 
-    with _threads() as each:
+    with in_threads() as each:
         list(each(centre, len(features), CHUNK))
     return rows, lift
-
-
-def products(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-    """left right', (N, M) of (N, D) and (M, D)."""
-    found = np.empty((len(left), len(right)), left.dtype)
-
-    def multiply(strip: slice) -> None:
-        np.matmul(left[strip], right.T, out=found[strip])
-
-    with _threads() as each:
-        list(each(multiply, len(left), STRIP))
-    return found
 
 
 def normalised(features: NDArray[Any], epsilon: float, where: slice) -> Floats:
@@ -96,29 +95,3 @@ def normalised(features: NDArray[Any], epsilon: float, where: slice) -> Floats:
     norm = np.sqrt(np.einsum("nd,nd->n", chunk, chunk))
     chunk /= norm[:, None] + epsilon
     return chunk
-
-
-def chunks(count: int) -> Iterator[slice]:
-    """Rows that are normalised together."""
-    return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
-
-
-@contextmanager
-def _threads() -> Iterator[Callable[[Callable[[slice], Any], int, int], Iterator[Any]]]:
-    """Work on strips of rows in threads, each of which multiplies with one thread.
-
-    The threads of NumPy's own products would keep spinning for a while, beside those of torch.
-    """
-    from threadpoolctl import threadpool_limits
-
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(share_of(1, os.environ)) as pool,
-    ):
-        try:
-            yield lambda work, count, step: pool.map(
-                work, [slice(start, start + step) for start in range(0, count, step)]
-            )
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -5,7 +5,6 @@ A problem is solved at all its costs, scored and graded in one go, by one of sev
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,8 @@ from benchmarks.svm.solver.workers import each
 
 SMALL_ROWS = 1300  # above it the batched solver, whose products all problems share, is faster
 
-# The scores (L, scored) of solutions: training rows (n,) int64 and b (L, n) fp64 on them.
-Score = Callable[[Tensor, Tensor], NDArray[Any]]
+# The scores (L, scored) of solutions: training rows (n,) and b (L, n) on them.
+Score = Callable[[NDArray[np.int64], Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,15 @@ def solve_small(
 ) -> list[Graded]:
     """Solve and grade all problems; `factor` is F of `kernel.eigenspace`."""
 
+    leading, of_problem = factor.numpy(), problems.costs.numpy()
+
     def solve(problem: int) -> Graded:
-        labels, weights = problems.labels[problem], problems.weights_of(problem)
-        rows = torch.nonzero(labels)[:, 0]
-        costs = problems.costs[problem]
-        solver = BlockSolver(Block.gather(kernel, factor, rows), labels[rows], weights[rows])
+        labels, weights = problems.labels[problem].numpy(), problems.weights_of(problem).numpy()
+        rows, costs = np.flatnonzero(labels), of_problem[problem]
+        solver = BlockSolver(Block.gather(kernel, leading, rows), labels[rows], weights[rows])
         found = [*solver.solve_small(costs)]
         found += [solver.solve(cost) for cost in costs[len(found) :].tolist()]
-        scores = score(rows, torch.stack([one.dual for one in found]))
+        scores = score(rows, np.stack([one.dual for one in found]))
         return Graded(
             grade(problem, 0, scores),
             np.array([one.residual for one in found]),
@@ -59,7 +59,7 @@ def solve_small(
         )
 
     count, width = problems.costs.shape
-    processes = torch.get_num_threads() if kernel.device.type == "cpu" else 1
+    processes = torch.get_num_threads()
     done = []
     for graded in each(solve, range(count), processes):
         done.append(graded)

@@ -6,6 +6,7 @@ import mmap
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+END_TASK = signal.SIGUSR1  # ends a worker that is within a task, and no other
+PATIENCE = 1.0  # seconds that a stop leaves to the tasks that have begun
+
 _work: Callable[[Any], Any] | None = None  # set just before the fork, so that it is not pickled
 
 
@@ -30,8 +34,8 @@ def workers(
     """A map of `work` over tasks, in their order; only tasks and results are pickled.
 
     `work` sees the memory as it was on entry. Every process computes with one thread; with one
-    process all is done here. An exception in the body, as a stop is, waits for no more than the
-    tasks that have begun.
+    process all is done here. An exception in the body, as a stop is, waits for the tasks that have
+    begun, but for no longer than `PATIENCE`.
     """
     global _work
     if processes <= 1:
@@ -43,8 +47,7 @@ def workers(
             try:
                 yield partial(pool.map, _run)
             except BaseException:
-                # Killing a worker that is writing its result would leave the pool waiting for it.
-                pool.shutdown(cancel_futures=True)
+                _stop(pool)
                 raise
     except BrokenProcessPool:
         raise RuntimeError(
@@ -53,6 +56,20 @@ def workers(
         ) from None
     finally:
         _work = None
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End the work that has begun, which may be minutes within liblinear."""
+    processes = list(pool._processes.values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and any(one.is_alive() for one in processes):
+        time.sleep(0.01)
+    # It ends those within a task, upon which the pool ends the others; one that is writing its
+    # result, for the rest of which the pool would wait for ever, ignores it.
+    for one in processes:
+        if one.is_alive() and one.pid is not None:
+            os.kill(one.pid, END_TASK)
 
 
 def shared_array(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -68,9 +85,10 @@ def each(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) 
 
 
 def _begin(parent: int) -> None:
-    """Leave stops to the parent, end with it, and use one thread."""
+    """Leave stops to the parent, which may end a task, end with it, and use one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(END_TASK, signal.SIG_IGN)
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         set_parent_death_signal = partial(library.prctl, 1)  # PR_SET_PDEATHSIG
@@ -87,4 +105,8 @@ def _begin(parent: int) -> None:
 
 def _run(task: Any) -> Any:
     assert _work is not None
-    return _work(task)
+    signal.signal(END_TASK, signal.SIG_DFL)
+    try:
+        return _work(task)
+    finally:
+        signal.signal(END_TASK, signal.SIG_IGN)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.features.files import LayerData
@@ -65,4 +64,4 @@ def write(folder: Path, data: LayerData, layers: tuple[int, ...] = (5,)) -> Path
 def kernel_of(features: NDArray[Any]) -> Kernel:
     with training_rows(features, 1e-5) as training:
         pass
-    return Kernel(training, torch.device("cpu"))
+    return Kernel(training)

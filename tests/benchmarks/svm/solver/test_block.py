@@ -1,29 +1,42 @@
 """Products and searches in fp32 that must not mislead Newton's method."""
 
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.svm.solver.block import Block
-from benchmarks.svm.solver.convergence import LONGEST, line_search
+from benchmarks.svm.solver.convergence import LONGEST, line_search, search_alone
 from benchmarks.svm.solver.kernel import eigenspace
+from benchmarks.svm.solver.multiplying import one_thread_each
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As blocks are solved everywhere: BLAS threads on a busy machine wait for one another."""
+    with one_thread_each():
+        yield
 
 
 def test_products_do_not_drown_in_the_mean_of_the_features() -> None:
     """Of an untrained trunk nearly all energy lies in the mean, and b has large entries."""
     features = 5 + 0.02 * make(Recipe(rows=300, dimensions=80)).train
     kernel = kernel_of(features)
-    rows = torch.arange(0, 300, 2)
-    block = Block.gather(kernel, eigenspace(kernel, 16, 0), rows)
-    vector = torch.from_numpy(np.random.default_rng(0).normal(0, 100, len(rows))).float()
-    exact = block.exact(torch.arange(len(rows)))
-    expected = exact @ vector.double()
-    ours = (block.multiply(vector).double() - expected).abs().max()
-    plain = (torch.mv(exact.float(), vector).double() - expected).abs().max()
+    rows = np.arange(0, 300, 2)
+    block = Block.gather(kernel, eigenspace(kernel, 16, 0).numpy(), rows)
+    vector = np.random.default_rng(0).normal(0, 100, len(rows)).astype(np.float32)
+    exact = block.exact(np.arange(len(rows)))
+    expected = exact @ vector.astype(np.float64)
+    ours = np.abs(block.multiply(vector) - expected).max()
+    plain = np.abs(exact.astype(np.float32) @ vector - expected).max()
     assert ours < plain / 5
-    torch.testing.assert_close(block.multiply_exactly(vector.double()), expected)
-    few = torch.arange(3, 9)
-    assert torch.equal(block.part(few).exact(torch.arange(6)), exact[few][:, few])
+    np.testing.assert_allclose(block.multiply_exactly(vector.astype(np.float64)), expected)
+    few = np.arange(3, 9)
+    assert np.array_equal(block.part(few).exact(np.arange(6)), exact[few][:, few])
 
 
 def test_a_line_search_that_rounding_misleads_is_bounded() -> None:
@@ -33,3 +46,30 @@ def test_a_line_search_that_rounding_misleads_is_bounded() -> None:
     dual, value = torch.zeros_like(labels), 5 * labels
     length = line_search(labels, ridge, dual, value, labels, -1e-3 * labels)
     assert 0 <= length.item() <= LONGEST
+    one = (each[0].numpy() for each in (labels, ridge, dual, value, labels, -1e-3 * labels))
+    assert 0 <= search_alone(*one) <= LONGEST
+
+
+@given(st.integers(0, 10_000))
+def test_a_search_alone_is_that_of_a_batch(seed: int) -> None:
+    """And where it is no full step, no point nearby has a lower objective."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 30))
+    half = rng.standard_normal((count, count + 3))
+    kernel = half @ half.T
+    labels = np.where(rng.random(count) < 0.5, -1.0, 1.0)
+    ridge = rng.uniform(0.01, 5, count)
+    dual, shift = rng.standard_normal((2, count)) / count
+
+    def slope(length: float) -> float:
+        moved = dual + length * shift
+        slack = (1 - labels * (kernel @ moved)).clip(min=0)
+        return float(shift @ kernel @ (moved - labels * slack / ridge))
+
+    shift *= -np.sign(slope(0.0))
+    one = (labels, ridge, dual, kernel @ dual, shift, kernel @ shift)
+    found = search_alone(*one)
+    batch = line_search(*(torch.from_numpy(array)[None] for array in one)).item()
+    assert found == pytest.approx(batch, rel=1e-6)
+    if found < 0.99 * LONGEST:
+        assert abs(slope(found)) <= 1e-2 * abs(slope(0.0)) + 1e-9

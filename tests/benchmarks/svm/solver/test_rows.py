@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from benchmarks.svm.solver.rows import centred, products, training_rows
+from benchmarks.svm.solver.rows import centred, training_rows
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
 
 FEATURES = make(Recipe(rows=300, dimensions=50)).train
@@ -37,7 +37,7 @@ def test_rows_are_normalised_and_centred(
     assert np.array_equal(found.gram, found.gram.T)
     rows, lift = centred(features[:7], 1e-5, mean, np.float64)
     np.testing.assert_allclose(rows, (plain - mean)[:7], atol=1e-14)
-    few = products(found.rows, rows.astype(found.rows.dtype))
+    few = found.multiplier.products(found.rows, rows.astype(found.rows.dtype))
     np.testing.assert_allclose(few, found.gram[:, :7], atol=close)
     np.testing.assert_allclose(lift, found.lift[:7], atol=1e-14)
 

@@ -1,5 +1,6 @@
 """Forked workers: their order, their errors, and that they end with their parent."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.svm.solver.workers import each, workers
+from benchmarks.svm.solver.workers import PATIENCE, each, workers
 
 ROOT = Path(__file__).parents[4]
 ORPHANS = """
@@ -67,6 +68,16 @@ def test_a_worker_that_is_killed_is_a_clear_error() -> None:
         list(each(die, [1, 2], 2))
 
 
+def test_a_worker_that_is_killed_leaves_no_idle_one() -> None:
+    def die(number: int) -> None:
+        time.sleep(0.3 * number)
+        if number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match="killed, probably for lack of memory"):
+        list(each(die, [0, 1], 2))
+
+
 @pytest.mark.parametrize("where", ["here", "in a worker"])
 def test_a_stop_drops_what_has_not_begun(where: str, tmp_path: Path) -> None:
     """Tasks and results are larger than a pipe holds, as those of real problems are."""
@@ -88,6 +99,28 @@ def test_a_stop_drops_what_has_not_begun(where: str, tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="of the body" if where == "here" else "of a worker"):
         stop()
     assert len(list(tmp_path.iterdir())) < 100
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_stop_ends_long_tasks_in_the_middle(idle: bool) -> None:
+    """Within library code, where Python sees no signal, as in a long fit of liblinear."""
+
+    def work(task: int) -> bytes:
+        if task:
+            ctypes.CDLL(None).sleep(600)
+        return bytes(500_000)
+
+    def stop() -> None:
+        with workers(work, 2) as run:
+            for _ in run([0, 1] if idle else [0, 1, 1, 0, 0]):
+                time.sleep(0.2)  # until processes are in the middle of one
+                began.append(time.monotonic())
+                raise KeyError("of the body")
+
+    began: list[float] = []
+    with pytest.raises(KeyError, match="of the body"):
+        stop()
+    assert time.monotonic() - began[0] < PATIENCE + 10  # other processes share the cores
 
 
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
