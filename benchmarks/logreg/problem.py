@@ -45,14 +45,32 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Features and labels; `mean` and `scale` standardise, see `standardised`."""
+class Standard:
+    """How rows (n, D) are standardised: (x - mean) / scale, both (D,) fp64 on the device."""
 
-    features: Tensor  # (N, D) fp16, fp32 or fp64, on the device
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def none(cls, dimensions: int, device: torch.device) -> "Standard":
+        """Rows stay what they are."""
+        mean = torch.zeros(dimensions, dtype=torch.float64, device=device)
+        return cls(mean, torch.ones_like(mean))
+
+    def raw(self, model: Model) -> Model:
+        """The same function of rows that are not standardised."""
+        weight = model.weight / self.scale[:, None]
+        return Model(weight, model.bias - self.mean @ weight)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Features and labels of one fit; each of its classes has a row."""
+
+    features: Tensor  # (N, D) fp32 or fp64, on the device
     labels: Tensor  # (N,) int64
     classes: int
-    mean: Tensor  # (D,) fp64
-    scale: Tensor  # (D,) fp64
+    standard: Standard
 
     @property
     def device(self) -> torch.device:
@@ -65,14 +83,9 @@ class Problem:
         weight = torch.zeros(shape, dtype=torch.float64, device=self.device)
         return Model(weight, weight.new_zeros(self.classes))
 
-    def raw(self, model: Model) -> Model:
-        """The same function of rows as they are in memory."""
-        weight = model.weight / self.scale[:, None]
-        return Model(weight, model.bias - self.mean @ weight)
-
     def at(self, model: Model, cost: float) -> Point:
         """Value, gradient and probabilities, of sums in fp64."""
-        raw = self.raw(model)
+        raw = self.standard.raw(model)
         sums = torch.zeros_like(raw.weight)
         total = torch.zeros_like(raw.bias)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -103,7 +116,7 @@ class Problem:
 
     def curvature(self, point: Point, cost: float, direction: Model) -> Model:
         """The Hessian's product with a direction, of sums in fp32."""
-        raw = self.raw(direction)
+        raw = self.standard.raw(direction)
         weight, bias = raw.weight.float(), raw.bias.float()
         sums = torch.zeros_like(weight)
         total = torch.zeros_like(bias)
@@ -117,25 +130,17 @@ class Problem:
         along = cost * self._standardised(sums.double(), total.double())
         return Model(direction.weight + along, cost * total.double())
 
-    def logits(self, model: Model, features: Tensor) -> Iterator[Tensor]:
-        """Logits (n, K) fp64 of block after block of other rows (M, D), in their order."""
-        raw = self.raw(model)
-        size = _rows(self.features.shape[1], self.classes)
-        for start in range(0, len(features), size):
-            block = features[start : start + size].to(self.device).double()
-            yield torch.addmm(raw.bias, block, raw.weight)
-
     def spread(self, point: Point) -> tuple[Tensor, Tensor, float]:
         """What the preconditioner is made of: (D, D) and (K, K) fp64, and their common weight.
 
-        The Hessian's data part is a sum over rows of (diag p - p p') x (x x'); these are the
-        sums of both factors, the second one weighted by the trace of the first.
+        The Hessian's data part is a sum over rows of the Kronecker products of diag p - p p' and
+        x x'; these are the sums of both factors, that of the second weighted by p (1 - p).
         """
         dimensions = self.features.shape[1]
         gram = torch.zeros((dimensions, dimensions), dtype=torch.float32, device=self.device)
         first = gram.new_zeros(dimensions)
         mixed = gram.new_zeros((self.classes, self.classes))
-        mean, scale = self.mean.float(), self.scale.float()
+        mean, scale = self.standard.mean.float(), self.standard.scale.float()
         diagonal = torch.zeros(self.classes, dtype=torch.float64, device=self.device)
         weight = torch.zeros((), dtype=torch.float64, device=self.device)
         for rows in self._blocks():
@@ -152,7 +157,8 @@ class Problem:
 
     def _standardised(self, sums: Tensor, total: Tensor) -> Tensor:
         """Of the standardised rows, from the sums (D, K) of raw ones and those of (K,) ones."""
-        return (sums - torch.outer(self.mean, total)) / self.scale[:, None]
+        mean, scale = self.standard.mean, self.standard.scale
+        return (sums - torch.outer(mean, total)) / scale[:, None]
 
     def _blocks(self) -> Iterator[slice]:
         size = _rows(self.features.shape[1], self.classes)
@@ -162,3 +168,11 @@ class Problem:
 
 def _rows(dimensions: int, classes: int) -> int:
     return max(64, BLOCK // max(dimensions, classes))
+
+
+def logits(raw: Model, features: Tensor) -> Iterator[Tensor]:
+    """Logits (n, K) fp64 of block after block of rows (M, D), in their order; see `Standard.raw`."""
+    size = _rows(*raw.weight.shape)
+    for start in range(0, len(features), size):
+        block = features[start : start + size].to(raw.weight.device).double()
+        yield torch.addmm(raw.bias, block, raw.weight)
