@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         default="model-zoo",
         metavar="NAME",
         help="model-zoo (default), avgpool (ImageNet AvgPool by the three protocols of the "
-        "published figures), vissl, fair, digits, quick (k-NN and logistic regression on cached features, in minutes), "
-        "or one benchmark by its name",
+        "published figures), vissl, fair, digits, quick (k-NN and logistic regression on cached "
+        "features, in minutes), or one benchmark by its name",
     )
     parser.add_argument(
         "--data",
@@ -67,8 +67,8 @@ def main(argv: list[str] | None = None) -> None:
         type=positive,
         metavar="N",
         help="checkpoints whose linear probes, or cached features, are made in one pass over the "
-        "images, each decoded once for all of them (default: 8, fewer where a GPU's memory is short; 1: each by itself). The "
-        "figures do not depend on it",
+        "images, each decoded once for all of them (default: 8, of linear probes fewer where a "
+        "GPU's memory is short; 1: each by itself). The figures do not depend on it",
     )
     add_set_flags(parser)
     add_forward_flags(parser)

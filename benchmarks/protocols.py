@@ -2,8 +2,8 @@
 
 The numbers stand with each benchmark, in `benchmarks/catalog`. The default variant, `mmselfsup`, is
 OpenSelfSup's = MMSelfSup 0.x's, which produced the published model-zoo tables. `vissl`, `fair` and
-`dinov2` are other laboratories' numbers for the same measurement, and `digits` is scaled down for the
-embedded data. Any change of a number bumps `version`.
+`dinov2` are other laboratories' numbers for the same measurement, and `digits` is scaled down for
+the embedded data. Any change of a number bumps `version`.
 """
 
 from dataclasses import dataclass, fields
@@ -12,7 +12,12 @@ from typing import Literal
 Variant = Literal["mmselfsup", "vissl", "fair", "dinov2", "digits", "custom"]
 # The order of lists and tables. What a user changes is the variant custom, of no protocol here.
 VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "dinov2", "digits")
-PUBLISHED: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "dinov2")  # these claim the real data
+PUBLISHED: tuple[Variant, ...] = (
+    "mmselfsup",
+    "vissl",
+    "fair",
+    "dinov2",
+)  # these claim the real data
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from benchmarks.protocols import Protocol, Variant
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
 
-
 # Minutes on cached features, in tables of their own: the suites of the published tables have none.
 QUICK = ("imagenet_knn", "imagenet_logreg")
 

@@ -8,7 +8,7 @@ from benchmarks.protocols import LogregProtocol
 
 # The 45 values of C of DINOv2's and DINOv3's evaluation: evenly from 1e-6 to 1e5 by logarithm.
 COSTS = tuple(10.0 ** (-6 + 11 * number / 44) for number in range(45))
-COSTS_DIGITS = tuple(10.0**power for power in range(-4, 5))
+COSTS_DIGITS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 IMAGENET_LOGREG = LogregProtocol("dinov2_logreg_imagenet", "dinov2", CENTRE_CROP, COSTS)
 DIGITS_LOGREG = LogregProtocol(

@@ -18,7 +18,7 @@ from benchmarks.backbones.backbone import Backbone
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.datasets.splits import Dataset, ImageSplit
 from benchmarks.devices import computing, precision_on, resolve_device
-from benchmarks.features.avgpool import ABOUT, SPLITS, ExtractAvgpool
+from benchmarks.features.cache import ABOUT, SPLITS, AvgpoolCache
 from benchmarks.features.extraction import FORWARD, Forward, read_forward
 from benchmarks.features.marker import unchanged, write_marker
 from benchmarks.features.rows import BYTES, RowsFile, read_saved
@@ -39,7 +39,7 @@ BATCH = 64  # images per forward pass; fixed, since the batch can change the las
 class _Reader(NamedTuple):
     """One trunk of the pass."""
 
-    item: ExtractAvgpool
+    item: AvgpoolCache
     backbone: Backbone
     normalise: Normalise
     forward: Forward
@@ -49,7 +49,7 @@ class _Reader(NamedTuple):
         return self.item.directory / f"{split}.npy"
 
 
-def extract(items: Sequence[ExtractAvgpool], name: str) -> None:
+def extract(items: Sequence[AvgpoolCache], name: str) -> None:
     """Write the features of all `items`, which read the same images; `name` is that of the bar.
 
     `UserError` for a folder that holds other features, for a disk that is too small, and for
@@ -86,7 +86,7 @@ def extract(items: Sequence[ExtractAvgpool], name: str) -> None:
                 write_marker(reader.item.directory, written, complete=split == SPLITS[-1])
 
 
-def _reader(item: ExtractAvgpool, device: torch.device) -> _Reader:
+def _reader(item: AvgpoolCache, device: torch.device) -> _Reader:
     backbone = load_trunk(item.trunk).to(device)
     if device.type == "cuda":
         backbone = backbone.to(memory_format=torch.channels_last)
@@ -162,12 +162,14 @@ def _pass(
                     file.save()
                 raise Stopped(f"{name}: saved at image {int(rows[-1]) + 1} of {count}")
         for reader, file in zip(readers, files):
-            if not reader.item.done():  # by a twin, whose last bits, which readers compare, may be others
+            if (
+                not reader.item.done()
+            ):  # by a twin, whose last bits, which readers compare, may be others
                 file.finish()
 
 
 def _batches(
-    images: ImageSplit, item: ExtractAvgpool, start: int, device: torch.device
+    images: ImageSplit, item: AvgpoolCache, start: int, device: torch.device
 ) -> Iterator[tuple[Any, Any, Any, Colour]]:
     """Rows, pixels on the device and draws of batch after batch, from an image on."""
     trunk = item.trunk
@@ -184,7 +186,7 @@ def _pooled(reader: _Reader, pixels: torch.Tensor, device: torch.device) -> torc
     """The mean over the last map's positions, (n, C) fp32 or fp16 on the CPU."""
     with torch.inference_mode(), computing(device, reader.forward.precision):
         last = list(reader.backbone(pixels).values())[-1]
-    pooled = last.float().mean((2, 3)).cpu()
+    pooled: torch.Tensor = last.float().mean((2, 3)).cpu()
     return pooled.half() if reader.item.dtype == "fp16" else pooled
 
 

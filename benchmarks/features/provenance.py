@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.datasets.loading import load_dataset
-from benchmarks.features.avgpool import SPLITS, ExtractAvgpool
+from benchmarks.features.cache import SPLITS, AvgpoolCache
 from benchmarks.features.extraction import read_forward
 from benchmarks.images.checking import check_notes
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def record_fields(
-    extraction: ExtractAvgpool, protocol: "KnnProtocol | LogregProtocol", device: torch.device
+    extraction: AvgpoolCache, protocol: "KnnProtocol | LogregProtocol", device: torch.device
 ) -> dict[str, Any]:
     """The fields of a record that the extraction and the protocol fill, and the machine's."""
     trunk = extraction.trunk

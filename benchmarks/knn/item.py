@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks import results
-from benchmarks.features.avgpool import SPLITS, ExtractAvgpool, ExtractTogether, avgpool_item
+from benchmarks.features.avgpool import ExtractAvgpool, ExtractTogether, avgpool_item
+from benchmarks.features.cache import SPLITS
 from benchmarks.knn.record import Accuracy, KnnRecord
 from benchmarks.protocols import KnnProtocol
 from benchmarks.results import Split

@@ -93,9 +93,7 @@ def _merged(
     return values[:, :k], places.gather(1, order[:, :k])
 
 
-def _unit(
-    rows: "NDArray[Any] | Tensor", first: int, last: int, device: torch.device
-) -> Tensor:
+def _unit(rows: "NDArray[Any] | Tensor", first: int, last: int, device: torch.device) -> Tensor:
     """Some rows, fp32 on the device, of unit length."""
     part: Any = rows[first:last]
     block = part if isinstance(part, Tensor) else torch.from_numpy(part.astype("float32"))

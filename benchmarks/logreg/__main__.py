@@ -2,9 +2,9 @@
 
 python -m benchmarks.logreg --ckpt NAME --data DIR
 
-DIR is of ImageNet's layout. Every cost C of a path is fitted to its minimum, the best one is chosen
-on a tenth of train that is held out, and the fit on all of train is reported on val; with few labels
-a class, too. Features are cached as by python -m benchmarks.knn.
+DIR is of ImageNet's layout. Every cost C of a path is fitted to its minimum, the best is chosen on
+a tenth of train that is held out, and the fit on all of train is reported on val; with few labels a
+class, too. Features are cached as by python -m benchmarks.knn.
 """
 
 import argparse

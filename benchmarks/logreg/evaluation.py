@@ -1,6 +1,6 @@
 """The protocol as code: the path on nine tenths, the chosen cost, the fit on all, few labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.features.avgpool import Features
+from benchmarks.features.cache import Features
 from benchmarks.logreg.draws import Rows
 from benchmarks.logreg.path import solutions
 from benchmarks.logreg.problem import Model, Problem, Standard, logits
@@ -115,7 +115,7 @@ class Evaluation:
 
     def _problem(self, rows: slice | Tensor) -> tuple[Problem, Tensor]:
         """Of some rows of `train`: the fit, and the classes that it knows."""
-        present, labels = self.labels[rows].unique(return_inverse=True)
+        present, labels = torch.unique(self.labels[rows], return_inverse=True)
         if len(present) < 2:
             raise UserError(
                 "the training images outside the held-out part are all of one class: there is "
@@ -160,16 +160,20 @@ def _loaded(array: NDArray[Any], rows: Rows, device: torch.device) -> Tensor:
     return found
 
 
+def _blocks(rows: Tensor) -> Iterator[Tensor]:
+    return (rows[start : start + CONVERTED] for start in range(0, len(rows), CONVERTED))
+
+
 def _standard(train: Tensor, *, zscore: bool) -> Standard:
     """The mean is always taken out, which changes nothing but the intercept."""
     mean = torch.zeros(train.shape[1], dtype=torch.float64, device=train.device)
-    for block in train.split(CONVERTED):
+    for block in _blocks(train):
         mean += block.double().sum(0)
     mean /= len(train)
     if not zscore:
         return Standard(mean, torch.ones_like(mean))
     variance = torch.zeros_like(mean)
-    for block in train.split(CONVERTED):
+    for block in _blocks(train):
         variance += (block.double() - mean).square().sum(0)
     deviation = (variance / len(train)).sqrt()
     return Standard(mean, torch.where(deviation > 0, deviation, 1.0))

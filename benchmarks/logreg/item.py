@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import results
 from benchmarks.datasets.loading import load_dataset
-from benchmarks.features.avgpool import SPLITS, ExtractAvgpool, ExtractTogether, avgpool_item
+from benchmarks.features.avgpool import ExtractAvgpool, ExtractTogether, avgpool_item
+from benchmarks.features.cache import SPLITS
 from benchmarks.logreg.record import LogregRecord
 from benchmarks.protocols import LogregProtocol
 from benchmarks.results import Split
@@ -83,9 +84,7 @@ class Logreg:
         protocol, costs = self.protocol, self.protocol.costs
         features = self.extraction.read()
         device = resolve_device(self.trunk.device)
-        fitted, held_out = split_off(
-            len(features.train), protocol.held_out, self.trunk.seed
-        )
+        fitted, held_out = split_off(len(features.train), protocol.held_out, self.trunk.seed)
         zscore = protocol.standardise == "zscore"
         evaluation = Evaluation(features, fitted, held_out, zscore=zscore, device=device)
         few = list(_few_label_draws(self, fitted, features.train_labels))
@@ -142,8 +141,11 @@ def _few_label_draws(
         if path is not None:  # read whole, though a tenth of it is held out of the other fits
             yield "fractions", repr(fraction), path.name, [listed_rows(path, images)]
         else:
-            yield "fractions", repr(fraction), "drawn", draws(
-                labels_per_class(labels, fitted, fraction)
+            yield (
+                "fractions",
+                repr(fraction),
+                "drawn",
+                draws(labels_per_class(labels, fitted, fraction)),
             )
 
 
@@ -183,4 +185,3 @@ def _check(protocol: LogregProtocol) -> None:
         raise UserError(f"{protocol.name}: a fraction of the labels is between 0 and 1")
     if any(k < 1 for k in protocol.per_class) or protocol.draws < 1:
         raise UserError(f"{protocol.name}: shots and draws are whole numbers from 1")
-

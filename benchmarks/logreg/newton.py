@@ -1,16 +1,12 @@
-"""Newton's method on a logistic regression, its steps by conjugate gradients.
+"""Newton's method on a logistic regression, its steps by preconditioned conjugate gradients.
 
-Each step is solved only as far as it helps (the residual falls by `FORCING`), with a preconditioner
-of two small eigendecompositions: the Hessian's data part, a sum of Kronecker products, is replaced
-by one product of the sums, which is exact where all rows are equally undecided, as they are at a
-small cost. From the solution of one cost to the next one along a path two or three steps are left.
+Each step is solved only as far as it helps: until the residual has fallen by `FORCING`. From where
+a path points to (see `benchmarks.logreg.path`) one to three steps lead to the minimum of a cost.
 """
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
+from benchmarks.logreg.precondition import Preconditioner
 from benchmarks.logreg.problem import Model, Point, Problem
 
 TOLERANCE = 1e-9  # of the objective, relative: how far above its minimum it may end
@@ -35,10 +31,8 @@ class Solution:
     converged: bool
 
 
-def solve(problem: Problem, cost: float, start: Model) -> Solution:
-    """Minimise from `start`, which is best near the solution."""
-    point = problem.at(start, cost)
-    inverse = _Inverse.of(problem, point, cost)
+def solve(problem: Problem, inverse: Preconditioner, point: Point, cost: float) -> Solution:
+    """Minimise from `point`, which is best near the solution."""
     products, gap = 0, float("inf")
     for number in range(1, STEPS + 1):
         direction, used = _newton_direction(problem, point, cost, inverse)
@@ -53,7 +47,7 @@ def solve(problem: Problem, cost: float, start: Model) -> Solution:
         if gap <= TOLERANCE:
             return Solution(point.model, point.value, gap, number, products, True)
         if number % RENEWED == 0:
-            inverse = _Inverse.of(problem, point, cost)
+            inverse = Preconditioner(inverse.basis, point, cost)
     return Solution(point.model, point.value, gap, STEPS, products, False)
 
 
@@ -75,34 +69,8 @@ def _moved(
     return None
 
 
-@dataclass(frozen=True)
-class _Inverse:
-    """The preconditioner: in the eigenvectors of both factors it is a division."""
-
-    left: Tensor  # (D, D) eigenvectors of the weighted Gram matrix
-    right: Tensor  # (K, K) of the classes' covariance
-    divisor: Tensor  # (D, K)
-    biases: Tensor  # (K, K): pseudo-inverse for the intercept
-
-    @classmethod
-    def of(cls, problem: Problem, point: Point, cost: float) -> "_Inverse":
-        gram, classes, weight = problem.spread(point)
-        values, left = torch.linalg.eigh(gram)
-        spreads, right = torch.linalg.eigh(classes)
-        values, spreads = values.clamp(min=0), spreads.clamp(min=0)
-        weight = max(weight, 1e-300)
-        divisor = cost * torch.outer(values, spreads) / weight + 1.0
-        largest = float(spreads.max())
-        inverted = torch.where(spreads > 1e-12 * largest, 1 / (cost * spreads), 0.0)
-        return cls(left, right, divisor, (right * inverted) @ right.T)
-
-    def __call__(self, model: Model) -> Model:
-        turned = (self.left.T @ model.weight @ self.right) / self.divisor
-        return Model(self.left @ turned @ self.right.T, self.biases @ model.bias)
-
-
 def _newton_direction(
-    problem: Problem, point: Point, cost: float, inverse: _Inverse
+    problem: Problem, point: Point, cost: float, inverse: Preconditioner
 ) -> tuple[Model, int]:
     """Where the quadratic model of the objective falls, by preconditioned conjugate gradients."""
     zero = problem.zero()

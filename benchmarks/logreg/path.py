@@ -3,15 +3,24 @@
 from collections.abc import Iterator, Sequence
 
 from benchmarks.logreg.newton import Solution, solve
+from benchmarks.logreg.precondition import Basis, Preconditioner
 from benchmarks.logreg.problem import Model, Problem
+
+RENEWED = 4.0  # times the cost that it was made for, a preconditioner is made anew
 
 
 def solutions(problem: Problem, costs: Sequence[float]) -> Iterator[Solution]:
     """The minimum at each of `costs`, in their order, which is best ascending and geometric."""
+    basis = Basis.of(problem)
+    inverse: Preconditioner | None = None
+    made_for = 0.0
     known: list[Model] = []  # the last three
     for cost in costs:
         start = _continued(known) if known else problem.zero()
-        found = solve(problem, cost, start)
+        point = problem.at(start, cost)
+        if inverse is None or not made_for <= cost < RENEWED * made_for:
+            inverse, made_for = Preconditioner(basis, point, cost), cost
+        found = solve(problem, inverse, point, cost)
         known = [*known[-2:], found.model]
         yield found
 

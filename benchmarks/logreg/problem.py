@@ -130,30 +130,26 @@ class Problem:
         along = cost * self._standardised(sums.double(), total.double())
         return Model(direction.weight + along, cost * total.double())
 
-    def spread(self, point: Point) -> tuple[Tensor, Tensor, float]:
-        """What the preconditioner is made of: (D, D) and (K, K) fp64, and their common weight.
-
-        The Hessian's data part is a sum over rows of the Kronecker products of diag p - p p' and
-        x x'; these are the sums of both factors, that of the second weighted by p (1 - p).
-        """
+    def gram(self) -> Tensor:
+        """The sum of x x' over the standardised rows, (D, D) fp64 of sums in fp32."""
         dimensions = self.features.shape[1]
-        gram = torch.zeros((dimensions, dimensions), dtype=torch.float32, device=self.device)
-        first = gram.new_zeros(dimensions)
-        mixed = gram.new_zeros((self.classes, self.classes))
-        mean, scale = self.standard.mean.float(), self.standard.scale.float()
-        diagonal = torch.zeros(self.classes, dtype=torch.float64, device=self.device)
-        weight = torch.zeros((), dtype=torch.float64, device=self.device)
+        found = torch.zeros((dimensions, dimensions), dtype=torch.float32, device=self.device)
         for rows in self._blocks():
-            chances = point.probabilities[rows]
-            trace = (chances * (1 - chances)).sum(1)
-            block = (self.features[rows].float() - mean) / scale
-            weighted = block * trace[:, None]
-            gram.addmm_(block.T, weighted)
-            first += weighted.sum(0)
-            mixed.addmm_(chances.T, chances)
-            diagonal += chances.double().sum(0)
-            weight += trace.double().sum()
-        return gram.double(), torch.diag(diagonal) - mixed.double(), float(weight)
+            block = self._standard_rows(rows)
+            found.addmm_(block.T, block)
+        return found.double()
+
+    def turned(self, basis: Tensor) -> Tensor:
+        """The standardised rows in a basis (D, r), (N, r) fp32."""
+        shape = (len(self.labels), basis.shape[1])
+        found = torch.empty(shape, dtype=torch.float32, device=self.device)
+        for rows in self._blocks():
+            found[rows] = self._standard_rows(rows) @ basis.float()
+        return found
+
+    def _standard_rows(self, rows: slice) -> Tensor:
+        mean, scale = self.standard.mean.float(), self.standard.scale.float()
+        return (self.features[rows].float() - mean) / scale
 
     def _standardised(self, sums: Tensor, total: Tensor) -> Tensor:
         """Of the standardised rows, from the sums (D, K) of raw ones and those of (K,) ones."""
@@ -171,7 +167,7 @@ def _rows(dimensions: int, classes: int) -> int:
 
 
 def logits(raw: Model, features: Tensor) -> Iterator[Tensor]:
-    """Logits (n, K) fp64 of block after block of rows (M, D), in their order; see `Standard.raw`."""
+    """Logits (n, K) fp64 of block after block of rows (M, D); for `raw` see `Standard.raw`."""
     size = _rows(*raw.weight.shape)
     for start in range(0, len(features), size):
         block = features[start : start + size].to(raw.weight.device).double()
