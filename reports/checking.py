@@ -6,7 +6,7 @@ from pathlib import Path
 from reports import exports
 from reports.pages import html
 from reports.pictures import plots
-from reports.pictures.curves import Picture
+from reports.pictures.shapes import Picture
 
 
 def stale_results(path: Path, proof: bytes) -> bool:

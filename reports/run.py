@@ -15,7 +15,8 @@ from reports.comparison.sections import Section, compare, to_markdown
 from reports.measured import Measured, measured_tables
 from reports.pages import readme
 from reports.pages.links import link_target, relative_url
-from reports.pictures.curves import Picture, pictures
+from reports.pictures.curves import pictures
+from reports.pictures.shapes import Picture
 from reports.published import (
     Published,
     load,

@@ -27,7 +27,7 @@ RIDGE = 1e-7  # of a block's largest diagonal: what rounding of its sum could ma
 class Basis:
     """Eigenvectors of a problem's Gram matrix, the leading ones first."""
 
-    vectors: Tensor  # (D, D) fp64
+    vectors: Tensor  # (D, D) fp32
     values: Tensor  # (D,) fp64
     rows: Tensor  # (N, r + 1) fp32: the leading coordinates of each row, and a constant 1
 
@@ -38,7 +38,7 @@ class Basis:
         values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
         leading = min(len(values), max(1, isqrt(FLOATS // problem.classes) - 1))
         turned = problem.turned(vectors[:, :leading])
-        return cls(vectors, values, torch.cat([turned, turned.new_ones(len(turned), 1)], 1))
+        return cls(vectors.float(), values, torch.cat([turned, turned.new_ones(len(turned), 1)], 1))
 
     @property
     def leading(self) -> int:
@@ -68,18 +68,19 @@ class Preconditioner:
             block = (scaled.T @ scaled).double() + torch.diag(light[number] * diagonal)
             blocks[number] = _inverse(cost * block + torch.diag(own)).float()
         self.blocks = blocks
-        self.rest = cost * torch.outer(basis.values[basis.leading :], weights.double().mean(0)) + 1
+        rest = cost * torch.outer(basis.values[basis.leading :], weights.double().mean(0)) + 1
+        self.rest = rest.float()
 
     def __call__(self, model: Model) -> Model:
         """The inverse's product with a gradient or a residual."""
-        turned = self.basis.vectors.T @ model.weight
+        turned = self.basis.vectors.T @ model.weight.float()
         leading = self.basis.leading
-        own = torch.cat([turned[:leading], model.bias[None]]).float()
-        solved = torch.bmm(self.blocks, own.T[:, :, None])[:, :, 0].T.double()
+        own = torch.cat([turned[:leading], model.bias[None].float()])
+        solved = torch.bmm(self.blocks, own.T[:, :, None])[:, :, 0].T
         weight = self.basis.vectors @ torch.cat([solved[:-1], turned[leading:] / self.rest])
+        weight, bias = weight.double(), solved[-1].double()
         # The same for all classes changes nothing; no solution has any of it.
-        weight = weight - weight.mean(1, keepdim=True)
-        return Model(weight, solved[-1] - solved[-1].mean())
+        return Model(weight - weight.mean(1, keepdim=True), bias - bias.mean())
 
 
 def _inverse(block: Tensor) -> Tensor:

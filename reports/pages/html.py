@@ -10,7 +10,7 @@ from reports.document import numbered
 from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.pictures import plots
-from reports.pictures.curves import Picture, fingerprint
+from reports.pictures.shapes import Picture, fingerprint
 from reports.tables import FIRST_COLUMN, Cell, Row, Table, best_values, is_best, safe_link
 
 

@@ -1,55 +1,20 @@
-"""What each picture shows, as plain data: curves found in records and cards, not yet drawn."""
+"""What each picture shows: curves found in records and cards, not yet drawn."""
 
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import msgspec
-
+from benchmarks.knn.record import KnnRecord
+from benchmarks.logreg.record import LogregRecord
 from benchmarks.results import LowShotRecord, Record, VocSvmRecord
 from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
 from reports.measured import Measured, best_layer, of_type
+from reports.pictures.shapes import Curve, Panel, Picture
 from reports.tables import BEST, FEATURES, Row
 
 MOST_CURVES = 12
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line: what it is called, its points, and the band around it where there is one."""
-
-    label: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes; `ticks` names the positions 0, 1, ... of the x axis."""
-
-    title: str
-    x_label: str
-    y_label: str
-    curves: tuple[Curve, ...]
-    ticks: tuple[str, ...] = ()
-    log_x: bool = False
-    log_y: bool = False
-    sideways: bool = False  # positions run down the y axis: names of classes need the room
-    gap_after: int | None = None  # no line is drawn from this position to the next
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One file: its name without a suffix, what it shows in words, and its panels."""
-
-    name: str
-    alt: str
-    panels: tuple[Panel, ...]
 
 
 def pictures(measured: Sequence[Measured], collection: Collection) -> list[Picture]:
@@ -58,17 +23,15 @@ def pictures(measured: Sequence[Measured], collection: Collection) -> list[Pictu
     for item in measured:
         if item.kind.layout == "best layer":
             found += [_svm_layers(item), _low_shot(item), _classes(item)]
+        elif of_type(item.found, KnnRecord):
+            found.append(_neighbours(item))
+        elif of_type(item.found, LogregRecord):
+            found += _regression(item)
         else:
             found.append(_layers(item))
     found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]
     drawn = [picture for picture in found if any(panel.curves for panel in picture.panels)]
     return _with_unique_names([_with_few_curves(picture) for picture in drawn])
-
-
-def fingerprint(picture: Picture) -> str:
-    """Of all that a picture shows; the same whichever matplotlib draws it. 32 hex digits."""
-    content = msgspec.json.encode(picture, order="deterministic")
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _which(item: Measured, seeds: str = "lowest seed") -> str:
@@ -110,6 +73,41 @@ def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
         if (cell := row.cells.get(column)) and cell.value is not None
     ]
     return Curve(row.name, tuple(x for x, _ in points), tuple(y for _, y in points))
+
+
+def _neighbours(item: Measured) -> Picture:
+    curves = []
+    for name, found in _shown(item, KnnRecord).items():
+        record = found[0].record
+        assert isinstance(record, KnnRecord)
+        by_k = sorted((float(k), figure.top1) for k, figure in record.k.items())
+        curves.append(Curve(name, *zip(*by_k)))
+    title = f"{item.kind.title}, {_which(item)}"
+    panel = Panel(title, "neighbours, k", "top-1 (%)", tuple(curves), log_x=True)
+    alt = f"{item.kind.title} ({_which(item)}): top-1 accuracy over k"
+    return Picture(f"knn-{_own(item)}{item.variant}", alt, (panel,))
+
+
+def _regression(item: Measured) -> list[Picture]:
+    path, few = [], []
+    for name, found in _shown(item, LogregRecord).items():
+        record = found[0].record
+        assert isinstance(record, LogregRecord)
+        points = ((one.cost, one.top1) for one in record.path)
+        path.append(Curve(name, *zip(*points)))
+        shots = sorted((float(k), one.mean, one.min, one.max) for k, one in record.shots.items())
+        few += [Curve(name, *zip(*shots))] if shots else []
+    title, shown = f"{item.kind.title}, {_which(item)}", f"{item.kind.title} ({_which(item)})"
+    costs = Panel(title, "C", "top-1 (%)", tuple(path), log_x=True)
+    labels = Panel(title, "labels of each class", "top-1 (%)", tuple(few), log_x=True)
+    stem = f"{_own(item)}{item.variant}"
+    band = "with the band from the lowest to the highest draw"
+    return [
+        Picture(f"logreg-costs-{stem}", f"{shown}: top-1 accuracy over the cost C", (costs,)),
+        Picture(
+            f"logreg-few-{stem}", f"{shown}: top-1 accuracy with few labels, {band}", (labels,)
+        ),
+    ]
 
 
 def _shown(item: Measured, kind: type[Record]) -> dict[str, list[Found]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.pictures.curves import Curve, Panel, Picture, fingerprint
+from reports.pictures.shapes import Curve, Panel, Picture, fingerprint
 from slurm.files import atomic_path
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from benchmarks.results import Split
 from reports.__main__ import main
 from reports.pages.links import REPOSITORY, link_target
-from reports.pictures.curves import fingerprint
+from reports.pictures.shapes import fingerprint
 from slurm.errors import UserError
 
 HEADS = {f"feature{stage}": 10.0 * stage for stage in range(1, 6)}

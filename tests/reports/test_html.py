@@ -12,7 +12,7 @@ import pytest
 from reports.collect import collect
 from reports.measured import measured_tables
 from reports.pages.html import measured_sections, page
-from reports.pictures.curves import Curve, Panel, Picture
+from reports.pictures.shapes import Curve, Panel, Picture
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (

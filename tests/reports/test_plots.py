@@ -10,8 +10,9 @@ import pytest
 from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR
 from reports.collect import collect
 from reports.measured import measured_tables
-from reports.pictures.curves import Curve, Panel, Picture, pictures
+from reports.pictures.curves import pictures
 from reports.pictures.plots import draw, write
+from reports.pictures.shapes import Curve, Panel, Picture
 
 HISTORY = {
     "loss": [3.0, 2.0, 1.0],
