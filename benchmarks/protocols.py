@@ -139,7 +139,7 @@ class LogregProtocol:
     held_out: float = 0.1  # of train, drawn by the seed
     per_class: tuple[int, ...] = (1, 2, 5, 10)  # labels of each class
     fractions: tuple[float, ...] = (0.01, 0.1)  # of the labels of each class, at least one
-    draws: int = 5  # of every few-label row
+    samples: int = 5  # draws of every few-label row
     dtype: Literal["fp16", "fp32"] = "fp16"
     benchmark: str = "imagenet_logreg"
     dataset: str = "imagenet"

@@ -12,7 +12,7 @@ COSTS_DIGITS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 IMAGENET_LOGREG = LogregProtocol("dinov2_logreg_imagenet", "dinov2", CENTRE_CROP, COSTS)
 DIGITS_LOGREG = LogregProtocol(
-    "digits_logreg_imagenet", "digits", DIGIT, COSTS_DIGITS, fractions=(0.1,), draws=3
+    "digits_logreg_imagenet", "digits", DIGIT, COSTS_DIGITS, fractions=(0.1,), samples=3
 )
 
 BENCHMARK = Benchmark(

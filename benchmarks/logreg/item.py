@@ -131,7 +131,7 @@ def _few_label_draws(
     def draws(wanted: list[int]) -> "list[Rows]":
         return [
             draw(labels, fitted, wanted, seed, number, images.classes)
-            for number in range(protocol.draws)
+            for number in range(protocol.samples)
         ]
 
     for k in protocol.per_class:
@@ -183,5 +183,5 @@ def _check(protocol: LogregProtocol) -> None:
         raise UserError(f"{protocol.name}: held_out is a part of train, between 0 and 1")
     if any(not 0 < fraction <= 1 for fraction in protocol.fractions):
         raise UserError(f"{protocol.name}: a fraction of the labels is between 0 and 1")
-    if any(k < 1 for k in protocol.per_class) or protocol.draws < 1:
+    if any(k < 1 for k in protocol.per_class) or protocol.samples < 1:
         raise UserError(f"{protocol.name}: shots and draws are whole numbers from 1")
