@@ -14,8 +14,8 @@ A README takes them between marker lines, each alone on its line:
   <!-- reports:all -->  ...  <!-- /reports:all -->
 The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-linear,
 imagenet-knn, imagenet-logreg, own (the tables of your own data), pictures, published and compare.
-A README that does not exist is created. results.json, with the records behind every cell, is written
-beside it.
+A README that does not exist is created. results.json, with the records behind every cell, is
+written beside it.
 
   python -m reports compare A B [C ...]   differences with paired intervals; see its --help"""
 FORMATS = ("markdown", "csv", "latex", "metafile", "model-index", "json")

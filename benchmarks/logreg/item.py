@@ -1,5 +1,6 @@
 """The item of logistic regression: from the cached features of a checkpoint to its record."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -174,7 +175,8 @@ def logreg_item(trunk: Trunk, data: Path, protocol: LogregProtocol) -> Logreg:
 def _check(protocol: LogregProtocol) -> None:
     """`UserError` for numbers that no fit can have."""
     costs = protocol.costs
-    if not costs or min(costs) <= 0 or list(costs) != sorted(set(costs)):
+    sound = all(math.isfinite(cost) and cost > 0 for cost in costs)
+    if not costs or not sound or list(costs) != sorted(set(costs)):
         raise UserError(
             f"{protocol.name}: costs must be above 0 and ascending, each once: choose --costs "
             "such as 0.01,1,100"

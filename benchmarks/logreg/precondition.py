@@ -20,6 +20,7 @@ from benchmarks.logreg.problem import Model, Point, Problem
 
 FLOATS = 2**26  # of all blocks
 HEAVY = 2.0  # times the mean weight of its class: such rows are summed
+RIDGES = 8  # each ten times the last, that are tried
 RIDGE = 1e-7  # of a block's largest diagonal: what rounding of its sum could make negative
 
 
@@ -88,8 +89,9 @@ def _inverse(block: Tensor) -> Tensor:
     size = len(block)
     ridge = RIDGE * float(block.diagonal().max())
     identity = torch.eye(size, dtype=block.dtype, device=block.device)
-    while True:
+    for _ in range(RIDGES):
         factor, failed = torch.linalg.cholesky_ex(block + ridge * identity)
         if not int(failed):
             return torch.cholesky_inverse(factor)
         ridge *= 10
+    raise FloatingPointError("a block of the Hessian is not positive, or no finite number")
