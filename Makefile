@@ -13,7 +13,7 @@ DEMO_PROBES := imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_l
 DEMO_BENCHMARKS = $(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data \
   --zoo $(DEMO_ZOO) --workers 0
 
-.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream perf-deepcluster prove prove-crowd prove-pretraining prove-cluster slurm-test perf-bootstrap prove-coverage
+.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream perf-deepcluster perf-probe prove prove-crowd prove-pretraining prove-cluster slurm-test perf-bootstrap prove-coverage
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
@@ -91,6 +91,11 @@ perf-svm: $(STAMP)
 perf-stream: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/perf/stream.py --json $(FIGURES)/stream.json
+
+# k-NN and the path of logistic regressions; beside scikit-learn's this takes an hour.
+perf-probe: $(STAMP)
+	@mkdir -p $(FIGURES)
+	OMP_NUM_THREADS=2 $(PY) tests/perf/probe.py --json $(FIGURES)/probe.json
 
 perf-bootstrap: $(STAMP)
 	@mkdir -p $(FIGURES)

@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         default="model-zoo",
         metavar="NAME",
         help="model-zoo (default), avgpool (ImageNet AvgPool by the three protocols of the "
-        "published figures), vissl, fair, digits, or one benchmark by its name",
+        "published figures), vissl, fair, digits, quick (k-NN and logistic regression on cached "
+        "features, in minutes), or one benchmark by its name",
     )
     parser.add_argument(
         "--data",
@@ -65,9 +66,9 @@ def main(argv: list[str] | None = None) -> None:
         "--together",
         type=positive,
         metavar="N",
-        help="checkpoints whose linear probes read one stream of images, each decoded once for "
-        "all of them (default: 8, fewer where a GPU's memory is short; 1: each by itself). The "
-        "figures do not depend on it",
+        help="checkpoints whose linear probes, or cached features, are made in one pass over the "
+        "images, each decoded once for all of them (default: 8, of linear probes fewer where a "
+        "GPU's memory is short; 1: each by itself). The figures do not depend on it",
     )
     add_set_flags(parser)
     add_forward_flags(parser)
@@ -76,9 +77,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from benchmarks import low_shot_svm, suite
-    from benchmarks.probes.groups import together
+    from benchmarks.features.avgpool import share_extractions
+    from benchmarks.probes.groups import TRUNKS, together
 
-    protocols = list(suite.SUITES[choose(args.suite, suite.SUITES, "suite")])
+    chosen = suite.SUITES[choose(args.suite, suite.SUITES, "suite")]
+    protocols = list(suite.fitting(chosen, args.data, args.own))
     names = {protocol.name: {protocol.name, protocol.benchmark} for protocol in protocols}
     if args.own is not None:
         protocols = suite_on_own_data(protocols, args.own, args.data)
@@ -106,7 +109,8 @@ def main(argv: list[str] | None = None) -> None:
     protocols = custom(protocols, args)
     trunks = [find_trunk(args, name) for name in checkpoint_names(args.zoo, args.ckpt)]
     goals = suite.goals(trunks, args.data, protocols)
-    finish_command(args, goals, together(goals, args.together))
+    work = share_extractions(together(goals, args.together), args.together or TRUNKS)
+    finish_command(args, goals, work)
 
 
 def show_protocols(words: list[str]) -> None:

@@ -60,7 +60,7 @@ def device_name(device: torch.device) -> str:
 
 def begin_peak(device: torch.device) -> None:
     """Look for another peak of the GPU's memory from here on; nothing where none is in use."""
-    if device.type == "cuda" and torch.cuda.is_initialized():
+    if device.type == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats(device)
 
 

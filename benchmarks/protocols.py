@@ -1,18 +1,23 @@
 """What a protocol is: frozen dataclasses whose names are the names in the tables.
 
 The numbers stand with each benchmark, in `benchmarks/catalog`. The default variant, `mmselfsup`, is
-OpenSelfSup's = MMSelfSup 0.x's, which produced the published model-zoo tables. `vissl` and `fair`
-are other laboratories' numbers for the same measurement, and `digits` is scaled down for the
-embedded data. Any change of a number bumps `version`.
+OpenSelfSup's = MMSelfSup 0.x's, which produced the published model-zoo tables. `vissl`, `fair` and
+`dinov2` are other laboratories' numbers for the same measurement, and `digits` is scaled down for
+the embedded data. Any change of a number bumps `version`.
 """
 
 from dataclasses import dataclass, fields
 from typing import Literal
 
-Variant = Literal["mmselfsup", "vissl", "fair", "digits", "custom"]
+Variant = Literal["mmselfsup", "vissl", "fair", "dinov2", "digits", "custom"]
 # The order of lists and tables. What a user changes is the variant custom, of no protocol here.
-VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "digits")
-PUBLISHED: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair")  # these claim the real data
+VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "dinov2", "digits")
+PUBLISHED: tuple[Variant, ...] = (
+    "mmselfsup",
+    "vissl",
+    "fair",
+    "dinov2",
+)  # these claim the real data
 
 
 @dataclass(frozen=True)
@@ -103,4 +108,42 @@ class LowShotProtocol:
     version: int = 1
 
 
-Protocol = LinearProtocol | SvmProtocol | LowShotProtocol
+@dataclass(frozen=True)
+class KnnProtocol:
+    """Weighted k-NN on average-pooled features (Wu et al., CVPR 2018; MMSelfSup `knn_imagenet`)."""
+
+    name: str
+    variant: Variant
+    image: ImageTransform
+    ks: tuple[int, ...] = (10, 20, 100, 200)
+    temperature: float = 0.07  # a neighbour's vote weighs exp(cosine / temperature)
+    temperatures: tuple[float, ...] = (0.02, 0.05, 0.07, 0.1, 0.2, 0.5, 1.0)  # of the record's grid
+    dtype: Literal["fp16", "fp32"] = "fp16"  # of the cached features
+    benchmark: str = "imagenet_knn"
+    dataset: str = "imagenet"
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class LogregProtocol:
+    """Logistic regression on average-pooled features over a path of costs (DINOv2's and DINOv3's).
+
+    The cost is selected on a part of train that is held out of the fits, never on val.
+    """
+
+    name: str
+    variant: Variant
+    image: ImageTransform
+    costs: tuple[float, ...]  # C, ascending
+    standardise: Literal["none", "zscore"] = "none"  # by mean and deviation over train
+    held_out: float = 0.1  # of train, drawn by the seed
+    per_class: tuple[int, ...] = (1, 2, 5, 10)  # labels of each class
+    fractions: tuple[float, ...] = (0.01, 0.1)  # of the labels of each class, at least one
+    samples: int = 5  # draws of every few-label row
+    dtype: Literal["fp16", "fp32"] = "fp16"
+    benchmark: str = "imagenet_logreg"
+    dataset: str = "imagenet"
+    version: int = 1
+
+
+Protocol = LinearProtocol | SvmProtocol | LowShotProtocol | KnnProtocol | LogregProtocol

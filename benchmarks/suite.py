@@ -6,19 +6,31 @@ from pathlib import Path
 from benchmarks.catalog.benchmark import Goal
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
 from benchmarks.datasets.catalog import DATASETS
-from benchmarks.datasets.loading import entry_name
+from benchmarks.datasets.loading import entry_name, holds_digits
 from benchmarks.protocols import Protocol, Variant
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
 
+# Minutes on cached features, in tables of their own: the suites of the published tables have none.
+QUICK = ("imagenet_knn", "imagenet_logreg")
+
 
 def _of_variant(variant: Variant) -> tuple[Protocol, ...]:
-    return tuple(protocol for protocol in PROTOCOLS.values() if protocol.variant == variant)
+    return tuple(
+        protocol
+        for protocol in PROTOCOLS.values()
+        if protocol.variant == variant and protocol.benchmark not in QUICK
+    )
 
 
 def _of_benchmark(name: str) -> tuple[Protocol, ...]:
-    """Its protocols of the default variant, or all where it has none of that."""
+    """Its protocols of the default variant, or all where it has none of that.
+
+    Of the quick ones all: `fitting` chooses by the data.
+    """
     protocols = BENCHMARKS[name].protocols
+    if name in QUICK:
+        return protocols
     usual = tuple(protocol for protocol in protocols if protocol.variant == "mmselfsup")
     return usual or protocols
 
@@ -39,9 +51,24 @@ SUITES: dict[str, tuple[Protocol, ...]] = {
     "vissl": _of_variant("vissl"),
     "fair": _of_variant("fair"),
     "digits": _of_variant("digits"),
+    "quick": tuple(protocol for name in QUICK for protocol in BENCHMARKS[name].protocols),
     # And every benchmark alone.
     **{name: _of_benchmark(name) for name, one in BENCHMARKS.items() if one.protocols},
 }
+
+
+def fitting(chosen: Sequence[Protocol], data: Path, own: str | None = None) -> list[Protocol]:
+    """`chosen` without those quick protocols whose images are of another size than the data's.
+
+    The embedded digits are measured by the variant digits, all other data by the others; `own` is
+    the name of a user's own data, which lie in `data` itself.
+    """
+
+    def fits(protocol: Protocol) -> bool:
+        folder = data if own else data / DATASETS[entry_name(protocol.dataset)].folder
+        return (protocol.variant == "digits") == holds_digits(folder)
+
+    return [one for one in chosen if one.benchmark not in QUICK or fits(one)]
 
 
 def goals(trunks: Sequence[Trunk], data: Path, chosen: Sequence[Protocol]) -> list[Goal]:

@@ -12,9 +12,10 @@ Print the model-zoo tables of a zoo's result records, or write them into a READM
 
 A README takes them between marker lines, each alone on its line:
   <!-- reports:all -->  ...  <!-- /reports:all -->
-The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-linear, own (the
-tables of your own data), pictures, published and compare. A README that does not exist is created.
-results.json, with the records behind every cell, is written beside it.
+The blocks are all, voc-svm, imagenet-linear, places205-linear, inaturalist18-linear,
+imagenet-knn, imagenet-logreg, own (the tables of your own data), pictures, published and compare.
+A README that does not exist is created. results.json, with the records behind every cell, is
+written beside it.
 
   python -m reports compare A B [C ...]   differences with paired intervals; see its --help
   python -m reports reproduce RECORD      the command that makes a record again"""

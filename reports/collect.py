@@ -16,7 +16,14 @@ from benchmarks import results
 from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import Card, card_path
 from benchmarks.checkpoints.fit import what_differs, why_outdated
-from benchmarks.protocols import ADDED, LinearProtocol, LowShotProtocol, SvmProtocol
+from benchmarks.protocols import (
+    ADDED,
+    KnnProtocol,
+    LinearProtocol,
+    LogregProtocol,
+    LowShotProtocol,
+    SvmProtocol,
+)
 from benchmarks.results import ProbeRecord, Record
 from reports.contradictions import faults
 from slurm.cli import choose
@@ -25,7 +32,7 @@ from slurm.errors import UserError
 # Settings that are no field of a protocol are of one run; `shots` only says which cells there are.
 SETTINGS = {
     setting.name
-    for protocol in (LinearProtocol, SvmProtocol, LowShotProtocol)
+    for protocol in (LinearProtocol, SvmProtocol, LowShotProtocol, KnnProtocol, LogregProtocol)
     for setting in dataclasses.fields(protocol)
 } - {"shots"} | {"decode"}
 

@@ -27,13 +27,22 @@ AVGPOOL = (
     "The **AvgPool** result is obtained from Linear Evaluation with GlobalAveragePooling. Please "
     "refer to {protocol} for details of config."
 )
+NEIGHBOURS = (
+    "The results are obtained from the features after GlobalAveragePooling. Here, k=10 to 200 "
+    "indicates different number of nearest neighbors."
+)
+LOGREG = (
+    "The **LogReg** result is obtained by multinomial logistic regression on the features after "
+    "GlobalAveragePooling; beside it the same with few labels of each class. Please refer to "
+    "{protocol} for details of config."
+)
 
 
 def explanation(kind: Kind, protocols: dict[str, str]) -> list[str]:
     """The paragraphs between a heading and its table; `protocols` by part, as Markdown."""
     if kind.layout == "best layer":
         return [BEST_LAYER, SHOTS]
-    owned = {"Feature1": FEATURES, "AvgPool": AVGPOOL}
+    owned = {"Feature1": FEATURES, "AvgPool": AVGPOOL, "k=10": NEIGHBOURS, "LogReg": LOGREG}
     texts = {kind.part(column): text for column, text in owned.items() if column in kind.columns}
     return [texts[part].format(protocol=name) for part, name in protocols.items() if part in texts]
 

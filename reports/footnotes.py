@@ -10,12 +10,15 @@ from dataclasses import asdict, replace
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
 from benchmarks.catalog.partial import differences
 from benchmarks.datasets.catalog import DATASETS
+from benchmarks.knn.record import KnnRecord
+from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.overrides import CUSTOM
 from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.collect import Found, by_name
 from reports.differing import otherwise_notes
-from reports.measured import Measured, chosen, of_type, seed_matters
+from reports.measured import Measured, chosen, of_type
+from reports.seeds import seed_matters
 from reports.tables import BEST, PART_NAMES, code, escape
 
 BEST_NOTE = (
@@ -117,11 +120,36 @@ def _procedure(record: Record) -> list[str]:
             "test": "cost with the best mean on the test set, as in all published figures",
         }.get(record.selection, f"cost selected by {escape(record.selection)}")
         return [mean, cost, "at the **Best Layer**"]
+    if isinstance(record, KnnRecord):
+        return [
+            f"top-1 (%) of the k nearest train images by cosine, votes exp(cosine / "
+            f"{record.temperature:g})",
+            "nothing is selected",
+        ]
+    if isinstance(record, LogregRecord):
+        few = [f"few labels: mean over {_draws(record)}"] * bool(record.shots or record.fractions)
+        return [
+            f"top-1 (%) on val; cost among {len(record.path)} by {record.held_out:,} train images "
+            "held out, then fitted on all of train",
+            *few,
+        ]
     if not isinstance(record, VocSvmRecord):
         return []
     folds = record.settings.get("folds")
     by = f"{folds}-fold cross-validation" if folds else "cross-validation"
     return ["mAP (%)", f"cost of each class by {by}", "layer with the best mAP on the test set"]
+
+
+def _draws(record: LogregRecord) -> str:
+    """How many draws its few-label rows are of, and those that a public list gave."""
+    rows = {percent_name(float(part)): one for part, one in record.fractions.items()}
+    rows |= {f"{k}-shot": one for k, one in record.shots.items()}
+    lists = {name: one.source for name, one in rows.items() if one.source != "drawn"}
+    listed = [f"{name} of {escape(source)}" for name, source in lists.items()]
+    drawn = [len(one.top1) for name, one in rows.items() if name not in lists]
+    text = f"{max(drawn)} draws by the seed" if drawn else "no draw"
+    text += ", cost by the same held-out images"
+    return f"{text} ({', '.join(listed)})" if listed else text
 
 
 def _sizes(record: Record) -> str:

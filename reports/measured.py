@@ -14,6 +14,7 @@ from benchmarks.catalog.partial import partial_record
 from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
+from reports.seeds import seed_matters
 from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, own_kinds
 
 _NO_SPREAD = 0.005  # prints as 0.00
@@ -88,22 +89,6 @@ def chosen(found: Sequence[Found], seeds: bool) -> list[Found]:
 def of_type(parts: Mapping[str, Sequence[Found]], kind: type[Record]) -> list[Found]:
     """The records of one type, of whichever parts they are."""
     return [item for found in parts.values() for item in found if isinstance(item.record, kind)]
-
-
-def seed_matters(record: Record) -> bool:
-    """Whether another seed could have given another figure.
-
-    The exact SVMs have one solution; only low-shot draws and random trunks come from the seed.
-    """
-    if isinstance(record, ProbeRecord) or record.checkpoint.weights.startswith("random:"):
-        return True
-    if record.settings.get("solver") != "gram":
-        return True
-    draws = record.settings.get("draws")
-    official = isinstance(draws, dict) and all(
-        str(x).startswith("official:") for x in draws.values()
-    )
-    return isinstance(record, LowShotRecord) and not official
 
 
 def best_layer(found: Sequence[Found]) -> str | None:
@@ -184,7 +169,9 @@ def _table(
     best: bool,
 ) -> Table:
     columns = list(kind.columns)
-    if kind.layout == "best layer":
+    if kind.layout == "columns":
+        columns += _further_columns(kind, group)
+    else:
         found = {k for item in of_type(group, LowShotRecord) for k in _shots(item.record)}
         columns = [*columns[:2], *(f"k={shot}" for shot in sorted(found | set(SHOTS)))]
     rows = []
@@ -209,11 +196,22 @@ def _column_cells(kind: Kind, parts: dict[str, list[Found]]) -> dict[str, Cell]:
     for part, found in parts.items():
         of = BENCHMARKS[part].figures
         figures = [(item, of(item.record)) for item in found] if of else []
-        for column in kind.columns_of(part):
+        further = _further_columns(kind, {part: found})
+        for column in (*kind.columns_of(part), *further):
             cell = _cell((item, values[column]) for item, values in figures if column in values)
             if cell is not None:
-                cells[column] = cell
+                cells[column] = replace(cell, decimals=kind.decimals)
     return cells
+
+
+def _further_columns(kind: Kind, group: Mapping[str, Sequence[Found]]) -> list[str]:
+    """Of figures that the columns of a table of one benchmark do not name, such as another k."""
+    if len(kind.parts) > 1:
+        return []
+    of = BENCHMARKS[kind.parts[0]].figures
+    records = [item.record for found in group.values() for item in found]
+    named = [column for record in records for column in (of(record) if of else ())]
+    return [column for column in dict.fromkeys(named) if column not in kind.columns]
 
 
 def _best_epoch(parts: dict[str, list[Found]]) -> dict[str, Cell]:

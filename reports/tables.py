@@ -1,6 +1,7 @@
 """The tables of the model zoos: what they hold, and their Markdown, byte for byte.
 
-Pure functions on plain values. A cell without a figure is `-`; figures have two decimals.
+Pure functions on plain values. A cell without a figure is `-`; figures have two decimals, those of
+k-NN one, as the zoos print them.
 """
 
 import re
@@ -33,6 +34,7 @@ class Cell:
     high: float | None = None
     best: bool = False  # the best of its column, or not separable from it
     optimism: float | None = None  # by how much choosing on the test images raises the figure
+    decimals: int = 2  # that are printed
 
     def __str__(self) -> str:
         if self.text is not None:
@@ -42,7 +44,13 @@ class Cell:
         spread = self.spread
         if self.low is not None and self.high is not None:
             spread = (self.high - self.low) / 2
-        return f"{self.value:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+        shown = f"{self.value:.{self.decimals}f}"
+        return shown if spread is None else f"{shown} ± {spread:.{self.decimals}f}"
+
+    @property
+    def mean(self) -> str:
+        """The printed value alone; empty without one."""
+        return "" if self.value is None else f"{self.value:.{self.decimals}f}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class Kind:
     columns: tuple[str, ...]
     owners: tuple[str, ...]  # the part of each column
     own: str | None = None  # what the user calls the data, where they are their own
+    decimals: int = 2  # of its figures
 
     def part(self, column: str) -> str:
         """The benchmark that measures a column; other k than those listed are of the last one."""
@@ -97,7 +106,8 @@ def _kind(table: ZooTable) -> Kind:
     pairs = [(column, one.name) for one in members for column in one.columns]
     columns, owners = zip(*pairs)
     parts = tuple(one.name for one in members)
-    return Kind(table.key, table.title, table.layout, parts, columns, owners)
+    shown = table.decimals
+    return Kind(table.key, table.title, table.layout, parts, columns, owners, decimals=shown)
 
 
 _KINDS = {one.table.key: _kind(one.table) for one in LISTED}
@@ -152,10 +162,10 @@ def best_values(table: Table) -> dict[str, str]:
     for column in table.columns:
         if table.kind.part(column) in mixed:
             continue
-        values = [cell.value for row in table.rows if (cell := row.cells.get(column))]
-        known = [value for value in values if value is not None]
+        cells = [cell for row in table.rows if (cell := row.cells.get(column))]
+        known = [(cell.value, cell.mean) for cell in cells if cell.value is not None]
         if len(known) > 1:
-            best[column] = f"{max(known):.2f}"
+            best[column] = max(known)[1]
     return best
 
 
@@ -164,7 +174,7 @@ def is_best(row: Row, column: str, best: dict[str, str]) -> bool:
     cell = row.cells.get(column)
     if cell is None or cell.value is None or column not in best:
         return False
-    return cell.best or f"{cell.value:.2f}" == best[column]
+    return cell.best or cell.mean == best[column]
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -39,18 +39,22 @@ benchmarks.features
 benchmarks.probes
 benchmarks.svm.solver
 benchmarks.svm
+benchmarks.knn
+benchmarks.logreg
 benchmarks.catalog
 benchmarks.rehearsal
 benchmarks: commands
 benchmarks.registering
 benchmarks: linear_probe low_shot_svm registry voc_svm
+benchmarks.knn: __main__
+benchmarks.logreg: __main__
 benchmarks: suite __main__
 pretrain: image_checks images plan recipe_flags
 pretrain.deepcluster.clusters
 pretrain.deepcluster.watching
 pretrain.deepcluster
 pretrain
-reports: collect contradictions costs differing document footnotes measured published tables
+reports: collect contradictions costs differing document footnotes measured published seeds tables
 reports.confidence
 reports.pictures
 reports.comparison
@@ -198,6 +202,8 @@ COMMANDS = (
     "benchmarks.linear_probe",
     "benchmarks.voc_svm",
     "benchmarks.low_shot_svm",
+    "benchmarks.knn",
+    "benchmarks.logreg",
     "benchmarks.datasets",
     "benchmarks.datasets check",
     "benchmarks.features",

@@ -37,6 +37,7 @@ class ZooTable:
     # columns: each benchmark's figures by column, top-1. best layer: the mAP of an SVM at the best
     # layer, and of low-shot SVMs at the same.
     layout: Literal["columns", "best layer"] = "columns"
+    decimals: int = 2  # of its figures
 
 
 @dataclass(frozen=True, kw_only=True)

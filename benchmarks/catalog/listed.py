@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.catalog import (
     imagenet_avgpool,
+    imagenet_knn,
     imagenet_linear,
+    imagenet_logreg,
     inaturalist18_linear,
     own,
     places205_linear,
@@ -25,10 +27,14 @@ LISTED: tuple[Benchmark, ...] = (
     imagenet_avgpool.BENCHMARK,
     places205_linear.BENCHMARK,
     inaturalist18_linear.BENCHMARK,
+    imagenet_knn.BENCHMARK,
+    imagenet_logreg.BENCHMARK,
     own.LINEAR,
     own.AVGPOOL,
     own.SVM,
     own.LOW_SHOT,
+    own.KNN,
+    own.LOGREG,
 )
 
 

@@ -12,10 +12,24 @@ from typing import TypeVar
 
 from benchmarks.catalog.benchmark import Benchmark, ZooTable
 from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column
+from benchmarks.catalog.imagenet_knn import BENCHMARK as IMAGENET_KNN
+from benchmarks.catalog.imagenet_logreg import BENCHMARK as IMAGENET_LOGREG
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.loading import load_dataset
+from benchmarks.knn.item import knn_item
+from benchmarks.knn.record import KnnRecord, top1_by_k
+from benchmarks.logreg.item import logreg_item
+from benchmarks.logreg.record import LogregRecord
+from benchmarks.logreg.record import top1_by_column as logreg_top1_by_column
 from benchmarks.probes.item import probe_item
-from benchmarks.protocols import LinearProtocol, Protocol, SvmProtocol
+from benchmarks.protocols import (
+    KnnProtocol,
+    LinearProtocol,
+    LogregProtocol,
+    LowShotProtocol,
+    Protocol,
+    SvmProtocol,
+)
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from benchmarks.svm.full_item import voc_svm_item
 from benchmarks.svm.low_shot_item import low_shot_item
@@ -71,6 +85,28 @@ LOW_SHOT = Benchmark(
     figures=None,
     part="Low-shot SVM",
 )
+KNN = Benchmark(
+    name="own_knn",
+    dataset="own",
+    protocols=(),
+    item=knn_item,
+    record=KnnRecord,
+    table=ZooTable("own-knn", "Nearest-Neighbor Classification", decimals=1),
+    columns=IMAGENET_KNN.columns,
+    figures=top1_by_k,
+    part=IMAGENET_KNN.part,
+)
+LOGREG = Benchmark(
+    name="own_logreg",
+    dataset="own",
+    protocols=(),
+    item=logreg_item,
+    record=LogregRecord,
+    table=ZooTable("own-logreg", "Logistic Regression"),
+    columns=IMAGENET_LOGREG.columns,
+    figures=logreg_top1_by_column,
+    part=IMAGENET_LOGREG.part,
+)
 
 
 def add_own_flag(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +132,10 @@ def on_own_data(protocol: P, name: str | None) -> P:
         benchmark = LINEAR if protocol.taps == "stages" else AVGPOOL
     elif isinstance(protocol, SvmProtocol):
         benchmark = SVM
+    elif isinstance(protocol, KnnProtocol):
+        benchmark = KNN
+    elif isinstance(protocol, LogregProtocol):
+        benchmark = LOGREG
     return replace(protocol, benchmark=benchmark.name, dataset=f"own:{_checked(name)}")
 
 
@@ -110,7 +150,8 @@ def suite_on_own_data(protocols: Sequence[Protocol], name: str, folder: Path) ->
     fit = [
         protocol
         for protocol in protocols
-        if (protocol.dataset == "imagenet" if folders else not isinstance(protocol, LinearProtocol))
+        if folders == (protocol.dataset == "imagenet")
+        and (folders or isinstance(protocol, SvmProtocol | LowShotProtocol))
     ]
     if not fit:
         wanted = "those on imagenet" if folders else "the SVMs"

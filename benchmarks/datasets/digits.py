@@ -29,6 +29,7 @@ from benchmarks.datasets.digit_images import (
     plain,
     scene,
 )
+from benchmarks.datasets.loading import DIGITS_MARKER
 from benchmarks.datasets.places205 import IMAGES as PLACES_IMAGES
 from slurm.cli import Parser, run_command
 from slurm.errors import UserError
@@ -38,7 +39,7 @@ VERSION = "2"  # changes with every change of what is written
 CLASSES = tuple(f"digit{label}" for label in range(10))
 TRAINVAL_SCENES, TEST_SCENES = 2200, 600
 
-_MARKER = ".digits"  # in each dataset's folder, holding VERSION: written last, and never elsewhere
+_MARKER = DIGITS_MARKER  # holds VERSION, and is written last
 _STALE_SECONDS = 3600
 _JPEG: dict[str, Any] = {"quality": 92, "subsampling": 0}
 

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from benchmarks.datasets.splits import Dataset
 
 
+DIGITS_MARKER = ".digits"  # in each folder that `datasets.digits` writes, and never elsewhere
+
+
+def holds_digits(folder: Path) -> bool:
+    """Whether a dataset's folder holds the embedded digits, which are 32 pixels wide."""
+    return (folder / DIGITS_MARKER).is_file()
+
+
 def entry_name(dataset: str) -> str:
     """The key in the catalog of a protocol's dataset: `own` for `own:NAME`."""
     return dataset.partition(":")[0]

@@ -15,7 +15,6 @@ from benchmarks.svm.source import Source
 from slurm.progress import progress
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from benchmarks.protocols import LowShotProtocol, SvmProtocol

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.knn.record import KnnRecord
+from benchmarks.logreg.record import LogregRecord
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Found
@@ -50,6 +52,10 @@ def figures(found: Found) -> list[Figure]:
         return [Figure(found, tap, head.top1) for tap, head in record.heads.items()]
     if isinstance(record, VocSvmRecord):
         return [Figure(found, name, layer.map) for name, layer in record.layers.items()]
+    if isinstance(record, KnnRecord):
+        return [Figure(found, k, figure.top1) for k, figure in record.k.items()]
+    if isinstance(record, LogregRecord):
+        return [Figure(found, "logreg", record.top1)]
     if isinstance(record, LowShotRecord):
         return [
             Figure(found, f"{name}.k={k}", shot.mean)
@@ -65,8 +71,10 @@ def figure_of(row: Row, column: str, found: dict[str, Found]) -> Figure | None:
     if cell is None or cell.value is None or len(cell.records) != 1:
         return None
     layer = row.cells["Best Layer"].text if "Best Layer" in row.cells else None
-    names = {"SVM": layer} | ({column: f"{layer}.{column}"} if column.startswith("k=") else {})
-    name = names.get(column, column.lower())
+    names = {"SVM": layer}
+    if layer is not None and column.startswith("k="):
+        names[column] = f"{layer}.{column}"
+    name = names.get(column, column.lower().removeprefix("k="))
     known = {figure.name: figure for figure in figures(found[cell.records[0]])}
     return known.get(name or "")
 
@@ -195,7 +203,7 @@ def sources(found: Found) -> dict[str, Resample]:
 def _resample(figure: Figure, tensors: Mapping[str, NDArray[Any]]) -> Resample | None:
     record = figure.found.record
     split = test_split(figure.found)
-    if isinstance(record, ProbeRecord):
+    if isinstance(record, ProbeRecord | KnnRecord | LogregRecord):
         ranks = _tensor(figure, tensors, "rank")
         if ranks is None:
             return None

@@ -54,7 +54,7 @@ def _note(measured: Measured) -> str:
     if all(cell.low is None for cell in cells):
         return "No intervals: its records hold no outcomes (they are of an earlier build)."
     without = sum(cell.low is None and cell.value is not None for cell in cells)
-    few = any(column.startswith("k=") for column in measured.table.columns)
+    few = measured.kind.layout == "best layer"
     low_shot = f"; {LOW_SHOT_RESAMPLES:,} over images and draws in low-shot columns" if few else ""
     lacking = f"; {without} figures have no outcomes" if without else ""
     return (

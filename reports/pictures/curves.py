@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.knn.record import KnnRecord
+from benchmarks.logreg.record import LogregRecord
 from benchmarks.results import LowShotRecord, Record, VocSvmRecord
 from reports.collect import Collection, Found, by_name
 from reports.footnotes import shown_records
@@ -27,6 +29,10 @@ def pictures(
     for item in measured:
         if item.kind.layout == "best layer":
             found += [_svm_layers(item, known), _low_shot(item), _classes(item, known)]
+        elif of_type(item.found, KnnRecord):
+            found.append(_neighbours(item))
+        elif of_type(item.found, LogregRecord):
+            found += _regression(item)
         else:
             found.append(_layers(item))
     found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]
@@ -86,6 +92,41 @@ def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
     ]
     curve = Curve(row.name, tuple(x for x, _, _ in points), tuple(y for _, y, _ in points))
     return sure(curve, [bar for _, _, bar in points])
+
+
+def _neighbours(item: Measured) -> Picture:
+    curves = []
+    for name, found in _shown(item, KnnRecord).items():
+        record = found[0].record
+        assert isinstance(record, KnnRecord)
+        by_k = sorted((float(k), figure.top1) for k, figure in record.k.items())
+        curves.append(Curve(name, *zip(*by_k)))
+    title = f"{item.kind.title}, {_which(item)}"
+    panel = Panel(title, "neighbours, k", "top-1 (%)", tuple(curves), log_x=True)
+    alt = f"{item.kind.title} ({_which(item)}): top-1 accuracy over k"
+    return Picture(f"knn-{_own(item)}{item.variant}", alt, (panel,))
+
+
+def _regression(item: Measured) -> list[Picture]:
+    path, few = [], []
+    for name, found in _shown(item, LogregRecord).items():
+        record = found[0].record
+        assert isinstance(record, LogregRecord)
+        points = ((one.cost, one.top1) for one in record.path)
+        path.append(Curve(name, *zip(*points)))
+        shots = sorted((float(k), one.mean, one.min, one.max) for k, one in record.shots.items())
+        few += [Curve(name, *zip(*shots))] if shots else []
+    title, shown = f"{item.kind.title}, {_which(item)}", f"{item.kind.title} ({_which(item)})"
+    costs = Panel(title, "C", "top-1 (%)", tuple(path), log_x=True)
+    labels = Panel(title, "labels of each class", "top-1 (%)", tuple(few), log_x=True)
+    stem = f"{_own(item)}{item.variant}"
+    band = "with the band from the lowest to the highest draw"
+    return [
+        Picture(f"logreg-costs-{stem}", f"{shown}: top-1 accuracy over the cost C", (costs,)),
+        Picture(
+            f"logreg-few-{stem}", f"{shown}: top-1 accuracy with few labels, {band}", (labels,)
+        ),
+    ]
 
 
 def _shown(item: Measured, kind: type[Record]) -> dict[str, list[Found]]:

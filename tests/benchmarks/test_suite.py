@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.suite import SUITES
+from benchmarks.suite import QUICK, SUITES, fitting
 from slurm.errors import UserError
 from tests.benchmarks.voc_data import write_voc
 
@@ -78,3 +78,15 @@ def test_too_few_images_of_a_class_are_found_before_the_extraction(tmp_path: Pat
             "k=1 needs 19: choose smaller --shots"
         )
     assert not (tmp_path / "features").exists()
+
+
+def test_quick_benchmarks_are_in_no_suite_of_the_published_tables(tmp_path: Path) -> None:
+    for name in ("model-zoo", "avgpool", "vissl", "fair", "digits"):
+        assert not {one.benchmark for one in SUITES[name]} & set(QUICK), name
+    (tmp_path / "imagenet").mkdir()
+    others = [one for one in SUITES["quick"] if one.variant != "digits"]
+    assert fitting(SUITES["quick"], tmp_path) == others
+    (tmp_path / "imagenet" / ".digits").write_text("2")
+    digits = fitting(SUITES["quick"], tmp_path)
+    assert [(one.benchmark, one.variant) for one in digits] == [(name, "digits") for name in QUICK]
+    assert fitting(SUITES["model-zoo"], tmp_path) == list(SUITES["model-zoo"])

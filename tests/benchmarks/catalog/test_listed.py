@@ -14,6 +14,7 @@ from benchmarks.catalog.places205_linear import BENCHMARK as PLACES
 from benchmarks.catalog.voc07_svm import BENCHMARK as SVM
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.splits import DatasetEntry
+from benchmarks.protocols import VARIANTS
 from benchmarks.suite import MODEL_ZOO, SUITES
 from reports.tables import KINDS, PART_NAMES, own_kinds
 
@@ -37,14 +38,16 @@ def test_the_tables_are_those_of_the_published_zoos() -> None:
         "imagenet-linear": (*features, "AvgPool"),
         "places205-linear": features,
         "inaturalist18-linear": features,
+        "imagenet-knn": ("k=10", "k=20", "k=100", "k=200"),
+        "imagenet-logreg": ("LogReg", "1-shot", "2-shot", "5-shot", "10-shot", "1%", "10%"),
     }
     assert KINDS["voc-svm"].part("k=3") == "voc07_low_shot_svm"
 
 
 def test_protocols_come_variant_after_variant() -> None:
     variants = [protocol.variant for protocol in PROTOCOLS.values()]
-    assert list(dict.fromkeys(variants)) == ["mmselfsup", "vissl", "fair", "digits"]
-    assert variants == sorted(variants, key=["mmselfsup", "vissl", "fair", "digits"].index)
+    assert list(dict.fromkeys(variants)) == list(VARIANTS)
+    assert variants == sorted(variants, key=VARIANTS.index)
     assert len(PROTOCOLS) == sum(len(one.protocols) for one in LISTED)
 
 

@@ -1,0 +1,204 @@
+"""One pass over the images of a dataset for any number of frozen trunks.
+
+Each image is decoded once. What was extracted before a stop is kept: the pass begins at the image
+that is farthest behind, and each trunk joins it at its own place.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+
+from benchmarks.backbones.backbone import Backbone
+from benchmarks.datasets.loading import load_dataset
+from benchmarks.datasets.splits import Dataset, ImageSplit
+from benchmarks.devices import computing, precision_on, resolve_device
+from benchmarks.features.cache import ABOUT, SPLITS, AvgpoolCache
+from benchmarks.features.extraction import FORWARD, Forward, read_forward
+from benchmarks.features.marker import unchanged, write_marker
+from benchmarks.features.rows import BYTES, RowsFile, read_saved
+from benchmarks.images.batches import Loader, Source, requests_of
+from benchmarks.images.colour import Colour, Normalise
+from benchmarks.images.decoding import require_fast
+from benchmarks.images.transforms import Geometry
+from benchmarks.trunks import load_trunk
+from benchmarks.whole_files import write_array
+from slurm.errors import UserError
+from slurm.files import write_bytes
+from slurm.progress import progress
+from slurm.stop import Stopped, polite_stop, stop_requested
+
+BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
+
+
+class _Reader(NamedTuple):
+    """One trunk of the pass."""
+
+    item: AvgpoolCache
+    backbone: Backbone
+    normalise: Normalise
+    forward: Forward
+
+    def path(self, split: str) -> Path:
+        """What becomes of a split."""
+        return self.item.directory / f"{split}.npy"
+
+
+def extract(items: Sequence[AvgpoolCache], name: str) -> None:
+    """Write the features of all `items`, which read the same images; `name` is that of the bar.
+
+    `UserError` for a folder that holds other features, for a disk that is too small, and for
+    features that are no finite numbers; `Stopped` when the scheduler asks, with all saved.
+    """
+    first = items[0]
+    dataset = load_dataset(first.dataset, first.data)
+    for split, planned in zip(SPLITS, first.splits):
+        dataset.splits[split].require(planned)
+    if first.trunk.fast:
+        require_fast()
+    for item in items:
+        item.require_own()
+    device = resolve_device(first.trunk.device)
+    readers = [_reader(item, device) for item in items]
+    missing = {
+        split: [reader for reader in readers if not _is_there(reader, split)] for split in SPLITS
+    }
+    _require_room(missing, dataset)
+    for reader in readers:
+        _begin(reader)
+    with polite_stop():
+        for split in SPLITS:
+            if missing[split]:
+                _pass(dataset.splits[split], split, missing[split], device, f"{name} {split}")
+            for reader in readers:
+                if reader.item.done():
+                    continue
+                labels = reader.item.directory / f"{split}_labels.npy"
+                write_array(labels, dataset.splits[split].labels)
+                written = [reader.item.directory / ABOUT]
+                for whole in SPLITS[: SPLITS.index(split) + 1]:
+                    written += [reader.path(whole), labels.with_name(f"{whole}_labels.npy")]
+                write_marker(reader.item.directory, written, complete=split == SPLITS[-1])
+
+
+def _reader(item: AvgpoolCache, device: torch.device) -> _Reader:
+    backbone = load_trunk(item.trunk).to(device)
+    if device.type == "cuda":
+        backbone = backbone.to(memory_format=torch.channels_last)
+    forward = Forward(device.type, precision_on(device, item.trunk.precision))
+    return _Reader(item, backbone, Normalise(item.trunk.mean, item.trunk.std), forward)
+
+
+def _is_there(reader: _Reader, split: str) -> bool:
+    """Whether a split was extracted whole, in this way, and is as it was."""
+    same = read_forward(reader.item.directory) == reader.forward
+    return same and unchanged(reader.item.directory, [reader.path(split).name])
+
+
+def _begin(reader: _Reader) -> None:
+    """Say in the folder what is extracted into it."""
+    folder = reader.item.directory
+    write_bytes(folder / ABOUT, msgspec.json.format(msgspec.json.encode(reader.item.about)) + b"\n")
+    write_bytes(folder / FORWARD, msgspec.json.encode(reader.forward) + b"\n")
+
+
+def _require_room(missing: dict[str, list[_Reader]], dataset: Dataset) -> None:
+    """`UserError` when the disk cannot take what is still to be written."""
+    needed = 0
+    for split, readers in missing.items():
+        for reader in readers:
+            saved = read_saved(reader.path(split))
+            rows = len(dataset.splits[split].paths) - (saved.rows if saved else 0)
+            needed += rows * reader.backbone.taps[-1].channels * BYTES[reader.item.dtype]
+    everyone = [reader for readers in missing.values() for reader in readers]
+    if not everyone:
+        return
+    folder = everyone[0].item.trunk.zoo / "features"
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        names = dict.fromkeys(reader.item.trunk.checkpoint.name for reader in everyone)
+        raise UserError(
+            f"the features of {', '.join(names)} take {needed / 1e9:.1f} GB more in {folder}, "
+            f"where {free / 1e9:.1f} GB are free: free some (python -m benchmarks.features list), "
+            "or take a --zoo on another disk"
+        )
+
+
+def _pass(
+    images: ImageSplit, split: str, readers: Sequence[_Reader], device: torch.device, name: str
+) -> None:
+    """Extract one split for those that miss it."""
+    count = len(images.paths)
+    with ExitStack() as stack:
+        files: list[RowsFile] = []
+        for reader in readers:
+            width = reader.backbone.taps[-1].channels
+            dtype = reader.item.dtype
+            made = f"{reader.forward.device} {reader.forward.precision}"
+            file = RowsFile(reader.path(split), count, width, dtype, made)
+            stack.callback(file.close)
+            files.append(file)
+        start = min(file.done for file in files) // BATCH * BATCH
+        options: dict[str, Any] = {"desc": name, "total": count, "initial": start, "unit": "img"}
+        bar = stack.enter_context(progress(**options))
+        for rows, pixels, draws, colour in _batches(images, readers[0].item, start, device):
+            wanted = [pair for pair in zip(readers, files) if pair[1].done < rows[0] + len(rows)]
+            normalisations = list(dict.fromkeys(reader.normalise for reader, _ in wanted))
+            changed = colour.apply(pixels, draws, normalisations)
+            for reader, file in wanted:
+                pooled = _pooled(reader, changed[normalisations.index(reader.normalise)], device)
+                found = pooled[file.done - int(rows[0]) :]
+                _check(found, reader, images, int(rows[0]))
+                file.append(found.numpy())
+            bar.update(len(rows))
+            if stop_requested():
+                for file in files:
+                    file.save()
+                raise Stopped(f"{name}: saved at image {int(rows[-1]) + 1} of {count}")
+        for reader, file in zip(readers, files):
+            if (
+                not reader.item.done()
+            ):  # by a twin, whose last bits, which readers compare, may be others
+                file.finish()
+
+
+def _batches(
+    images: ImageSplit, item: AvgpoolCache, start: int, device: torch.device
+) -> Iterator[tuple[Any, Any, Any, Colour]]:
+    """Rows, pixels on the device and draws of batch after batch, from an image on."""
+    trunk = item.trunk
+    colour = Colour.of(item.image)
+    source = Source.of(images, Geometry(item.image, fast=trunk.fast), [colour], trunk.seed)
+    loader = Loader([source], trunk.workers, device)
+    requests = requests_of(0, 0, np.arange(start, len(images.paths)), BATCH)
+    for request, decoded in zip(requests, loader.batches(requests)):
+        pixels = decoded.pixels.to(device, non_blocking=True)
+        yield request.rows, pixels, decoded.draws[0], colour
+
+
+def _pooled(reader: _Reader, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The mean over the last map's positions, (n, C) fp32 or fp16 on the CPU."""
+    with torch.inference_mode(), computing(device, reader.forward.precision):
+        last = list(reader.backbone(pixels).values())[-1]
+    pooled: torch.Tensor = last.float().mean((2, 3)).cpu()
+    return pooled.half() if reader.item.dtype == "fp16" else pooled
+
+
+def _check(found: torch.Tensor, reader: _Reader, images: ImageSplit, first: int) -> None:
+    """`UserError` for features that are no finite numbers, before they are written."""
+    finite = found.isfinite().all(1)
+    if not bool(finite.all()):
+        row = first + int((~finite).nonzero()[0, 0])
+        why = "look at the checkpoint, and leave --amp out"
+        if reader.item.dtype == "fp16":
+            why += "; if they are only beyond fp16's range (65,504), add --set dtype=fp32"
+        raise UserError(
+            f"the features of {reader.item.trunk.checkpoint.name} are NaN or infinity for "
+            f"{images.root / images.paths[row]}: {why}"
+        )
