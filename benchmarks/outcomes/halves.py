@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.metrics import envelope_average_precision
 from benchmarks.outcomes.files import SPLITS
 
 Floats = NDArray[np.float64]
@@ -45,34 +46,13 @@ def other_halves(by_half: NDArray[Any]) -> NDArray[Any]:
 def half_average_precisions(
     scores: NDArray[Any], positive: NDArray[np.bool_], first: NDArray[np.bool_]
 ) -> Floats:
-    """Envelope AP in 0..1 on each half, sorting once: (problems, 2 * SPLITS).
+    """Envelope AP in 0..1 on each half: (problems, 2 * SPLITS); NaN for one without a positive.
 
     `scores` is (problems, N), `positive` (N,), and `first` (SPLITS, N) says which of these N are in
-    the first halves. NaN for a half without a positive. Ties keep their order, as in
-    `metrics.envelope_average_precision`.
+    the first halves.
     """
     found = np.full((len(scores), 2 * len(first)), np.nan)
-    if not positive.any():
-        return found
-    chosen = np.ascontiguousarray(first.T).view(np.uint8)
-    for problem, row in enumerate(scores):
-        order = np.argsort(-row, kind="stable")
-        at = np.flatnonzero(positive[order])
-        # Sums up to each positive from the one before it, then over positives alone.
-        starts = np.concatenate([[0], at[:-1] + 1])
-        between = np.add.reduceat(chosen[order[: at[-1] + 1]], starts, axis=0, dtype=np.int32)
-        within = np.cumsum(between, axis=0).T
-        here = chosen[order[at]].T == 1
-        seen = np.concatenate([within, at + 1 - within])
-        found[problem] = _envelope(np.concatenate([here, ~here]), seen)
+    for number, half in enumerate(np.concatenate([first, ~first])):
+        if positive[half].any():
+            found[:, number] = envelope_average_precision(scores[:, half], positive[half])
     return found
-
-
-def _envelope(here: NDArray[np.bool_], seen: NDArray[Any]) -> Floats:
-    """AP of each half from its positives by rank (halves, P), and how many rank so high in it."""
-    true = np.cumsum(here, axis=1)
-    precision = np.where(here, true / np.maximum(seen, 1), 0.0)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    with np.errstate(invalid="ignore"):
-        ap: Floats = (envelope * here).sum(axis=1) / here.sum(axis=1)
-    return ap

@@ -114,10 +114,14 @@ def evaluate_low_shot(
     names = [f"{name} of draw {sample + 1}" for sample in range(samples) for name in data.classes]
 
     kept = _room_for_scores(machine, (len(problems), len(costs), len(data.test_labels)))
+    first = first_halves(len(data.test_labels), sha256)
+    by_half = shared_array((len(problems), len(costs), 2 * len(first)), np.float64)
 
     def grade(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
         if kept is not None:
-            kept[problem, cost : cost + len(scores)] = scores
+            here = slice(cost, cost + len(scores))
+            kept[problem, here] = scores
+            by_half[problem, here] = _half_ap(data, problem % count, scores, first)
         return _test_ap(data, problem % count, scores)
 
     tiled = np.tile(costs, (len(problems), 1))
@@ -128,7 +132,7 @@ def evaluate_low_shot(
     at = by_draw[best]
     if kept is not None:
         places = ranks(kept[:, best]).reshape(samples, count, -1).transpose(0, 2, 1)
-        halves = _half_maps(kept, data, samples, sha256)
+        halves = _half_maps(by_half.reshape(samples, count, *by_half.shape[1:]))
         machine.outcomes = {"ranks": places, "labels": data.test_labels, "halves": halves}
     convergence = {**_state(machine, fits), "by_cost": _round(fits.effort.max(0))}
     return Shot(
@@ -153,24 +157,15 @@ def _room_for_scores(machine: Machine, shape: tuple[int, ...]) -> NDArray[Any] |
     return None
 
 
-def _half_maps(scores: NDArray[Any], data: LayerData, samples: int, sha256: str) -> Floats:
+def _half_maps(ap: Floats) -> Floats:
     """The mAP at every cost on halves of the test images, mean over draws, (costs, halves).
 
-    Percent; by it the cost can be chosen without the images that judge it. `scores` are
-    (samples x classes, costs, images). A class without a positive in a half is left out there.
+    Percent; by it the cost can be chosen without the images that judge it. `ap` is in 0..1,
+    (samples, classes, costs, halves). A class without a positive in a half is left out there.
     """
-    first = first_halves(len(data.test_labels), sha256)
-    by_class = scores.reshape(samples, -1, *scores.shape[1:])
-    ap = []
-    for column, labels in enumerate(data.test_labels.T):
-        kept = labels != -1
-        mine = by_class[:, column][..., kept].reshape(-1, int(kept.sum()))
-        found = half_average_precisions(mine, labels[kept] == 1, first[:, kept])
-        ap.append(found.reshape(samples, scores.shape[1], -1))
-    stacked = np.stack(ap)
-    known = ~np.isnan(stacked)
+    known = ~np.isnan(ap)
     with np.errstate(invalid="ignore"):
-        maps = 100 * np.where(known, stacked, 0.0).sum(0) / known.sum(0)
+        maps = 100 * np.where(known, ap, 0.0).sum(1) / known.sum(1)
     mean: Floats = maps.mean(0)
     return mean
 
@@ -180,6 +175,13 @@ def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:
     labels = data.test_labels[:, column]
     kept = labels != -1
     return envelope_average_precision(scores[..., kept], labels[kept] == 1)
+
+
+def _half_ap(data: LayerData, column: int, scores: Floats, first: NDArray[np.bool_]) -> Floats:
+    """The same on halves of those rows."""
+    labels = data.test_labels[:, column]
+    kept = labels != -1
+    return half_average_precisions(scores[..., kept], labels[kept] == 1, first[:, kept])
 
 
 def _average_dual(engine: Engine, best: NDArray[np.int64], folds: int) -> NDArray[Any] | None:

@@ -73,5 +73,5 @@ def test_halves_are_of_so_many_splits(tmp_path: Path) -> None:
     known = write_outcomes(record, whole, TEST)
     assert read_outcomes(record, known, TEST).keys() == whole.keys()
     known = write_outcomes(record, {"feature5.k=1.halves": np.zeros((4, 3))}, TEST)
-    with pytest.raises(UserError, match="is not of 40 halves"):
+    with pytest.raises(UserError, match="is not of 4 halves"):
         read_outcomes(record, known, TEST)
