@@ -33,6 +33,11 @@ WORK = {
 }
 
 
+def _found() -> list[str]:
+    """Where Python finds packages anyway."""
+    return [path for path in [os.environ.get("PYTHONPATH")] if path]
+
+
 def unpack(folder: Path) -> Path:
     """The tree of commit BEFORE."""
     archive = subprocess.run(
@@ -51,7 +56,7 @@ def run(tree: Path, data: Path, words: tuple[str, ...]) -> tuple[float, float, d
         process = subprocess.Popen(
             [sys.executable, "-m", *words, *flags, str(output)],
             cwd=tree,
-            env=os.environ | {"PYTHONPATH": str(tree)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), *_found()])},
             stderr=subprocess.DEVNULL,
         )
         _, status, usage = os.wait4(process.pid, 0)
