@@ -192,6 +192,51 @@ def intervals(
         )
 
 
+def gpu(found: dict[str, Any], before: dict[str, Any]) -> Iterator[str]:
+    """What tests/gpu/check.py found on a machine with a GPU; `before` is of commit 5aee93e."""
+    on, stopped = found["machine"], found["stopped"]
+    yield (
+        f"On one {on['gpu']} with {on['cores']} cores (torch {on['torch']}, commit {on['commit']}; "
+        f"`python tests/gpu/check.py`): {found['colours']['share_of_values']:.0%} of the values of "
+        "images differ between colours on the GPU and on the CPU; SVM APs differ by "
+        f"{found['svm']['most_ap_points_apart']:.2f} points and {found['svm']['other_costs']} "
+        f"costs, the top-1 of a probe in fp32 by {found['probe']['most_points_apart']:.2f} points. "
+        f"A probe that was told to stop ended after {stopped['answered_s']:.1f} s and continued to "
+        f"{'the same' if stopped['same_figures'] else 'OTHER'} figures, a pretraining that was "
+        "killed and resumed ended in "
+        f"{'the same' if found['pretraining']['same_weights_when_resumed'] else 'OTHER'} weights, "
+        f"and two processes on the one GPU ended in {found['two_on_one']['error_lines']} error "
+        f"line ({found['two_on_one']['bytes']:,} bytes in all)."
+    )
+    yield ""
+    yield "| images a second | this build | commit 5aee93e, another run |"
+    yield "| --- | --- | --- |"
+    step, loader, net = found["step_speed"], found["loading_speed"], found["pretraining_speed"]
+    share = step["step_of_bare_forward"]
+    rows = (
+        ("frozen ResNet-50 at 224 pixels, AMP, channels_last", step["bare_forward_images_s"], None),
+        (
+            f"multi-head step with colours, batch in memory ({share:.2f} of it)",
+            step["step_images_s"],
+            before["step_multi_head_amp"],
+        ),
+        (
+            f"multi-head images from {loader['workers']} workers",
+            loader["multi_head_images_s"],
+            before["loader_multi_head"],
+        ),
+        (
+            f"AvgPool images from {loader['workers']} workers",
+            loader["avgpool_images_s"],
+            before["loader_avgpool"],
+        ),
+        ("DeepCluster step, AMP", net["step_plain_images_s"], before["deepcluster_step_amp"]),
+        ("DeepCluster step, AMP, --fast", net["step_fast_images_s"], None),
+    )
+    for name, here, there in rows:
+        yield f"| {name} | {here:,.0f} | {'' if there is None else f'{there:,.0f}'} |"
+
+
 def paragraphs() -> Iterator[list[str]]:
     """What stands between the markers."""
     if svm := both("svm"):
@@ -206,6 +251,8 @@ def paragraphs() -> Iterator[list[str]]:
         yield [killed(demo)]
     if many := read("crowd"):
         yield [crowd(many)]
+    if device := read("gpu-h200"):
+        yield list(gpu(device, read("h200")))
     if pretraining := read("deepcluster"):
         yield list(deepcluster(pretraining))
     if kills := read("pretraining-killed"):
