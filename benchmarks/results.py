@@ -5,10 +5,8 @@ values are in 0..100 at full float precision. What only a run needs is imported 
 every --help reads this file.
 """
 
-import datetime
 import hashlib
 import sys
-import time
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -259,18 +257,6 @@ def commit() -> str | None:
         return done.stdout.strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-class Clock:
-    """Start time and duration of a run."""
-
-    def __init__(self) -> None:
-        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._start = time.monotonic()
-
-    def seconds(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._start
 
 
 def environment() -> dict[str, Any]:

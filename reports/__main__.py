@@ -62,7 +62,8 @@ def parser() -> Parser:
     flags.add_argument(
         "--best",
         action="store_true",
-        help="AvgPool of the best epoch beside that of the last; published ones are of the best",
+        help="AvgPool of the best epoch beside that of the last; published ones are of the best, "
+        "and --compare has it anyway",
     )
     flags.add_argument(
         "--html",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from reports import exports
+from reports.formats import exports
 from reports.pages import html
 from reports.pictures import plots
 from reports.pictures.shapes import Picture

@@ -132,12 +132,14 @@ def select(published: Published, only: Sequence[str]) -> list[PublishedRow]:
     if not only:
         return list(published.rows)
     known = {text for row in published.rows for text in (row.name, row.method)}
+    plain = {text.casefold() for text in known}
     for wanted in only:
-        if wanted not in known:
+        if wanted.casefold() not in plain:
             close = difflib.get_close_matches(wanted, sorted(known), n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(close)}?" if close else "see --published"
             raise UserError(f"no published row {wanted!r}; {hint}")
-    return [row for row in published.rows if row.name in only or row.method in only]
+    chosen = {wanted.casefold() for wanted in only}
+    return [row for row in published.rows if {row.name.casefold(), row.method.casefold()} & chosen]
 
 
 def published_tables(published: Published, rows: Sequence[PublishedRow]) -> list[Table]:

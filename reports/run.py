@@ -8,11 +8,12 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from reports import document, exports, metadata
+from reports import document
 from reports.checking import stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
 from reports.comparison.sections import Section, compare, to_markdown
 from reports.costs import hours_by_row
+from reports.formats import exports, metadata
 from reports.measured import Measured, measured_tables
 from reports.pages import readme
 from reports.pages.links import link_target, relative_url
@@ -57,11 +58,11 @@ class Report:
         """The tables of the zoo, with links for the README."""
         return self._measured_for(self.target)
 
-    def _measured_for(self, target: Path | None) -> list[Measured]:
+    def _measured_for(self, target: Path | None, best: bool = False) -> list[Measured]:
         tables = measured_tables(
             self.collection,
             seeds=self.args.seeds,
-            best=self.args.best,
+            best=self.args.best or best,
             link=lambda config: link_target(config, target),
         )
         if not self.args.ci:
@@ -70,7 +71,8 @@ class Report:
 
         return with_intervals(tables, self.collection)
 
-    def _compared(self, measured: list[Measured]) -> list[Section]:
+    def _compared(self, target: Path | None) -> list[Section]:
+        measured = self._measured_for(target, best=True)  # as the published figures are
         names = [*self.args.only, *(self.args.compare or [])]
         only = select(self.published, names) if names else ()
         return compare(measured, self.published, self.collection.cards, only, self.args.seeds)
@@ -161,7 +163,7 @@ class Report:
         if name == "published":
             return published_sections(self.published, self.args.only, bold)
         if name == "compare":
-            return to_markdown(self._compared(self.measured), bold)
+            return to_markdown(self._compared(self.target), bold)
         if name == "pictures":
             return self._picture_links()
         if name == "all":
@@ -193,7 +195,7 @@ class Report:
         return formats[self.args.format or "markdown"]()
 
     def _compared_listing(self) -> str:
-        sections = self._compared(self.measured)
+        sections = self._compared(self.target)
         formats: Mapping[str, Callable[[], str]] = {
             "markdown": lambda: to_markdown(sections, self.args.bold) + "\n",
             "csv": lambda: exports.to_csv(
@@ -267,7 +269,7 @@ class Report:
         if self.comparing:
             sections = [
                 html.section(one.title, one.table, one.notes, fixed=True)
-                for one in self._compared(measured)
+                for one in self._compared(self.args.html)
             ]
         return html.page(sections, self.pictures, draw, hours_by_row(self.collection.found))
 

@@ -1,6 +1,8 @@
-"""Progress with an ETA on stderr: a bar on a terminal, a line now and then in a log."""
+"""Progress with an ETA on stderr: a bar on a terminal, a line now and then in a log; a clock."""
 
+import datetime
 import sys
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -65,3 +67,15 @@ def say(message: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(message, file=sys.stderr)
+
+
+class Clock:
+    """Start time and duration of a run."""
+
+    def __init__(self) -> None:
+        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start

@@ -58,6 +58,7 @@ reports: collect contradictions costs differing document footnotes measured publ
 reports.confidence
 reports.pictures
 reports.comparison
+reports.formats
 reports.pages
 reports
 """

@@ -13,6 +13,7 @@ from benchmarks.protocols import KnnProtocol
 from benchmarks.results import Split
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
+from slurm.progress import Clock
 from slurm.sweep import Item, Resources
 
 
@@ -75,7 +76,7 @@ class Knn:
         from benchmarks.outcomes.files import write_outcomes
         from slurm.progress import progress
 
-        clock = results.Clock()
+        clock = Clock()
         protocol = self.protocol
         features = self.extraction.read()
         device = resolve_device(self.trunk.device)

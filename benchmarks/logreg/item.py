@@ -16,6 +16,7 @@ from benchmarks.protocols import LogregProtocol
 from benchmarks.results import Split
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
+from slurm.progress import Clock
 from slurm.sweep import Item, Resources
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Logreg:
         from benchmarks.outcomes.files import write_outcomes
         from slurm.progress import progress
 
-        clock = results.Clock()
+        clock = Clock()
         protocol, costs = self.protocol, self.protocol.costs
         features = self.extraction.read()
         device = resolve_device(self.trunk.device)

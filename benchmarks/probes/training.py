@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks import results
 from benchmarks.probes.frozen import Features, FrozenTrunk, Maps
 from benchmarks.probes.grades import Grades
 from benchmarks.probes.heads import Heads
@@ -30,7 +29,7 @@ from benchmarks.whole_files import write_tensors
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
-from slurm.progress import position, say, time_line
+from slurm.progress import Clock, position, say, time_line
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class ProbeRun:
         self.job = job
         self.trunk, self.protocol = job.trunk, job.protocol
         self.state, self.name = job.state, job.name
-        self.clock = results.Clock()
+        self.clock = Clock()
         self.rank, self.processes = world.rank, world.size
         self.frozen, self.device = frozen, frozen.device
         self.size = share_of_batch(job.protocol, world.size)  # images a step, of this process

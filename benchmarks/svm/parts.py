@@ -12,7 +12,7 @@ from benchmarks.features.extraction import ExtractVoc, read_forward, read_second
 from benchmarks.outcomes.files import outcomes_path, read_outcomes, write_outcomes
 from benchmarks.results import Shot, Split, SvmLayer
 from benchmarks.svm.source import Source
-from slurm.progress import progress
+from slurm.progress import Clock, progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class ShotPart(Part, frozen=True, kw_only=True):
 class Run:
     """A part while it is computed: its machine, and what is known of it afterwards."""
 
-    def __init__(self, machine: "Machine", clock: results.Clock) -> None:
+    def __init__(self, machine: "Machine", clock: Clock) -> None:
         self.machine = machine
         self._clock = clock
 
@@ -87,7 +87,7 @@ def running(
     from benchmarks.devices import begin_peak
     from benchmarks.svm.machine import Machine
 
-    clock = results.Clock()
+    clock = Clock()
     data = source.read(layer)
     with progress(desc=name, total=total * len(data.classes), unit="fit") as bar:
         machine = Machine(

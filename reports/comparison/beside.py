@@ -75,6 +75,11 @@ def published_row(published: Published, one: PublishedRow, cells: dict[str, Cell
     return Row(one.name, one.config, cells, f"published, {_source(published, one)}: {one.method}")
 
 
+def named(published: Published, one: PublishedRow) -> str:
+    """A published row by its method and where it is from."""
+    return f"{one.method} ({_source(published, one)})"
+
+
 def _source(published: Published, one: PublishedRow) -> str:
     source = published.sources[one.source]
     return f"{source.project} {source.version}"

@@ -9,6 +9,7 @@ from reports.comparison.beside import (
     counterparts,
     held_against,
     like_cells,
+    named,
     protocols_by_column,
     published_cells,
     published_row,
@@ -18,7 +19,7 @@ from reports.document import NO_RESULTS, numbered
 from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow
-from reports.tables import BEST, PART_NAMES, Cell, Row, Table, escape, link, markdown
+from reports.tables import BEST, PART_NAMES, Cell, Row, Table, code, escape, link, markdown
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def _section(
     if shown:
         rows.append(band.band_row(bands))
         notes = [band.NOTE, *notes, *_without(item, shown, barred)]
+        notes += [] if only else _elsewhere(item, published, barred)
         notes += _alone(alone, only) + _about(item, shown, published)
     elif not any(item.kind.key in one.figures for one in published.rows):
         notes.append(f"Not compared: no figures of {escape(item.kind.title)} are published.")
@@ -186,6 +188,23 @@ def _without(item: Measured, shown: Sequence[PublishedRow], barred: Mapping[str,
         f"Not compared: {columns} of {band.shown(names)}, which no published row of the same "
         "protocol has."
         for columns, names in missing.items()
+    ]
+
+
+def _elsewhere(item: Measured, published: Published, barred: Mapping[str, str]) -> list[str]:
+    """For each other protocol of a part: the published rows that it measured, and so not beside."""
+    ours = protocols_by_column(item.table)
+    apart: dict[tuple[str, str | None], dict[str, None]] = {}
+    for one in published.rows:
+        for column, cell in published_cells(one, item.table).items():
+            part = item.kind.part(column)
+            known = ours.get(column)
+            if known and part not in barred and cell.value is not None and cell.protocol != known:
+                apart.setdefault((part, cell.protocol), {})[named(published, one)] = None
+    return [
+        f"Not beside them: {PART_NAMES[part]} of {band.shown(list(names))}, measured by "
+        f"{code(protocol) if protocol else 'a protocol that is not named'}."
+        for (part, protocol), names in apart.items()
     ]
 
 

@@ -52,7 +52,10 @@ def _note(measured: Measured) -> str:
     """What the plus-minus signs of a table are, as a footnote."""
     cells = [cell for row in measured.table.rows for cell in row.cells.values()]
     if all(cell.low is None for cell in cells):
-        return "No intervals: its records hold no outcomes (they are of an earlier build)."
+        return (
+            "No intervals: its records hold no outcomes (they are of an earlier build; measured "
+            "again, in another --zoo, they do)."
+        )
     without = sum(cell.low is None and cell.value is not None for cell in cells)
     few = measured.kind.layout == "best layer"
     low_shot = f"; {LOW_SHOT_RESAMPLES:,} over images and draws in low-shot columns" if few else ""

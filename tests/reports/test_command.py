@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from benchmarks.results import Split
@@ -425,6 +426,22 @@ def test_the_comparison_as_a_page(zoo: Any, tmp_path: Path) -> None:
     assert f'<a href="{url}">MMSelfSup 0.11.0, configs/selfsup/*/README.md</a>.' in text
     assert "<button" not in text  # a difference belongs to the row above it
     assert "Click" not in text
+
+
+def test_a_comparison_is_by_the_best_epoch_and_says_who_is_not_beside(
+    zoo: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zoo.probe("net", {"avgpool": 66.0}, IMAGENET_AVGPOOL)  # and 67 in its best epoch
+    text = call(capsys, "--zoo", zoo.path, "--compare", "moco V1")  # 61.02
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in rows[0][-2:]] == ["AvgPool", "AvgPool (best)"]
+    difference = next(row for row in rows if row[0].strip() == "difference")
+    assert [cell.strip() for cell in difference[-2:]] == ["-", "+5.98"]
+    assert "Not beside them" not in text
+    whole = call(capsys, "--zoo", zoo.path, "--compare")
+    (line,) = [line for line in whole.splitlines() if "coslr-100e_in1k`." in line]
+    assert line.startswith("- Not beside them: AvgPool of SwAV (MMSelfSup 0.11.0), SwAV (")
+    assert "AvgPool of InterCLR (MMSelfSup 0.11.0), measured by a protocol that is not" in whole
 
 
 def test_formats_that_a_comparison_has_not_are_refused(zoo: Any) -> None:

@@ -12,7 +12,7 @@ from benchmarks.catalog.records import read_record
 from benchmarks.results import Made, Record
 from reports.__main__ import main
 from reports.costs import cost_of, device_seconds, hours_by_row, images_per_second
-from reports.exports import without_volatile
+from reports.formats.exports import without_volatile
 from reports.pages.html import without_drawings
 from tests.reports.conftest import features
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from reports.collect import collect
-from reports.exports import facts, latex_escape, to_csv, to_latex
+from reports.formats.exports import facts, latex_escape, to_csv, to_latex
+from reports.formats.metadata import to_metafile, to_model_index, to_yaml
 from reports.measured import Measured, measured_tables
-from reports.metadata import to_metafile, to_model_index, to_yaml
 from reports.tables import KINDS, Cell, Row, Table
 
 

@@ -9,8 +9,8 @@ from benchmarks.checkpoints.cards import Card
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.results import Checkpoint
 from reports.document import numbered
-from reports.exports import plain
 from reports.footnotes import changes_of
+from reports.formats.exports import plain
 from reports.measured import Measured
 from reports.tables import Cell, Row
 
