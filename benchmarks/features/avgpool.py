@@ -20,7 +20,7 @@ from slurm.sweep import Item, Resources
 class ExtractAvgpool(AvgpoolCache):
     """Extract the features of one checkpoint into their place."""
 
-    stage: ClassVar[str] = "extract"
+    stage: ClassVar[str] = "features"
 
     @property
     def needs(self) -> tuple[Item, ...]:

@@ -63,8 +63,8 @@ class LowShot:
 
     @property
     def resources(self) -> Resources:
-        """One GPU where there is one."""
-        return Resources(gpus=int(self.source.device != "cpu"))
+        """Cores alone, on which they are solved, unless a GPU is asked for."""
+        return Resources(gpus=int(self.source.device == "cuda"))
 
     def done(self) -> bool:
         """Whether the part is there and valid."""

@@ -31,7 +31,7 @@ from slurm.sweep import Item, Resources, all_items
 # The stages of this project's commands, so that one file can serve several of them.
 STAGES = (
     *("check", "extract", "voc_svm", "low_shot_svm", "probe", "collect", "pretrain"),
-    "rehearse",
+    *("features", "knn", "logreg", "rehearse"),
 )
 # Of sbatch's options, those that the launcher itself relies on, and those that have a flag here.
 RESERVED = (

@@ -52,4 +52,4 @@ def tiny_item(zoo: Path, data: Path, recipe: Recipe = TINY, **fields: object) ->
 
 if __name__ == "__main__":
     RECIPES[TINY.name] = TINY
-    run_command(main)
+    run_command(main, flag="--resume")

@@ -2,8 +2,9 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import pytest
@@ -15,27 +16,9 @@ from benchmarks.checkpoints import placing
 from benchmarks.checkpoints.cards import read_card, registered_names
 from benchmarks.registry import load_backbone, register
 from slurm import leftovers
-
-ROOT = Path(__file__).parents[3]
-ARCH = "test_resnet"
-RACER = """
-import sys, time
-from pathlib import Path
-import timm, torch
-from benchmarks.registry import register
 from slurm.errors import UserError
 
-zoo, seed, force, start = Path(sys.argv[1]), int(sys.argv[2]), bool(int(sys.argv[3])), sys.argv[4]
-torch.manual_seed(seed)
-state = timm.create_model("test_resnet", features_only=True).state_dict()
-print("ready", flush=True)
-while not Path(start).exists():
-    time.sleep(0.001)
-try:
-    print(register(zoo, "it", state, arch="test_resnet", sobel=False, force=force).weights)
-except UserError as error:
-    print("refused:", error)
-"""
+ARCH = "test_resnet"
 
 
 def trunk(seed: int) -> dict[str, torch.Tensor]:
@@ -46,22 +29,26 @@ def trunk(seed: int) -> dict[str, torch.Tensor]:
 
 def race(folder: Path, seeds: list[int], force: bool) -> list[str]:
     """What each of the processes that register at the same moment says."""
-    start = folder / "start"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACER, folder / "zoo", str(seed), str(int(force)), start],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for seed in seeds
-    ]
+    fork = get_context("fork")
+    start = fork.Barrier(len(seeds))
+    said = [fork.SimpleQueue() for _ in seeds]
+
+    def run(seed: int, words: "SimpleQueue[str]") -> None:
+        state = trunk(seed)
+        start.wait(60)
+        try:
+            card = register(folder / "zoo", "it", state, arch=ARCH, sobel=False, force=force)
+            words.put(card.weights)
+        except UserError as error:
+            words.put(f"refused: {error}")
+
+    processes = [fork.Process(target=run, args=pair) for pair in zip(seeds, said)]
     for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    start.touch()
-    return [process.communicate(timeout=120)[0].strip() for process in processes]
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    return [words.get() for words in said]
 
 
 def test_of_two_trunks_that_want_one_name_one_wins(tmp_path: Path) -> None:
