@@ -1,7 +1,7 @@
 """python -m reports reproduce RECORD: the command that makes a record again."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from benchmarks.checkpoints.fit import why_outdated
 from benchmarks.checkpoints.zoo import RANDOM
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.loading import entry_name
+from benchmarks.knn.record import KnnRecord
+from benchmarks.logreg.record import LogregRecord
 from benchmarks.overrides import CUSTOM, IDENTITY
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from benchmarks.suite import SUITES
@@ -67,6 +69,10 @@ def _what(path: Path, record: Record, zoo: Path, folder: str) -> list[str]:
             program = ["torchrun", "--nproc-per-node", str(processes), "-m"]
         named = ["--protocol", record.protocol, *_changes(record)]
         return [*program, "benchmarks.linear_probe", *source, *named, *own]
+    if isinstance(record, KnnRecord | LogregRecord):
+        module = "benchmarks.knn" if isinstance(record, KnnRecord) else "benchmarks.logreg"
+        named = ["--protocol", record.protocol, *_changes(record, IDENTITY)]
+        return ["python", "-m", module, *source, *named, *own]
     if not isinstance(record, VocSvmRecord | LowShotRecord):
         raise UserError(f"{path} is of {record.benchmark}, of which no command is known")
     if record.variant == CUSTOM and (changes := _changes(record)):
@@ -130,8 +136,8 @@ def _checkpoint(path: Path, record: Record, zoo: Path) -> str:
     return record.made.ckpt
 
 
-def _changes(record: Record) -> list[str]:
-    """--set for each number that is not the protocol's."""
+def _changes(record: Record, fixed: Sequence[str] = (*IDENTITY, "shots")) -> list[str]:
+    """--set for each number that is not the protocol's, but for those that are `fixed`."""
     if record.variant != CUSTOM:
         return []
     protocol = PROTOCOLS.get(record.protocol)
@@ -141,7 +147,7 @@ def _changes(record: Record) -> list[str]:
     words = []
     for name, value in _numbers(record.settings):
         known = name in usual or name.partition(".")[0] in usual
-        if known and name not in (*IDENTITY, "shots") and usual.get(name) != value:
+        if known and name not in fixed and usual.get(name) != value:
             words += ["--set", f"{name}={_text(value)}"]
     return words
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.datasets.loading import load_dataset
+from benchmarks.devices import took
 from benchmarks.features.cache import SPLITS, AvgpoolCache
 from benchmarks.features.extraction import read_forward
 from benchmarks.images.checking import check_notes
@@ -43,6 +44,7 @@ def record_fields(
         "threads": torch.get_num_threads(),
         "notes": tuple(notes),
         "precision": forward.precision if forward else None,
+        "made": results.Made(ckpt=trunk.ckpt, data=str(extraction.data), **took(device)),
         **results.environment(),
     }
 

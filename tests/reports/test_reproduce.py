@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import benchmarks.knn.__main__ as knn
+import benchmarks.logreg.__main__ as logreg
 from benchmarks import linear_probe, low_shot_svm, registry
 from benchmarks.catalog.records import read_record
 from benchmarks.datasets import digits
@@ -105,6 +107,29 @@ def test_low_shot_svms_of_features_on_disk(
     assert {k: shot.mean for k, shot in other.layers["feature4"].shots.items()} == {
         k: shot.mean for k, shot in one.layers["feature4"].shots.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("program", "flags"),
+    [(knn, ["--k", "3,5"]), (logreg, ["--costs", "0.01,1", "--shots", "1", "--fraction", "0.5"])],
+)
+def test_what_is_measured_on_cached_features(
+    program: Any,
+    flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    some_digits(Path("imagenet"))
+    trunk = ["--ckpt", "random:resnet10t", "--data", "imagenet", "--device", "cpu", "--zoo", "zoo"]
+    program.main([*trunk, *flags, "--threads", "1", "--workers", "0", "--seed", "3"])
+    first = only_record(Path("zoo"))
+    run(printed(first, capsys), tmp_path)
+    again = only_record(Path("again"))
+    one, other = read_record(first), read_record(again)
+    assert (again.name, other.outcomes) == (first.name, one.outcomes)
+    assert one.outcomes is not None
 
 
 def test_a_record_of_an_earlier_build_needs_to_be_told_the_data(

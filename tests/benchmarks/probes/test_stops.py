@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import results
 from benchmarks.probes import stream, training
 from benchmarks.probes.frozen import Features, Maps
 from benchmarks.probes.item import Probe, probe_item
@@ -57,7 +58,7 @@ def test_a_stop_during_evaluation_continues_with_the_evaluation(
     assert said[0] == "continues at epoch 1/2, after 3 steps"
     assert re.fullmatch(r"epoch 1/2 feature1 .* \| [\d.]+ s so far, [\d.]+ s left", said[1])
     assert re.fullmatch(r"epoch 2/2 loss \d\.\d{4} feature1 .* \| [\d.]+ s in all", said[2])
-    records = [training.results.read(x.result, training.results.ProbeRecord) for x in (whole, item)]
+    records = [results.read(x.result, results.ProbeRecord) for x in (whole, item)]
     assert records[0].heads == records[1].heads
 
 

@@ -57,7 +57,7 @@ def signal_at(process: "subprocess.Popen[bytes]", zoo: Path, epoch: int, number:
         if reached >= epoch and step >= 1:
             os.kill(process.pid, number)
             return
-        time.sleep(0.005)
+        time.sleep(0.02)  # reading the state takes what the run would
     process.kill()
     raise AssertionError(f"the run was never seen inside epoch {epoch}")
 

@@ -77,8 +77,11 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, mes
 
 
 def test_the_known_stages_are_those_of_the_commands() -> None:
+    from benchmarks.features.avgpool import ExtractAvgpool
     from benchmarks.features.extraction import ExtractVoc
     from benchmarks.images.checking import CheckImages
+    from benchmarks.knn.item import Knn
+    from benchmarks.logreg.item import Logreg
     from benchmarks.probes.item import Probe
     from benchmarks.rehearsal.job import Rehearsal
     from benchmarks.svm.full_item import VocSvm, VocSvmLayer
@@ -86,7 +89,8 @@ def test_the_known_stages_are_those_of_the_commands() -> None:
     from pretrain.deepcluster.item import Pretrain
 
     svms = (VocSvmLayer, VocSvm, LowShot, VocLowShot)
-    items = (CheckImages, ExtractVoc, *svms, Probe, Pretrain, Rehearsal)
+    quick = (ExtractAvgpool, Knn, Logreg)
+    items = (CheckImages, ExtractVoc, *svms, *quick, Probe, Pretrain, Rehearsal)
     assert {item.stage for item in items} == set(STAGES)
 
 
