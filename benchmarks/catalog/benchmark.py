@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as Interface
 
-from benchmarks.protocols import Protocol
+from benchmarks.protocols import (
+    KnnProtocol,
+    LinearProtocol,
+    LogregProtocol,
+    LowShotProtocol,
+    Protocol,
+    SvmProtocol,
+)
 from benchmarks.results import Record, Split
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item
@@ -53,3 +60,42 @@ class Benchmark:
     columns: tuple[str, ...]  # of its table
     figures: Callable[[Any], Mapping[str, float]] | None  # of a record, by column; None: best layer
     part: str  # what footnotes call these columns
+
+
+# The items of the benchmarks, whose modules are imported when one is planned: every --help reads
+# the catalog, and none needs them.
+
+
+def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Goal:
+    """A linear probe."""
+    from benchmarks.probes import item
+
+    return item.probe_item(trunk, data, protocol)
+
+
+def voc_svm_item(trunk: Trunk, data: Path, protocol: SvmProtocol) -> Goal:
+    """The full SVM protocol."""
+    from benchmarks.svm import full_item
+
+    return full_item.voc_svm_item(trunk, data, protocol)
+
+
+def low_shot_item(trunk: Trunk, data: Path, protocol: LowShotProtocol) -> Goal:
+    """The low-shot SVMs."""
+    from benchmarks.svm import low_shot_item as items
+
+    return items.low_shot_item(trunk, data, protocol)
+
+
+def knn_item(trunk: Trunk, data: Path, protocol: KnnProtocol) -> Goal:
+    """Nearest neighbours."""
+    from benchmarks.knn import item
+
+    return item.knn_item(trunk, data, protocol)
+
+
+def logreg_item(trunk: Trunk, data: Path, protocol: LogregProtocol) -> Goal:
+    """Logistic regression."""
+    from benchmarks.logreg import item
+
+    return item.logreg_item(trunk, data, protocol)

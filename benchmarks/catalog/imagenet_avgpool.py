@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-from benchmarks.catalog.benchmark import Benchmark
+from benchmarks.catalog.benchmark import Benchmark, probe_item
 from benchmarks.catalog.columns import top1_by_column
 from benchmarks.catalog.imagenet_linear import TABLE
 from benchmarks.catalog.images import CENTRE_CROP, DIGIT, RANDOM_RESIZED_CROP, SHIFTED_DIGIT
-from benchmarks.probes.item import probe_item
 from benchmarks.protocols import LinearProtocol
 from benchmarks.results import ProbeRecord
 

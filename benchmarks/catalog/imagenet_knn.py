@@ -1,8 +1,7 @@
 """ImageNet k-NN on average-pooled features: a table of its own, as the 0.x zoo pages print it."""
 
-from benchmarks.catalog.benchmark import Benchmark, ZooTable
+from benchmarks.catalog.benchmark import Benchmark, ZooTable, knn_item
 from benchmarks.catalog.images import CENTRE_CROP, DIGIT
-from benchmarks.knn.item import knn_item
 from benchmarks.knn.record import KnnRecord, top1_by_k
 from benchmarks.protocols import KnnProtocol
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from benchmarks.catalog.benchmark import Benchmark, ZooTable
+from benchmarks.catalog.benchmark import Benchmark, ZooTable, probe_item
 from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column
 from benchmarks.catalog.images import (
     CENTRE_CROP,
@@ -11,7 +11,6 @@ from benchmarks.catalog.images import (
     RANDOM_RESIZED_CROP,
     SHIFTED_DIGIT,
 )
-from benchmarks.probes.item import probe_item
 from benchmarks.protocols import LinearProtocol
 from benchmarks.results import ProbeRecord
 

@@ -1,8 +1,7 @@
 """ImageNet logistic regression on average-pooled features, with few labels too: its own table."""
 
-from benchmarks.catalog.benchmark import Benchmark, ZooTable
+from benchmarks.catalog.benchmark import Benchmark, ZooTable, logreg_item
 from benchmarks.catalog.images import CENTRE_CROP, DIGIT
-from benchmarks.logreg.item import logreg_item
 from benchmarks.logreg.record import LogregRecord, percent_name, top1_by_column
 from benchmarks.protocols import LogregProtocol
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from benchmarks.catalog.benchmark import Benchmark, ZooTable
+from benchmarks.catalog.benchmark import Benchmark, ZooTable, probe_item
 from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column
 from benchmarks.catalog.imagenet_linear import (
     DIGITS_IMAGENET_LINEAR,
@@ -10,7 +10,6 @@ from benchmarks.catalog.imagenet_linear import (
     VISSL_IMAGENET_LINEAR,
 )
 from benchmarks.catalog.images import RANDOM_RESIZED_CROP
-from benchmarks.probes.item import probe_item
 from benchmarks.results import ProbeRecord
 
 INATURALIST18_LINEAR = replace(

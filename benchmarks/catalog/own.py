@@ -10,18 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.catalog.benchmark import Benchmark, ZooTable
+from benchmarks.catalog.benchmark import (
+    Benchmark,
+    ZooTable,
+    knn_item,
+    logreg_item,
+    low_shot_item,
+    probe_item,
+    voc_svm_item,
+)
 from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column
 from benchmarks.catalog.imagenet_knn import BENCHMARK as IMAGENET_KNN
 from benchmarks.catalog.imagenet_logreg import BENCHMARK as IMAGENET_LOGREG
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.loading import load_dataset
-from benchmarks.knn.item import knn_item
 from benchmarks.knn.record import KnnRecord, top1_by_k
-from benchmarks.logreg.item import logreg_item
 from benchmarks.logreg.record import LogregRecord
 from benchmarks.logreg.record import top1_by_column as logreg_top1_by_column
-from benchmarks.probes.item import probe_item
 from benchmarks.protocols import (
     KnnProtocol,
     LinearProtocol,
@@ -31,8 +36,6 @@ from benchmarks.protocols import (
     SvmProtocol,
 )
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
-from benchmarks.svm.full_item import voc_svm_item
-from benchmarks.svm.low_shot_item import low_shot_item
 from slurm.errors import UserError
 from slurm.files import check_name
 

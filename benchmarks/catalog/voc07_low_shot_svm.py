@@ -1,6 +1,6 @@
 """VOC07 low-shot SVM: the columns k=1 to k=96 of the SVM's table."""
 
-from benchmarks.catalog.benchmark import Benchmark
+from benchmarks.catalog.benchmark import Benchmark, low_shot_item
 from benchmarks.catalog.images import SCENE, SQUASHED
 from benchmarks.catalog.voc07_svm import (
     COSTS_DIGITS,
@@ -11,7 +11,6 @@ from benchmarks.catalog.voc07_svm import (
 )
 from benchmarks.protocols import LowShotProtocol
 from benchmarks.results import LowShotRecord
-from benchmarks.svm.low_shot_item import low_shot_item
 
 VOC07_LOW_SHOT = LowShotProtocol("voc07_low_shot_svm", "mmselfsup", COSTS_MMSELFSUP, SQUASHED)
 VISSL_VOC07_LOW_SHOT = LowShotProtocol("vissl_voc07_low_shot_svm", "vissl", COSTS_VISSL, SQUASHED)

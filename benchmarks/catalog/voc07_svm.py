@@ -1,10 +1,9 @@
 """VOC07 linear SVM: the columns Best Layer and SVM of its table."""
 
-from benchmarks.catalog.benchmark import Benchmark, ZooTable
+from benchmarks.catalog.benchmark import Benchmark, ZooTable, voc_svm_item
 from benchmarks.catalog.images import SCENE, SQUASHED
 from benchmarks.protocols import SvmProtocol
 from benchmarks.results import VocSvmRecord
-from benchmarks.svm.full_item import voc_svm_item
 
 _POWERS_OF_TWO = tuple(0.5**power for power in range(4, 20))
 COSTS_MMSELFSUP = tuple(sorted((*_POWERS_OF_TWO, 1.0, 10.0, 100.0)))
