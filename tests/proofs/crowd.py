@@ -34,7 +34,7 @@ CROWD = 20  # processes at once
 SECONDS = 300.0
 NAMES = ("first", "second")
 ARCH = "test_resnet"  # a trunk of timm's for tests
-OF_ONE_RUN = ("commit", "host", "started", "seconds", "threads")
+OF_ONE_RUN = ("commit", "host", "started", "seconds", "threads", "made", "gpu_bytes", "host_bytes")
 
 
 @dataclass(frozen=True)

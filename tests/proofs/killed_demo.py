@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PROVENANCE = ("commit", "host", "started", "seconds")  # of one computation, not of its result
+# Of one computation, not of its result; the last ones are of parts.
+PROVENANCE = ("commit", "host", "started", "seconds", "made", "gpu_bytes", "host_bytes")
 SPANS = (15.0, 45.0)  # seconds between two kills: an epoch of pretraining fits
 
 

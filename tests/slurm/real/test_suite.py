@@ -19,7 +19,8 @@ CHECKPOINTS = "random:resnet18,random:resnet10t,random:sobel_resnet10t"
 BENCHMARKS = (
     "voc07_svm,imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_linear"  # of digits
 )
-PROVENANCE = ("commit", "host", "started", "seconds")  # of one computation, not of its result
+# Of one computation, not of its result; the last ones are of parts.
+PROVENANCE = ("commit", "host", "started", "seconds", "made", "gpu_bytes", "host_bytes")
 SAME_BITS = ("--device", "cpu", "--threads", "1")
 LISTS = (
     "VOCdevkit/VOC2007/ImageSets/Main/*.txt",
