@@ -70,26 +70,39 @@ def list_of(folder: Path, fraction: float) -> Path | None:
 def listed_rows(path: Path, images: "ImageSplit") -> Rows:
     """The rows of the images in a public list: a name, or a path and more, in each line.
 
-    `UserError` for a name that is no training image or stands twice, and for a class without any.
+    `UserError` for a name that is no training image, that of several, or stands twice, and for a
+    class without any.
     """
-    by_name = {name: row for row, name in enumerate(images.paths)}
-    by_name |= {name.rpartition("/")[2]: row for row, name in enumerate(images.paths)}
+    by_path = {name: row for row, name in enumerate(images.paths)}
+    by_name: dict[str, list[int]] = {}
+    for row, name in enumerate(images.paths):
+        by_name.setdefault(name.rpartition("/")[2], []).append(row)
     rows: dict[int, None] = {}
     for number, line in enumerate(read_file(path).decode("utf-8", "replace").splitlines(), 1):
         if not line.strip():
             continue
         name = line.split()[0]
-        row = by_name.get(name, by_name.get(name.rpartition("/")[2]))
-        if row is None or row in rows:
-            what = "is no training image" if row is None else "stands there twice"
+        found = _rows_named(name, by_path, by_name)
+        if len(found) != 1 or found[0] in rows:
+            what = "is no training image" if not found else "stands there twice"
+            if len(found) > 1:
+                what = f"is the name of {len(found)} training images: write CLASS/NAME"
             raise UserError(f"{path}, line {number}: {name[:200]} {what}; mend the list or move it")
-        rows[row] = None
-    found = np.sort(np.array(list(rows), dtype=np.int64))
-    lacking = np.setdiff1d(images.labels, images.labels[found])
+        rows[found[0]] = None
+    listed = np.sort(np.array(list(rows), dtype=np.int64))
+    lacking = np.setdiff1d(images.labels, images.labels[listed])
     if len(lacking):
         name = images.classes[int(lacking[0])]
         raise UserError(
             f"{path} lists no image of {len(lacking)} classes, of which {name} is one: a few-label "
             "draw needs each class; mend the list or move it"
         )
-    return found
+    return listed
+
+
+def _rows_named(name: str, by_path: dict[str, int], by_name: dict[str, list[int]]) -> list[int]:
+    """The rows that a list can mean: of a path, below any folder; else of the file's name alone."""
+    parts = name.split("/")
+    paths = ("/".join(parts[first:]) for first in range(len(parts)))
+    row = next((by_path[path] for path in paths if path in by_path), None)
+    return by_name.get(parts[-1], []) if row is None else [row]

@@ -153,6 +153,8 @@ def _few_label_draws(
 
 def logreg_item(trunk: Trunk, data: Path, protocol: LogregProtocol) -> Logreg:
     """The logistic regression of `trunk` by `protocol`; `UserError` when it cannot be measured."""
+    import numpy as np
+
     from benchmarks.features.files import fingerprint
     from benchmarks.logreg.draws import list_of, split_off
 
@@ -168,8 +170,12 @@ def logreg_item(trunk: Trunk, data: Path, protocol: LogregProtocol) -> Logreg:
             f"a part of {protocol.held_out:g} of {len(labels)} training images leaves none to fit "
             "or none to select by: take more data, or another --set held_out"
         )
-    for _ in _few_label_draws(item, fitted, labels):  # says what is missing before the extraction
-        pass
+    for _, name, source, draws in _few_label_draws(item, fitted, labels):
+        if any(np.isin(held_out, rows).all() for rows in draws):
+            raise UserError(
+                f"{source} names all {len(held_out)} images that are held out to choose the cost "
+                f"of {name} by: another --seed or --set held_out holds out others"
+            )
     return item
 
 

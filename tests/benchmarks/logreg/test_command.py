@@ -7,8 +7,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.catalog.records import read_record
+from benchmarks.datasets.loading import load_dataset
 from benchmarks.logreg.__main__ import main
-from benchmarks.logreg.draws import draw, labels_per_class, split_off
+from benchmarks.logreg.draws import draw, labels_per_class, listed_rows, split_off
 from benchmarks.logreg.record import LogregRecord
 from benchmarks.outcomes.files import read_outcomes
 from slurm.cli import run_command
@@ -112,10 +113,25 @@ def test_public_lists_are_used_where_they_are(tmp_path: Path, data: Path) -> Non
         ("n01/1.jpg\nn02/1.jpg\n", "lists no image of 1 classes, of which n03 is one"),
         ("n01/99.jpg\n", "line 1: n01/99.jpg is no training image"),
         ("n01/1.jpg\nn01/1.jpg\n", "line 2: n01/1.jpg stands there twice"),
+        ("n01/1.jpg\n2.jpg\n", "line 2: 2.jpg is the name of 3 training images: write CLASS/NAME"),
+        (
+            "\n".join(f"n0{label}/{number}.jpg" for label in (1, 2, 3) for number in range(16)),
+            "names all 4 images that are held out to choose the cost of 0.1 by",
+        ),
     ):
         (data / "meta" / "10percent.txt").write_text(content)
         with pytest.raises(UserError, match=complaint):
             run(tmp_path / "zoo", data, *flags)
+
+
+def test_a_path_in_a_public_list_may_begin_above_the_classes(data: Path) -> None:
+    """Files of all classes have the same names here: a path means one of them."""
+    images = load_dataset("own:x", data).splits["train"]
+    path = data / "list.txt"
+    for prefix in ("", "train/", "imagenet/train/"):
+        path.write_text("".join(f"{prefix}n0{label}/{label}.jpg 0\n" for label in (1, 2, 3)))
+        found = [images.paths[row] for row in listed_rows(path, images)]
+        assert found == ["n01/1.jpg", "n02/2.jpg", "n03/3.jpg"]
 
 
 def test_mistakes_are_one_line_before_anything_is_extracted(
