@@ -74,7 +74,7 @@ def read_regular(path: Path | str) -> bytes:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        asked = max(status.st_size, 0) + 1  # by one more it shows its end at once
+        asked = status.st_size + 1  # by one more it shows its end at once
         content = os.read(descriptor, asked)
         if len(content) == status.st_size:
             return content

@@ -11,7 +11,7 @@ from benchmarks.features.cache import SPLITS, AvgpoolCache, FeatureType
 from benchmarks.features.rows import state_path
 from benchmarks.images.checking import check_items
 from benchmarks.protocols import ImageTransform
-from benchmarks.results import key_of
+from benchmarks.results import Split, key_of
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item, Resources
 
@@ -107,18 +107,40 @@ def avgpool_item(
     return ExtractAvgpool(trunk, data, dataset, image, dtype, (splits["train"], splits["val"]))
 
 
+class OnFeatures:
+    """What the items of all benchmarks on these features have: two fields, and what they say."""
+
+    extraction: ExtractAvgpool
+    shared: ExtractTogether | None  # the pass that extracts those of other checkpoints too
+
+    @property
+    def trunk(self) -> Trunk:
+        """Whose features these are."""
+        return self.extraction.trunk
+
+    @property
+    def needs(self) -> tuple[Item, ...]:
+        """The extraction."""
+        return (self.shared or self.extraction,)
+
+    @property
+    def measured_on(self) -> dict[str, Split]:
+        """The fingerprints of the data by split."""
+        return dict(zip(SPLITS, self.extraction.splits))
+
+
 G = TypeVar("G", bound=Item)
 
 
 def share_extractions(goals: Sequence[G], most: int) -> list[G]:
     """`goals`, with those that need features of the same images needing one pass of `most` trunks.
 
-    Such goals have a field `extraction`, an `ExtractAvgpool`, and one `shared` for the pass.
+    Those are the ones that are `OnFeatures`.
     """
     streams: dict[object, dict[str, ExtractAvgpool]] = {}
     for goal in goals:
-        one = getattr(goal, "extraction", None)
-        if isinstance(one, ExtractAvgpool):
+        one = _features_of(goal)
+        if one is not None:
             streams.setdefault(_stream_of(one), {}).setdefault(one.key, one)
     shared: dict[str, ExtractTogether] = {}
     for extractions in streams.values():
@@ -129,10 +151,14 @@ def share_extractions(goals: Sequence[G], most: int) -> list[G]:
                 shared |= {part.key: ExtractTogether(parts) for part in parts}
     found: list[G] = []
     for goal in goals:
-        one = getattr(goal, "extraction", None)
-        whole = shared.get(one.key) if isinstance(one, ExtractAvgpool) else None
+        one = _features_of(goal)
+        whole = None if one is None else shared.get(one.key)
         found.append(goal if whole is None else replace(goal, shared=whole))  # type: ignore[type-var]
     return found
+
+
+def _features_of(goal: object) -> ExtractAvgpool | None:
+    return goal.extraction if isinstance(goal, OnFeatures) else None
 
 
 def _stream_of(one: ExtractAvgpool) -> object:

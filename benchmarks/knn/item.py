@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks import results
-from benchmarks.features.avgpool import ExtractAvgpool, ExtractTogether, avgpool_item
-from benchmarks.features.cache import SPLITS
+from benchmarks.features.avgpool import ExtractAvgpool, ExtractTogether, OnFeatures, avgpool_item
 from benchmarks.knn.record import Accuracy, KnnRecord
 from benchmarks.protocols import KnnProtocol
-from benchmarks.results import Split
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
 from slurm.progress import Clock
-from slurm.sweep import Item, Resources
+from slurm.sweep import Resources
 
 
 @dataclass(frozen=True)
-class Knn:
+class Knn(OnFeatures):
     """Find the neighbours of every val image among the train images, and count their votes."""
 
     extraction: ExtractAvgpool
@@ -26,21 +24,6 @@ class Knn:
     shared: ExtractTogether | None = None  # the pass that extracts those of other checkpoints too
 
     stage: ClassVar[str] = "knn"
-
-    @property
-    def trunk(self) -> Trunk:
-        """Whose features these are."""
-        return self.extraction.trunk
-
-    @property
-    def needs(self) -> tuple[Item, ...]:
-        """The extraction."""
-        return (self.shared or self.extraction,)
-
-    @property
-    def measured_on(self) -> dict[str, Split]:
-        """The fingerprints of the data by split."""
-        return dict(zip(SPLITS, self.extraction.splits))
 
     @cached_property
     def result(self) -> Path:

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks import results
 from benchmarks.datasets.loading import load_dataset
-from benchmarks.features.avgpool import ExtractAvgpool, ExtractTogether, avgpool_item
-from benchmarks.features.cache import SPLITS
+from benchmarks.features.avgpool import ExtractAvgpool, ExtractTogether, OnFeatures, avgpool_item
 from benchmarks.logreg.record import LogregRecord
 from benchmarks.protocols import LogregProtocol
-from benchmarks.results import Split
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
 from slurm.progress import Clock
-from slurm.sweep import Item, Resources
+from slurm.sweep import Resources
 
 if TYPE_CHECKING:
     from benchmarks.logreg.draws import Rows
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Logreg:
+class Logreg(OnFeatures):
     """Fit the path of costs and the few-label rows, and write the record."""
 
     extraction: ExtractAvgpool
@@ -34,21 +32,6 @@ class Logreg:
     shared: ExtractTogether | None = None  # the pass that extracts those of other checkpoints too
 
     stage: ClassVar[str] = "logreg"
-
-    @property
-    def trunk(self) -> Trunk:
-        """Whose features these are."""
-        return self.extraction.trunk
-
-    @property
-    def needs(self) -> tuple[Item, ...]:
-        """The extraction."""
-        return (self.shared or self.extraction,)
-
-    @property
-    def measured_on(self) -> dict[str, Split]:
-        """The fingerprints of the data by split."""
-        return dict(zip(SPLITS, self.extraction.splits))
 
     @cached_property
     def result(self) -> Path:
