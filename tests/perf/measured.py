@@ -209,7 +209,7 @@ def gpu(found: dict[str, Any], before: dict[str, Any]) -> Iterator[str]:
         f"line ({found['two_on_one']['bytes']:,} bytes in all)."
     )
     yield ""
-    yield "| images a second | this build | commit 5aee93e, another run |"
+    yield f"| images a second | commit {on['commit']} | commit 5aee93e, another run |"
     yield "| --- | --- | --- |"
     step, loader, net = found["step_speed"], found["loading_speed"], found["pretraining_speed"]
     share = step["step_of_bare_forward"]
