@@ -9,6 +9,7 @@ from torch's generator and in torchvision's order: a `Colour` draws, and later a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.devices import to_device
-from benchmarks.images.hue import turn_hue
+from benchmarks.images.hue import hue_tables, turn_hue
 from benchmarks.protocols import ImageTransform
+from slurm.progress import say
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # torchvision's numbers
 
@@ -97,11 +99,10 @@ class Colour:
 
         What comes before is done once for all normalisations.
         """
+        if pixels.device.type == "cuda" and _kernels_are_right(pixels.device):
+            return self._by_kernels(pixels, draws, normalisations)
         if pixels.device.type != "cpu":
-            layout = torch.channels_last  # as a GPU's convolutions want it
-            images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
-            images = self._change(images, draws)
-            return [normalise(images) for normalise in normalisations]
+            return self._by_steps(pixels, draws, normalisations)
         count, height, width, channels = pixels.shape
         found = [torch.empty(count, channels, height, width) for _ in normalisations]
         for row in range(count):  # image by image: a CPU's caches hold one
@@ -111,6 +112,34 @@ class Colour:
             for normalise, images in zip(normalisations, found):
                 normalise(image, out=images[row : row + 1])
         return found
+
+    def _by_steps(
+        self, pixels: Tensor, draws: Draws, normalisations: Sequence["Normalise"]
+    ) -> list[Tensor]:
+        layout = torch.channels_last  # as a GPU's convolutions want it
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
+        images = self._change(images, draws)
+        return [normalise(images) for normalise in normalisations]
+
+    def _by_kernels(
+        self, pixels: Tensor, draws: Draws, normalisations: Sequence["Normalise"]
+    ) -> list[Tensor]:
+        """What `_by_steps` gives, in one or two passes over the bytes."""
+        from benchmarks.images.colour_kernels import Changes, change
+
+        device = pixels.device
+        order = draws.order[:, :0] if self.jitter is None else _order(draws, bool(self.jitter[HUE]))
+        changes = Changes(
+            order=to_device(order.contiguous(), device),
+            factors=to_device(draws.factors, device),
+            grey=None if self.greyscale is None else to_device(draws.grey, device),
+            light=None if self.lighting is None else to_device(draws.light, device),
+            tables=hue_tables(device),
+        )
+        columns = [
+            (_columns(one.mean, device), _columns(one.std, device)) for one in normalisations
+        ]
+        return change(pixels, changes, columns)
 
     def _change(self, images: Tensor, draws: Draws) -> Tensor:
         if self.jitter is not None:
@@ -149,7 +178,7 @@ def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:
     Images of one order are put side by side, so that nothing is computed for those whose turn it
     is not, and at the end all are put into their own order again.
     """
-    order = draws.order if hue else draws.order[draws.order != HUE].view(len(images), -1)
+    order = _order(draws, hue)
     if len(images) == 1:
         for operation in order[0].tolist():
             _OPERATIONS[operation](images, draws.factors[:, operation, None, None])
@@ -167,6 +196,37 @@ def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:
             _OPERATIONS[operation](images[first:last], factors[first:last, operation])
         first = last
     return images.index_select(0, to_device(rows.argsort(), images.device))
+
+
+def _order(draws: Draws, hue: bool) -> Tensor:
+    """Each image's operations, (N, 4), or (N, 3) without that of hue."""
+    return draws.order if hue else draws.order[draws.order != HUE].view(len(draws.order), -1)
+
+
+@lru_cache(maxsize=16)
+def _kernels_are_right(device: torch.device) -> bool:
+    """Whether Triton is at hand and its kernels give the values of the steps on this device.
+
+    They are tried on noise in all orders; where they fail, the steps are taken, which are slower.
+    """
+    colour = Colour(jitter=(0.4, 0.4, 1.0, 0.5), greyscale=0.2, lighting=0.1)
+    noise = torch.Generator().manual_seed(0)
+    orders = torch.tensor(list(permutations(range(4))), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (len(orders), 24, 24, 3), generator=noise, dtype=torch.uint8)
+    factors = torch.rand(len(orders), 4, generator=noise) * 2
+    factors[:, HUE] = (factors[:, HUE] * 127).floor()
+    light = torch.randn(len(orders), 3, generator=noise) * 0.1
+    draws = Draws(orders, factors, torch.arange(len(orders)) % 5 == 0, light)
+    unit, pixels = [Normalise((0.1, 0.2, 0.3), (0.3, 0.2, 0.1))], pixels.to(device)
+    try:
+        found = colour._by_kernels(pixels, draws, unit)[0]
+    except Exception as error:  # of Triton, which needs a C compiler, or of what it compiles
+        say(f"note: colours are changed in many steps, as Triton cannot be used: {error!s:.200}")
+        return False
+    same = torch.equal(found, colour._by_steps(pixels, draws, unit)[0])
+    if not same:
+        say("note: colours are changed in many steps, as Triton's kernels give other values here")
+    return same
 
 
 def _luma(images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def turn_hue(pixels: Tensor, turns: Tensor) -> None:
 
     `turns` is (N, 1, 1), whole numbers 0..255 that are added to PIL's hue of 8 bits, modulo 256.
     """
-    hues, saturations, shares = _tables(pixels.device)
+    hues, saturations, shares = hue_tables(pixels.device)
     red, green, blue = pixels.int().unbind(1)
     highest = torch.maximum(torch.maximum(red, green), blue)
     spread = highest - torch.minimum(torch.minimum(red, green), blue)
@@ -47,7 +47,7 @@ def _at(table: Tensor, places: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def hue_tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Hue by channels, saturation by highest and spread, and what of the highest each channel has.
 
     uint8 (3 * 256 * 511,), uint8 (256 * 256,), and float64 (3, 256 * 256) by hue and saturation.

@@ -166,7 +166,7 @@ def test_hue_of_a_grid_of_all_colours(turned: int) -> None:
 
 def test_shares_give_back_every_hue_and_saturation() -> None:
     """All of PIL's HSV, at some brightness: what any turn of any colour can lead to."""
-    shares = hue._tables(torch.device("cpu"))[2].numpy()
+    shares = hue.hue_tables(torch.device("cpu"))[2].numpy()
     hues, saturations = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
     for value in (0, 1, 2, 50, 127, 128, 191, 254, 255):
         hsv = np.stack([hues, saturations, np.full_like(hues, value)], -1).astype(np.uint8)
