@@ -88,6 +88,23 @@ def _host_bytes() -> int | None:
 
 
 @contextmanager
+def products_of_heads(device: torch.device, precision: str) -> Iterator[None]:
+    """Within the block float32 products of a GPU may be tf32, under amp: inputs are of 10 bits.
+
+    As wide as the half precision that amp gives the trunk; the sums stay float32.
+    """
+    if device.type != "cuda":  # where nothing is set, so nothing need be set back
+        yield
+        return
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "amp"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
 def computing(device: torch.device, precision: str) -> Iterator[None]:
     """Within the block convolutions and matrix products are of this precision."""
     before = torch.backends.cudnn.allow_tf32

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.devices import products_of_heads
 from benchmarks.probes.frozen import Features, FrozenTrunk, Maps
 from benchmarks.probes.grades import Grades
 from benchmarks.probes.heads import Heads
@@ -133,7 +134,8 @@ class ProbeRun:
     def _end_batch(self) -> None:
         pieces, self._batch = self._batch, []
         features = {tap: torch.cat([piece[tap] for piece, _ in pieces]) for tap in pieces[0][0]}
-        self._train_step(features, torch.cat([labels for _, labels in pieces]))
+        with products_of_heads(self.device, self.frozen.precision):
+            self._train_step(features, torch.cat([labels for _, labels in pieces]))
         self.step += 1
 
     def _train_step(self, features: Features, labels: Tensor) -> None:
@@ -154,7 +156,9 @@ class ProbeRun:
     @torch.no_grad()
     def grade(self, maps: Maps, labels: Tensor) -> None:
         """Take in what every head says of some validation images."""
-        for tap, logits in self.heads(self.features(maps)).items():
+        with products_of_heads(self.device, self.frozen.precision):
+            found = self.heads(self.features(maps))
+        for tap, logits in found.items():
             self._grades.add(tap, logits, labels)
 
     def end_evaluation(self, images: int) -> None:

@@ -5,70 +5,94 @@ of every sample. Within the copies of a positive the precision does not fall, an
 envelope can only step at a positive: counting up to each positive is enough.
 """
 
-from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reports.confidence.resampling import Counts, Floats
 
+COLUMNS = 256  # samples at once: what a step of all classes reads and writes stays in the cache
 
-class RankedClass:
-    """One class of a test set, sorted once: (images,) scores and labels 1, 0, or -1 to ignore."""
+
+class RankedClasses:
+    """The classes of a test set, each sorted once.
+
+    The n-th positives of all classes stand side by side, so that a step of the cumulative sums
+    is taken by all classes at once: `_steps[n]` to `_steps[n + 1]` are those of the classes that
+    have so many, which come first, as the classes are ordered by their positives, most first.
+    """
 
     def __init__(self, scores: NDArray[np.floating], labels: NDArray[np.int8]) -> None:
+        """Of `scores` and `labels` (images, classes); labels are 1, 0, or -1 to ignore."""
         from scipy.sparse import csr_array  # half a second, which --help does not have
 
-        if scores.shape != labels.shape:
+        if scores.shape != labels.shape or scores.ndim != 2:
             raise ValueError(f"scores {scores.shape} for labels {labels.shape}")
-        order = np.argsort(-scores, kind="stable")  # ties keep their order
-        order = order[labels[order] != -1]
-        ends = np.flatnonzero(labels[order] == 1) + 1
-        if len(ends) == 0:
-            raise ValueError("average precision needs at least one positive")
-        self.positives = order[ends - 1]
-        # Sums of rows up to each positive from the one before it; the counts of a sample add up to
-        # the number of images, so that the narrowest type holds them. What ranks below all
-        # positives counts for nothing.
-        width = np.uint16 if len(labels) < 2**16 else np.int32
-        self.up_to = csr_array(
-            (np.ones(ends[-1], width), order[: ends[-1]], np.concatenate([[0], ends])),
-            shape=(len(ends), len(labels)),
+        if not (labels == 1).any(0).all():
+            raise ValueError("average precision needs at least one positive of each class")
+        images, self.classes = scores.shape
+        most_first = np.argsort(-(labels == 1).sum(0), kind="stable")
+        runs = [_runs(scores[:, at], labels[:, at]) for at in most_first]
+        lengths = np.array([len(one) for one in runs])
+        shares = [int((lengths > step).sum()) for step in range(lengths.max())]
+        self._steps = np.concatenate([[0], np.cumsum(shares)]).tolist()
+        side_by_side = [runs[at][step] for step, share in enumerate(shares) for at in range(share)]
+        self._positives = np.array([run[-1] for run in side_by_side])
+        self._place = np.argsort(most_first)  # of each class in that order
+        # Sums of the counts of each run; a sample's add up to the number of images, so that the
+        # narrowest type holds them. What ranks below all positives counts for nothing.
+        width = np.uint16 if images < 2**16 else np.int32
+        ends = np.cumsum([0, *map(len, side_by_side)])
+        members = np.concatenate(side_by_side)
+        self._runs = csr_array(
+            (np.ones(len(members), width), members, ends), shape=(len(side_by_side), images)
         )
 
     def average_precisions(self, counts: Counts) -> Floats:
-        """Envelope AP in 0..1 of each column of `counts` (images, b); float64 (b,).
+        """Envelope AP in 0..1 of each column of `counts` (images, b); float64 (classes, b).
 
-        NaN where a sample has no positive of this class.
+        NaN where a sample has no positive of a class.
         """
-        copies = counts[self.positives]
-        drawn = self.up_to @ counts
+        columns = range(0, counts.shape[1], COLUMNS)
+        parts = [self._some(counts[:, first : first + COLUMNS]) for first in columns]
+        return np.concatenate(parts, axis=1)[self._place]
+
+    def _some(self, counts: Counts) -> Floats:
+        drawn = self._runs @ counts  # and, after the sums, all that ranks up to each positive
+        copies = counts[self._positives]
         true = copies.copy()
-        # Row by row, which is twice as fast as NumPy's accumulate over the first axis; in whole
-        # numbers of the narrowest type, which is four times as fast as in float64.
-        for row in range(1, len(true)):
-            np.add(true[row], true[row - 1], out=true[row])
-            np.add(drawn[row], drawn[row - 1], out=drawn[row])
-        positives = true[-1].astype(np.float64)
-        np.maximum(drawn, 1, out=drawn)  # before the first draw there is no precision: 0
-        envelope = np.divide(true, drawn, dtype=np.float64)
-        for row in range(len(true) - 2, -1, -1):
-            np.maximum(envelope[row], envelope[row + 1], out=envelope[row])
+        places = [slice(*ends) for ends in pairwise(self._steps)]
+        for before, here in pairwise(places):
+            share = here.stop - here.start
+            true[here] += true[before][:share]
+            drawn[here] += drawn[before][:share]
+        # Before the first draw there is no precision: 0.
+        np.maximum(drawn, 1, out=drawn)
+        positives = np.zeros((self.classes, counts.shape[1]))
+        area, envelope = np.zeros_like(positives), np.zeros_like(positives)
+        for here in reversed(places):
+            share = here.stop - here.start
+            precision = np.divide(true[here], drawn[here], dtype=np.float64)
+            np.maximum(envelope[:share], precision, out=envelope[:share])
+            np.multiply(envelope[:share], copies[here], out=precision)
+            area[:share] += precision
+            positives[:share] += copies[here]
         with np.errstate(invalid="ignore"):
-            found: Floats = np.einsum("pb,pb->b", copies, envelope) / positives
-        return found
+            return area / positives
 
 
-def ranked_classes(scores: NDArray[np.floating], labels: NDArray[np.int8]) -> list[RankedClass]:
-    """The columns of `scores` and `labels` (images, classes)."""
-    return [RankedClass(scores[:, k], labels[:, k]) for k in range(scores.shape[1])]
+def _runs(scores: NDArray[np.floating], labels: NDArray[np.int8]) -> list[NDArray[np.intp]]:
+    """The images of one class from best to worst, cut behind each positive."""
+    order = np.argsort(-scores, kind="stable")  # ties keep their order
+    order = order[labels[order] != -1]
+    return np.split(order, np.flatnonzero(labels[order] == 1) + 1)[:-1]
 
 
-def resampled_maps(classes: Sequence[RankedClass], counts: Counts) -> Floats:
+def resampled_maps(classes: RankedClasses, counts: Counts) -> Floats:
     """The mAP in percent of each column of `counts` (images, b).
 
     A class without a positive in a sample is left out of that sample's mean.
     """
-    ap = np.stack([one.average_precisions(counts) for one in classes])
-    found: Floats = 100 * np.nanmean(ap, axis=0)
+    found: Floats = 100 * np.nanmean(classes.average_precisions(counts), axis=0)
     return found

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import VocSvmRecord
 from reports.collect import Collection, Found
-from reports.confidence.average_precision import ranked_classes
+from reports.confidence.average_precision import RankedClasses
 from reports.confidence.figures import figures, resampled, test_split
 from reports.confidence.intervals import interval
 from reports.confidence.kept import kept_path, read_kept, write_kept
@@ -67,7 +67,7 @@ def _class_samples(found: Found, record: VocSvmRecord, collection: Collection) -
     split = test_split(found)
     tensors = read_outcomes(found.path, record.outcomes or "", split)
     counts = next(resample_counts(split.images, split.sha256, CLASS_RESAMPLES))
-    ranked = ranked_classes(tensors[f"{record.best_layer}.scores"], tensors["labels"])
-    made = {name: 100 * one.average_precisions(counts) for name, one in zip(record.classes, ranked)}
+    ranked = RankedClasses(tensors[f"{record.best_layer}.scores"], tensors["labels"])
+    made = dict(zip(record.classes, 100 * ranked.average_precisions(counts)))
     write_kept(path, made)
     return made

@@ -16,7 +16,7 @@ from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Found
 from reports.confidence.accuracy import resampled_accuracies
-from reports.confidence.average_precision import ranked_classes, resampled_maps
+from reports.confidence.average_precision import RankedClasses, resampled_maps
 from reports.confidence.kept import kept_path, read_kept, write_kept
 from reports.confidence.resampling import (
     BLOCK,
@@ -218,13 +218,13 @@ def _resample(figure: Figure, tensors: Mapping[str, NDArray[Any]]) -> Resample |
         scores = _tensor(figure, tensors, "scores")
         if scores is None:
             return None
-        classes = ranked_classes(scores, labels)
+        classes = RankedClasses(scores, labels)
         _require(figure, float(resampled_maps(classes, once)[0]))
         return lambda counts, begin: resampled_maps(classes, counts)
     ranks = _tensor(figure, tensors, "ranks")
     if ranks is None:
         return None
-    draws = [ranked_classes(-draw.astype(np.float64), labels) for draw in ranks]
+    draws = [RankedClasses(-draw.astype(np.float64), labels) for draw in ranks]
     _require(figure, float(np.mean([resampled_maps(classes, once)[0] for classes in draws])))
 
     def low_shot(counts: Counts, begin: int) -> Floats:

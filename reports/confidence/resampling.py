@@ -42,7 +42,7 @@ def block_counts(images: int, sha256: str, begin: int, columns: int) -> Counts:
     words = np.random.Philox(key=int(sha256[:32] or "0", 16))
     words.advance(begin * needed // 4)  # a step of its counter makes four words
     words.random_raw(begin * needed % 4)
-    width = np.uint16 if images < 2**16 else np.int32  # as `RankedClass` sums them
+    width = np.uint16 if images < 2**16 else np.int32  # as `RankedClasses` sums them
     counts = np.empty((columns, images), dtype=width)
     for at in range(0, columns, chunk := max(1, DRAWS // images)):
         samples = min(chunk, columns - at)

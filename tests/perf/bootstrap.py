@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
 
 from benchmarks.metrics import envelope_average_precision  # noqa: E402
-from reports.confidence.average_precision import ranked_classes, resampled_maps  # noqa: E402
+from reports.confidence.average_precision import RankedClasses, resampled_maps  # noqa: E402
 from reports.confidence.figures import in_blocks  # noqa: E402
 from reports.confidence.resampling import RESAMPLES, resample_counts  # noqa: E402
 
@@ -38,7 +38,7 @@ def main() -> None:
     scores = (rng.normal(size=labels.shape) + (labels == 1)).astype(np.float32)
     sha256 = "ab" * 32
     began = time.perf_counter()
-    classes = ranked_classes(scores, labels)
+    classes = RankedClasses(scores, labels)
     figure = {"mAP": lambda counts, begin: resampled_maps(classes, counts)}
     ours = in_blocks([figure], IMAGES, sha256, RESAMPLES, threads=args.threads)[0]["mAP"]
     seconds = time.perf_counter() - began

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.metrics import envelope_average_precision
 from reports.confidence.accuracy import resampled_accuracies
-from reports.confidence.average_precision import ranked_classes, resampled_maps
+from reports.confidence.average_precision import RankedClasses, resampled_maps
 from reports.confidence.intervals import Interval, difference, interval
 from reports.confidence.resampling import Floats, resample_counts
 from slurm.progress import progress
@@ -52,7 +52,7 @@ def main() -> None:
             seen["paired_top1"].append(rejects(values, top1))
             labels = (rng.random((IMAGES, CLASSES)) < PREVALENCE).astype(np.int8)
             both = [rng.normal(size=labels.shape) + STRENGTH * labels for _ in range(2)]
-            ranked = [ranked_classes(one, labels) for one in both]
+            ranked = [RankedClasses(one, labels) for one in both]
             maps = [np.concatenate([resampled_maps(one, x) for x in blocks]) for one in ranked]
             once = np.ones((IMAGES, 1), np.uint16)
             values = [float(resampled_maps(one, once)[0]) for one in ranked]

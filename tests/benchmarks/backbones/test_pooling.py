@@ -4,7 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
+from benchmarks.backbones import pooling
 from benchmarks.backbones.pooling import pool, pooled_side
 
 # MMSelfSup / OpenSelfSup MultiPooling, pool_type "specified", for feature1..feature5 of ResNet-50.
@@ -28,6 +30,21 @@ def test_resnet50_is_pooled_as_mmselfsup_does() -> None:
     for name, (_, _, module, size) in SPECIFIED.items():
         assert pooled[name].shape == (2, size)
         assert torch.equal(pooled[name], module(maps[name]).flatten(1))
+
+
+def test_product_of_a_gpu_is_the_same_average() -> None:
+    """In float32 to the last bits, and in half precision nearer than its own rounding."""
+    generator = torch.Generator().manual_seed(3)
+    for (height, side), window in pooling.SPECIFIED.items():
+        maps = torch.randn(2, 5, height, height, generator=generator) + 3
+        expected = functional.avg_pool2d(maps, window.kernel, window.stride, window.padding)
+        exact = pooling._pool_by_product(maps, window, side)
+        assert exact.shape == expected.shape
+        assert torch.allclose(exact, expected, rtol=1e-6, atol=1e-6)
+        half = maps.bfloat16().contiguous(memory_format=torch.channels_last)
+        rounded = pooling._pool_by_product(half, window, side)
+        wanted = functional.avg_pool2d(half.float(), window.kernel, window.stride, window.padding)
+        assert torch.allclose(rounded, wanted, rtol=2.0**-8, atol=0)
 
 
 def test_border_of_the_stem_counts_the_padding() -> None:

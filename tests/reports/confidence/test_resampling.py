@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.confidence.accuracy import resampled_accuracies
-from reports.confidence.average_precision import ranked_classes, resampled_maps
+from reports.confidence.average_precision import RankedClasses, resampled_maps
 from reports.confidence.figures import in_blocks
 from reports.confidence.resampling import BLOCK, block_counts, resample_counts
 
@@ -72,7 +72,7 @@ def test_draws_are_those_of_the_words_one_by_one() -> None:
 def test_figures_do_not_depend_on_the_number_of_threads(samples: int) -> None:
     rng = np.random.default_rng(0)
     labels = (rng.random((200, 3)) < 0.2).astype(np.int8)
-    classes = ranked_classes(rng.normal(size=labels.shape) + labels, labels)
+    classes = RankedClasses(rng.normal(size=labels.shape) + labels, labels)
     hits = rng.random(200) < 0.5
     figures = [
         {"map": lambda counts, begin: resampled_maps(classes, counts)},
