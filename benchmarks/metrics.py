@@ -59,9 +59,20 @@ def _negatives_above(row: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[
     as_high = len(misses) - np.searchsorted(misses, hits, side="left")
     if np.array_equal(higher, as_high):
         return higher[::-1]
-    ranked = positive[np.argsort(-row, kind="stable")]
-    above: NDArray[np.int64] = np.cumsum(~ranked)
-    return above[ranked]
+    hit = positive[np.argsort(-row, kind="stable")]
+    above: NDArray[np.int64] = np.cumsum(~hit)
+    return above[hit]
+
+
+def ranked(scores: NDArray[Any]) -> NDArray[np.intp]:
+    """The places of (..., N) scores from the highest on; of equal ones the earlier comes first."""
+    rows = scores.reshape(-1, scores.shape[-1])
+    found = np.argsort(-rows, axis=1)  # three times as fast as a stable one
+    in_order = np.take_along_axis(rows, found, axis=1)
+    tied = (in_order[:, 1:] == in_order[:, :-1]).any(1)
+    if tied.any():
+        found[tied] = np.argsort(-rows[tied], axis=1, kind="stable")
+    return found.reshape(scores.shape)
 
 
 def _rows(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metrics import envelope_average_precision
+from benchmarks.metrics import ranked
 from benchmarks.outcomes.files import SPLITS
 
 Floats = NDArray[np.float64]
@@ -43,16 +43,36 @@ def other_halves(by_half: NDArray[Any]) -> NDArray[Any]:
     return np.roll(by_half, SPLITS, axis=-1)
 
 
-def half_average_precisions(
+def average_precisions(
     scores: NDArray[Any], positive: NDArray[np.bool_], first: NDArray[np.bool_]
-) -> Floats:
-    """Envelope AP in 0..1 on each half: (problems, 2 * SPLITS); NaN for one without a positive.
+) -> tuple[Floats, Floats]:
+    """Envelope AP in 0..1 over all, (problems,), and over each half, (problems, 2 * SPLITS).
 
     `scores` is (problems, N), `positive` (N,), and `first` (SPLITS, N) says which of these N are in
-    the first halves.
+    the first halves. NaN for a half without a positive. Every problem is ranked once; for the
+    definition see `benchmarks.metrics.envelope_average_precision`.
     """
-    found = np.full((len(scores), 2 * len(first)), np.nan)
-    for number, half in enumerate(np.concatenate([first, ~first])):
-        if positive[half].any():
-            found[:, number] = envelope_average_precision(scores[:, half], positive[half])
-    return found
+    problems, count = len(scores), int(positive.sum())
+    if not count:
+        raise ValueError("average precision needs at least one positive")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores are not finite")
+    order = ranked(scores)
+    at = np.flatnonzero(positive[order])  # of the positives, best first, problem after problem
+    places = at % scores.shape[1] + 1
+    by_half = np.full((problems, 2 * len(first)), np.nan)
+    for number, half in enumerate(first):
+        inside = half[order]
+        here = np.cumsum(inside, axis=1, dtype=np.int32).ravel()[at]  # as placed in the half
+        mine = inside.ravel()[at]
+        for column, ranks in ((number, here[mine]), (number + len(first), (places - here)[~mine])):
+            if len(ranks):
+                by_half[:, column] = _area(ranks.reshape(problems, -1))
+    return _area(places.reshape(problems, count)), by_half
+
+
+def _area(places: NDArray[Any]) -> Floats:
+    """Under the precision envelope, (problems,), of the positives' places (problems, P) from 1."""
+    precision = np.arange(1, places.shape[1] + 1) / places
+    area: Floats = np.maximum.accumulate(precision[:, ::-1], axis=1).mean(1)
+    return area

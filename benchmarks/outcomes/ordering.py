@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.metrics import ranked
+
 
 def narrow(scores: NDArray[np.float64]) -> NDArray[np.float32]:
     """`scores` (..., N) in fp32, in the same order: what differs in fp64 differs in fp32 too.
@@ -40,7 +42,7 @@ def _part(row: NDArray[np.float32], order: NDArray[np.intp], differs: NDArray[np
 def ranks(scores: NDArray[Any]) -> NDArray[np.uint16] | NDArray[np.int32]:
     """The place of each of (..., N) scores from the highest, 0, on; ties keep their order."""
     kind = np.uint16 if scores.shape[-1] <= 2**16 else np.int32
-    order = np.argsort(-scores, axis=-1, kind="stable")
+    order = ranked(scores)
     places = np.broadcast_to(np.arange(scores.shape[-1], dtype=kind), scores.shape)
     found = np.empty(scores.shape, dtype=kind)
     np.put_along_axis(found, order, places, axis=-1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.features.files import LayerData
 from benchmarks.features.labels import Labels
 from benchmarks.metrics import envelope_average_precision, step_average_precision
-from benchmarks.outcomes.halves import first_halves, half_average_precisions
+from benchmarks.outcomes.halves import average_precisions, first_halves
 from benchmarks.outcomes.ordering import narrow, ranks
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
@@ -118,11 +118,12 @@ def evaluate_low_shot(
     by_half = shared_array((len(problems), len(costs), 2 * len(first)), np.float64)
 
     def grade(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
-        if kept is not None:
-            here = slice(cost, cost + len(scores))
-            kept[problem, here] = scores
-            by_half[problem, here] = _half_ap(data, problem % count, scores, first)
-        return _test_ap(data, problem % count, scores)
+        if kept is None:
+            return _test_ap(data, problem % count, scores)
+        here = slice(cost, cost + len(scores))
+        kept[problem, here] = scores
+        ap, by_half[problem, here] = _test_aps(data, problem % count, scores, first)
+        return ap
 
     tiled = np.tile(costs, (len(problems), 1))
     fits = machine.fit(problems, tiled, grade, names, on_test=True)
@@ -177,11 +178,13 @@ def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:
     return envelope_average_precision(scores[..., kept], labels[kept] == 1)
 
 
-def _half_ap(data: LayerData, column: int, scores: Floats, first: NDArray[np.bool_]) -> Floats:
-    """The same on halves of those rows."""
+def _test_aps(
+    data: LayerData, column: int, scores: Floats, first: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """The same, and on halves of those rows."""
     labels = data.test_labels[:, column]
     kept = labels != -1
-    return half_average_precisions(scores[..., kept], labels[kept] == 1, first[:, kept])
+    return average_precisions(scores[..., kept], labels[kept] == 1, first[:, kept])
 
 
 def _average_dual(engine: Engine, best: NDArray[np.int64], folds: int) -> NDArray[Any] | None:

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.metrics import (
     envelope_average_precision,
+    ranked,
     step_average_precision,
     topk_correct,
 )
@@ -97,3 +98,9 @@ def test_topk_counts_the_labels_among_the_highest() -> None:
     logits = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [2.0, 3.0, 1.0]])
     labels = torch.tensor([0, 0, 0])
     assert topk_correct(logits, labels, (1, 2, 5)).tolist() == [1, 2, 3]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 40))
+def test_ranked_is_a_stable_descending_sort(seed: int, count: int, distinct: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, distinct, (2, 3, count)).astype(np.float64)
+    assert ranked(scores).tolist() == np.argsort(-scores, axis=-1, kind="stable").tolist()

@@ -6,7 +6,9 @@ makes the answer exact: the covariance of all D dimensions gives the leading dir
 fp64 covariance of what is projected on them says how they are scaled, and how many there are.
 """
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import sqrt
 
 import numpy as np
@@ -17,7 +19,8 @@ from torch import Tensor
 from slurm import distributed
 from slurm.errors import UserError
 
-BLOCK = 8192  # rows in memory at a time
+BLOCK = 8192  # rows at a time
+GPU_READERS = 4  # one thread reads a mapped file slower than a GPU takes it
 PRECISION = 2.0**-23  # of fp32, which the features come in
 MARGIN = 4.0  # over the variance that rounding alone can make
 
@@ -71,9 +74,25 @@ def whiten(rows: Rows, dimensions: int, device: torch.device) -> Rows:
 
 
 def _blocks(rows: Rows, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
-    for start in range(0, len(rows), BLOCK):
-        where = slice(start, start + BLOCK)
-        yield where, torch.from_numpy(np.array(rows[where])).to(device)
+    """Block after block on the device, the next ones of which are read meanwhile."""
+    on_gpu = device.type == "cuda"
+    readers = GPU_READERS if on_gpu else 1
+
+    def read(where: slice) -> tuple[slice, Tensor]:
+        block = torch.empty(rows[where].shape, pin_memory=on_gpu)
+        block.numpy()[:] = rows[where]
+        return where, block
+
+    ahead: deque[Future[tuple[slice, Tensor]]] = deque()
+    with ThreadPoolExecutor(readers) as pool:
+        for start in range(0, len(rows), BLOCK):
+            ahead.append(pool.submit(read, slice(start, start + BLOCK)))
+            if len(ahead) > readers:
+                where, block = ahead.popleft().result()
+                yield where, block.to(device, non_blocking=True)
+        for last in ahead:
+            where, block = last.result()
+            yield where, block.to(device, non_blocking=True)
 
 
 def _double(block: Tensor, shift: Tensor) -> Tensor:

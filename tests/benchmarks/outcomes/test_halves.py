@@ -5,12 +5,7 @@ from hypothesis import strategies as st
 
 from benchmarks.metrics import envelope_average_precision
 from benchmarks.outcomes.files import SPLITS
-from benchmarks.outcomes.halves import (
-    both_halves,
-    first_halves,
-    half_average_precisions,
-    other_halves,
-)
+from benchmarks.outcomes.halves import average_precisions, both_halves, first_halves, other_halves
 
 
 @given(st.integers(2, 60), st.integers(0, 2**64))
@@ -39,14 +34,16 @@ def test_one_image_has_no_halves() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(1, 6))
-def test_average_precisions_are_those_of_the_images_of_each_half(
+def test_average_precisions_are_those_of_all_images_and_of_each_half(
     seed: int, images: int, distinct: int
 ) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, distinct, (3, images)).astype(np.float32)  # with ties
     positive = rng.random(images) < 0.4
     halves = both_halves(images, f"{seed:064x}")
-    found = half_average_precisions(scores, positive, halves[:SPLITS])
+    positive[rng.integers(images)] = True
+    whole, found = average_precisions(scores, positive, halves[:SPLITS])
+    assert whole.tolist() == envelope_average_precision(scores, positive).tolist()
     for problem, row in enumerate(scores):
         for at, half in enumerate(halves):
             if positive[half].any():

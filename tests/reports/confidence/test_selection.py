@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.metrics import envelope_average_precision
 from benchmarks.outcomes.files import SPLITS
-from benchmarks.outcomes.halves import both_halves, half_average_precisions
+from benchmarks.outcomes.halves import average_precisions as halved_precisions
+from benchmarks.outcomes.halves import both_halves
 from reports.__main__ import main
 from reports.confidence.selection import optimism
 from tests.reports.confidence.outcome_zoo import (
@@ -113,8 +113,7 @@ def test_of_equal_layers_it_is_what_choosing_on_the_test_images_adds() -> None:
     for number in range(sets):
         scores = rng.normal(size=(2, images)) + positive
         first = both_halves(images, f"{number:064x}")[:SPLITS]
-        maps = 100 * half_average_precisions(scores, positive, first)
-        whole = 100 * envelope_average_precision(scores, positive)
+        whole, maps = (100 * ap for ap in halved_precisions(scores, positive, first))
         names = ("a", "b")
         best = names[int(whole.argmax())]
         layers = dict(zip(names, maps, strict=True))
