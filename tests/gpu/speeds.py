@@ -63,6 +63,18 @@ def step_speed(machine: Machine) -> Iterator[Figures]:
 
     ours = rate(machine.batch, step, machine.device)
     yield {"step_images_s": ours, "step_of_bare_forward": ours / alone}
+    shown = colour.apply(pixels, draws, [frozen.normalise])[0]
+    maps = frozen.maps(shown)
+    features = run.features(maps)
+    parts = {
+        "colours": lambda: colour.apply(pixels, draws, [frozen.normalise]),
+        "colours_in_steps": lambda: colour._by_steps(pixels, draws, [frozen.normalise]),
+        "trunk": lambda: frozen.maps(shown),
+        "pooling": lambda: run.features(maps),
+        "heads": lambda: run._train_step(features, labels),
+    }
+    for name, work in parts.items():
+        yield {f"{name}_ms": 1000 / rate(1, work, machine.device, seconds=1.0)}
 
 
 def pretraining_speed(machine: Machine) -> Iterator[Figures]:
