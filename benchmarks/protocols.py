@@ -6,6 +6,7 @@ OpenSelfSup's = MMSelfSup 0.x's, which produced the published model-zoo tables. 
 the embedded data. Any change of a number bumps `version`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -69,6 +70,7 @@ class LinearProtocol:
 # Fields that came after records had been written, and what they are in records without them.
 _LATER = ("optimizer", "lars_eta", "lars_epsilon", "schedule", "evaluate_every")
 ADDED = {field.name: field.default for field in fields(LinearProtocol) if field.name in _LATER}
+ADDED_ON_FEATURES = {"feature": "avgpool"}  # of KnnProtocol and LogregProtocol
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class KnnProtocol:
     benchmark: str = "imagenet_knn"
     dataset: str = "imagenet"
     version: int = 1
+    feature: str = "avgpool"  # or cls, feature1..feature5; see features.choice
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,14 @@ class LogregProtocol:
     benchmark: str = "imagenet_logreg"
     dataset: str = "imagenet"
     version: int = 1
+    feature: str = "avgpool"  # or cls, feature1..feature5; see features.choice
 
 
 Protocol = LinearProtocol | SvmProtocol | LowShotProtocol | KnnProtocol | LogregProtocol
+
+# By type of protocol, the fields that came after records had been written, as above.
+LATER: dict[type, Mapping[str, object]] = {
+    LinearProtocol: ADDED,
+    KnnProtocol: ADDED_ON_FEATURES,
+    LogregProtocol: ADDED_ON_FEATURES,
+}

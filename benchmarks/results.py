@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from benchmarks.protocols import ADDED, LinearProtocol
+from benchmarks.protocols import LATER
 from slurm.errors import UserError
 from slurm.files import read_regular, refuse_pointer, write_bytes
 
@@ -269,25 +269,26 @@ def environment() -> dict[str, Any]:
 def key_of(*parts: object) -> str:
     """A short stable key of what a result depends on; dataclasses and structs are spelled out.
 
-    A linear protocol's later fields are left out while they have the values that stand for them in
-    older records, so that what was measured before they came is not measured again.
+    A protocol's later fields are left out while they have the values that stand for them in older
+    records, so that what was measured before they came is not measured again.
     """
-    found = [_as_before(part) if isinstance(part, LinearProtocol) else part for part in parts]
+    found = [_as_before(part) if isinstance(part, tuple(LATER)) else part for part in parts]
     content = msgspec.json.encode(found, order="deterministic")
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def spelled(part: object) -> msgspec.Raw:
     """What stands in a key for `part`, which then need not be spelled out for each of many."""
-    if isinstance(part, LinearProtocol):
+    if isinstance(part, tuple(LATER)):
         return _as_before(part)
     return msgspec.Raw(msgspec.json.encode(part, order="deterministic"))
 
 
-def _as_before(protocol: LinearProtocol) -> msgspec.Raw:
+def _as_before(protocol: Any) -> msgspec.Raw:
     """The JSON of a protocol, in the order of its fields, without later ones at their defaults."""
+    later = LATER[type(protocol)]
     values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
     kept = {
-        name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]
+        name: value for name, value in values.items() if name not in later or value != later[name]
     }
     return msgspec.Raw(msgspec.json.encode(kept))

@@ -16,8 +16,11 @@ from benchmarks import results
 from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import Card, card_path
 from benchmarks.checkpoints.fit import what_differs, why_outdated
+from benchmarks.knn.record import KnnRecord
+from benchmarks.logreg.record import LogregRecord
 from benchmarks.protocols import (
     ADDED,
+    ADDED_ON_FEATURES,
     KnnProtocol,
     LinearProtocol,
     LogregProtocol,
@@ -120,11 +123,17 @@ def collect(
 
 def measurement(record: Record) -> bytes:
     """What two records must share so that their figures may share a column."""
-    before = ADDED if isinstance(record, ProbeRecord) else {}
     settings = {key: value for key, value in record.settings.items() if key in SETTINGS}
-    settings = before | settings
+    settings = settings_before(record) | settings
     alike = (record.variant, record.protocol, record.protocol_version, settings, record.data)
     return msgspec.json.encode(alike, order="deterministic")
+
+
+def settings_before(record: Record) -> dict[str, object]:
+    """What stands for settings that came after older records had been written."""
+    if isinstance(record, ProbeRecord):
+        return dict(ADDED)
+    return dict(ADDED_ON_FEATURES) if isinstance(record, KnnRecord | LogregRecord) else {}
 
 
 def refuse_clashes(found: Sequence[Found]) -> None:

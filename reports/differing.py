@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.checkpoints.wording import shown
-from benchmarks.protocols import ADDED
-from benchmarks.results import ProbeRecord, Record, Split
-from reports.collect import SETTINGS
+from benchmarks.results import Record, Split
+from reports.collect import SETTINGS, settings_before
 from reports.measured import Measured
 from reports.tables import code, escape
 
@@ -109,18 +108,13 @@ def _facts(here: Record, there: Record) -> Iterator[str]:
 def _settings(here: Record, there: Record) -> dict[str, tuple[Any, Any]]:
     """The settings in which two records of one protocol differ, with dots for those of parts."""
     known = SETTINGS if here.protocol_version == there.protocol_version else SETTINGS - {"version"}
-    mine, theirs = (dict(_flat(_before(record) | record.settings)) for record in (here, there))
+    mine, theirs = (dict(_flat(settings_before(one) | one.settings)) for one in (here, there))
     return {
         name: (mine.get(name, _MISSING), theirs.get(name, _MISSING))
         for name in dict.fromkeys((*mine, *theirs))
         if name.partition(".")[0] in known
         and mine.get(name, _MISSING) != theirs.get(name, _MISSING)
     }
-
-
-def _before(record: Record) -> dict[str, Any]:
-    """What stands for settings that came after older records had been written."""
-    return dict(ADDED) if isinstance(record, ProbeRecord) else {}
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -42,6 +42,7 @@ benchmarks.svm
 benchmarks.knn
 benchmarks.logreg
 benchmarks.catalog
+benchmarks.quick
 benchmarks.rehearsal
 benchmarks: commands
 benchmarks.registering

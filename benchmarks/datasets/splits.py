@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,6 +51,11 @@ class ImageSplit:
             f"the name of {os.fsencode(odd)!r} below {self.root} is not UTF-8: rename it (a record "
             "is of images whose names everybody can write)"
         )
+
+    def take(self, rows: "NDArray[np.int64]") -> "ImageSplit":
+        """Some of the images, in the order of `rows`."""
+        paths = tuple(self.paths[row] for row in rows.tolist())
+        return replace(self, paths=paths, labels=self.labels[rows])
 
     def require(self, planned: Split) -> None:
         """Raise `UserError` unless these are the images that were planned with.

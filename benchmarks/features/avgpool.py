@@ -1,4 +1,4 @@
-"""Items that extract average-pooled features, alone or many checkpoints in one pass."""
+"""Items that extract pooled features, alone or many checkpoints in one pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 
 from benchmarks.datasets.loading import fingerprints, require_classes, require_split
 from benchmarks.features.cache import SPLITS, AvgpoolCache, FeatureType
+from benchmarks.features.choice import AVGPOOL, check_feature
 from benchmarks.features.rows import state_path
 from benchmarks.images.checking import check_items
 from benchmarks.protocols import ImageTransform
@@ -98,13 +99,23 @@ class ExtractTogether:
 
 
 def avgpool_item(
-    trunk: Trunk, data: Path, dataset: str, image: ImageTransform, dtype: FeatureType
+    trunk: Trunk,
+    data: Path,
+    dataset: str,
+    image: ImageTransform,
+    dtype: FeatureType,
+    feature: str = AVGPOOL,
 ) -> ExtractAvgpool:
-    """The extraction that a protocol needs; `UserError` when the data cannot be read."""
+    """The extraction that a protocol needs.
+
+    `UserError` when the data cannot be read, and for a feature that the trunk has not.
+    """
+    check_feature(feature, trunk.checkpoint.arch)
     require_split(dataset, data, "train")
     require_classes(dataset, data)
     splits = fingerprints(dataset, data)
-    return ExtractAvgpool(trunk, data, dataset, image, dtype, (splits["train"], splits["val"]))
+    both = (splits["train"], splits["val"])
+    return ExtractAvgpool(trunk, data, dataset, image, dtype, both, feature)
 
 
 class OnFeatures:

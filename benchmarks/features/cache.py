@@ -1,9 +1,10 @@
-"""The cache of average-pooled features: the last map of every train and val image, pooled to (C,).
+"""The cache of pooled features: of every train and val image (C,), the mean of its last map.
 
-ZOO/features/CHECKPOINT/DATASET-avgpool-KEY holds `train.npy` and `val.npy` (images x dimensions,
-in the order of the lists, under the protocol's test transform), `train_labels.npy` and
-`val_labels.npy`, `about.json` and, written last, `complete.json`. The key is a hash of weights,
-transform, precision, type and data.
+By choice it is another map's mean, or the class token (see `benchmarks.features.pooled`).
+ZOO/features/CHECKPOINT/DATASET-avgpool-KEY (or DATASET-cls-KEY, and so on) holds `train.npy` and
+`val.npy` (images x dimensions, in the order of the lists, under the protocol's test transform),
+`train_labels.npy` and `val_labels.npy`, `about.json` and, written last, `complete.json`. The key is
+a hash of weights, transform, precision, type and data.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from benchmarks.datasets.loading import entry_name, load_dataset
+from benchmarks.features.choice import AVGPOOL
 from benchmarks.features.marker import COMPLETE, is_complete, require_unchanged
 from benchmarks.protocols import ImageTransform
 from benchmarks.results import Split, key_of
@@ -41,11 +43,12 @@ class AvgpoolCache:
     image: ImageTransform
     dtype: FeatureType
     splits: tuple[Split, Split]  # fingerprints of train and val
+    feature: str = AVGPOOL  # see features.choice
 
     @cached_property
     def directory(self) -> Path:
         """Where the files lie once the item is done."""
-        name = f"{entry_name(self.dataset)}-avgpool"
+        name = f"{entry_name(self.dataset)}-{self.feature}"
         key = key_of(name, self.trunk.inputs(), self.image, self.dtype, self.splits)
         return self.trunk.zoo / "features" / self.trunk.checkpoint.name / f"{name}-{key}"
 
@@ -71,6 +74,8 @@ class AvgpoolCache:
             "dtype": self.dtype,
             "train": msgspec.to_builtins(self.splits[0]),
             "val": msgspec.to_builtins(self.splits[1]),
+            # Folders of earlier builds are of the one feature that there was, and do not say so.
+            **({} if self.feature == AVGPOOL else {"feature": self.feature}),
         }
 
     def done(self) -> bool:

@@ -21,6 +21,7 @@ from benchmarks.devices import computing, precision_on, resolve_device
 from benchmarks.features.cache import ABOUT, SPLITS, AvgpoolCache
 from benchmarks.features.extraction import FORWARD, Forward, read_forward
 from benchmarks.features.marker import unchanged, write_marker
+from benchmarks.features.pooled import pooled, width_of
 from benchmarks.features.rows import BYTES, RowsFile, read_saved
 from benchmarks.images.batches import Loader, Source, requests_of
 from benchmarks.images.colour import Colour, Normalise
@@ -43,6 +44,11 @@ class _Reader(NamedTuple):
     backbone: Backbone
     normalise: Normalise
     forward: Forward
+
+    @property
+    def width(self) -> int:
+        """Of a row of features."""
+        return width_of(self.backbone, self.item.feature)
 
     def path(self, split: str) -> Path:
         """What becomes of a split."""
@@ -114,7 +120,7 @@ def _require_room(missing: dict[str, list[_Reader]], dataset: Dataset) -> None:
         for reader in readers:
             saved = read_saved(reader.path(split))
             rows = len(dataset.splits[split].paths) - (saved.rows if saved else 0)
-            needed += rows * reader.backbone.taps[-1].channels * BYTES[reader.item.dtype]
+            needed += rows * reader.width * BYTES[reader.item.dtype]
     everyone = [reader for readers in missing.values() for reader in readers]
     if not everyone:
         return
@@ -138,10 +144,8 @@ def _pass(
     with ExitStack() as stack:
         files: list[RowsFile] = []
         for reader in readers:
-            width = reader.backbone.taps[-1].channels
-            dtype = reader.item.dtype
             made = f"{reader.forward.device} {reader.forward.precision}"
-            file = RowsFile(reader.path(split), count, width, dtype, made)
+            file = RowsFile(reader.path(split), count, reader.width, reader.item.dtype, made)
             stack.callback(file.close)
             files.append(file)
         start = min(file.done for file in files) // BATCH * BATCH
@@ -152,8 +156,8 @@ def _pass(
             normalisations = list(dict.fromkeys(reader.normalise for reader, _ in wanted))
             changed = colour.apply(pixels, draws, normalisations)
             for reader, file in wanted:
-                pooled = _pooled(reader, changed[normalisations.index(reader.normalise)], device)
-                found = pooled[file.done - int(rows[0]) :]
+                every = _pooled(reader, changed[normalisations.index(reader.normalise)], device)
+                found = every[file.done - int(rows[0]) :]
                 _check(found, reader, images, int(rows[0]))
                 file.append(found.numpy())
             bar.update(len(rows))
@@ -183,11 +187,10 @@ def _batches(
 
 
 def _pooled(reader: _Reader, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The mean over the last map's positions, (n, C) fp32 or fp16 on the CPU."""
+    """The features of a batch, (n, C) fp32 or fp16 on the CPU."""
     with torch.inference_mode(), computing(device, reader.forward.precision):
-        last = list(reader.backbone(pixels).values())[-1]
-    pooled: torch.Tensor = last.float().mean((2, 3)).cpu()
-    return pooled.half() if reader.item.dtype == "fp16" else pooled
+        found = pooled(reader.backbone, pixels, reader.item.feature).cpu()
+    return found.half() if reader.item.dtype == "fp16" else found
 
 
 def _check(found: torch.Tensor, reader: _Reader, images: ImageSplit, first: int) -> None:

@@ -11,6 +11,7 @@ from benchmarks import results
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.devices import took
 from benchmarks.features.cache import SPLITS, AvgpoolCache
+from benchmarks.features.choice import CLS, CLS_NOTE
 from benchmarks.features.extraction import read_forward
 from benchmarks.images.checking import check_notes
 
@@ -29,6 +30,7 @@ def record_fields(
         *trunk.notes,
         *load_dataset(extraction.dataset, extraction.data).notes,
         *(["half-precision forward"] if forward and forward.precision == "amp" else []),
+        *([CLS_NOTE] if extraction.feature == CLS else []),
         *check_notes(trunk.zoo, extraction.dataset, data),
     ]
     return {

@@ -14,6 +14,7 @@ from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.catalog.own import add_own_flag, on_own_data
 from benchmarks.commands import finish_command
 from benchmarks.datasets.loading import holds_digits
+from benchmarks.features.choice import add_feature_flag
 from benchmarks.input_files import folder_flag
 from benchmarks.knn.item import knn_item
 from benchmarks.overrides import CUSTOM, add_set_flags, custom
@@ -43,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="K[,K]",
         help="neighbours that vote (default: 10,20,100,200; others are the variant custom)",
     )
+    add_feature_flag(parser)
     add_own_flag(parser)
     add_set_flags(parser, epochs=False)
     add_trunk_flags(parser)
@@ -53,8 +55,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.protocol is not None:
         protocol = KNN_PROTOCOLS[choose(args.protocol, KNN_PROTOCOLS, "k-NN protocol")]
     (protocol,) = custom([on_own_data(protocol, args.own)], args)
-    if args.k is not None and args.k != protocol.ks:
-        protocol = replace(protocol, ks=args.k, variant=CUSTOM)
+    flags = {"ks": args.k, "feature": args.feature}
+    given = {name: value for name, value in flags.items() if value is not None}
+    changed = replace(protocol, **given)
+    if changed != protocol:
+        protocol = replace(changed, variant=CUSTOM)
     finish_command(args, [knn_item(find_trunk(args), args.data, protocol)])
 
 

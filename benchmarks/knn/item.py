@@ -93,7 +93,9 @@ class Knn(OnFeatures):
 
 def knn_item(trunk: Trunk, data: Path, protocol: KnnProtocol) -> Knn:
     """The k-NN of `trunk` by `protocol`; `UserError` when it cannot be measured on the data."""
-    extraction = avgpool_item(trunk, data, protocol.dataset, protocol.image, protocol.dtype)
+    extraction = avgpool_item(
+        trunk, data, protocol.dataset, protocol.image, protocol.dtype, protocol.feature
+    )
     images = extraction.splits[0].images
     most = max(protocol.ks, default=0)
     if not protocol.ks or not min(protocol.ks) > 0:

@@ -17,6 +17,7 @@ from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.catalog.own import add_own_flag, on_own_data
 from benchmarks.commands import finish_command
 from benchmarks.datasets.loading import holds_digits
+from benchmarks.features.choice import add_feature_flag
 from benchmarks.input_files import folder_flag
 from benchmarks.logreg.item import logreg_item
 from benchmarks.overrides import CUSTOM, add_set_flags, custom
@@ -59,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         help="of the labels, in few-label rows; none: no such rows (default: 0.01,0.1). Lists "
         "meta/train_1percent.txt and train_10percent.txt in DIR are used where they are",
     )
+    add_feature_flag(parser)
     add_own_flag(parser)
     add_set_flags(parser, epochs=False)
     add_trunk_flags(parser)
@@ -70,6 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         protocol = LOGREG_PROTOCOLS[choose(args.protocol, LOGREG_PROTOCOLS, "logreg protocol")]
     (protocol,) = custom([on_own_data(protocol, args.own)], args)
     flags = {"costs": args.costs, "per_class": args.shots, "fractions": args.fraction}
+    flags["feature"] = args.feature
     given = {name: value for name, value in flags.items() if value is not None}
     changed = replace(protocol, **given)
     if changed != protocol:

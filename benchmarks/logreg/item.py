@@ -141,7 +141,9 @@ def logreg_item(trunk: Trunk, data: Path, protocol: LogregProtocol) -> Logreg:
     from benchmarks.features.files import fingerprint
     from benchmarks.logreg.draws import list_of, split_off
 
-    extraction = avgpool_item(trunk, data, protocol.dataset, protocol.image, protocol.dtype)
+    extraction = avgpool_item(
+        trunk, data, protocol.dataset, protocol.image, protocol.dtype, protocol.feature
+    )
     _check(protocol)
     lists = [list_of(data, fraction) for fraction in protocol.fractions]
     found = tuple(fingerprint(path) for path in lists if path is not None)

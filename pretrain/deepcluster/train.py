@@ -207,7 +207,7 @@ class Run:
             return {}
         started, top1 = time.monotonic(), None
         if self.world.first:
-            top1 = probe(self.net, self.images, self.recipe, self.settings, self.device)
+            top1 = probe(self.net, self.images, self.recipe, self.settings)
         seconds = time.monotonic() - started
         return {"knn_top1": distributed.broadcast_object(top1), "seconds_probe": seconds}
 

@@ -14,7 +14,6 @@ from benchmarks.datasets import imagenet
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
 from benchmarks.registry import load_backbone
-from pretrain.deepcluster.probe import knn_top1
 
 
 def by_scikit_learn(bank: object, labels: object, queries: object, truth: object) -> float:
@@ -23,19 +22,6 @@ def by_scikit_learn(bank: object, labels: object, queries: object, truth: object
 
     judge = KNeighborsClassifier(20, metric="cosine", weights=weights, algorithm="brute")
     return 100 * float(judge.fit(bank, labels).score(queries, truth))
-
-
-def test_votes_are_scikit_learns() -> None:
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(7, 12))
-    truth = rng.integers(0, 7, 600)
-    points = centres[truth] + 1.5 * rng.normal(size=(600, 12))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    expected = by_scikit_learn(points[200:], truth[200:], points[:200], truth[:200])
-    tensors = [torch.from_numpy(part) for part in (points, truth)]
-    found = knn_top1(tensors[0][200:], tensors[1][200:], tensors[0][:200], tensors[1][:200])
-    assert found == pytest.approx(expected)
-    assert 30 < found < 95
 
 
 def test_a_run_is_probed_by_epochs_and_stays_the_same(data: Path, tmp_path: Path) -> None:
