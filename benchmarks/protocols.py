@@ -7,7 +7,7 @@ the embedded data. Any change of a number bumps `version`.
 """
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 Variant = Literal["mmselfsup", "vissl", "fair", "dinov2", "digits", "custom"]
 # The order of lists and tables. What a user changes is the variant custom, of no protocol here.
@@ -69,6 +69,21 @@ class LinearProtocol:
 # Fields that came after records had been written, and what they are in records without them.
 _LATER = ("optimizer", "lars_eta", "lars_epsilon", "schedule", "evaluate_every")
 ADDED = {field.name: field.default for field in fields(LinearProtocol) if field.name in _LATER}
+
+
+def without_later(protocol: LinearProtocol) -> dict[str, Any]:
+    """The fields of a protocol in their order, without later ones at their defaults."""
+    values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
+    return {
+        name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]
+    }
+
+
+class Point(NamedTuple):
+    """Numbers that the heads of a grid have instead of their protocol's."""
+
+    learning_rate: float
+    weight_decay: float
 
 
 @dataclass(frozen=True)
