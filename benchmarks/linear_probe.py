@@ -1,4 +1,5 @@
-"""Linear probes on a frozen trunk: heads on feature1..feature5, or one on the pooled last stage.
+"""Probes on a frozen trunk: linear heads on feature1..feature5 or on the pooled last stage, or
+attentive heads on its positions.
 
 python -m benchmarks.linear_probe --ckpt NAME --protocol NAME --data DIR
 
@@ -75,6 +76,11 @@ def points_from(args: argparse.Namespace, protocol: LinearProtocol) -> list[Poin
     """Every learning rate with every weight decay; what is not given is the protocol's own."""
     if args.lr is None and args.weight_decay is None:
         return []
+    if protocol.taps == "positions":
+        raise UserError(
+            f"--lr and --weight-decay: {protocol.name} has no grid, since its heads are not linear "
+            "layers on pooled features; other numbers of its own: --set learning_rate=R"
+        )
     rates = args.lr or (protocol.learning_rate,)
     decays = args.weight_decay or (protocol.weight_decay,)
     if len(rates) * len(decays) > MOST_POINTS:

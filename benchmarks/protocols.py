@@ -2,21 +2,23 @@
 
 The numbers stand with each benchmark, in `benchmarks/catalog`. The default variant, `mmselfsup`, is
 OpenSelfSup's = MMSelfSup 0.x's, which produced the published model-zoo tables. `vissl`, `fair` and
-`dinov2` are other laboratories' numbers for the same measurement, and `digits` is scaled down for
+`dinov2` are other laboratories' numbers for the same measurement, `ep` are those of efficient
+probing, and `digits` is scaled down for
 the embedded data. Any change of a number bumps `version`.
 """
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
-Variant = Literal["mmselfsup", "vissl", "fair", "dinov2", "digits", "custom"]
+Variant = Literal["mmselfsup", "vissl", "fair", "dinov2", "ep", "digits", "custom"]
 # The order of lists and tables. What a user changes is the variant custom, of no protocol here.
-VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "dinov2", "digits")
+VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "dinov2", "ep", "digits")
 PUBLISHED: tuple[Variant, ...] = (
     "mmselfsup",
     "vissl",
     "fair",
     "dinov2",
+    "ep",
 )  # these claim the real data
 
 
@@ -50,7 +52,9 @@ class LinearProtocol:
     milestones: tuple[int, ...]  # step: epochs after which the learning rate is times gamma
     learning_rate: float
     weight_decay: float
-    taps: Literal["stages", "avgpool"]  # a head for each of feature1..5, or one on the pooled last
+    # stages: a head for each of feature1..5; avgpool: one on the pooled last; positions: attentive
+    # heads on the positions of the last
+    taps: Literal["stages", "avgpool", "positions"]
     pooled_size: int = 9216  # dimensions a stage is pooled to, at most
     gamma: float = 0.1
     momentum: float = 0.9
@@ -64,10 +68,15 @@ class LinearProtocol:
     lars_epsilon: float | None = None
     schedule: Literal["step", "cosine"] = "step"  # by epoch; cosine ends at 0
     evaluate_every: int = 1  # epochs from one evaluation to the next; the last epoch always is
+    queries: tuple[int, ...] = ()  # an attentive head for each number of queries
+    warmup: int = 0  # epochs in which the learning rate rises linearly
 
 
 # Fields that came after records had been written, and what they are in records without them.
-_LATER = ("optimizer", "lars_eta", "lars_epsilon", "schedule", "evaluate_every")
+_LATER = (
+    *("optimizer", "lars_eta", "lars_epsilon", "schedule", "evaluate_every"),
+    *("queries", "warmup"),
+)
 ADDED = {field.name: field.default for field in fields(LinearProtocol) if field.name in _LATER}
 
 

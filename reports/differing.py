@@ -120,7 +120,8 @@ def _settings(here: Record, there: Record) -> dict[str, tuple[Any, Any]]:
 
 def _before(record: Record) -> dict[str, Any]:
     """What stands for settings that came after older records had been written."""
-    return dict(ADDED) if isinstance(record, ProbeRecord) else {}
+    added = ADDED if isinstance(record, ProbeRecord) else {}
+    return {name: list(one) if isinstance(one, tuple) else one for name, one in added.items()}
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -128,6 +128,8 @@ def _procedure(record: Record) -> list[str]:
         epochs = (
             f"{record.epochs} epoch{'s' * (record.epochs != 1)}{rarely}, top-1 (%) of the last one"
         )
+        if record.settings.get("queries"):
+            epochs = f"efficient probing of the last map; {epochs}"
         if record.benchmark == "imagenet_avgpool":
             epochs += " (the published AvgPool figures are of the best one)"
         return [epochs]

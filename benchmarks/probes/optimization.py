@@ -35,9 +35,12 @@ def optimizer_of(
 
 
 def learning_rate(protocol: LinearProtocol, epoch: int) -> float:
-    """The rate of all steps of `epoch`, counted from 0."""
+    """The rate of all steps of `epoch`, counted from 0; of a warm-up that in its middle."""
+    if epoch < protocol.warmup:
+        return protocol.learning_rate * (epoch + 0.5) / protocol.warmup
     if protocol.schedule == "cosine":
-        return protocol.learning_rate * (1 + math.cos(math.pi * epoch / protocol.epochs)) / 2
+        done = (epoch - protocol.warmup) / (protocol.epochs - protocol.warmup)
+        return protocol.learning_rate * (1 + math.cos(math.pi * done)) / 2
     drops = sum(epoch >= milestone for milestone in protocol.milestones)
     return protocol.learning_rate * protocol.gamma**drops
 

@@ -89,7 +89,8 @@ class ProbeRun:
     def _new_heads(self, classes: int) -> Heads:
         side = self.protocol.test.crop
         sample = self.features(self.frozen.maps(torch.zeros(1, 3, side, side, device=self.device)))
-        channels = self.frozen.channels | {"avgpool": self.frozen.channels[self.frozen.last]}
+        last = self.frozen.channels[self.frozen.last]
+        channels = self.frozen.channels | {"avgpool": last, "positions": last}
         heads = Heads(channels, sample, classes, self.protocol, self.trunk.seed)
         return heads.to(self.device)
 

@@ -1,10 +1,10 @@
-"""The pictures of linear probes: top-1 by layer, and over the learning rates of a grid."""
+"""The pictures of probes: top-1 by layer, by the number of queries, over the rates of a grid."""
 
 from collections.abc import Iterator, Sequence
 
 from benchmarks.results import ProbeRecord
 from reports.measured import Measured
-from reports.pictures.rows import bar, shown, which
+from reports.pictures.rows import bar, own, shown, which
 from reports.pictures.shapes import Curve, Panel, Picture, sure
 from reports.tables import BEST, FEATURES, Row
 
@@ -33,6 +33,21 @@ def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
     ]
     curve = Curve(row.name, tuple(x for x, _, _ in points), tuple(y for _, y, _ in points))
     return sure(curve, [interval for _, _, interval in points])
+
+
+def queries(item: Measured) -> Picture:
+    """Top-1 of attentive heads over their number of queries, a line for each row."""
+    curves = []
+    for row in item.table.rows:
+        cells = {int(column.removeprefix("EP")): cell for column, cell in row.cells.items()}
+        points = [(float(count), cell.value, bar(cell)) for count, cell in sorted(cells.items())]
+        known = [(x, y, interval) for x, y, interval in points if y is not None]
+        curve = Curve(row.name, tuple(x for x, _, _ in known), tuple(y for _, y, _ in known))
+        curves.append(sure(curve, [interval for _, _, interval in known]))
+    title = f"{item.kind.title}, {which(item, 'mean over seeds')}"
+    panel = Panel(title, "learned queries", "top-1 (%)", tuple(curves), log_x=True)
+    alt = f"{item.kind.title} ({which(item, 'mean over seeds')}): top-1 accuracy over the queries"
+    return Picture(f"attentive-{own(item)}{item.variant}", alt, (panel,))
 
 
 def grids(item: Measured) -> Iterator[Picture]:

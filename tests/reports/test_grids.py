@@ -1,4 +1,4 @@
-"""The grid of a probe in reports: beside the figures, never among them."""
+"""Grids in reports, beside the figures and never among them; and probes in tables of their own."""
 
 from itertools import product
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks.catalog.further.imagenet_attentive import IMAGENET_ATTENTIVE
 from benchmarks.results import Checkpoint, GridPoint, Head, ProbeRecord, read
 from reports.collect import collect
+from reports.document import measured_section
 from reports.footnotes import footnotes
 from reports.measured import measured_tables
 from reports.pictures.curves import pictures
@@ -87,3 +89,24 @@ def test_a_grid_that_contradicts_its_record_is_refused(
     zoo.probe("moco", HEADS, grid=grid(own, **changes))
     with pytest.raises(UserError, match=says):
         collect(zoo.path)
+
+
+def test_attentive_probes_have_a_table_of_their_own(zoo: Any) -> None:
+    zoo.probe("moco", HEADS)
+    zoo.probe("moco", {"ep1": 60.0, "ep32": 70.25}, IMAGENET_ATTENTIVE)
+    zoo.probe("mae", {"ep1": 40.0, "ep32": 65.0}, IMAGENET_ATTENTIVE)
+    collection = collect(zoo.path)
+    linear, attentive = measured_tables(collection)
+    assert linear.kind.key == "imagenet-linear"
+    assert set(linear.table.columns) == {*(f"Feature{n}" for n in range(1, 6)), "AvgPool"}
+    text = measured_section(attentive)
+    assert text.startswith("#### ImageNet Attentive Probing (variant `ep`)\n")
+    assert "| moco                   | 60.00 | 70.25 |" in text
+    assert "- **Attentive**: protocol `ep_attentive-8xb512-coslr-90e_in1k`, variant `ep`" in text
+    assert "efficient probing of the last map; 90 epochs, top-1 (%) of the last one" in text
+    made = {one.name: one for one in pictures([attentive], collection)}
+    (panel,) = made["attentive-ep"].panels
+    assert [(curve.label, curve.x, curve.y) for curve in panel.curves] == [
+        ("mae", (1.0, 32.0), (40.0, 65.0)),
+        ("moco", (1.0, 32.0), (60.0, 70.25)),
+    ]
