@@ -96,6 +96,7 @@ perf-stream: $(STAMP)
 perf-probe: $(STAMP)
 	@mkdir -p $(FIGURES)
 	OMP_NUM_THREADS=2 $(PY) tests/perf/probe.py --json $(FIGURES)/probe.json
+	OMP_NUM_THREADS=2 $(PY) tests/perf/grid.py --json $(FIGURES)/grid.json
 
 perf-bootstrap: $(STAMP)
 	@mkdir -p $(FIGURES)

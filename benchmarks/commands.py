@@ -104,6 +104,7 @@ def summary(record: results.Record) -> str:
         head += f" of {own_name(record)}"
     if isinstance(record, results.ProbeRecord):
         cells = [f"{tap} {head.top1:.2f}" for tap, head in record.heads.items()]
+        cells += [f"(a grid of {len(record.grid)} points in the record)"] if record.grid else []
     elif isinstance(record, results.VocSvmRecord):
         cells = [f"{tap} {layer.map:.2f}" for tap, layer in record.layers.items()]
         cells.append(f"(best: {record.best_layer})")

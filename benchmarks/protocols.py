@@ -2,22 +2,24 @@
 
 The numbers stand with each benchmark, in `benchmarks/catalog`. The default variant, `mmselfsup`, is
 OpenSelfSup's = MMSelfSup 0.x's, which produced the published model-zoo tables. `vissl`, `fair` and
-`dinov2` are other laboratories' numbers for the same measurement, and `digits` is scaled down for
+`dinov2` are other laboratories' numbers for the same measurement, `ep` are those of efficient
+probing, and `digits` is scaled down for
 the embedded data. Any change of a number bumps `version`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-Variant = Literal["mmselfsup", "vissl", "fair", "dinov2", "digits", "custom"]
+Variant = Literal["mmselfsup", "vissl", "fair", "dinov2", "ep", "digits", "custom"]
 # The order of lists and tables. What a user changes is the variant custom, of no protocol here.
-VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "dinov2", "digits")
+VARIANTS: tuple[Variant, ...] = ("mmselfsup", "vissl", "fair", "dinov2", "ep", "digits")
 PUBLISHED: tuple[Variant, ...] = (
     "mmselfsup",
     "vissl",
     "fair",
     "dinov2",
+    "ep",
 )  # these claim the real data
 
 
@@ -51,7 +53,9 @@ class LinearProtocol:
     milestones: tuple[int, ...]  # step: epochs after which the learning rate is times gamma
     learning_rate: float
     weight_decay: float
-    taps: Literal["stages", "avgpool"]  # a head for each of feature1..5, or one on the pooled last
+    # stages: a head for each of feature1..5; avgpool: one on the pooled last; positions: attentive
+    # heads on the positions of the last
+    taps: Literal["stages", "avgpool", "positions"]
     pooled_size: int = 9216  # dimensions a stage is pooled to, at most
     gamma: float = 0.1
     momentum: float = 0.9
@@ -65,12 +69,24 @@ class LinearProtocol:
     lars_epsilon: float | None = None
     schedule: Literal["step", "cosine"] = "step"  # by epoch; cosine ends at 0
     evaluate_every: int = 1  # epochs from one evaluation to the next; the last epoch always is
+    queries: tuple[int, ...] = ()  # an attentive head for each number of queries
+    warmup: int = 0  # epochs in which the learning rate rises linearly
 
 
 # Fields that came after records had been written, and what they are in records without them.
-_LATER = ("optimizer", "lars_eta", "lars_epsilon", "schedule", "evaluate_every")
+_LATER = (
+    *("optimizer", "lars_eta", "lars_epsilon", "schedule", "evaluate_every"),
+    *("queries", "warmup"),
+)
 ADDED = {field.name: field.default for field in fields(LinearProtocol) if field.name in _LATER}
 ADDED_ON_FEATURES = {"feature": "avgpool"}  # of KnnProtocol and LogregProtocol
+
+
+class Point(NamedTuple):
+    """Numbers that the heads of a grid have instead of their protocol's."""
+
+    learning_rate: float
+    weight_decay: float
 
 
 @dataclass(frozen=True)
@@ -158,3 +174,12 @@ LATER: dict[type, Mapping[str, object]] = {
     KnnProtocol: ADDED_ON_FEATURES,
     LogregProtocol: ADDED_ON_FEATURES,
 }
+
+
+def without_later(protocol: Any) -> dict[str, Any]:
+    """The fields of a protocol in their order, without later ones at their defaults."""
+    later = LATER[type(protocol)]
+    values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
+    return {
+        name: value for name, value in values.items() if name not in later or value != later[name]
+    }

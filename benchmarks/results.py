@@ -7,14 +7,13 @@ every --help reads this file.
 
 import hashlib
 import sys
-from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from benchmarks.protocols import LATER
+from benchmarks.protocols import LATER, without_later
 from slurm.errors import UserError
 from slurm.files import read_regular, refuse_pointer, write_bytes
 
@@ -134,6 +133,16 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     best_top1: float
     best_epoch: int  # from 1
     top1_by_epoch: tuple[float, ...]  # of the evaluated epochs
+    best_top5: float | None = None  # of the epoch with the best top-1; None in older records
+
+
+class GridPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The heads of a probe at another learning rate and weight decay, all else being equal."""
+
+    learning_rate: float
+    weight_decay: float
+    heads: dict[str, Head]  # those that did not diverge
+    diverged: dict[str, int] = {}  # tap -> epoch after which its weights were no finite numbers
 
 
 class ProbeRecord(Record, frozen=True, kw_only=True):
@@ -142,6 +151,7 @@ class ProbeRecord(Record, frozen=True, kw_only=True):
     heads: dict[str, Head]  # feature1..feature5, or avgpool
     epochs: int
     evaluated: tuple[int, ...] = ()  # the epochs of top1_by_epoch, from 1; empty: every one
+    grid: tuple[GridPoint, ...] = ()  # with the protocol's own point; empty where none was asked
 
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -272,23 +282,13 @@ def key_of(*parts: object) -> str:
     A protocol's later fields are left out while they have the values that stand for them in older
     records, so that what was measured before they came is not measured again.
     """
-    found = [_as_before(part) if isinstance(part, tuple(LATER)) else part for part in parts]
+    found = [spelled(part) if isinstance(part, tuple(LATER)) else part for part in parts]
     content = msgspec.json.encode(found, order="deterministic")
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def spelled(part: object) -> msgspec.Raw:
     """What stands in a key for `part`, which then need not be spelled out for each of many."""
-    if isinstance(part, tuple(LATER)):
-        return _as_before(part)
+    if isinstance(part, tuple(LATER)):  # in the order of its fields
+        return msgspec.Raw(msgspec.json.encode(without_later(part)))
     return msgspec.Raw(msgspec.json.encode(part, order="deterministic"))
-
-
-def _as_before(protocol: Any) -> msgspec.Raw:
-    """The JSON of a protocol, in the order of its fields, without later ones at their defaults."""
-    later = LATER[type(protocol)]
-    values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
-    kept = {
-        name: value for name, value in values.items() if name not in later or value != later[name]
-    }
-    return msgspec.Raw(msgspec.json.encode(kept))

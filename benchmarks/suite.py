@@ -11,25 +11,27 @@ from benchmarks.protocols import Protocol, Variant
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
 
-# Minutes on cached features, in tables of their own: the suites of the published tables have none.
+# Minutes on cached features. They and what else is apart stand in tables of their own: the suites
+# of the published tables have none.
 QUICK = ("imagenet_knn", "imagenet_logreg")
+APART = (*QUICK, "imagenet_attentive")
 
 
 def _of_variant(variant: Variant) -> tuple[Protocol, ...]:
     return tuple(
         protocol
         for protocol in PROTOCOLS.values()
-        if protocol.variant == variant and protocol.benchmark not in QUICK
+        if protocol.variant == variant and protocol.benchmark not in APART
     )
 
 
 def _of_benchmark(name: str) -> tuple[Protocol, ...]:
     """Its protocols of the default variant, or all where it has none of that.
 
-    Of the quick ones all: `fitting` chooses by the data.
+    Of those apart all: `fitting` chooses by the data.
     """
     protocols = BENCHMARKS[name].protocols
-    if name in QUICK:
+    if name in APART:
         return protocols
     usual = tuple(protocol for protocol in protocols if protocol.variant == "mmselfsup")
     return usual or protocols
@@ -58,7 +60,7 @@ SUITES: dict[str, tuple[Protocol, ...]] = {
 
 
 def fitting(chosen: Sequence[Protocol], data: Path, own: str | None = None) -> list[Protocol]:
-    """`chosen` without those quick protocols whose images are of another size than the data's.
+    """`chosen` without those protocols apart whose images are of another size than the data's.
 
     The embedded digits are measured by the variant digits, all other data by the others; `own` is
     the name of a user's own data, which lie in `data` itself.
@@ -68,7 +70,7 @@ def fitting(chosen: Sequence[Protocol], data: Path, own: str | None = None) -> l
         folder = data if own else data / DATASETS[entry_name(protocol.dataset)].folder
         return (protocol.variant == "digits") == holds_digits(folder)
 
-    return [one for one in chosen if one.benchmark not in QUICK or fits(one)]
+    return [one for one in chosen if one.benchmark not in APART or fits(one)]
 
 
 def goals(trunks: Sequence[Trunk], data: Path, chosen: Sequence[Protocol]) -> list[Goal]:

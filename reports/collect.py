@@ -131,8 +131,8 @@ def measurement(record: Record) -> bytes:
 
 def settings_before(record: Record) -> dict[str, object]:
     """What stands for settings that came after older records had been written."""
-    if isinstance(record, ProbeRecord):
-        return dict(ADDED)
+    if isinstance(record, ProbeRecord):  # as JSON has them, which has no tuples
+        return {name: list(one) if isinstance(one, tuple) else one for name, one in ADDED.items()}
     return dict(ADDED_ON_FEATURES) if isinstance(record, KnnRecord | LogregRecord) else {}
 
 

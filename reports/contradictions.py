@@ -60,6 +60,7 @@ def _contradictions(record: Record) -> Iterator[str]:
             yield f"has {record.epochs} epochs, which its evaluated epochs do not end with"
         for name, head in record.heads.items():
             yield from _head_contradictions(f"in head {name!r}", head, evaluated)
+        yield from _grid_contradictions(record, evaluated)
 
 
 def _svm_contradictions(where: str, layer: SvmLayer, classes: int) -> Iterator[str]:
@@ -99,6 +100,26 @@ def _head_contradictions(where: str, head: Head, evaluated: Sequence[int]) -> It
         )
 
 
+def _grid_contradictions(record: ProbeRecord, evaluated: Sequence[int]) -> Iterator[str]:
+    """The protocol's own point holds the protocol's own figures."""
+    seen = set()
+    for point in record.grid:
+        numbers = (point.learning_rate, point.weight_decay)
+        where = f"at learning rate {numbers[0]}, weight decay {numbers[1]}"
+        if numbers in seen:
+            yield f"has two points {where}"
+        seen.add(numbers)
+        if {*point.heads, *point.diverged} != record.heads.keys() or (
+            point.heads.keys() & point.diverged.keys()
+        ):
+            yield f"has other heads {where} than those of the protocol"
+        for name, head in point.heads.items():
+            yield from _head_contradictions(f"in head {name!r} {where}", head, evaluated)
+        own = tuple(record.settings.get(name) for name in ("learning_rate", "weight_decay"))
+        if numbers == own and point.heads != record.heads:
+            yield f"has other figures {where} than the protocol's own heads"
+
+
 def _same(a: float, b: float) -> bool:
     """Whether two figures are one, but for the order in which numbers were added."""
     return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6)
@@ -118,9 +139,10 @@ def _figures(record: Record) -> Iterator[tuple[str, float]]:
                 values = (shot.min, shot.mean, shot.max, shot.std, *drawn)
                 yield from ((f"{name} k={k[:20]}", value) for value in values)
     elif isinstance(record, ProbeRecord):
-        for name, head in record.heads.items():
+        heads = [one for point in record.grid for one in point.heads.items()]
+        for name, head in (*record.heads.items(), *heads):
             yield from ((f"{name} top-1", value) for value in (head.top1, head.best_top1))
             yield from ((f"{name} top-1", value) for value in head.top1_by_epoch)
-            yield f"{name} top-5", head.top5
+            yield from ((f"{name} top-5", value) for value in (head.top5, head.best_top5 or 0))
     elif figures := BENCHMARKS[record.benchmark].figures:
         yield from figures(record).items()

@@ -37,13 +37,26 @@ LOGREG = (
     "{protocol} for details of config."
 )
 
+ATTENTIVE = (
+    "The **EP1** and **EP32** results are obtained by 1 and 32 learned queries in cross-attention "
+    "over the positions of the last feature map, followed by a Linear layer. Please refer to "
+    "{protocol} for details of config."
+)
+_BY_COLUMN = {
+    "Feature1": FEATURES,
+    "AvgPool": AVGPOOL,
+    "k=10": NEIGHBOURS,
+    "LogReg": LOGREG,
+    "EP1": ATTENTIVE,
+}
+
 
 def explanation(kind: Kind, protocols: dict[str, str]) -> list[str]:
     """The paragraphs between a heading and its table; `protocols` by part, as Markdown."""
     if kind.layout == "best layer":
         return [BEST_LAYER, SHOTS]
-    owned = {"Feature1": FEATURES, "AvgPool": AVGPOOL, "k=10": NEIGHBOURS, "LogReg": LOGREG}
-    texts = {kind.part(column): text for column, text in owned.items() if column in kind.columns}
+    owned = [column for column in _BY_COLUMN if column in kind.columns]
+    texts = {kind.part(column): _BY_COLUMN[column] for column in owned}
     return [texts[part].format(protocol=name) for part, name in protocols.items() if part in texts]
 
 

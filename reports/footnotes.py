@@ -14,7 +14,7 @@ from benchmarks.knn.record import KnnRecord
 from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.overrides import CUSTOM
 from benchmarks.overrides import differences as changed_numbers
-from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
+from benchmarks.results import GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.collect import Found, by_name
 from reports.differing import otherwise_notes
 from reports.measured import Measured, chosen, of_type
@@ -37,6 +37,7 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
         if part in shown
     ]
     lines += _layers_without_svm(shown)
+    lines += [_grid(part, items) for part, items in shown.items() if _grids(items)]
     lines += _partial(measured)
     lines += [BEST_NOTE] if BEST in measured.table.columns else []
     lines += [text for text in (measured.intervals, measured.choices) if text]
@@ -66,6 +67,23 @@ def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
     return [
         f"**Best Layer** without an SVM: the best low-shot layer at the highest k ({shown_names})."
     ]
+
+
+def _grids(shown: Sequence[Found]) -> list[GridPoint]:
+    """The points of all grids, the protocols' own too."""
+    records = [item.record for item in shown]
+    return [one for record in records if isinstance(record, ProbeRecord) for one in record.grid]
+
+
+def _grid(part: str, shown: Sequence[Found]) -> str:
+    points = _grids(shown)
+    rates = ", ".join(f"{one:g}" for one in sorted({point.learning_rate for point in points}))
+    decays = ", ".join(f"{one:g}" for one in sorted({point.weight_decay for point in points}))
+    return (
+        f"**Grid** of {PART_NAMES[part]}: heads at learning rates {rates} and weight decays "
+        f"{decays} were trained on the same forward pass; their figures are in the records and in "
+        "no column."
+    )
 
 
 def _partial(measured: Measured) -> list[str]:
@@ -110,6 +128,8 @@ def _procedure(record: Record) -> list[str]:
         epochs = (
             f"{record.epochs} epoch{'s' * (record.epochs != 1)}{rarely}, top-1 (%) of the last one"
         )
+        if record.settings.get("queries"):
+            epochs = f"efficient probing of the last map; {epochs}"
         if record.benchmark == "imagenet_avgpool":
             epochs += " (the published AvgPool figures are of the best one)"
         return [epochs]

@@ -67,7 +67,7 @@ def _what(path: Path, record: Record, zoo: Path, folder: str) -> list[str]:
         program = ["python", "-m"]
         if processes > 1:
             program = ["torchrun", "--nproc-per-node", str(processes), "-m"]
-        named = ["--protocol", record.protocol, *_changes(record)]
+        named = ["--protocol", record.protocol, *_changes(record), *_grid(record)]
         return [*program, "benchmarks.linear_probe", *source, *named, *own]
     if isinstance(record, KnnRecord | LogregRecord):
         module = "benchmarks.knn" if isinstance(record, KnnRecord) else "benchmarks.logreg"
@@ -85,6 +85,15 @@ def _what(path: Path, record: Record, zoo: Path, folder: str) -> list[str]:
     words += ["--shots", ",".join(map(str, shots))]
     words += ["--samples", str(record.settings["samples"])]
     return ["python", "-m", "benchmarks.low_shot_svm", *source, *words]
+
+
+def _grid(record: ProbeRecord) -> list[str]:
+    """The learning rates and weight decays of a grid: every one of its points is among them."""
+    words = []
+    for flag, name in (("--lr", "learning_rate"), ("--weight-decay", "weight_decay")):
+        values = sorted({getattr(point, name) for point in record.grid})
+        words += [flag, ",".join(map(repr, values))] if values else []
+    return words
 
 
 def _of_suite(record: Record, source: list[str], folder: str, more: list[str]) -> list[str]:

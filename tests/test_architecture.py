@@ -41,6 +41,8 @@ benchmarks.svm.solver
 benchmarks.svm
 benchmarks.knn
 benchmarks.logreg
+benchmarks.catalog: benchmark columns images imagenet_linear imagenet_avgpool
+benchmarks.catalog.further
 benchmarks.catalog
 benchmarks.quick
 benchmarks.rehearsal

@@ -17,6 +17,7 @@ from benchmarks.catalog import (
     voc07_svm,
 )
 from benchmarks.catalog.benchmark import Benchmark
+from benchmarks.catalog.further import imagenet_attentive
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.protocols import VARIANTS, Protocol
 
@@ -29,12 +30,14 @@ LISTED: tuple[Benchmark, ...] = (
     inaturalist18_linear.BENCHMARK,
     imagenet_knn.BENCHMARK,
     imagenet_logreg.BENCHMARK,
+    imagenet_attentive.BENCHMARK,
     own.LINEAR,
     own.AVGPOOL,
     own.SVM,
     own.LOW_SHOT,
     own.KNN,
     own.LOGREG,
+    own.ATTENTIVE,
 )
 
 

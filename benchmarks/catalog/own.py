@@ -19,7 +19,8 @@ from benchmarks.catalog.benchmark import (
     probe_item,
     voc_svm_item,
 )
-from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column
+from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column, top1_by_query
+from benchmarks.catalog.further.imagenet_attentive import BENCHMARK as IMAGENET_ATTENTIVE
 from benchmarks.catalog.imagenet_knn import BENCHMARK as IMAGENET_KNN
 from benchmarks.catalog.imagenet_logreg import BENCHMARK as IMAGENET_LOGREG
 from benchmarks.datasets.catalog import DATASETS
@@ -111,6 +112,19 @@ LOGREG = Benchmark(
     part=IMAGENET_LOGREG.part,
 )
 
+ATTENTIVE = Benchmark(
+    name="own_attentive",
+    dataset="own",
+    protocols=(),
+    item=probe_item,
+    record=ProbeRecord,
+    table=ZooTable("own-attentive", "Attentive Probing"),
+    columns=IMAGENET_ATTENTIVE.columns,
+    figures=top1_by_query,
+    part=IMAGENET_ATTENTIVE.part,
+)
+_OF_TAPS = {"stages": LINEAR, "avgpool": AVGPOOL, "positions": ATTENTIVE}
+
 
 def add_own_flag(parser: argparse.ArgumentParser) -> None:
     """Add `--own`."""
@@ -132,7 +146,7 @@ def on_own_data(protocol: P, name: str | None) -> P:
         return protocol
     benchmark = LOW_SHOT
     if isinstance(protocol, LinearProtocol):
-        benchmark = LINEAR if protocol.taps == "stages" else AVGPOOL
+        benchmark = _OF_TAPS[protocol.taps]
     elif isinstance(protocol, SvmProtocol):
         benchmark = SVM
     elif isinstance(protocol, KnnProtocol):

@@ -10,7 +10,7 @@ from benchmarks.protocols import LinearProtocol
 from benchmarks.trunks import Trunk, load_trunk
 
 Maps = dict[str, Tensor]  # {tap: (N, C, h, w)}
-Features = dict[str, Tensor]  # {tap: (N, D)}
+Features = dict[str, Tensor]  # {tap: (N, D)}, or {"positions": (N, C, h w)}
 
 
 class FrozenTrunk:
@@ -38,4 +38,6 @@ class FrozenTrunk:
         """What the heads of a protocol are trained on, float32."""
         if protocol.taps == "avgpool":
             return {"avgpool": maps[self.last].float().mean((2, 3))}
+        if protocol.taps == "positions":
+            return {"positions": maps[self.last].float().flatten(2)}
         return {tap: values.float() for tap, values in pool(maps, protocol.pooled_size).items()}

@@ -1,11 +1,13 @@
-"""The linear heads of a probe: optional batch normalisation, then one linear layer per tap."""
+"""The heads of a probe: optional batch normalisation and one linear layer per tap."""
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.probes.attentive import AttentiveHead
 from benchmarks.protocols import LinearProtocol
+from slurm.errors import UserError
 
 
 class FrozenInputNorm(nn.Module):
@@ -113,23 +115,32 @@ class Heads(nn.Module):
         """Widths are measured from `sample`, the pooled taps of any batch, not typed."""
         super().__init__()
         draws = torch.Generator().manual_seed(seed)
-        self.heads = nn.ModuleDict(
-            {
-                tap: Head(channels[tap], pooled.shape[1] // channels[tap], classes, protocol, draws)
-                for tap, pooled in sample.items()
-            }
-        )
+        heads: dict[str, nn.Module] = {}
+        self.reads: dict[str, str] = {}  # of which features each head makes its logits
+        for tap, pooled in sample.items():
+            if protocol.taps == "positions":
+                for queries in protocol.queries:
+                    name = f"ep{queries}"
+                    heads[name] = AttentiveHead(channels[tap], queries, classes, protocol, draws)
+                    self.reads[name] = tap
+            else:
+                cells = pooled.shape[1] // channels[tap]
+                heads[tap] = Head(channels[tap], cells, classes, protocol, draws)
+                self.reads[tap] = tap
+        if not heads:
+            raise UserError(f"{protocol.name} has no queries: choose some with --set queries=1,32")
+        self.heads = nn.ModuleDict(heads)
 
     def forward(self, pooled: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of every head."""
-        return {tap: head(pooled[tap]) for tap, head in self.heads.items()}
+        return {name: head(pooled[self.reads[name]]) for name, head in self.heads.items()}
 
 
 def parameter_groups(heads: Heads, weight_decay: float) -> list[dict[str, object]]:
-    """Linear layers decay; the scale and shift of normalisation do not (VISSL, FAIR)."""
-    named = list(heads.named_parameters())
-    linear = [parameter for name, parameter in named if ".linear." in name]
-    norm = [parameter for name, parameter in named if ".linear." not in name]
+    """All weights decay but the scale and shift of normalisation (VISSL, FAIR)."""
+    named = [(name.rpartition(".")[2], one) for name, one in heads.named_parameters()]
+    linear = [parameter for name, parameter in named if name not in ("scale", "shift")]
+    norm = [parameter for name, parameter in named if name in ("scale", "shift")]
     groups: list[dict[str, object]] = [{"params": linear, "weight_decay": weight_decay}]
     if norm:
         groups.append({"params": norm, "weight_decay": 0.0})

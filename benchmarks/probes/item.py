@@ -1,10 +1,11 @@
 """The item of a linear probe: what it depends on, where its record lies, how it is trained.
 
-Heads on feature1..feature5, or one on the pooled last stage, of a frozen trunk.
+Heads on feature1..feature5, or one on the pooled last stage, of a frozen trunk; beside them, where
+a grid is asked for, heads at other learning rates and weight decays.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import compress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import ClassVar
 from benchmarks import results
 from benchmarks.datasets.loading import fingerprints, load_dataset, require_classes, require_split
 from benchmarks.images.checking import check_items
-from benchmarks.protocols import LinearProtocol
+from benchmarks.protocols import LinearProtocol, Point
 from benchmarks.results import Split
 from benchmarks.trunks import Trunk
 from slurm.distributed import (
@@ -35,6 +36,7 @@ class Probe:
     data: Path  # the folder of the protocol's dataset
     protocol: LinearProtocol
     splits: tuple[Split, Split]  # fingerprints of train and val
+    points: tuple[Point, ...] = ()  # of the grid, without the protocol's own
 
     stage: ClassVar[str] = "probe"
 
@@ -62,15 +64,20 @@ class Probe:
         folder = self.trunk.zoo / "results" / self.trunk.checkpoint.name
         return folder / self.protocol.benchmark / f"{self._file_stem}.json"
 
+    @cached_property
+    def _stem_with_grid(self) -> str:
+        """The record is the same with a grid and without, what is on the way to it is not."""
+        return self._file_stem + (f"-grid-{results.key_of(self.points)}" if self.points else "")
+
     @property
     def state(self) -> Path:
         """What an interrupted run continues from; removed when the record is written."""
-        return self.trunk.zoo / "state" / self.trunk.checkpoint.name / f"{self._file_stem}.pt"
+        return self.trunk.zoo / "state" / self.trunk.checkpoint.name / f"{self._stem_with_grid}.pt"
 
     @cached_property
     def key(self) -> str:
         """Name of the item; with its hash, since two checkpoint files can have one name."""
-        return f"{self.trunk.checkpoint.name}/{self.protocol.benchmark}/{self._file_stem}"
+        return f"{self.trunk.checkpoint.name}/{self.protocol.benchmark}/{self._stem_with_grid}"
 
     @property
     def resources(self) -> Resources:
@@ -84,8 +91,9 @@ class Probe:
         return self.protocol.batch_size
 
     def done(self) -> bool:
-        """Whether the record is there and valid."""
-        return results.is_done(self.result, results.ProbeRecord)
+        """Whether the record is there and valid, with every point of the grid."""
+        record = results.read_done(self.result, results.ProbeRecord)
+        return record is not None and set(self.points) <= points_of(record)
 
     def run(self) -> None:
         """Train and evaluate, alone or as one of several processes, and write the record."""
@@ -116,7 +124,7 @@ def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
         missing = broadcast_object([len(probes) == 1 or not probe.done() for probe in probes])
         assert isinstance(missing, list)
         jobs = {
-            Job(probe.trunk, probe.protocol, probe.state, probe.key): probe
+            Job(probe.trunk, probe.protocol, probe.state, probe.key, probe.points): probe
             for probe in compress(probes, missing)
         }
 
@@ -143,6 +151,7 @@ def run_probes(probes: Sequence[Probe], name: str, *, limited: bool) -> None:
                     beside=run.beside,
                     **took(device),
                 ),
+                grid=run.grid,
             )
             results.write(probe.result, record)
             probe.state.unlink(missing_ok=True)
@@ -161,12 +170,35 @@ def note_schedule(protocol: LinearProtocol, images: int) -> None:
             f"note: {protocol.name} has batches of {protocol.batch_size} images and {images} to "
             "train on: an epoch is one step; --set batch_size=N makes it more"
         )
+    if protocol.warmup >= protocol.epochs:
+        say(
+            f"note: {protocol.name} ends after {protocol.epochs} epochs, within its warm-up: it "
+            f"never reaches its learning rate; --set warmup=N makes that shorter"
+        )
     late = [epoch for epoch in protocol.milestones if epoch >= protocol.epochs]
     if protocol.schedule == "step" and late:
         say(
             f"note: {protocol.name} ends after {protocol.epochs} epochs: its learning rate does "
             f"not fall at epoch {' and '.join(map(str, late))}; --set milestones=N,N moves that"
         )
+
+
+def points_of(record: results.ProbeRecord) -> set[Point]:
+    """The points of a record's grid."""
+    return {Point(one.learning_rate, one.weight_decay) for one in record.grid}
+
+
+def with_grid(probe: Probe, points: Sequence[Point]) -> Probe:
+    """`probe` with heads at `points` too, beside the protocol's own.
+
+    A record that has a grid without some of them is made again with the points of both: heads cost
+    little beside the forward pass, and nothing that was measured is lost.
+    """
+    own = Point(probe.protocol.learning_rate, probe.protocol.weight_decay)
+    record = results.read_done(probe.result, results.ProbeRecord)
+    known = points_of(record) if record is not None else set()
+    wanted = set(points) if set(points) <= known else set(points) | known
+    return replace(probe, points=tuple(sorted(wanted - {own})))
 
 
 def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:

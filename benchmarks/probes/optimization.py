@@ -1,6 +1,7 @@
 """How a protocol trains its heads: the optimizer, the learning rate and the evaluation by epoch."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -12,11 +13,20 @@ from slurm.errors import UserError
 
 def new_optimizer(heads: Heads, protocol: LinearProtocol) -> torch.optim.Optimizer:
     """The protocol's optimizer of all parameters of the heads."""
-    groups = parameter_groups(heads, protocol.weight_decay)
+    # One kernel for a step: 0.4 ms instead of 1.0 for five heads of 1,000 classes on an H100.
+    fused = True if next(heads.parameters()).is_cuda else None
+    return optimizer_of(parameter_groups(heads, protocol.weight_decay), protocol, fused=fused)
+
+
+def optimizer_of(
+    groups: list[dict[str, Any]], protocol: LinearProtocol, *, fused: bool | None = None
+) -> torch.optim.Optimizer:
+    """The protocol's optimizer of `groups`; `fused` asks for SGD's step in one pass over memory.
+
+    The weights of a grid are gigabytes, which the plain step would read and write five times.
+    """
     rate, momentum = protocol.learning_rate, protocol.momentum
     if protocol.optimizer == "sgd":
-        # One kernel for a step: 0.4 ms instead of 1.0 for five heads of 1,000 classes on an H100.
-        fused = True if next(heads.parameters()).is_cuda else None
         return torch.optim.SGD(
             groups, lr=rate, momentum=momentum, nesterov=protocol.nesterov, fused=fused
         )
@@ -27,9 +37,12 @@ def new_optimizer(heads: Heads, protocol: LinearProtocol) -> torch.optim.Optimiz
 
 
 def learning_rate(protocol: LinearProtocol, epoch: int) -> float:
-    """The rate of all steps of `epoch`, counted from 0."""
+    """The rate of all steps of `epoch`, counted from 0; of a warm-up that in its middle."""
+    if epoch < protocol.warmup:
+        return protocol.learning_rate * (epoch + 0.5) / protocol.warmup
     if protocol.schedule == "cosine":
-        return protocol.learning_rate * (1 + math.cos(math.pi * epoch / protocol.epochs)) / 2
+        done = (epoch - protocol.warmup) / (protocol.epochs - protocol.warmup)
+        return protocol.learning_rate * (1 + math.cos(math.pi * done)) / 2
     drops = sum(epoch >= milestone for milestone in protocol.milestones)
     return protocol.learning_rate * protocol.gamma**drops
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.checkpoints.files import read_file
+from benchmarks.probes.grid import Grid
 from benchmarks.probes.optimization import evaluated_epochs
 from benchmarks.protocols import LinearProtocol
 from slurm.errors import UserError
@@ -14,11 +15,16 @@ from slurm.progress import say
 
 
 def read_state(
-    path: Path, heads: nn.Module, optimizer: torch.optim.Optimizer, protocol: LinearProtocol
+    path: Path,
+    heads: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    protocol: LinearProtocol,
+    grid: Grid | None = None,
 ) -> dict[str, Any] | None:
     """The saved state, or None when there is none.
 
-    One that is damaged, or that does not fit these heads and their optimiser, is said and not used.
+    One that is damaged, or that does not fit these heads and their optimiser, or those of `grid`,
+    is said and not used.
     """
     if not path.exists():
         return None
@@ -28,6 +34,8 @@ def read_state(
         say(f"{path} cannot be continued from ({error}): starting from the first epoch")
         return None
     wrong = _misfit(state, heads, optimizer, protocol)
+    if wrong is None and grid is not None and grid.points:
+        wrong = _grid_misfit(state.get("grid"), grid, len(state["history"]))
     if wrong:
         say(f"{path} is no state of this probe ({wrong}): starting from the first epoch")
         return None
@@ -57,6 +65,31 @@ def _misfit(
     if not _same_tensors(state.get("heads"), heads.state_dict()):
         return "heads"
     return None if _fits_optimizer(state.get("optimizer"), optimizer) else "optimizer"
+
+
+def _grid_misfit(found: Any, grid: Grid, evaluations: int) -> str | None:
+    """What does not fit of the heads beside the protocol's own, or None."""
+    ours = grid.state()
+    if not isinstance(found, dict) or found.keys() != ours.keys():
+        return "grid"
+    if found["points"] != ours["points"]:
+        return "points of the grid"
+    history, diverged = found["history"], found["diverged"]
+    if not isinstance(history, list) or len(history) != evaluations:
+        return "history of the grid"
+    if not all(isinstance(scores, dict) and _are_scores(scores) for scores in history):
+        return "history of the grid"
+    if not isinstance(diverged, dict) or not all(type(one) is int for one in diverged.values()):
+        return "diverged heads of the grid"
+    for part in ("heads", "optimizers"):
+        if not isinstance(found[part], dict) or found[part].keys() != ours[part].keys():
+            return f"{part} of the grid"
+    for name, tap in grid.taps.items():
+        if not _same_tensors(found["heads"][name], ours["heads"][name]):
+            return "heads of the grid"
+        if not _fits_optimizer(found["optimizers"][name], tap.optimizer):
+            return "optimizers of the grid"
+    return None
 
 
 def _are_outcomes(found: Any, heads: dict[str, Tensor]) -> bool:

@@ -19,12 +19,13 @@ from torch import Tensor
 from benchmarks.devices import products_of_heads
 from benchmarks.probes.frozen import Features, FrozenTrunk, Maps
 from benchmarks.probes.grades import Grades
+from benchmarks.probes.grid import Grid
 from benchmarks.probes.heads import Heads
 from benchmarks.probes.optimization import evaluated_epochs, learning_rate, new_optimizer
 from benchmarks.probes.pieces import number_of_pieces
 from benchmarks.probes.record import Scores
 from benchmarks.probes.state import read_state
-from benchmarks.protocols import LinearProtocol
+from benchmarks.protocols import LinearProtocol, Point
 from benchmarks.trunks import Trunk
 from benchmarks.whole_files import write_tensors
 from slurm import distributed
@@ -41,6 +42,7 @@ class Job:
     protocol: LinearProtocol
     state: Path  # the file that an interrupted run continues from
     name: str  # in messages
+    points: tuple[Point, ...] = ()  # of heads beside the protocol's own
 
 
 class ProbeRun:
@@ -57,6 +59,7 @@ class ProbeRun:
         self.piece = self.size // number_of_pieces(self.size)
         self.heads = self._new_heads(classes)
         self.optimizer = new_optimizer(self.heads, job.protocol)
+        self.grid = Grid(self.heads, job.protocol, job.points)
         self.trained = self._distributed(self.heads)
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the next epoch
@@ -87,7 +90,8 @@ class ProbeRun:
     def _new_heads(self, classes: int) -> Heads:
         side = self.protocol.test.crop
         sample = self.features(self.frozen.maps(torch.zeros(1, 3, side, side, device=self.device)))
-        channels = self.frozen.channels | {"avgpool": self.frozen.channels[self.frozen.last]}
+        last = self.frozen.channels[self.frozen.last]
+        channels = self.frozen.channels | {"avgpool": last, "positions": last}
         heads = Heads(channels, sample, classes, self.protocol, self.trunk.seed)
         return heads.to(self.device)
 
@@ -108,6 +112,7 @@ class ProbeRun:
         """Before the images of an epoch, or what is left of them."""
         _set_learning_rate(self.optimizer, self.protocol, self.epoch)
         self.trained.train()
+        self.grid.begin_epoch(self.epoch)
         self._batch = []
 
     def take(self, maps: Maps, labels: Tensor) -> None:
@@ -130,6 +135,7 @@ class ProbeRun:
                     f"protocol's learning rate {self.protocol.learning_rate}: its weights are no "
                     "longer finite numbers; look at the checkpoint, and leave --amp out"
                 )
+        self.grid.end_images(self.epoch + 1)
 
     def _end_batch(self) -> None:
         pieces, self._batch = self._batch, []
@@ -147,19 +153,22 @@ class ProbeRun:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.loss = loss.detach() / len(losses)
+        self.grid.step(features, labels)
 
     def begin_evaluation(self) -> None:
         """Before the validation images."""
         self.trained.eval()
+        self.grid.begin_evaluation()
         self._grades = Grades()
 
     @torch.no_grad()
     def grade(self, maps: Maps, labels: Tensor) -> None:
         """Take in what every head says of some validation images."""
+        features = self.features(maps)
         with products_of_heads(self.device, self.frozen.precision):
-            found = self.heads(self.features(maps))
-        for tap, logits in found.items():
-            self._grades.add(tap, logits, labels)
+            for tap, logits in self.heads(features).items():
+                self._grades.add(tap, logits, labels)
+            self.grid.grade(features, labels)
 
     def end_evaluation(self, images: int) -> None:
         """Top-1 and top-5 of every head, in percent of `images`, go into the history.
@@ -167,6 +176,7 @@ class ProbeRun:
         What became of every image is kept of the last epoch.
         """
         self.history.append(self._grades.percent(images))
+        self.grid.end_evaluation(images)
         if self.epoch + 1 == self.protocol.epochs:
             self.outcomes = self._grades.outcomes(images, self.rank, self.processes)
         self._grades = Grades()
@@ -207,18 +217,21 @@ class ProbeRun:
             "outcomes": self.outcomes,
             "heads": self.heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "grid": self.grid.state(),
         }
         write_tensors(self.state, state)
 
     def resume(self) -> None:
         """Continue from the state file, if there is a readable one, all processes from the same."""
-        state = read_state(self.state, self.heads, self.optimizer, self.protocol)
+        state = read_state(self.state, self.heads, self.optimizer, self.protocol, self.grid)
         if state is not None:
             self.heads.load_state_dict(state["heads"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.epoch, self.step = state["epoch"], state["step"]
             self.history, self.seconds = state["history"], state["seconds"]
             self.outcomes = state.get("outcomes", {})
+            if self.grid.points:
+                self.grid.load(state["grid"])
             if self.rank == 0:
                 say(f"{self.name}: continues at {self.position}")
         if distributed.broadcast_object((self.epoch, self.step)) != (self.epoch, self.step):

@@ -48,7 +48,7 @@ def probe_row(parts: Sequence[Probe], *, limited: bool, seconds: float, folder: 
     world = World()
     jobs = by_trunk(
         [
-            Job(part.trunk, part.protocol, folder / f"{number}.pt", part.key)
+            Job(part.trunk, part.protocol, folder / f"{number}.pt", part.key, part.points)
             for number, part in enumerate(parts)
         ]
     )

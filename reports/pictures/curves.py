@@ -7,12 +7,13 @@ from typing import Any
 
 from benchmarks.knn.record import KnnRecord
 from benchmarks.logreg.record import LogregRecord
-from benchmarks.results import LowShotRecord, Record, VocSvmRecord
-from reports.collect import Collection, Found, by_name
-from reports.footnotes import shown_records
+from benchmarks.results import LowShotRecord, VocSvmRecord
+from reports.collect import Collection
 from reports.measured import Measured, best_layer, of_type
+from reports.pictures.probes import grids, layers, queries
+from reports.pictures.rows import bar, own, shown, which
 from reports.pictures.shapes import Bounds, Curve, Panel, Picture, SureCurve, sure
-from reports.tables import BEST, FEATURES, Cell, Row
+from reports.tables import FEATURES, Cell
 
 MOST_CURVES = 12
 
@@ -33,8 +34,10 @@ def pictures(
             found.append(_neighbours(item))
         elif of_type(item.found, LogregRecord):
             found += _regression(item)
+        elif "EP1" in item.kind.columns:
+            found.append(queries(item))
         else:
-            found.append(_layers(item))
+            found += [layers(item), *grids(item)]
     found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]
     drawn = [_said(one) for one in found if any(panel.curves for panel in one.panels)]
     return _with_unique_names([_with_few_curves(picture) for picture in drawn])
@@ -48,94 +51,48 @@ def _said(picture: Picture) -> Picture:
     return replace(picture, alt=f"{picture.alt}; bars are 95 % intervals over test images")
 
 
-def _bar(cell: Cell) -> tuple[float, float] | None:
-    return None if cell.low is None or cell.high is None else (cell.low, cell.high)
-
-
-def _which(item: Measured, seeds: str = "lowest seed") -> str:
-    """The table that a picture is of; `seeds` is what it shows where the table has several."""
-    several = any(len(cell.seeds) > 1 for row in item.table.rows for cell in row.cells.values())
-    partial = "partial data" if item.table.partial else ""
-    facts = (f"variant {item.variant}", partial, item.table.number, seeds if several else "")
-    return ", ".join(filter(None, facts))
-
-
 def _data(item: Measured) -> str:
     return item.kind.own or "VOC07"
 
 
-def _own(item: Measured) -> str:
-    """What sets the names of files apart where the data are a user's own."""
-    return f"{item.kind.key}-" if item.kind.own else ""
-
-
-def _layers(item: Measured) -> Picture:
-    columns = [column for column in item.table.columns if column != BEST]  # no layer of its own
-    curves = [_row_curve(row, columns) for row in item.table.rows]
-    panel = Panel(
-        f"{item.kind.title}, {_which(item, 'mean over seeds')}",
-        "",
-        "top-1 (%)",
-        tuple(curve for curve in curves if curve.x),
-        tuple(columns),
-        gap_after=len(FEATURES) - 1,
-    )
-    alt = f"{item.kind.title} ({_which(item, 'mean over seeds')}): top-1 accuracy by layer"
-    return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
-
-
-def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
-    points = [
-        (float(position), cell.value, _bar(cell))
-        for position, column in enumerate(columns)
-        if (cell := row.cells.get(column)) and cell.value is not None
-    ]
-    curve = Curve(row.name, tuple(x for x, _, _ in points), tuple(y for _, y, _ in points))
-    return sure(curve, [bar for _, _, bar in points])
-
-
 def _neighbours(item: Measured) -> Picture:
     curves = []
-    for name, found in _shown(item, KnnRecord).items():
+    for name, found in shown(item, KnnRecord).items():
         record = found[0].record
         assert isinstance(record, KnnRecord)
         by_k = sorted((float(k), figure.top1) for k, figure in record.k.items())
         curves.append(Curve(name, *zip(*by_k)))
-    title = f"{item.kind.title}, {_which(item)}"
+    title = f"{item.kind.title}, {which(item)}"
     panel = Panel(title, "neighbours, k", "top-1 (%)", tuple(curves), log_x=True)
-    alt = f"{item.kind.title} ({_which(item)}): top-1 accuracy over k"
-    return Picture(f"knn-{_own(item)}{item.variant}", alt, (panel,))
+    alt = f"{item.kind.title} ({which(item)}): top-1 accuracy over k"
+    return Picture(f"knn-{own(item)}{item.variant}", alt, (panel,))
 
 
 def _regression(item: Measured) -> list[Picture]:
     path, few = [], []
-    for name, found in _shown(item, LogregRecord).items():
+    for name, found in shown(item, LogregRecord).items():
         record = found[0].record
         assert isinstance(record, LogregRecord)
         points = ((one.cost, one.top1) for one in record.path)
         path.append(Curve(name, *zip(*points)))
         shots = sorted((float(k), one.mean, one.min, one.max) for k, one in record.shots.items())
         few += [Curve(name, *zip(*shots))] if shots else []
-    title, shown = f"{item.kind.title}, {_which(item)}", f"{item.kind.title} ({_which(item)})"
+    title, whole = f"{item.kind.title}, {which(item)}", f"{item.kind.title} ({which(item)})"
     costs = Panel(title, "C", "top-1 (%)", tuple(path), log_x=True)
     labels = Panel(title, "labels of each class", "top-1 (%)", tuple(few), log_x=True)
-    stem = f"{_own(item)}{item.variant}"
+    stem = f"{own(item)}{item.variant}"
     band = "with the band from the lowest to the highest draw"
     return [
-        Picture(f"logreg-costs-{stem}", f"{shown}: top-1 accuracy over the cost C", (costs,)),
+        Picture(f"logreg-costs-{stem}", f"{whole}: top-1 accuracy over the cost C", (costs,)),
         Picture(
-            f"logreg-few-{stem}", f"{shown}: top-1 accuracy with few labels, {band}", (labels,)
+            f"logreg-few-{stem}", f"{whole}: top-1 accuracy with few labels, {band}", (labels,)
         ),
     ]
 
 
-def _shown(item: Measured, kind: type[Record]) -> dict[str, list[Found]]:
-    return by_name(shown_records(of_type(item.found, kind), seeds=False))
-
-
 def _svm_layers(item: Measured, bounds: Bounds) -> Picture:
     curves = []
-    for name, found in _shown(item, VocSvmRecord).items():
+    for name, found in shown(item, VocSvmRecord).items():
         record = found[0].record
         assert isinstance(record, VocSvmRecord)
         points = [
@@ -146,17 +103,17 @@ def _svm_layers(item: Measured, bounds: Bounds) -> Picture:
         curve = Curve(name, tuple(x for x, _, _ in points), tuple(y for _, y, _ in points))
         curves.append(sure(curve, [bar for _, _, bar in points]))
     ticks = tuple(layer.capitalize() for layer in FEATURES)
-    title = f"{_data(item)} SVM, {_which(item)}"
-    alt = f"{_data(item)} SVM ({_which(item)}): mAP by layer"
+    title = f"{_data(item)} SVM, {which(item)}"
+    alt = f"{_data(item)} SVM ({which(item)}): mAP by layer"
     panel = Panel(title, "", "test mAP (%)", tuple(curves), ticks)
     return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
 
 
 def _low_shot(item: Measured) -> Picture:
     curves = []
-    svm = _shown(item, VocSvmRecord)
+    svm = shown(item, VocSvmRecord)
     rows = {row.name: row.cells for row in item.table.rows}
-    for name, found in _shown(item, LowShotRecord).items():
+    for name, found in shown(item, LowShotRecord).items():
         record = found[0].record
         assert isinstance(record, LowShotRecord)
         layer = best_layer(svm.get(name, ())) or str(rows[name].get("Best Layer", ""))
@@ -170,18 +127,18 @@ def _low_shot(item: Measured) -> Picture:
             tuple(shot.min for _, shot in shots),
             tuple(shot.max for _, shot in shots),
         )
-        curves.append(sure(curve, [_bar(rows[name].get(f"k={k}", Cell())) for k, _ in shots]))
-    title = f"{_data(item)} low-shot SVM, {_which(item)}"
+        curves.append(sure(curve, [bar(rows[name].get(f"k={k}", Cell())) for k, _ in shots]))
+    title = f"{_data(item)} low-shot SVM, {which(item)}"
     panel = Panel(title, "positives per class, k", "test mAP (%)", tuple(curves), log_x=True)
     alt = (
-        f"{_data(item)} low-shot SVM ({_which(item)}): mean mAP over k, with the band from the "
+        f"{_data(item)} low-shot SVM ({which(item)}): mean mAP over k, with the band from the "
         "lowest to the highest draw"
     )
-    return Picture(f"low-shot-{_own(item)}{item.variant}", alt, (panel,))
+    return Picture(f"low-shot-{own(item)}{item.variant}", alt, (panel,))
 
 
 def _classes(item: Measured, bounds: Bounds) -> Picture:
-    by_name = _shown(item, VocSvmRecord)
+    by_name = shown(item, VocSvmRecord)
     first = next((found[0].record for found in by_name.values()), None)
     classes = first.classes if isinstance(first, VocSvmRecord) else ()
     curves = []
@@ -195,10 +152,10 @@ def _classes(item: Measured, bounds: Bounds) -> Picture:
             path = str(found[0].path)
             bars = [bounds.get((path, f"{record.best_layer}.{one}")) for one in classes]
             curves.append(sure(curve, bars))
-    title = f"{_data(item)} SVM by class, {_which(item)}"
+    title = f"{_data(item)} SVM by class, {which(item)}"
     panel = Panel(title, "", "test AP (%)", tuple(curves), tuple(classes), sideways=True)
-    alt = f"{_data(item)} SVM ({_which(item)}): average precision of each class at the best layer"
-    return Picture(f"classes-{_own(item)}{item.variant}", alt, (panel,))
+    alt = f"{_data(item)} SVM ({which(item)}): average precision of each class at the best layer"
+    return Picture(f"classes-{own(item)}{item.variant}", alt, (panel,))
 
 
 def _pretraining(name: str, pretraining: dict[str, Any]) -> Picture:

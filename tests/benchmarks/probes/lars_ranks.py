@@ -1,4 +1,4 @@
-"""A LARS probe in the processes of torchrun, which leaves its heads: `lars_ranks.py ZOO DATA`."""
+"""Probes in the processes of torchrun, which leave their heads: `lars_ranks.py ZOO DATA`."""
 
 import sys
 from dataclasses import replace
@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL_LARS
 from benchmarks.probes import training
+from benchmarks.probes.groups import Together
 from benchmarks.probes.item import Probe, probe_item
 from benchmarks.protocols import ImageTransform, LinearProtocol
 
@@ -23,6 +24,9 @@ PROTOCOL = replace(
     batch_size=20,
     evaluate_every=2,
 )
+ATTENTIVE = replace(
+    PROTOCOL, name="test_attentive", taps="positions", queries=(1, 4), batch_norm="plain"
+)
 
 
 def make_item(zoo: Path, data: Path, protocol: LinearProtocol = PROTOCOL) -> Probe:
@@ -33,16 +37,16 @@ def make_item(zoo: Path, data: Path, protocol: LinearProtocol = PROTOCOL) -> Pro
 
 
 def main(zoo: Path, data: Path) -> None:
-    """Run the probe; the first process leaves `heads.pt` in the zoo."""
+    """Run the probes; the first process leaves `PROTOCOL.pt` in the zoo."""
     end_epoch = training.ProbeRun.end_epoch
 
     def end_and_keep(run: training.ProbeRun) -> None:
         end_epoch(run)
         if run.rank == 0 and run.done:
-            torch.save(run.heads.state_dict(), zoo / "heads.pt")
+            torch.save(run.heads.state_dict(), zoo / f"{run.protocol.name}.pt")
 
     training.ProbeRun.end_epoch = end_and_keep  # type: ignore[method-assign]
-    make_item(zoo, data).run()
+    Together((make_item(zoo, data), make_item(zoo, data, ATTENTIVE))).run()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from benchmarks.protocols import LinearProtocol
 from benchmarks.registry import load_backbone
 from slurm.errors import UserError
 from slurm.stop import Stopped
-from tests.benchmarks.probes.lars_ranks import PLAIN, PROTOCOL, SHIFT, make_item
+from tests.benchmarks.probes.lars_ranks import ATTENTIVE, PLAIN, PROTOCOL, SHIFT, make_item
 
 
 def plain_lars(
@@ -273,7 +273,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
 def test_two_processes_train_the_heads_of_one(
     tmp_path: Path, tiny_imagenet: Path, kept: list[dict[str, torch.Tensor]]
 ) -> None:
-    """The norm is of the mean gradient of all processes, not of each one's own."""
+    """The norm is of the mean gradient of all processes; attentive heads normalise over all."""
     script = Path(__file__).with_name("lars_ranks.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
@@ -284,11 +284,12 @@ def test_two_processes_train_the_heads_of_one(
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    make_item(tmp_path / "one", tiny_imagenet).run()
-    two = torch.load(tmp_path / "heads.pt", weights_only=True)
-    assert two.keys() == kept[0].keys()
-    for name, values in kept[0].items():
-        torch.testing.assert_close(two[name], values, rtol=1e-4, atol=1e-5)
+    for protocol in (PROTOCOL, ATTENTIVE):
+        make_item(tmp_path / "one", tiny_imagenet, protocol).run()
+        two, one = torch.load(tmp_path / f"{protocol.name}.pt", weights_only=True), kept[-1]
+        assert two.keys() == one.keys()
+        for name, values in one.items():
+            torch.testing.assert_close(two[name], values, rtol=1e-4, atol=1e-5)
 
 
 @given(images=st.integers(1, 5000))

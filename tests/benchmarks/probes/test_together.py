@@ -126,7 +126,7 @@ def _pairs() -> list[tuple[str, str]]:
 
 
 def test_most_protocols_can_be_paired() -> None:
-    assert len(_pairs()) == 9 * 8 / 2 + 4 * 3 / 2  # of random resized crops, and of the digits
+    assert len(_pairs()) == 10 * 9 / 2 + 5 * 4 / 2  # of random resized crops, and of the digits
 
 
 @pytest.mark.parametrize("pair", _pairs(), ids=lambda pair: f"{pair[0]}+{pair[1]}")
