@@ -218,7 +218,8 @@ def run_probes(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, 
 
 def side(checkout: Path, words: list[str]) -> dict[str, float]:
     """What this script says, run on a checkout."""
-    environment = {**os.environ, "PYTHONPATH": paths_of(checkout), "OMP_NUM_THREADS": "1"}
+    threads = "1" if words[0] in ("loader", "memory", "group") else str(os.cpu_count() or 1)
+    environment = {**os.environ, "PYTHONPATH": paths_of(checkout), "OMP_NUM_THREADS": threads}
     done = subprocess.run(
         [sys.executable, "-P", __file__, "--side", *words],
         env=environment,
