@@ -12,19 +12,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.catalog.listed import PROTOCOLS
-from benchmarks.catalog.own import add_own_flag, suite_on_own_data
-from benchmarks.checkpoints.cards import read_cards, registered_names
-from benchmarks.checkpoints.wording import shown
-from benchmarks.commands import finish_command
-from benchmarks.input_files import folder_flag
-from benchmarks.overrides import add_set_flags, custom, lines_of
-from benchmarks.protocols import LowShotProtocol, Protocol
-from benchmarks.rehearsal.command import add_rehearse_flag
-from benchmarks.trunks import add_forward_flags, find_trunk
+from benchmarks.flags.measuring import (
+    add_own_flag,
+    add_rehearse_flag,
+    add_set_flags,
+    folder_flag,
+)
+from benchmarks.flags.trunk import add_forward_flags
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 from slurm.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from benchmarks.protocols import Protocol
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -77,8 +78,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from benchmarks import low_shot_svm, suite
+    from benchmarks.catalog.own import suite_on_own_data
+    from benchmarks.commands import finish_command
     from benchmarks.features.avgpool import share_extractions
+    from benchmarks.overrides import custom
     from benchmarks.probes.groups import TRUNKS, together
+    from benchmarks.protocols import LowShotProtocol
+    from benchmarks.trunks import find_trunk
 
     chosen = suite.SUITES[choose(args.suite, suite.SUITES, "suite")]
     protocols = list(suite.fitting(chosen, args.data, args.own))
@@ -120,6 +126,10 @@ def show_protocols(words: list[str]) -> None:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="one of them, in full")
     name = parser.parse_args(words).name
+
+    from benchmarks.catalog.listed import PROTOCOLS
+    from benchmarks.overrides import lines_of
+
     if name is None:
         rows = [(one.name, one.variant, one.benchmark) for one in PROTOCOLS.values()]
         widths = [max(map(len, column)) for column in zip(*rows)]
@@ -130,7 +140,7 @@ def show_protocols(words: list[str]) -> None:
         print("\n".join(lines_of(protocol)))
 
 
-def _names(members: Sequence[Protocol], name: str) -> bool:
+def _names(members: Sequence["Protocol"], name: str) -> bool:
     return any(name in (protocol.name, protocol.benchmark) for protocol in members)
 
 
@@ -140,6 +150,9 @@ def checkpoint_names(zoo: Path, ckpt: str) -> list[str]:
     A checkpoint whose card cannot be read does not keep a pattern from the others: it is named on
     standard error and left out.
     """
+    from benchmarks.checkpoints.cards import read_cards, registered_names
+    from benchmarks.checkpoints.wording import shown
+
     names: list[str] = []
     for name in _split(ckpt):
         if any(sign in name for sign in "*?["):

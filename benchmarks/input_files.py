@@ -3,7 +3,6 @@
 A pipe in place of a file would be waited for, a device never ends.
 """
 
-import argparse
 import errno
 import os
 import stat
@@ -70,13 +69,6 @@ def is_there(path: Path) -> bool:
     except (OSError, ValueError) as error:
         raise reading_error(path, error, "check the path") from None
     return True
-
-
-def folder_flag(text: str) -> Path:
-    """An argparse type: the path of a folder, which an empty text is not."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("is empty: name a folder")
-    return Path(text)
 
 
 def reading_error(path: Path, error: Exception, remedy: str) -> UserError:

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from itertools import product
 
 from benchmarks.catalog.listed import PROTOCOLS
-from benchmarks.catalog.own import add_own_flag, on_own_data
-from benchmarks.commands import finish_command
-from benchmarks.input_files import folder_flag
-from benchmarks.overrides import add_set_flags, custom
-from benchmarks.probes.item import probe_item, with_grid
+from benchmarks.flags.measuring import (
+    add_own_flag,
+    add_rehearse_flag,
+    add_set_flags,
+    folder_flag,
+)
+from benchmarks.flags.trunk import add_trunk_flags
 from benchmarks.protocols import LinearProtocol, Point
-from benchmarks.rehearsal.command import add_rehearse_flag
-from benchmarks.trunks import add_trunk_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.errors import UserError
 
@@ -65,6 +65,13 @@ def main(argv: list[str] | None = None) -> None:
     add_rehearse_flag(parser)
     add_common_flags(parser)
     args: argparse.Namespace = parser.parse_args(argv)
+
+    from benchmarks.catalog.own import on_own_data
+    from benchmarks.commands import finish_command
+    from benchmarks.overrides import custom
+    from benchmarks.probes.item import probe_item, with_grid
+    from benchmarks.trunks import find_trunk
+
     protocol = LINEAR_PROTOCOLS[choose(args.protocol, LINEAR_PROTOCOLS, "linear-probe protocol")]
     (protocol,) = custom([on_own_data(protocol, args.own)], args)
     item = probe_item(find_trunk(args), args.data, protocol)

@@ -11,20 +11,10 @@ kept as soon as it exists, so that a killed run continues.
 
 from dataclasses import replace
 
-from benchmarks.catalog.listed import PROTOCOLS
-from benchmarks.catalog.own import add_own_flag, on_own_data
-from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
-from benchmarks.commands import finish_command
-from benchmarks.protocols import LowShotProtocol
-from benchmarks.rehearsal.command import add_rehearse_flag
-from benchmarks.svm.low_shot_item import VocLowShot
-from benchmarks.svm.source import add_source_flags, find_source
+from benchmarks.flags.measuring import add_own_flag, add_rehearse_flag
+from benchmarks.flags.source import add_source_flags
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 from slurm.errors import UserError
-
-LOW_SHOT_PROTOCOLS = {
-    name: protocol for name, protocol in PROTOCOLS.items() if isinstance(protocol, LowShotProtocol)
-}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -41,8 +31,17 @@ def main(argv: list[str] | None = None) -> None:
     add_rehearse_flag(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
-    name = args.protocol or VOC07_LOW_SHOT.name
-    protocol = LOW_SHOT_PROTOCOLS[choose(name, LOW_SHOT_PROTOCOLS, "low-shot protocol")]
+
+    from benchmarks.catalog.listed import PROTOCOLS
+    from benchmarks.catalog.own import on_own_data
+    from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+    from benchmarks.commands import finish_command
+    from benchmarks.protocols import LowShotProtocol
+    from benchmarks.svm.low_shot_item import VocLowShot
+    from benchmarks.svm.source import find_source
+
+    known = {name: one for name, one in PROTOCOLS.items() if isinstance(one, LowShotProtocol)}
+    protocol = known[choose(args.protocol or VOC07_LOW_SHOT.name, known, "low-shot protocol")]
     if args.shots is not None:
         protocol = replace(protocol, shots=read_shots(args.shots))
     if args.samples is not None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from benchmarks.protocols import ImageTransform, Protocol
-from slurm.cli import choose, positive
+from slurm.cli import choose
 from slurm.errors import UserError
 
 C = TypeVar("C")
@@ -22,25 +22,6 @@ P = TypeVar("P", bound=Protocol)
 
 CUSTOM: Literal["custom"] = "custom"  # the variant of a protocol whose numbers were changed
 IDENTITY = ("name", "benchmark", "dataset", "variant", "version")  # what cannot be
-
-
-def add_set_flags(parser: argparse.ArgumentParser, *, epochs: bool = True) -> None:
-    """Add `--set`, and `--epochs` where there are any."""
-    if epochs:
-        parser.add_argument(
-            "--epochs",
-            type=positive,
-            metavar="N",
-            help="of linear probes, instead of the protocol's (recorded as the variant custom)",
-        )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="another number than the protocol's, as in learning_rate=0.03 or test.resize=300; may "
-        "be repeated; recorded as the variant custom, in tables of its own",
-    )
 
 
 def custom(protocols: Sequence[P], args: argparse.Namespace) -> list[P]:

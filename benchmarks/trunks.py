@@ -1,20 +1,16 @@
 """Which frozen trunk a benchmark measures; light, so that planning needs no torch."""
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.flags.trunk import precision_from
 from benchmarks.results import Checkpoint
-from slurm.cli import natural
 from slurm.errors import UserError
 
 if TYPE_CHECKING:
     from benchmarks.backbones.backbone import Backbone
-
-PRECISIONS = ("fp32", "tf32", "amp")
-DECODERS = ("pil", "fast")
 
 
 @dataclass(frozen=True)
@@ -27,11 +23,11 @@ class Trunk:
     seed: int = 0
     device: str = "auto"
     workers: int = 0  # processes that decode images, per process that trains
-    precision: str = ""  # one of PRECISIONS for the forward pass; empty: the device's own
+    precision: str = ""  # of the forward pass, see flags.trunk; empty: the device's own
     mean: tuple[float, ...] = ()  # of the pixels, from the card
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()  # of the card, for the records of what it measures
-    decode: str = "pil"  # one of DECODERS
+    decode: str = "pil"  # one of flags.trunk.DECODERS
     check_images: bool = False  # decode the data once before they are measured on
 
     def inputs(self) -> tuple[object, ...]:
@@ -47,75 +43,6 @@ class Trunk:
     def fast(self) -> bool:
         """Whether images are decoded and resized by torchvision, which leads to other pixels."""
         return self.decode == "fast"
-
-
-def add_trunk_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that name a trunk and how its forward pass runs."""
-    parser.add_argument(
-        "--ckpt",
-        required=True,
-        help="a registered name, a checkpoint file, or random:ARCH (random:sobel_ARCH)",
-    )
-    add_forward_flags(parser)
-
-
-def add_forward_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how images reach the trunk and how it computes."""
-    add_workers_flag(parser)
-    add_precision_flags(parser)
-    parser.add_argument(
-        "--decode",
-        choices=DECODERS,
-        default="pil",
-        help="pil, as the published figures; or fast, torchvision's decoder and resize of 8 bits, "
-        "up to 2 grey levels away and never in one table with the other (default: pil)",
-    )
-    add_check_flag(parser)
-
-
-def add_check_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--check-images`."""
-    parser.add_argument(
-        "--check-images",
-        action="store_true",
-        help="first decode every image once (a dataset is checked once a zoo): those that cannot "
-        "be decoded end the run, those of which libjpeg warns are counted in the records. The "
-        "fingerprint in a record sees names, labels and the sizes of some files, never contents",
-    )
-
-
-def add_precision_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--precision` and its short form `--amp`."""
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        help="of the network: fp32, tf32 (torch's way on GPUs: convolutions in TF32, the rest in "
-        "fp32) or amp (half precision where torch's autocast takes it); recorded (default: tf32 "
-        "on GPUs, fp32 on the CPU)",
-    )
-    parser.add_argument("--amp", action="store_true", help="the same as --precision amp")
-
-
-def precision_from(args: argparse.Namespace) -> str:
-    """What the two flags ask for; empty for what the device does by itself."""
-    if args.amp and args.precision not in (None, "amp"):
-        raise UserError(f"--amp and --precision {args.precision} are both given: leave one out")
-    wanted = "amp" if args.amp else args.precision or ""
-    if args.device == "cpu" and wanted == "tf32":
-        raise UserError("--precision tf32 is of GPUs: leave it out, or choose another --device")
-    return "" if args.device == "cpu" and wanted == "fp32" else wanted
-
-
-def add_workers_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--workers`."""
-    parser.add_argument(
-        "--workers",
-        type=natural,
-        default=min(8, (os.cpu_count() or 1) // 2),
-        metavar="N",
-        help="processes that decode images, per training process (default: half the cores, "
-        "at most 8; the result does not depend on it)",
-    )
 
 
 def find_trunk(args: argparse.Namespace, ckpt: str | None = None) -> Trunk:

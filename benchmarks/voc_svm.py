@@ -7,19 +7,9 @@ python -m benchmarks.voc_svm --features DIR --labels DIR
 takes seconds. Each layer is kept as soon as it exists, so that a killed run continues.
 """
 
-from benchmarks.catalog.listed import PROTOCOLS
-from benchmarks.catalog.own import add_own_flag, on_own_data
-from benchmarks.catalog.voc07_svm import VOC07_SVM
-from benchmarks.commands import finish_command
-from benchmarks.protocols import SvmProtocol
-from benchmarks.rehearsal.command import add_rehearse_flag
-from benchmarks.svm.full_item import VocSvm
-from benchmarks.svm.source import add_source_flags, find_source
+from benchmarks.flags.measuring import add_own_flag, add_rehearse_flag
+from benchmarks.flags.source import add_source_flags
 from slurm.cli import Parser, add_common_flags, choose, run_command
-
-SVM_PROTOCOLS = {
-    name: protocol for name, protocol in PROTOCOLS.items() if isinstance(protocol, SvmProtocol)
-}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,9 +20,18 @@ def main(argv: list[str] | None = None) -> None:
     add_rehearse_flag(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
-    name = args.protocol or VOC07_SVM.name
-    protocol = SVM_PROTOCOLS[choose(name, SVM_PROTOCOLS, "SVM protocol")]
-    protocol = on_own_data(protocol, args.own)
+
+    from benchmarks.catalog.listed import PROTOCOLS
+    from benchmarks.catalog.own import on_own_data
+    from benchmarks.catalog.voc07_svm import VOC07_SVM
+    from benchmarks.commands import finish_command
+    from benchmarks.protocols import SvmProtocol
+    from benchmarks.svm.full_item import VocSvm
+    from benchmarks.svm.source import find_source
+
+    known = {name: one for name, one in PROTOCOLS.items() if isinstance(one, SvmProtocol)}
+    name = choose(args.protocol or VOC07_SVM.name, known, "SVM protocol")
+    protocol = on_own_data(known[name], args.own)
     finish_command(args, [VocSvm(find_source(args, protocol), protocol)])
 
 

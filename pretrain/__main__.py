@@ -3,16 +3,10 @@
 import sys
 from pathlib import Path
 
-from benchmarks.checkpoints.cards import card_path
-from benchmarks.commands import checks_of
-from benchmarks.overrides import lines_of
 from pretrain.methods import METHODS
 from slurm.cli import Parser, add_common_flags, choose, run_command
-from slurm.distributed import find_world
-from slurm.executor import dry_run, launch_from, run_sweep
 from slurm.files import check_writable
 from slurm.outputs import write_output
-from slurm.progress import say
 from slurm.streams import write_stdout
 
 PROG = "python -m pretrain"
@@ -49,6 +43,8 @@ def _list() -> str:
 
 
 def _show(recipe: str) -> str:
+    from benchmarks.overrides import lines_of
+
     recipes = {name: method for method in METHODS.values() for name in method.recipe_names()}
     choose(recipe, recipes, "recipe")
     return "\n".join(lines_of(recipes[recipe].recipe(recipe)))
@@ -60,6 +56,13 @@ def _run(name: str, words: list[str]) -> None:
     method.add_flags(parser)
     add_common_flags(parser)
     args = parser.parse_args(words)
+
+    from benchmarks.checkpoints.cards import card_path
+    from benchmarks.commands import checks_of
+    from slurm.distributed import find_world
+    from slurm.executor import dry_run, launch_from, run_sweep
+    from slurm.progress import say
+
     item = method.make_item(args)
     speaks = find_world().first
     launch = launch_from(args)

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from benchmarks.overrides import changed, check_set_once
-
 R = TypeVar("R")
 
 FIXED = ("name", "config")  # what a recipe is, and no number of it
@@ -51,6 +49,8 @@ def with_flags(recipe: R, args: argparse.Namespace) -> R:
 
     Raises `UserError` for a value that the field cannot have, and for a number given twice.
     """
+    from benchmarks.overrides import changed, check_set_once
+
     words: dict[str, str] = {}  # field=value -> as it was written
     if args.epochs is not None:
         words[f"epochs={args.epochs}"] = f"--epochs {args.epochs}"

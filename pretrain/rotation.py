@@ -15,10 +15,10 @@ import msgspec
 
 from benchmarks.backbones.architectures import check_architecture
 from benchmarks.checkpoints.cards import Card, card_path, is_safetensors, read_card, weights_of
-from benchmarks.input_files import folder_flag
+from benchmarks.flags.measuring import folder_flag
+from benchmarks.flags.trunk import add_check_flag, add_workers_flag
 from benchmarks.overrides import differences
 from benchmarks.results import Split
-from benchmarks.trunks import add_check_flag, add_workers_flag
 from pretrain.image_checks import training_checks, training_notes
 from pretrain.plan import plan_of
 from pretrain.recipe_flags import add_recipe_flags, with_flags

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from slurm.cli import Parser, add_zoo_flag, choose, run_command
 from slurm.errors import SweepError, UserError, one_line
 from slurm.files import check_is_there
-from slurm.runs import Run, find_runs
 
 if TYPE_CHECKING:
+    from slurm.runs import Run
     from slurm.scheduler.commands import Scheduler
 
 SHOWN = 500  # characters of a run's command
@@ -49,8 +49,10 @@ def main(argv: list[str] | None = None) -> None:
         resume(run, detach=args.detach)
 
 
-def open_run(name: str, zoo: Path) -> Run:
+def open_run(name: str, zoo: Path) -> "Run":
     """The run named `name` in `zoo`, or whose folder `name` is; we move to where it was started."""
+    from slurm.runs import Run, find_runs
+
     if not name.strip():
         raise UserError("an empty RUN; python -m slurm list names the runs of a zoo")
     given = Path(name).absolute()
@@ -75,6 +77,8 @@ def open_run(name: str, zoo: Path) -> Run:
 
 def print_runs(runs: Path) -> None:
     """One line per run, also for one whose manifest cannot be read."""
+    from slurm.runs import find_runs
+
     for run in find_runs(runs):
         name = one_line(run.name)
         try:
@@ -87,7 +91,7 @@ def print_runs(runs: Path) -> None:
         print(f"{name}  {items} items{mark}  {one_line(manifest.command)[:SHOWN]}")
 
 
-def print_status(run: Run) -> None:
+def print_status(run: "Run") -> None:
     """The stages of a run and what failed, without changing anything."""
     from slurm.launch.view import table
     from slurm.launch.watch import Watch
@@ -117,7 +121,7 @@ def print_status(run: Run) -> None:
         )
 
 
-def cancel(run: Run) -> None:
+def cancel(run: "Run") -> None:
     """Cancel the jobs of a run and tell its launcher."""
     from slurm.scheduler.commands import Scheduler
 
@@ -127,7 +131,7 @@ def cancel(run: Run) -> None:
     print(f"{run.name}: {end_jobs(run, scheduler)} jobs cancelled")
 
 
-def end_jobs(run: Run, scheduler: "Scheduler") -> int:
+def end_jobs(run: "Run", scheduler: "Scheduler") -> int:
     """Cancel all jobs of a run; how many there were."""
     from slurm.scheduler.commands import SchedulerDown
 
@@ -137,7 +141,7 @@ def end_jobs(run: Run, scheduler: "Scheduler") -> int:
         raise SweepError({run.name: f"not all is cancelled ({down}); cancel it again"}) from None
 
 
-def resume(run: Run, *, detach: bool) -> None:
+def resume(run: "Run", *, detach: bool) -> None:
     """Take a run up again."""
     from slurm.launch.launcher import look_after
     from slurm.scheduler.commands import Scheduler

@@ -1,23 +1,15 @@
 """What every command shares: the common flags, one-line errors, exit codes 0, 1 and 2."""
 
 import argparse
-import difflib
 import gc
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slurm.errors import (
-    SweepError,
-    UserError,
-    check_working_folder,
-    one_line,
-    path_error,
-)
+from slurm.errors import SweepError, UserError, check_working_folder, one_line, path_error
 from slurm.outputs import check_output
 from slurm.stop import Stopped, Terminated, ended_by_sigterm
 from slurm.streams import STDOUT, give_up_stdout, safe_streams, was_closed
@@ -222,6 +214,8 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     names = list(known)
     if name in names:
         return name
+    import difflib
+
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
     known_names = f"known: {', '.join(names[:20])}{more}"
@@ -267,6 +261,8 @@ def _exit_code(main: Main, argv: list[str] | None, again: str = AGAIN) -> int:
         known = path_error(error)
         if known:
             return report_failure(known)
+        import traceback
+
         traceback.print_exc()
         return 1
     return code

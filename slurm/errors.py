@@ -13,7 +13,7 @@ _WRONG_PATH = (
 )
 _MISSING = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EINVAL)
 # As slurm.leftovers names them: hidden, with their owner, process and some random letters.
-_TEMPORARY = re.compile(
+_TEMPORARY = (
     r"(?P<folder>(?:.*/)?)\.(?P<name>[^/]+?)(?:\.[A-Za-z0-9-]+-\d*)?\.\d+\.[0-9a-f]{8}(?:\.tmp)?"
 )
 _LONGEST = 500  # characters of a path that are shown
@@ -101,6 +101,6 @@ def _file_of(error: OSError) -> str:
     if not isinstance(error.filename, (str, bytes, os.PathLike)):
         return ""
     name = os.fsdecode(error.filename)
-    found = _TEMPORARY.fullmatch(name)
+    found = re.fullmatch(_TEMPORARY, name)
     whole = f"{found['folder']}{found['name']}" if found else name
     return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}..."

@@ -6,8 +6,11 @@ from pathlib import Path
 import msgspec
 
 from slurm.errors import SweepError, UserError, one_line, user_error
-from slurm.files import UNREADABLE, read_regular, write_bytes
+from slurm.files import read_regular, write_bytes
 
+# What reading JSON can raise that another process writes, or that is garbage: text that is no UTF-8
+# is none of msgspec's own errors, and a network filesystem has some of its own.
+UNREADABLE = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 SHOWN = 3  # mistakes of the user in one line
 
 

@@ -8,14 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from slurm.errors import UserError
 from slurm.leftovers import remove_leftovers, temporary_beside
 
-# What reading JSON can raise that another process writes, or that is garbage: text that is no UTF-8
-# is none of msgspec's own errors, and a network filesystem has some of its own.
-UNREADABLE = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _CHUNK = 2**20  # bytes

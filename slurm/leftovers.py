@@ -6,9 +6,6 @@ space of process numbers, as in the name; what others left goes after a day with
 """
 
 import os
-import platform
-import secrets
-import shutil
 import time
 from contextlib import suppress
 from functools import lru_cache
@@ -21,7 +18,7 @@ MOST_STEM = 150  # bytes of a file's name in that of its temporary; 255 are all 
 def temporary_beside(path: Path) -> Path:
     """A name beside `path` that no other process takes, hidden, for what becomes `path`."""
     stem = os.fsdecode(os.fsencode(path.name)[:MOST_STEM])
-    return path.parent / f".{stem}.{_owner()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    return path.parent / f".{stem}.{_owner()}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
 
 
 @lru_cache(maxsize=4096)
@@ -37,6 +34,8 @@ def remove_leftovers(folder: Path) -> None:
 
 def _remove(entry: "os.DirEntry[str]") -> None:
     if entry.is_dir(follow_symlinks=False):
+        import shutil
+
         shutil.rmtree(entry.path)
     elif entry.is_file(follow_symlinks=False):
         os.unlink(entry.path)  # noqa: PTH108
@@ -55,5 +54,5 @@ def _owner() -> str:
     space = ""
     with suppress(OSError):
         space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115
-    host = "".join(letter if letter.isalnum() else "-" for letter in platform.node())
+    host = "".join(letter if letter.isalnum() else "-" for letter in os.uname().nodename)
     return f"{host[:40] or 'host'}-{space}"

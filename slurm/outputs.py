@@ -15,7 +15,7 @@ from slurm.errors import UserError
 from slurm.files import atomic_path
 
 _MOST_LINKS = 40  # as Linux follows
-_DESCRIPTORS = re.compile(r"/proc/(\d+|self|thread-self)(?:/task/\d+)?/fd")
+_DESCRIPTORS = r"/proc/(\d+|self|thread-self)(?:/task/\d+)?/fd"
 
 
 def check_output(path: Path) -> None:
@@ -88,7 +88,7 @@ def _target(path: Path) -> Path:
     target = path.absolute()
     for _ in range(_MOST_LINKS):
         target = Path(os.path.realpath(target.parent)) / target.name
-        if not target.is_symlink() or _DESCRIPTORS.fullmatch(str(target.parent)):
+        if not target.is_symlink() or re.fullmatch(_DESCRIPTORS, str(target.parent)):
             return target
         target = target.parent / target.readlink()
     raise UserError(f"{path} is a circle of symbolic links")
@@ -96,7 +96,7 @@ def _target(path: Path) -> Path:
 
 def _descriptor(target: Path) -> int | None:
     """The number of the descriptor of this process that `target` is, if it is one."""
-    found = _DESCRIPTORS.fullmatch(str(target.parent))
+    found = re.fullmatch(_DESCRIPTORS, str(target.parent))
     if found is None or not target.name.isdecimal():
         return None
     return int(target.name) if found.group(1) in ("self", str(os.getpid())) else None

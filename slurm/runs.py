@@ -27,8 +27,8 @@ from pathlib import Path
 import msgspec
 
 from slurm.errors import UserError
-from slurm.failures import Failure, read_failure
-from slurm.files import UNREADABLE, atomic_path, check_writable, read_regular, write_bytes
+from slurm.failures import UNREADABLE, Failure, read_failure
+from slurm.files import atomic_path, check_writable, read_regular, write_bytes
 from slurm.scheduler.commands import TaskId
 from slurm.scheduler.settings import Request
 from slurm.stored.items import ListedItem, list_records, load_all, load_one, write_items

@@ -21,6 +21,7 @@ slurm: runs
 slurm.tasks
 slurm.launch
 slurm: executor __main__
+benchmarks.flags
 benchmarks: devices input_files metrics overrides protocols results whole_files
 benchmarks.outcomes
 benchmarks.datasets.reading

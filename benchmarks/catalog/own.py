@@ -3,7 +3,6 @@
 A protocol keeps its numbers and its name; its benchmark is one of these, its dataset `own:NAME`.
 """
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -124,17 +123,6 @@ ATTENTIVE = Benchmark(
     part=IMAGENET_ATTENTIVE.part,
 )
 _OF_TAPS = {"stages": LINEAR, "avgpool": AVGPOOL, "positions": ATTENTIVE}
-
-
-def add_own_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--own`."""
-    parser.add_argument(
-        "--own",
-        metavar="NAME",
-        help="--data is a folder of your own data: train/CLASS/ and val/CLASS/ for linear probes, "
-        "VOC2007's layout for the SVMs; the figures stand in a table of this name, beside no "
-        "published one",
-    )
 
 
 def on_own_data(protocol: P, name: str | None) -> P:

@@ -58,7 +58,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 def card_path(zoo: Path, name: str) -> Path:
     """Where the card of `name` lies."""
-    return zoo / "checkpoints" / check_name(name, "checkpoint name") / "card.json"
+    return zoo.joinpath("checkpoints", check_name(name, "checkpoint name"), "card.json")
 
 
 def weights_path(zoo: Path, name: str) -> Path:

@@ -9,9 +9,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.flags.measuring import folder_flag
+from benchmarks.flags.trunk import add_workers_flag
 from benchmarks.images.copies import OFFICIAL, check_copy, guess_dataset
-from benchmarks.input_files import folder_flag
-from benchmarks.trunks import add_workers_flag
 from slurm.cli import Parser, add_zoo_flag, json_path, run_command
 from slurm.errors import UserError
 from slurm.files import check_writable

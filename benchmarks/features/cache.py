@@ -21,7 +21,7 @@ from benchmarks.protocols import ImageTransform
 from benchmarks.results import Split, key_of
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
-from slurm.files import UNREADABLE
+from slurm.failures import UNREADABLE
 
 if TYPE_CHECKING:
     import numpy as np

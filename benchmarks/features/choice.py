@@ -1,24 +1,11 @@
 """Which features of a trunk are cached; light, so that planning needs no torch."""
 
-import argparse
-
 from benchmarks.backbones.taps import tap_names
 from slurm.errors import UserError
 
 AVGPOOL = "avgpool"  # the mean over the positions of the last map
 CLS = "cls"  # the class token of the last block
 CLS_NOTE = "class token of the last block, before the network's last norm, which no trunk holds"
-
-
-def add_feature_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--feature`."""
-    parser.add_argument(
-        "--feature",
-        metavar="NAME",
-        help="of the trunk: avgpool, the mean of its last map (default); feature1..feature5, the "
-        "mean of another map; or cls, the class token of a vision transformer. Others than "
-        "avgpool are the variant custom",
-    )
 
 
 def check_feature(feature: str, arch: str | None) -> None:

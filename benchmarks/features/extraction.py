@@ -76,7 +76,7 @@ class ExtractVoc:
         name = entry_name(self.dataset)
         inputs = (name, self.trunk.inputs(), self.image, self.pooled_size, self.splits)
         key = key_of(*inputs, *([self.classes] if self.classes else []))
-        return self.trunk.zoo / "features" / checkpoint.name / f"{name}-{key}"
+        return self.trunk.zoo.joinpath("features", checkpoint.name, f"{name}-{key}")
 
     @cached_property
     def key(self) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from slurm.errors import UserError
-from slurm.files import UNREADABLE, read_regular, write_bytes
+from slurm.failures import UNREADABLE
+from slurm.files import read_regular, write_bytes
 
 COMPLETE = "complete.json"
 PARTIAL = "partial.json"  # the same of an extraction that is under way

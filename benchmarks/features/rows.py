@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from slurm.files import UNREADABLE, write_bytes
+from slurm.failures import UNREADABLE
+from slurm.files import write_bytes
 from slurm.leftovers import remove_leftovers, temporary_beside
 
 if TYPE_CHECKING:

@@ -9,18 +9,16 @@ DIR is of ImageNet's layout. The features of train and val are extracted once, i
 import argparse
 from dataclasses import replace
 
-from benchmarks.catalog.imagenet_knn import DIGITS_KNN, IMAGENET_KNN
 from benchmarks.catalog.listed import PROTOCOLS
-from benchmarks.catalog.own import add_own_flag, on_own_data
-from benchmarks.commands import finish_command
-from benchmarks.datasets.loading import holds_digits
-from benchmarks.features.choice import add_feature_flag
-from benchmarks.input_files import folder_flag
-from benchmarks.knn.item import knn_item
-from benchmarks.overrides import CUSTOM, add_set_flags, custom
+from benchmarks.flags.measuring import (
+    add_feature_flag,
+    add_own_flag,
+    add_rehearse_flag,
+    add_set_flags,
+    folder_flag,
+)
+from benchmarks.flags.trunk import add_trunk_flags
 from benchmarks.protocols import KnnProtocol
-from benchmarks.rehearsal.command import add_rehearse_flag
-from benchmarks.trunks import add_trunk_flags, find_trunk
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 
 KNN_PROTOCOLS = {name: one for name, one in PROTOCOLS.items() if isinstance(one, KnnProtocol)}
@@ -51,6 +49,15 @@ def main(argv: list[str] | None = None) -> None:
     add_rehearse_flag(parser)
     add_common_flags(parser)
     args: argparse.Namespace = parser.parse_args(argv)
+
+    from benchmarks.catalog.imagenet_knn import DIGITS_KNN, IMAGENET_KNN
+    from benchmarks.catalog.own import on_own_data
+    from benchmarks.commands import finish_command
+    from benchmarks.datasets.loading import holds_digits
+    from benchmarks.knn.item import knn_item
+    from benchmarks.overrides import CUSTOM, custom
+    from benchmarks.trunks import find_trunk
+
     protocol = DIGITS_KNN if holds_digits(args.data) else IMAGENET_KNN
     if args.protocol is not None:
         protocol = KNN_PROTOCOLS[choose(args.protocol, KNN_PROTOCOLS, "k-NN protocol")]

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar
 
 from benchmarks import results
 from benchmarks.probes.item import Probe, run_probes
+from benchmarks.protocols import ImageTransform, LinearProtocol
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item, Resources
 
@@ -86,9 +87,15 @@ def together(goals: Sequence[Item], most: int | None) -> list[Item]:
 def _stream_of(probe: Probe) -> object:
     """What two probes must share to read one stream."""
     trunk, protocol = probe.trunk, probe.protocol
-    geometry = (
+    machine = (trunk.zoo, trunk.device, trunk.workers, trunk.decode, trunk.check_images)
+    return (probe.data, protocol.dataset, probe.splits, *_geometry(protocol), trunk.seed, *machine)
+
+
+@lru_cache(maxsize=64)
+def _geometry(protocol: LinearProtocol) -> tuple[ImageTransform, ImageTransform]:
+    """The transforms without their colours, which each probe makes of the same pixels itself."""
+    train, test = (
         replace(spec, jitter=None, greyscale=None, lighting=None)
         for spec in (protocol.train, protocol.test)
     )
-    machine = (trunk.zoo, trunk.device, trunk.workers, trunk.decode, trunk.check_images)
-    return (probe.data, protocol.dataset, probe.splits, *geometry, trunk.seed, *machine)
+    return train, test

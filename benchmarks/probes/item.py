@@ -61,8 +61,8 @@ class Probe:
     @cached_property
     def result(self) -> Path:
         """The record."""
-        folder = self.trunk.zoo / "results" / self.trunk.checkpoint.name
-        return folder / self.protocol.benchmark / f"{self._file_stem}.json"
+        name, file = self.trunk.checkpoint.name, f"{self._file_stem}.json"
+        return self.trunk.zoo.joinpath("results", name, self.protocol.benchmark, file)
 
     @cached_property
     def _stem_with_grid(self) -> str:

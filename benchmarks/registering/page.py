@@ -16,7 +16,6 @@ from benchmarks.checkpoints.cards import (
     weights_path,
 )
 from benchmarks.checkpoints.wording import shown
-from benchmarks.commands import summary
 from benchmarks.registering.hanging import hanging, size, size_text
 from benchmarks.registering.output import LONGEST_CELL, output, output_lines
 from benchmarks.registering.records import Result
@@ -122,6 +121,8 @@ def _results(zoo: Path, card: Card) -> Iterator[str]:
 
 def _result(one: Result) -> Iterator[str]:
     record = one.record
+    from benchmarks.commands import summary  # knows every benchmark
+
     figures = summary(record).removeprefix(f"{record.checkpoint.name} {record.benchmark}: ")
     # A layer of low-shot SVMs has a figure for each k.
     parts = figures.split(", ") if isinstance(record, results.LowShotRecord) else [figures]

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.fit import record_paths
 from benchmarks.results import Record
 from slurm.errors import UserError
@@ -19,6 +18,8 @@ class Result:
 
 def records_of(zoo: Path, name: str) -> tuple[list[Result], list[str]]:
     """The records of a name that can be read, by path, and what is wrong with each other one."""
+    from benchmarks.catalog.records import read_record  # knows every benchmark
+
     found, unreadable = [], []
     for path in record_paths(zoo, name):
         try:

@@ -9,29 +9,12 @@ import msgspec
 
 from benchmarks.rehearsal.job import Rehearsal
 from benchmarks.rehearsal.report import Report
-from slurm.cli import positive
 from slurm.distributed import find_world
 from slurm.errors import UserError
 from slurm.executor import Launch, run_sweep
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
 from slurm.sweep import Item
-
-SECONDS = 20  # of measuring an item
-
-
-def add_rehearse_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--rehearse`."""
-    parser.add_argument(
-        "--rehearse",
-        nargs="?",
-        type=positive,
-        const=SECONDS,
-        metavar="SECONDS",
-        help="run nothing: do some steps of each item on the real data, and say what all will "
-        f"cost: hours, memory, disk, images/s, the SLURM request that fits (default: {SECONDS} "
-        "seconds an item)",
-    )
 
 
 def rehearse_command(args: argparse.Namespace, work: Sequence[Item], launch: Launch) -> None:

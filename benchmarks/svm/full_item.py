@@ -8,7 +8,16 @@ from typing import ClassVar
 from benchmarks import results
 from benchmarks.protocols import SvmProtocol
 from benchmarks.results import Split
-from benchmarks.svm.parts import record_fields
+from benchmarks.svm.parts import (
+    LayerPart,
+    gathered,
+    is_part_done,
+    joined,
+    part_path,
+    part_stem,
+    record_fields,
+    running,
+)
 from benchmarks.svm.source import Source, trunk_source
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item, Resources
@@ -32,15 +41,11 @@ class VocSvmLayer:
     @cached_property
     def stem(self) -> str:
         """The name of the part's file, without its ending."""
-        from benchmarks.svm.parts import part_stem
-
         return part_stem(self.layer, self.protocol, self.source.inputs(self.layer))
 
     @property
     def result(self) -> Path:
         """The part file."""
-        from benchmarks.svm.parts import part_path
-
         return Path(part_path(self.source, self.protocol.benchmark, self.stem))
 
     @cached_property
@@ -56,15 +61,12 @@ class VocSvmLayer:
 
     def done(self) -> bool:
         """Whether the part is there and valid."""
-        from benchmarks.svm.parts import LayerPart, is_part_done, part_path
-
         path = part_path(self.source, self.protocol.benchmark, self.stem)
         return is_part_done(path, LayerPart)
 
     def run(self) -> None:
         """Fit, select, test, and write the part."""
         from benchmarks.svm.evaluation import evaluate_full
-        from benchmarks.svm.parts import LayerPart, running
 
         name = f"{self.source.checkpoint.name} SVM {self.layer}"
         total = self.protocol.folds * len(self.protocol.costs) + 1
@@ -113,8 +115,6 @@ class VocSvm:
     def run(self) -> None:
         """Read the parts and write the record."""
         import msgspec
-
-        from benchmarks.svm.parts import LayerPart, gathered, joined
 
         parts = {item.layer: results.read(item.result, LayerPart) for item in self.needs}
         of_parts = {item.layer: (item.result, parts[item.layer]) for item in self.needs}

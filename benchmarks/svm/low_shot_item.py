@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 from benchmarks import results
 from benchmarks.protocols import LowShotProtocol
 from benchmarks.results import Split
-from benchmarks.svm.parts import record_fields
+from benchmarks.svm.parts import (
+    ShotPart,
+    gathered,
+    is_part_done,
+    joined,
+    part_path,
+    part_stem,
+    record_fields,
+    running,
+)
 from benchmarks.svm.source import Source, trunk_source
 from benchmarks.trunks import Trunk
 from slurm.sweep import Item, Resources
@@ -43,16 +52,12 @@ class LowShot:
     @cached_property
     def stem(self) -> str:
         """The name of the part's file, without its ending."""
-        from benchmarks.svm.parts import part_stem
-
         inputs = (self.draws, self.source.spelled_inputs[self.layer])
         return part_stem(f"{self.layer}-k{self.k}", _one_shot(self.protocol, self.k), *inputs)
 
     @property
     def result(self) -> Path:
         """The part file."""
-        from benchmarks.svm.parts import part_path
-
         return Path(part_path(self.source, self.protocol.benchmark, self.stem))
 
     @cached_property
@@ -68,8 +73,6 @@ class LowShot:
 
     def done(self) -> bool:
         """Whether the part is there and valid."""
-        from benchmarks.svm.parts import ShotPart, is_part_done, part_path
-
         path = part_path(self.source, self.protocol.benchmark, self.stem)
         return is_part_done(path, ShotPart)
 
@@ -77,7 +80,6 @@ class LowShot:
         """Draw (or read the draws), fit, test, and write the part."""
         from benchmarks.svm.draws import read_or_draw
         from benchmarks.svm.evaluation import evaluate_low_shot
-        from benchmarks.svm.parts import ShotPart, running
         from benchmarks.svm.planned import planned_folder
 
         source, protocol = self.source, self.protocol
@@ -147,8 +149,6 @@ class VocLowShot:
     def run(self) -> None:
         """Read the parts and write the record."""
         import msgspec
-
-        from benchmarks.svm.parts import ShotPart, gathered, joined
 
         parts = {item: results.read(item.result, ShotPart) for item in self.needs}
         layers: dict[str, dict[str, results.Shot]] = {}

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.features.files import LayerData
+from benchmarks.flags.source import Solver
 from benchmarks.svm.solver.fits import Engine, Fits, Floats, Grade, no_tick
 from benchmarks.svm.solver.rows import training_rows
-from benchmarks.svm.source import Solver
 
 
 @dataclass

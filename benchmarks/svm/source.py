@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from benchmarks.backbones.taps import tap_names
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.features.extraction import extract_item
+from benchmarks.flags.source import Solver
 from benchmarks.images.checking import check_notes
-from benchmarks.input_files import folder_flag
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Checkpoint, Split, key_of, spelled
-from benchmarks.trunks import Trunk, add_forward_flags, find_trunk
+from benchmarks.trunks import Trunk, find_trunk
 from slurm.cli import choose
 from slurm.errors import UserError
 from slurm.files import check_name
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from benchmarks.features.labels import Convention
 
 LAYERS = ("feature1", "feature2", "feature3", "feature4", "feature5")
-Solver = Literal["gram", "liblinear"]
-SOLVERS: tuple[Solver, ...] = ("gram", "liblinear")
-CONVENTIONS = ("fair", "voc")  # of label files; see `features.labels`
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Source:
     convention: "Convention | None" = None  # of the label files; None for those of an extraction
     classes: tuple[str, ...] = ()  # that the label files name otherwise than any others would be
     notes: tuple[str, ...] = ()  # what a reader of the record must know of the trunk or the labels
-    decode: str = "pil"  # one of trunks.DECODERS
+    decode: str = "pil"  # one of flags.trunk.DECODERS
 
     @property
     def data(self) -> dict[str, Split]:
@@ -213,49 +210,6 @@ def _name_of(features: Path, name: str | None) -> str:
         return check_name(found, "the folder's name")
     except UserError as error:
         raise UserError(f"{error}; call the features otherwise with --name") from None
-
-
-def add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that name the features, the layers, the protocol and the solver."""
-    group = parser.add_argument_group("features of a checkpoint")
-    group.add_argument(
-        "--ckpt", help="a registered name, a checkpoint file, or random:ARCH (random:sobel_ARCH)"
-    )
-    group.add_argument("--data", type=folder_flag, metavar="DIR", help="VOCdevkit/VOC2007")
-    add_forward_flags(parser)
-    group = parser.add_argument_group("or features on disk")
-    group.add_argument(
-        "--features", type=folder_flag, metavar="DIR", help="voc07_{trainval,test}_feat{1..5}.npy"
-    )
-    group.add_argument(
-        "--labels",
-        type=folder_flag,
-        metavar="DIR",
-        help="train_labels.npy and test_labels.npy, images x classes, rows in the order of the "
-        "features. Columns are assumed to stand for the same classes, in the same order, in both "
-        "(and in classes.json): labels alone cannot show otherwise",
-    )
-    group.add_argument(
-        "--label-values",
-        choices=CONVENTIONS,
-        help="fair: 1 present, 0 absent, -1 ignore, as FAIR's scripts, VISSL and MMSelfSup write "
-        "(default); voc: 1 present, -1 absent, 0 difficult, as VOC's own lists. Low-shot targets "
-        "follow the same (voc: 0 not drawn). Files that read like the other are refused; the "
-        "record says which was read",
-    )
-    group.add_argument("--name", help="how results call the features (default: the folder's name)")
-    parser.add_argument(
-        "--layers",
-        metavar="NAME[,NAME]",
-        help="feature1 to feature5, separated by commas (default: all there are)",
-    )
-    parser.add_argument("--protocol", metavar="NAME", help="default: the model zoo's")
-    parser.add_argument(
-        "--solver",
-        choices=SOLVERS,
-        default="gram",
-        help="gram: exact, in seconds (default); liblinear: the reference, in an hour a layer",
-    )
 
 
 def find_source(args: argparse.Namespace, protocol: SvmProtocol | LowShotProtocol) -> Source:

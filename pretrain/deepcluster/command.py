@@ -4,24 +4,23 @@ import argparse
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks import results
-from benchmarks.backbones.architectures import check_architecture
-from benchmarks.checkpoints.cards import card_path
-from benchmarks.input_files import folder_flag
-from benchmarks.trunks import (
+from benchmarks.flags.measuring import folder_flag
+from benchmarks.flags.trunk import (
     add_check_flag,
     add_precision_flags,
     add_workers_flag,
     precision_from,
 )
-from pretrain.deepcluster.identity import differences
-from pretrain.deepcluster.item import Pretrain
 from pretrain.deepcluster.recipes import DEFAULT, HELP, RECIPES, Recipe, check_recipe
 from pretrain.recipe_flags import add_recipe_flags, with_flags
 from slurm.cli import choose, natural, positive
 from slurm.errors import UserError
 from slurm.files import check_name, read_regular
+
+if TYPE_CHECKING:
+    from pretrain.deepcluster.item import Pretrain
 
 REMEDY = "choose another --name, or pass --restart to replace it"
 _RESTART = re.compile(rb"[0-9a-f]{16}")  # what `results.key_of` makes
@@ -100,8 +99,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_recipe_flags(parser, RECIPES[DEFAULT], HELP)
 
 
-def make_item(args: argparse.Namespace) -> Pretrain:
+def make_item(args: argparse.Namespace) -> "Pretrain":
     """The run that the flags describe; `UserError` when it cannot be started."""
+    from benchmarks import results
+    from benchmarks.backbones.architectures import check_architecture
+    from benchmarks.checkpoints.cards import card_path
+    from pretrain.deepcluster.item import Pretrain
     from pretrain.images import read_images
 
     check_name(args.name, "--name")
@@ -170,8 +173,11 @@ def _restart_under_way(mark: Path) -> str:
     return found.decode()
 
 
-def _check_previous(item: Pretrain, *, resume: bool) -> None:
+def _check_previous(item: "Pretrain", *, resume: bool) -> None:
     """Refuse to mix with, or silently take up, what another command left under this name."""
+    from benchmarks.checkpoints.cards import card_path
+    from pretrain.deepcluster.identity import differences
+
     card = item.card()
     if card is not None and not item.restart:
         found = card.pretraining.get("identity")

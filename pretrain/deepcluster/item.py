@@ -42,7 +42,7 @@ class Pretrain:
     seed: int = 0
     device: str = "auto"
     workers: int = 0  # processes that decode images, per training process
-    precision: str = ""  # one of trunks.PRECISIONS; empty: the device's own
+    precision: str = ""  # one of flags.trunk.PRECISIONS; empty: the device's own
     save_seconds: float = 300.0  # between two saves of the state within an epoch
     restart: str = ""  # the name of a restart: what there is lives until this is registered
     check_images: bool = False  # decode the images once before they are trained on

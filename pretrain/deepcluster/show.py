@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.input_files import folder_flag
+from benchmarks.flags.measuring import folder_flag
 from slurm.cli import Parser, add_zoo_flag, positive, run_command, seed
 from slurm.errors import UserError
 from slurm.files import check_name, check_writable, write_bytes, write_text

@@ -18,7 +18,8 @@ from typing import BinaryIO
 import msgspec
 
 from slurm.errors import UserError
-from slurm.files import UNREADABLE, read_regular, write_bytes
+from slurm.failures import UNREADABLE
+from slurm.files import read_regular, write_bytes
 from slurm.stored.pickles import dump_item, load_item
 from slurm.stored.seals import TAG_BYTES, is_sealed, known_key, own_key, seal
 from slurm.sweep import Item, Resources

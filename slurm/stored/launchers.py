@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from slurm.files import UNREADABLE, read_regular, write_bytes
+from slurm.failures import UNREADABLE
+from slurm.files import read_regular, write_bytes
 
 NAME = "launcher.json"
 STALE_SECONDS = 120.0  # of a file that nobody renewed

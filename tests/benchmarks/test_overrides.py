@@ -13,6 +13,7 @@ from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.catalog.voc07_svm import VOC07_SVM
+from benchmarks.flags.measuring import add_set_flags
 from pretrain.deepcluster.recipes import RECIPES
 from slurm.errors import UserError
 
@@ -92,7 +93,7 @@ def test_nothing_else_comes_of_any_words(name: str, value: str) -> None:
 
 def flags(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    overrides.add_set_flags(parser)
+    add_set_flags(parser)
     return parser.parse_args(words)
 
 

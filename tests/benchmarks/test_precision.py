@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from benchmarks.devices import computing, precision_on
+from benchmarks.flags.trunk import add_precision_flags, precision_from
 from benchmarks.results import Checkpoint
-from benchmarks.trunks import Trunk, add_precision_flags, precision_from
+from benchmarks.trunks import Trunk
 from slurm.errors import UserError
 
 CPU = torch.device("cpu")

@@ -22,8 +22,9 @@ from benchmarks.backbones.backbone import Backbone, build_backbone
 from benchmarks.checkpoints.cards import card_path, list_cards, read_card, weights_path
 from benchmarks.checkpoints.weights import fingerprint, read_weights
 from benchmarks.checkpoints.zoo import resolve, safe_name
+from benchmarks.flags.trunk import add_trunk_flags
 from benchmarks.registry import load_backbone, main, register
-from benchmarks.trunks import add_trunk_flags, find_trunk
+from benchmarks.trunks import find_trunk
 from slurm.cli import add_common_flags, run_command
 from slurm.errors import UserError
 

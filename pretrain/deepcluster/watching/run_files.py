@@ -10,7 +10,7 @@ import msgspec
 from benchmarks.checkpoints.cards import card_path, read_card, weights_of
 from pretrain.deepcluster.watching.history import History
 from slurm.errors import UserError
-from slurm.files import UNREADABLE
+from slurm.failures import UNREADABLE
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,9 @@ import torch
 
 from benchmarks.checkpoints.cards import card_path, read_card
 from benchmarks.checkpoints.fit import checkpoint_of
+from benchmarks.flags.trunk import add_trunk_flags
 from benchmarks.registry import register
-from benchmarks.trunks import add_trunk_flags, find_trunk
+from benchmarks.trunks import find_trunk
 from reports.collect import collect
 from reports.measured import measured_tables
 from slurm.cli import add_common_flags

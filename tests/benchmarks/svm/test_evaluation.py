@@ -17,6 +17,7 @@ from sklearn.svm import LinearSVC
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.catalog.voc07_svm import FAIR_VOC07_SVM, VISSL_VOC07_SVM, VOC07_SVM
 from benchmarks.features.files import LayerData
+from benchmarks.flags.source import SOLVERS, Solver
 from benchmarks.metrics import envelope_average_precision
 from benchmarks.protocols import SvmProtocol
 from benchmarks.results import SvmLayer
@@ -26,7 +27,6 @@ from benchmarks.svm.evaluation import evaluate_full, evaluate_low_shot, stratifi
 from benchmarks.svm.liblinear import LiblinearEngine, normalise
 from benchmarks.svm.machine import Machine
 from benchmarks.svm.solver import newton
-from benchmarks.svm.source import SOLVERS, Solver
 from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, layer_data, make
 
