@@ -44,10 +44,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--suite",
         default="model-zoo",
-        metavar="NAME",
+        metavar="NAME[,NAME]",
         help="model-zoo (default), avgpool (ImageNet AvgPool by the three protocols of the "
         "published figures), vissl, fair, digits, quick (k-NN and logistic regression on cached "
-        "features, in minutes), or one benchmark by its name",
+        "features, in minutes), or one benchmark by its name; probes of several suites whose "
+        "images agree read one stream, and where their colours agree share the forward pass",
     )
     parser.add_argument(
         "--data",
@@ -86,7 +87,8 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks.protocols import LowShotProtocol
     from benchmarks.trunks import find_trunk
 
-    chosen = suite.SUITES[choose(args.suite, suite.SUITES, "suite")]
+    suites = [suite.SUITES[choose(name, suite.SUITES, "suite")] for name in _split(args.suite)]
+    chosen = list(dict.fromkeys(protocol for one in suites for protocol in one))
     protocols = list(suite.fitting(chosen, args.data, args.own))
     names = {protocol.name: {protocol.name, protocol.benchmark} for protocol in protocols}
     if args.own is not None:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from itertools import product
 
+from benchmarks.catalog.further.imagenet_blocks import TWINS
 from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.flags.measuring import (
     add_own_flag,
@@ -46,6 +47,12 @@ def main(argv: list[str] | None = None) -> None:
         help="folder of the protocol's dataset",
     )
     parser.add_argument(
+        "--taps",
+        choices=("stages", "blocks"),
+        help="blocks: a head on each block of a ViT or a ResNet instead of feature1..feature5, in "
+        f"a table of its own (with {' or '.join(TWINS)})",
+    )
+    parser.add_argument(
         "--lr",
         type=_numbers(zero=False),
         metavar="R[,R]",
@@ -73,10 +80,24 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks.trunks import find_trunk
 
     protocol = LINEAR_PROTOCOLS[choose(args.protocol, LINEAR_PROTOCOLS, "linear-probe protocol")]
+    protocol = tapped(protocol, args.taps)
     (protocol,) = custom([on_own_data(protocol, args.own)], args)
     item = probe_item(find_trunk(args), args.data, protocol)
     item = with_grid(item, points_from(args, protocol))
     finish_command(args, [item])
+
+
+def tapped(protocol: LinearProtocol, taps: str | None) -> LinearProtocol:
+    """The protocol with heads on what `--taps` names; `UserError` where there is none."""
+    if taps in (None, protocol.taps):
+        return protocol
+    found = TWINS.get(protocol.name) if taps == "blocks" else None
+    if found is None:
+        raise UserError(
+            f"--taps {taps}: {protocol.name} has its heads on {protocol.taps} alone; blocks are of "
+            f"--protocol {' or '.join(TWINS)}"
+        )
+    return found
 
 
 def points_from(args: argparse.Namespace, protocol: LinearProtocol) -> list[Point]:

@@ -42,6 +42,12 @@ def custom(protocols: Sequence[P], args: argparse.Namespace) -> list[P]:
 def _custom(protocol: P, changes: Sequence[str]) -> P:
     mine = [one for one in changes if hasattr(protocol, one.partition("=")[0].partition(".")[0])]
     found = changed(protocol, mine, IDENTITY)
+    taps = {getattr(one, "taps", None) for one in (protocol, found)}
+    if len(taps) > 1 and not taps <= {"stages", "avgpool"}:
+        raise UserError(
+            f"--set {next(one for one in mine if one.startswith('taps='))}: heads on blocks and on "
+            "positions have protocols of their own: choose one with --protocol"
+        )
     return protocol if found == protocol else replace(found, variant=CUSTOM)
 
 
@@ -109,7 +115,7 @@ def _check_images(config: object, changes: str) -> None:
     transforms = {name: one for name, one in parts.items() if isinstance(one, ImageTransform)}
     reasons = [f"{name}.{why}" for name, one in transforms.items() for why in _impossible(one)]
     sides = {one.crop for name, one in transforms.items() if name in ("train", "test")}
-    if getattr(config, "taps", None) == "stages" and len(sides) > 1:
+    if getattr(config, "taps", None) in ("stages", "blocks") and len(sides) > 1:
         reasons.append("train.crop and test.crop differ, and heads on stages have one size")
     if reasons:
         raise UserError(f"{changes}: {'; '.join(reasons)}")

@@ -53,9 +53,9 @@ class LinearProtocol:
     milestones: tuple[int, ...]  # step: epochs after which the learning rate is times gamma
     learning_rate: float
     weight_decay: float
-    # stages: a head for each of feature1..5; avgpool: one on the pooled last; positions: attentive
-    # heads on the positions of the last
-    taps: Literal["stages", "avgpool", "positions"]
+    # stages: a head for each of feature1..5; blocks: one for each block; avgpool: one on the pooled
+    # last map; positions: attentive heads on the positions of the last map
+    taps: Literal["stages", "blocks", "avgpool", "positions"]
     pooled_size: int = 9216  # dimensions a stage is pooled to, at most
     gamma: float = 0.1
     momentum: float = 0.9

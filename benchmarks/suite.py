@@ -14,7 +14,7 @@ from slurm.errors import UserError
 # Minutes on cached features. They and what else is apart stand in tables of their own: the suites
 # of the published tables have none.
 QUICK = ("imagenet_knn", "imagenet_logreg")
-APART = (*QUICK, "imagenet_attentive")
+APART = (*QUICK, "imagenet_attentive", "imagenet_blocks")
 
 
 def _of_variant(variant: Variant) -> tuple[Protocol, ...]:

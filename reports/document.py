@@ -42,12 +42,18 @@ ATTENTIVE = (
     "over the positions of the last feature map, followed by a Linear layer. Please refer to "
     "{protocol} for details of config."
 )
+BLOCKS = (
+    "The **Block1** and following results are obtained by a Linear layer on the feature map after "
+    "each block of the network, pooled to the specific dimensions. Please refer to {protocol} for "
+    "details of config."
+)
 _BY_COLUMN = {
     "Feature1": FEATURES,
     "AvgPool": AVGPOOL,
     "k=10": NEIGHBOURS,
     "LogReg": LOGREG,
     "EP1": ATTENTIVE,
+    "Block1": BLOCKS,
 }
 
 

@@ -11,7 +11,7 @@ def top1_by_query(record: ProbeRecord) -> dict[str, float]:
 
 
 def top1_by_column(record: ProbeRecord) -> dict[str, float]:
-    """Top-1 (%) of each head: Feature1 to Feature5, or AvgPool."""
+    """Top-1 (%) of each head: Feature1 to Feature5, or AvgPool, or Block1 to the last block."""
     return {
         "AvgPool" if name == "avgpool" else name.capitalize(): head.top1
         for name, head in record.heads.items()

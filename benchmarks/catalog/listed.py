@@ -17,7 +17,7 @@ from benchmarks.catalog import (
     voc07_svm,
 )
 from benchmarks.catalog.benchmark import Benchmark
-from benchmarks.catalog.further import imagenet_attentive
+from benchmarks.catalog.further import imagenet_attentive, imagenet_blocks
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.protocols import VARIANTS, Protocol
 
@@ -31,6 +31,7 @@ LISTED: tuple[Benchmark, ...] = (
     imagenet_knn.BENCHMARK,
     imagenet_logreg.BENCHMARK,
     imagenet_attentive.BENCHMARK,
+    imagenet_blocks.BENCHMARK,
     own.LINEAR,
     own.AVGPOOL,
     own.SVM,
@@ -38,6 +39,7 @@ LISTED: tuple[Benchmark, ...] = (
     own.KNN,
     own.LOGREG,
     own.ATTENTIVE,
+    own.BLOCKS,
 )
 
 

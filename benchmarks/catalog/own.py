@@ -20,6 +20,7 @@ from benchmarks.catalog.benchmark import (
 )
 from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column, top1_by_query
 from benchmarks.catalog.further.imagenet_attentive import BENCHMARK as IMAGENET_ATTENTIVE
+from benchmarks.catalog.further.imagenet_blocks import BENCHMARK as IMAGENET_BLOCKS
 from benchmarks.catalog.imagenet_knn import BENCHMARK as IMAGENET_KNN
 from benchmarks.catalog.imagenet_logreg import BENCHMARK as IMAGENET_LOGREG
 from benchmarks.datasets.catalog import DATASETS
@@ -122,7 +123,18 @@ ATTENTIVE = Benchmark(
     figures=top1_by_query,
     part=IMAGENET_ATTENTIVE.part,
 )
-_OF_TAPS = {"stages": LINEAR, "avgpool": AVGPOOL, "positions": ATTENTIVE}
+BLOCKS = Benchmark(
+    name="own_blocks",
+    dataset="own",
+    protocols=(),
+    item=probe_item,
+    record=ProbeRecord,
+    table=ZooTable("own-blocks", "Linear Evaluation by Block"),
+    columns=IMAGENET_BLOCKS.columns,
+    figures=top1_by_column,
+    part=IMAGENET_BLOCKS.part,
+)
+_OF_TAPS = {"stages": LINEAR, "avgpool": AVGPOOL, "positions": ATTENTIVE, "blocks": BLOCKS}
 
 
 def on_own_data(protocol: P, name: str | None) -> P:

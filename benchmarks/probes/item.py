@@ -203,6 +203,10 @@ def with_grid(probe: Probe, points: Sequence[Point]) -> Probe:
 
 def probe_item(trunk: Trunk, data: Path, protocol: LinearProtocol) -> Probe:
     """The probe of `trunk` by `protocol`; `UserError` when the dataset cannot be read."""
+    if protocol.taps == "blocks":
+        from benchmarks.backbones.blocks import block_names  # which needs torch
+
+        block_names(str(trunk.checkpoint.arch))  # or says that there are none
     require_split(protocol.dataset, data, "train")
     require_classes(protocol.dataset, data)
     splits = fingerprints(protocol.dataset, data)

@@ -89,9 +89,13 @@ class ProbeRun:
 
     def _new_heads(self, classes: int) -> Heads:
         side = self.protocol.test.crop
-        sample = self.features(self.frozen.maps(torch.zeros(1, 3, side, side, device=self.device)))
+        if self.protocol.taps == "blocks":
+            self.frozen.tap_blocks()
+        maps = self.frozen.maps(torch.zeros(1, 3, side, side, device=self.device))
         last = self.frozen.channels[self.frozen.last]
-        channels = self.frozen.channels | {"avgpool": last, "positions": last}
+        channels = {tap: values.shape[1] for tap, values in maps.items()}
+        channels |= {"avgpool": last, "positions": last}
+        sample = self.features(maps)
         heads = Heads(channels, sample, classes, self.protocol, self.trunk.seed)
         return heads.to(self.device)
 

@@ -10,7 +10,7 @@ from benchmarks.logreg.record import LogregRecord
 from benchmarks.results import LowShotRecord, VocSvmRecord
 from reports.collect import Collection
 from reports.measured import Measured, best_layer, of_type
-from reports.pictures.probes import grids, layers, queries
+from reports.pictures.probes import blocks, grids, layers, queries
 from reports.pictures.rows import bar, own, shown, which
 from reports.pictures.shapes import Bounds, Curve, Panel, Picture, SureCurve, sure
 from reports.tables import FEATURES, Cell
@@ -36,6 +36,8 @@ def pictures(
             found += _regression(item)
         elif "EP1" in item.kind.columns:
             found.append(queries(item))
+        elif "Block1" in item.kind.columns:
+            found += [blocks(item), *grids(item)]
         else:
             found += [layers(item), *grids(item)]
     found += [_pretraining(name, card.pretraining) for name, card in collection.cards.items()]

@@ -1,6 +1,7 @@
 """The pictures of probes: top-1 by layer, by the number of queries, over the rates of a grid."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from benchmarks.results import ProbeRecord
 from reports.measured import Measured
@@ -33,6 +34,17 @@ def _row_curve(row: Row, columns: Sequence[str]) -> Curve:
     ]
     curve = Curve(row.name, tuple(x for x, _, _ in points), tuple(y for _, y, _ in points))
     return sure(curve, [interval for _, _, interval in points])
+
+
+def blocks(item: Measured) -> Picture:
+    """Top-1 after each block, a line for each row."""
+    columns = item.table.columns
+    curves = [_row_curve(row, columns) for row in item.table.rows]
+    numbered = tuple(replace(curve, x=tuple(x + 1 for x in curve.x)) for curve in curves)
+    title = f"{item.kind.title}, {which(item, 'mean over seeds')}"
+    panel = Panel(title, "block", "top-1 (%)", numbered)
+    alt = f"{item.kind.title} ({which(item, 'mean over seeds')}): top-1 accuracy by block"
+    return Picture(f"blocks-{own(item)}{item.variant}", alt, (panel,))
 
 
 def queries(item: Measured) -> Picture:

@@ -52,6 +52,19 @@ def test_a_protocol_of_another_suite_names_that_suite(tmp_path: Path, tiny_image
         plan(tmp_path, tiny_imagenet, "--only", "imagenet_avgpol")
 
 
+def test_probes_of_several_suites_share_one_stream(
+    tmp_path: Path, tiny_imagenet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--suite", "vissl,fair,imagenet_linear", "--only", "imagenet_linear")
+    plan(tmp_path, tiny_imagenet, *flags)
+    out = capsys.readouterr().out
+    assert "0 of 3 results are done\nprobe: 1 to run\n  imagenet/together-" in out
+    for name in ("vissl_mhead", "fair_mhead", "resnet50_mhead"):
+        assert f"    random-resnet18/imagenet_linear/{name}_linear-" in out
+    with pytest.raises(UserError, match="unknown suite 'visl'"):
+        plan(tmp_path, tiny_imagenet, "--suite", "visl,fair")
+
+
 def test_batches_that_the_processes_cannot_share_are_found_when_planning(
     tmp_path: Path, tiny_imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

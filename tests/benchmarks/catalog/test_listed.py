@@ -41,6 +41,7 @@ def test_the_tables_are_those_of_the_published_zoos() -> None:
         "imagenet-knn": ("k=10", "k=20", "k=100", "k=200"),
         "imagenet-logreg": ("LogReg", "1-shot", "2-shot", "5-shot", "10-shot", "1%", "10%"),
         "imagenet-attentive": ("EP1", "EP32"),
+        "imagenet-blocks": ("Block1",),
     }
     assert KINDS["voc-svm"].part("k=3") == "voc07_low_shot_svm"
 
