@@ -27,6 +27,7 @@ from benchmarks.results import Record, key_of
 from reports.collect import collect, measurement
 from reports.footnotes import footnotes
 from reports.measured import measured_tables
+from reports.reproduce import command as command_of
 from slurm.cli import run_command
 from slurm.errors import UserError
 from tests.benchmarks.trunks import random_trunk
@@ -113,10 +114,11 @@ def test_figures_of_other_features_stand_in_tables_of_their_own(
 ) -> None:
     ckpt = "random:test_vit"
     _, plain = run(knn, tmp_path, tiny_imagenet, ckpt, "--k", "3")
-    _, token = run(knn, tmp_path, tiny_imagenet, ckpt, "--k", "3", "--feature", "cls")
+    path, token = run(knn, tmp_path, tiny_imagenet, ckpt, "--k", "3", "--feature", "cls")
     assert (plain.settings["feature"], token.settings["feature"]) == ("avgpool", "cls")
     assert token.variant == "custom"
     assert CLS_NOTE in token.notes
+    assert "--set feature=cls" in command_of(path, token, None, tmp_path / "again")
     assert CLS_NOTE not in plain.notes
     _, other = run(
         logreg,

@@ -216,3 +216,31 @@ def test_mistakes_are_one_line(trunk: Trunk, tiny_imagenet: Path, tmp_path: Path
     tokens = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (-1, 2)))
     assert "of 48 images the trunk gives (48, 1536, 2), which is neither" in error(tokens)
     assert str(tmp_path / "none") in error(folder=tmp_path / "none")
+
+
+def test_the_loop_of_the_page_runs(tiny_imagenet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "quick.md").read_text()
+    program = page.partition("```python\n")[2].partition("```")[0]
+    for said, here in (
+        ("range(100)", "range(2)"),
+        ("data/photos", str(tiny_imagenet)),
+        ("crop=96, resize=112", "crop=32, resize=32"),
+    ):
+        assert said in program
+        program = program.replace(said, here)
+    model = nn.Sequential()
+    for name, part in (("trunk", Trunk()), ("pool", nn.AdaptiveAvgPool2d(1))):
+        model.add_module(name, part)
+    model.add_module("head", nn.Sequential(nn.Flatten(), nn.Linear(24, 3)))
+    exec(
+        program,
+        {
+            "model": model,
+            "loader": [(torch.randn(8, 3, 32, 32), torch.arange(8) % 3)] * 2,
+            "criterion": nn.CrossEntropyLoss(),
+            "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        },
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1"]
+    assert all(0 <= float(line.split()[1]) <= 100 for line in lines)
