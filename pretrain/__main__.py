@@ -79,6 +79,7 @@ def _run(name: str, words: list[str]) -> None:
         check_writable(args.zoo)
         run_sweep([*checks, item], launch)
     if done and speaks:
+        item.forget_state()
         say(f"{args.name} is registered already, trained to the end: {card}")
     if not speaks or (args.detach and not item.done()):
         return

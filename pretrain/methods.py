@@ -20,6 +20,9 @@ class Pretraining(Item, Protocol):
     def plan(self) -> str:
         """What it is about to do, in a line; see `plan_of`."""
 
+    def forget_state(self) -> None:
+        """Remove what a registered run no longer needs; called after it, and when it is done."""
+
 
 class Method(Protocol):
     """What `python -m pretrain METHOD` needs; a module can satisfy it. Light at import."""

@@ -7,6 +7,7 @@ way to add one.
 """
 
 import argparse
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -71,6 +72,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="save the state this often within an epoch (default: 300)",
     )
+    parser.add_argument(
+        "--keep",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="1: the state stays when the run is done, so that more --epochs can follow; give it "
+        "in every command of this run (default: 0, it is removed)",
+    )
     add_recipe_flags(parser, RESNET50, HELP)
 
 
@@ -94,10 +103,19 @@ def make_item(args: argparse.Namespace) -> "Rotation":
         workers=args.workers,
         save_seconds=args.save_every,
         check_images=args.check_images,
+        keep=args.keep,
     )
     old = item.card()
     if not item.done() and old is not None and not item.continues(old):
         raise UserError(f"{item.result} is of another run, or of more epochs; {REMEDY}")
+    if not item.done() and old is not None and not item.state.exists():
+        epochs = old.pretraining.get("epochs")
+        if epochs != numbers.epochs:
+            raise UserError(
+                f"{item.name} is registered after {epochs} epochs, and its state was removed then: "
+                f"it cannot go on to {numbers.epochs}; {REMEDY}, with --keep 1 if more epochs may "
+                "follow"
+            )
     if not item.done() and item.state.exists() and not args.resume:
         raise UserError(f"{item.state} holds an earlier run: pass --resume, or {REMEDY}")
     return item
@@ -117,6 +135,7 @@ class Rotation:
     workers: int = 0
     save_seconds: float = 300.0
     check_images: bool = False  # decode the images once before they are trained on
+    keep: int = 0  # whether the state stays when the run is done
 
     stage: ClassVar[str] = "pretrain"
 
@@ -134,7 +153,7 @@ class Rotation:
 
     @property
     def state(self) -> Path:
-        """What an interrupted run continues from."""
+        """What an interrupted run continues from; removed when it is done, unless kept."""
         return self.zoo / "state" / self.name / "rotation.pt"
 
     @property
@@ -251,4 +270,20 @@ class Rotation:
                     notes=(*notes, *training_notes(self.zoo, self.images)),
                     force=self.card() is not None,  # of this run, of fewer epochs: see make_item
                 )
+                self.forget_state()
             distributed.barrier()
+
+    def forget_state(self) -> None:
+        """Remove the state that a registered run ended in, unless it is kept.
+
+        One of another run, or that stands elsewhere, stays.
+        """
+        if self.keep or not self.state.exists():
+            return
+        from benchmarks.checkpoints.files import read_file
+
+        with suppress(UserError):
+            saved = read_file(self.state)
+            place = (saved.get("identity"), saved.get("epoch"), saved.get("step"))
+            if place == (self.identity, self.recipe.epochs, 0):
+                self.state.unlink(missing_ok=True)

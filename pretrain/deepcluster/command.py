@@ -79,7 +79,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=natural,
         default=0,
         metavar="N",
-        help="states of the last N epochs that stay beside the present one (default: 0)",
+        help="states of the last N epochs that stay beside the present one; all of them stay when "
+        "the run is done, so that more --epochs can follow (default: 0, and none stays)",
     )
     parser.add_argument(
         "--probe-every",
@@ -193,6 +194,12 @@ def _check_previous(item: "Pretrain", *, resume: bool) -> None:
             raise UserError(
                 f"{item.name} is registered after {epochs} epochs, more than the "
                 f"{item.recipe.epochs} asked for; {REMEDY}"
+            )
+        if isinstance(epochs, int) and epochs < item.recipe.epochs and not item.state.exists():
+            raise UserError(
+                f"{item.name} is registered after {epochs} epochs, and its state was removed then: "
+                f"it cannot go on to {item.recipe.epochs}; {REMEDY}, with --keep 1 if more epochs "
+                "may follow"
             )
     if item.state.exists() and not resume:
         raise UserError(

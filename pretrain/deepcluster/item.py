@@ -1,5 +1,6 @@
 """One DeepCluster run as an item of a sweep; light, so that planning needs no torch."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -46,7 +47,7 @@ class Pretrain:
     save_seconds: float = 300.0  # between two saves of the state within an epoch
     restart: str = ""  # the name of a restart: what there is lives until this is registered
     check_images: bool = False  # decode the images once before they are trained on
-    keep: int = 0  # states of earlier epochs that stay beside the present one
+    keep: int = 0  # states of earlier epochs that stay beside the present one, and it with them
     probe_every: int = 0  # epochs from one k-NN of the trunk to the next; 0 is never
     fast: bool = False  # cudnn may choose other algorithms in each run
 
@@ -66,7 +67,7 @@ class Pretrain:
 
     @property
     def state(self) -> Path:
-        """What an interrupted run continues from."""
+        """What an interrupted run continues from; removed when it is done, unless kept."""
         return self.zoo / "state" / self.name / "deepcluster.pt"
 
     @property
@@ -169,7 +170,26 @@ class Pretrain:
             if world.first:
                 self._register(run, world.size)
                 self.mark.unlink(missing_ok=True)
+                self.forget_state()
             distributed.barrier()
+
+    def forget_state(self) -> None:
+        """Remove the state that a registered run ended in, which only more epochs would need.
+
+        It stays with `keep`, beside states that an earlier command kept, and where it is of another
+        run or stands elsewhere. A run that was killed before this is tidied by the next command.
+        """
+        if self.keep or not self.state.exists():
+            return
+        from pretrain.deepcluster.earlier import earlier_states
+        from pretrain.deepcluster.state import load_state
+
+        if earlier_states(self.state):
+            return
+        with suppress(UserError):
+            saved = load_state(self.state, self.identity, self.restart)
+            if saved and (saved["epoch"], saved["step"]) == (self.recipe.epochs, 0):
+                self.state.unlink(missing_ok=True)
 
     def _changes(self) -> tuple[str, ...]:
         """What was changed in the recipe, for the tables."""

@@ -53,6 +53,6 @@ def make_trunk(zoo: Path, ckpt: str, *, seed: int = 0, workers: int = 0) -> Trun
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     """Make the kernel refuse every byte that is written to `path`, as a full disk does."""
-    monkeypatch.setattr(leftovers.secrets, "token_hex", lambda count: "0" * 2 * count)
+    monkeypatch.setattr(leftovers.os, "urandom", bytes)
     path.parent.mkdir(parents=True, exist_ok=True)
     leftovers.temporary_beside(path).symlink_to("/dev/full")

@@ -261,9 +261,11 @@ def test_state_is_taken_up_only_when_told_to(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    main(flags(data, tmp_path))
+    main(flags(data, tmp_path, "--keep", "1"))
     item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
     main(flags(data, tmp_path))  # done: says so and touches nothing
+    (copy,) = item.state.parent.glob("*.epoch-*")
+    copy.unlink()  # from which it would go on
     assert "registered already" in capsys.readouterr().err
     line = refusal(capsys, flags(data, tmp_path, "--epochs", "2"))
     assert "pass --resume to continue it, or --restart" in line
@@ -284,6 +286,44 @@ def test_state_is_taken_up_only_when_told_to(
     assert "deepcluster.pt cannot be continued from" in line
     main(flags(data, tmp_path, "--seed", "5", "--restart"))
     assert tiny_item(tmp_path, data, replace(TINY, epochs=1), seed=5).done()
+
+
+def test_the_state_of_a_finished_run_goes_and_more_epochs_say_so(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    with monkeypatch.context() as patch:  # killed after it was registered
+        patch.setattr(type(item), "forget_state", lambda item: None)
+        main(flags(data, tmp_path))
+    assert item.state.exists()
+    main(flags(data, tmp_path))
+    assert "registered already" in capsys.readouterr().err
+    assert list(item.state.parent.iterdir()) == []
+    card = card_path(tmp_path, "tiny").read_bytes()
+    line = refusal(capsys, flags(data, tmp_path, "--epochs", "2", "--resume"))
+    assert line.startswith("error: tiny is registered after 1 epochs, and its state was removed")
+    assert "--keep 1" in line
+    assert card_path(tmp_path, "tiny").read_bytes() == card
+    assert item.done()
+    assert (item.log.parent / "clusters/epoch-0001.npy").exists()  # what pictures are drawn from
+
+
+def test_a_state_that_went_further_is_not_removed_by_a_command_of_fewer_epochs(
+    data: Path, tmp_path: Path
+) -> None:
+    short = tiny_item(tmp_path, data, replace(TINY, epochs=1), keep=1)
+    short.run()
+    (copy,) = short.state.parent.glob("*.epoch-*")
+    copy.unlink()
+    content = torch.load(short.state, weights_only=True)
+    before = short.state.read_bytes()
+    for further in ({"epoch": 2}, {"step": 3}, {"identity": content["identity"] + " "}):
+        torch.save(content | further, short.state)
+        replace(short, keep=0).forget_state()
+        assert short.state.exists()
+    short.state.write_bytes(before)
+    replace(short, keep=0).forget_state()
+    assert not short.state.exists()
 
 
 def test_dry_run_and_json(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,7 +356,7 @@ def test_only_the_first_of_many_processes_prints_the_card(
 def test_a_restart_that_cannot_run_removes_nothing(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(flags(data, tmp_path))
+    main(flags(data, tmp_path, "--keep", "1"))
     item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
     kept = [*(tmp_path / "checkpoints/tiny").iterdir(), item.state, item.log]
     before = [path.read_bytes() for path in kept]
@@ -492,7 +532,7 @@ def test_a_state_of_wrong_content_is_one_line(
 @pytest.fixture(scope="module")
 def state_of_one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The state of a whole run of one epoch."""
-    item = tiny_item(tmp_path_factory.mktemp("one"), data, replace(TINY, epochs=1))
+    item = tiny_item(tmp_path_factory.mktemp("one"), data, replace(TINY, epochs=1), keep=1)
     item.run()
     return item.state
 

@@ -152,8 +152,8 @@ def test_a_stopped_run_ends_in_the_bits_of_one_that_was_not(
 
 
 def test_more_epochs_go_on_and_fewer_are_refused(data: Path, tmp_path: Path) -> None:
-    item_of(tmp_path / "a", data, ONE).run()
-    longer = item_of(tmp_path / "a", data)
+    item_of(tmp_path / "a", data, ONE, keep=1).run()
+    longer = item_of(tmp_path / "a", data, keep=1)
     assert not longer.done()
     longer.run()
     whole = item_of(tmp_path / "b", data)
@@ -161,6 +161,9 @@ def test_more_epochs_go_on_and_fewer_are_refused(data: Path, tmp_path: Path) -> 
     assert read_card(longer.zoo, "turned") == read_card(whole.zoo, "turned")
     with pytest.raises(UserError, match="stands after 2 epochs"):
         item_of(tmp_path / "a", data, ONE).run()
+    assert longer.state.exists()  # which went further than the one asked for
+    replace(longer, keep=0).forget_state()
+    assert not longer.state.exists()
 
 
 def test_two_processes_share_a_batch(data: Path, tmp_path: Path) -> None:
@@ -204,10 +207,10 @@ def test_the_command_registers_and_refuses_in_one_line(
     monkeypatch.setitem(RECIPES, TINY.name, ONE)
     given = ["rotation", "--recipe", TINY.name, "--name", "turned", "--data", str(data)]
     given += ["--zoo", str(tmp_path), "--device", "cpu", "--workers", "0"]
-    main([*given, "--momentum", "0.8"])
+    main([*given, "--momentum", "0.8", "--keep", "1"])
     card = read_card(tmp_path, "turned")
     assert card.notes == ("recipe tiny-rotation with momentum 0.8 (0.9)",)
-    main([*given, "--momentum", "0.8"])
+    main([*given, "--momentum", "0.8", "--keep", "1"])
     assert "registered already" in capsys.readouterr().err
     assert "is of another run" in refusal(capsys, given)
     assert "pass --resume" in refusal(capsys, [*given, "--momentum", "0.8", "--epochs", "2"])
@@ -224,6 +227,8 @@ def test_the_command_registers_and_refuses_in_one_line(
         assert "rotation.pt is damaged (" in refusal(capsys, again)
     state.write_bytes(b"")
     assert "rotation.pt" in refusal(capsys, again)
+    state.unlink()
+    assert "registered after 1 epochs, and its state was removed" in refusal(capsys, again)
 
 
 def test_images_are_checked_when_asked(

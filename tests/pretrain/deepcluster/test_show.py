@@ -23,7 +23,7 @@ from slurm.errors import UserError
 @pytest.fixture(scope="module")
 def zoo(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shown")
-    tiny_item(folder, data, replace(TINY, epochs=2), probe_every=1).run()
+    tiny_item(folder, data, replace(TINY, epochs=2), probe_every=1, keep=1).run()
     return folder
 
 

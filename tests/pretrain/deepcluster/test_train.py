@@ -186,7 +186,7 @@ def test_interval_keeps_labels_and_classifier_and_still_samples_uniformly(
 
 
 def test_only_the_classifier_has_no_momentum(data: Path, tmp_path: Path) -> None:
-    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1), keep=1)
     item.run()
     saved = state.load_state(item.state, item.identity)
     assert saved is not None
@@ -205,7 +205,7 @@ def test_learning_rate_drops_after_milestones(data: Path, tmp_path: Path) -> Non
 
 
 def test_registered_backbone_card_and_log(data: Path, tmp_path: Path) -> None:
-    item = tiny_item(tmp_path, data)
+    item = tiny_item(tmp_path, data, keep=1)
     assert not item.done()
     item.run()
     assert item.done()
@@ -268,7 +268,7 @@ def test_dropout_is_drawn_alike_after_a_resume(
 def test_diverging_run_ends_in_one_line_and_keeps_the_last_good_state(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_item(tmp_path, data, replace(TINY, epochs=1)).run()
+    tiny_item(tmp_path, data, replace(TINY, epochs=1), keep=1).run()
     item = tiny_item(tmp_path, data)
     good = state.load_state(item.state, item.identity)
     monkeypatch.setattr(
@@ -301,7 +301,7 @@ def test_images_that_were_changed_after_planning_are_not_trained_on(
 def test_fewer_epochs_than_were_trained_register_nothing(
     data: Path, tmp_path: Path, step: int
 ) -> None:
-    long = tiny_item(tmp_path, data, replace(TINY, epochs=2))
+    long = tiny_item(tmp_path, data, replace(TINY, epochs=2), keep=1)
     long.run()
     saved = state.load_state(long.state, long.identity)
     assert saved is not None
@@ -319,7 +319,7 @@ def test_fewer_epochs_than_were_trained_register_nothing(
 def test_a_full_disk_while_saving_is_the_users_to_mend_and_keeps_the_last_state(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1), keep=1)
     item.run()
     saved = state.load_state(item.state, item.identity)
     assert saved is not None
@@ -327,13 +327,14 @@ def test_a_full_disk_while_saving_is_the_users_to_mend_and_keeps_the_last_state(
     with pytest.raises(OSError, match="No space left") as caught:
         state.save_state(item.state, saved)
     assert "no room left" in str(user_error(caught.value))
-    assert list(item.state.parent.iterdir()) == [item.state]
+    kept = item.state.with_name("deepcluster.epoch-0001.pt")
+    assert sorted(item.state.parent.iterdir()) == sorted([item.state, kept])
 
 
 def test_a_state_of_the_former_format_continues_with_its_nmi_named_what_it_is(
     data: Path, tmp_path: Path
 ) -> None:
-    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1), keep=1)
     item.run()
     saved = state.load_state(item.state, item.identity)
     assert saved is not None
