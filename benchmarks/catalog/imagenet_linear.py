@@ -49,15 +49,16 @@ FAIR_IMAGENET_LINEAR = replace(
     epochs=28,
     milestones=(8, 16, 24),
 )
-# The embedded digits: the same procedure on 32-pixel images, in seconds.
+# The embedded digits: the same procedure on 32-pixel images, in seconds. Two epochs: with more, a
+# linear layer on the early maps of a random trunk learns these few digits almost as well.
 DIGITS_IMAGENET_LINEAR = replace(
     IMAGENET_LINEAR,
-    name="digits_mhead_linear-3e_in1k",
+    name="digits_mhead_linear-2e_in1k",
     variant="digits",
     train=SHIFTED_DIGIT,
     test=DIGIT,
-    epochs=3,
-    milestones=(2,),
+    epochs=2,
+    milestones=(1,),
     batch_size=32,
 )
 
