@@ -33,7 +33,7 @@ REPORT_PUBLISHED := $(PY) -m reports --zoo docs/demo --readme docs/published.md
 
 docs: demo
 	rm -rf docs/demo/results docs/demo/checkpoints docs/demo/pictures
-	cd $(DEMO_ZOO) && cp --parents results/*/*/*.json results/*/*/*.safetensors checkpoints/*/card.json $(CURDIR)/docs/demo
+	cd $(DEMO_ZOO) && cp --parents results/*/*/*.json checkpoints/*/card.json $(CURDIR)/docs/demo
 	$(REPORT_README)
 	$(REPORT_PICTURES)
 	$(REPORT_PUBLISHED)
