@@ -6,7 +6,8 @@ STAMP := .venv/.installed
 DEMO := demo
 DEMO_ZOO := $(DEMO)/zoo
 DEMO_NAME := deepcluster-digits
-DEMO_CKPTS := $(DEMO_NAME),random:resnet18
+# The random trunk has the Sobel stem too: what differs is what was learned, not what is seen.
+DEMO_CKPTS := $(DEMO_NAME),random:sobel_resnet18
 # The linear probes run in processes of their own, one a core; what is left is too short for that.
 # The numbers of threads are fixed, so that they do not change the last bits.
 DEMO_PROBES := imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_linear

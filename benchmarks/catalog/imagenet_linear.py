@@ -49,15 +49,18 @@ FAIR_IMAGENET_LINEAR = replace(
     epochs=28,
     milestones=(8, 16, 24),
 )
-# The embedded digits: the same procedure on 32-pixel images, in seconds.
+# The embedded digits: the same procedure on 32-pixel images, in seconds. The learning rate is the
+# published one, scaled with the batch (0.01 for 256); at 0.01 the heads jump about, and their last
+# epoch says little.
 DIGITS_IMAGENET_LINEAR = replace(
     IMAGENET_LINEAR,
-    name="digits_mhead_linear-3e_in1k",
+    name="digits_mhead_linear-2e_in1k",
     variant="digits",
     train=SHIFTED_DIGIT,
     test=DIGIT,
-    epochs=3,
-    milestones=(2,),
+    epochs=2,
+    milestones=(1,),
+    learning_rate=0.01 * 32 / 256,
     batch_size=32,
 )
 

@@ -31,7 +31,7 @@ VISSL_INATURALIST18_LINEAR = replace(
 )
 DIGITS_INATURALIST18_LINEAR = replace(
     DIGITS_IMAGENET_LINEAR,
-    name="digits_mhead_linear-3e_inat18",
+    name="digits_mhead_linear-2e_inat18",
     benchmark="inaturalist18_linear",
     dataset="inaturalist18",
 )

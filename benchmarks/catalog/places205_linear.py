@@ -31,7 +31,7 @@ VISSL_PLACES205_LINEAR = replace(
 )
 DIGITS_PLACES205_LINEAR = replace(
     DIGITS_IMAGENET_LINEAR,
-    name="digits_mhead_linear-3e_places205",
+    name="digits_mhead_linear-2e_places205",
     benchmark="places205_linear",
     dataset="places205",
 )

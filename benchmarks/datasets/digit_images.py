@@ -72,19 +72,22 @@ def plain(pixels: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
     """A white digit somewhere near the middle of a black picture: the ImageNet of the digits.
 
     Were it always at the same place, random filters would tell the digits apart almost as well as
-    trained ones.
+    trained ones. So it is in the two others.
     """
-    x, y = (SIDE - _DIGIT_SIDE) // 2 + rng.integers(-_OFF_CENTRE, _OFF_CENTRE + 1, 2)
     picture = Image.new("RGB", (SIDE, SIDE))
-    picture.paste((255, 255, 255), (int(x), int(y)), _ink(pixels, _DIGIT_SIDE))
-    return picture
+    return _write_on(picture, _ink(pixels, _DIGIT_SIDE), (255, 255, 255), _move(rng))
 
 
-def on_paper(pixels: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
-    """A dark digit on light paper that is tinted and unevenly lit: the Places205 of the digits."""
-    tint = rng.integers(195, 240, 3)
-    paper = _enlarge(tint + rng.integers(-25, 16, (2, 2, 1)), SIDE)
-    return _write_on(paper, _ink(pixels, _DIGIT_SIDE), _colour(rng, 10, 70))
+def on_a_board(pixels: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
+    """Chalk on a dark board that is tinted and unevenly lit: the Places205 of the digits.
+
+    Light on dark, as what is pretrained on: dark on light turns every gradient around, and what a
+    trunk has learned of white digits alone then helps less than random filters do.
+    """
+    tint = rng.integers(15, 60, 3)
+    board = _enlarge(tint + rng.integers(-15, 26, (2, 2, 1)), SIDE)
+    colour = _colour(rng, 195, 246)
+    return _write_on(board, _ink(pixels, _DIGIT_SIDE), colour, _move(rng))
 
 
 def in_the_wild(pixels: NDArray[np.float64], rng: np.random.Generator) -> Image.Image:
@@ -94,7 +97,8 @@ def in_the_wild(pixels: NDArray[np.float64], rng: np.random.Generator) -> Image.
     corner = (SIDE - _DIGIT_SIDE) // 2
     ink.paste(_ink(pixels, _DIGIT_SIDE), (corner, corner))
     turned = ink.rotate(float(rng.uniform(-25, 25)), Image.Resampling.BICUBIC)
-    return _write_on(clutter, turned, _colour(rng, 170, 256))
+    colour = _colour(rng, 170, 256)
+    return _write_on(clutter, turned, colour, _move(rng))
 
 
 def scene(digits: Digits, rng: np.random.Generator) -> tuple[Image.Image, list[Object]]:
@@ -148,10 +152,18 @@ def _ink(pixels: NDArray[np.float64], side: int) -> Image.Image:
     return grey.resize((side, side), Image.Resampling.BICUBIC)
 
 
-def _write_on(picture: Image.Image, ink: Image.Image, colour: Colour) -> Image.Image:
+def _write_on(
+    picture: Image.Image, ink: Image.Image, colour: Colour, move: tuple[int, int]
+) -> Image.Image:
+    """Write on the middle of `picture`, moved by so many pixels right and down."""
     corner = (picture.width - ink.width) // 2
-    picture.paste(colour, (corner, corner), ink)
+    picture.paste(colour, (corner + move[0], corner + move[1]), ink)
     return picture
+
+
+def _move(rng: np.random.Generator) -> tuple[int, int]:
+    right, down = rng.integers(-_OFF_CENTRE, _OFF_CENTRE + 1, 2).tolist()
+    return right, down
 
 
 def _colour(rng: np.random.Generator, low: int, high: int) -> Colour:

@@ -25,7 +25,7 @@ from benchmarks.datasets.digit_images import (
     Object,
     in_the_wild,
     load_splits,
-    on_paper,
+    on_a_board,
     plain,
     scene,
 )
@@ -35,9 +35,10 @@ from slurm.cli import Parser, run_command
 from slurm.errors import UserError
 from slurm.leftovers import temporary_beside
 
-VERSION = "2"  # changes with every change of what is written
+VERSION = "3"  # changes with every change of what is written
 CLASSES = tuple(f"digit{label}" for label in range(10))
 TRAINVAL_SCENES, TEST_SCENES = 2200, 600
+VAL_PLACES = 2  # where each held-out digit stands in the ImageNet of the digits, a picture each
 
 _MARKER = DIGITS_MARKER  # holds VERSION, and is written last
 _STALE_SECONDS = 3600
@@ -99,7 +100,9 @@ def _remove_stale(target: Path) -> None:
 
 
 def _write_imagenet(folder: Path) -> None:
-    for split, digits in zip(("train", "val"), load_splits()):
+    train, val = load_splits()
+    often = val.take(np.tile(np.arange(len(val.labels)), VAL_PLACES))
+    for split, digits in (("train", train), ("val", often)):
         names = [
             f"{CLASSES[label]}/{CLASSES[label]}_{row:05d}.JPEG"
             for row, label in enumerate(digits.labels)
@@ -109,27 +112,25 @@ def _write_imagenet(folder: Path) -> None:
 
 
 def _write_places205(folder: Path) -> None:
-    """MIT's layout: images by first letter and class, csv lists beside; every second digit."""
-    for split, digits in zip(("train", "val"), load_splits()):
-        half = digits.take(np.flatnonzero(digits.ranks() % 2 == 0))
+    """MIT's layout: images by first letter and class, csv lists beside; half of the training."""
+    train, val = load_splits()
+    half = train.take(np.flatnonzero(train.ranks() % 2 == 0))
+    for split, digits in (("train", half), ("val", val)):
         names = [
             f"d/{CLASSES[label]}/gsun_{split}_{row:05d}.jpg"
-            for row, label in enumerate(half.labels)
+            for row, label in enumerate(digits.labels)
         ]
-        _write_pictures(on_paper, half, folder / PLACES_IMAGES, names)
+        _write_pictures(on_a_board, digits, folder / PLACES_IMAGES, names)
         lists = folder / "trainvalsplit_places205"
-        _write_list(lists / f"{split}_places205.csv", names, half.labels)
+        _write_list(lists / f"{split}_places205.csv", names, digits.labels)
 
 
 def _write_inaturalist18(folder: Path) -> None:
     """MMSelfSup's layout, PNG files; training has a long tail, as the real one has."""
     train, val = load_splits()
     tail = np.round(140 * 0.8**train.labels)
-    parts = {
-        "train": train.take(np.flatnonzero(train.ranks() < tail)),
-        "val": val.take(np.flatnonzero(val.ranks() % 2 == 1)),
-    }
-    for split, digits in parts.items():
+    rare = train.take(np.flatnonzero(train.ranks() < tail))
+    for split, digits in (("train", rare), ("val", val)):
         names = [
             f"Digits/{label:04d}/{split}_{row:05d}.png" for row, label in enumerate(digits.labels)
         ]

@@ -53,7 +53,7 @@ def colours(machine: Machine) -> Iterator[Figures]:
 
 def probe_command(machine: Machine, zoo: str, device: str, *more: str) -> list[str]:
     words = ["benchmarks.linear_probe", "--ckpt", "random:resnet18", "--protocol"]
-    words += ["digits_mhead_linear-3e_in1k", "--data", str(machine.scratch / "data" / "imagenet")]
+    words += ["digits_mhead_linear-2e_in1k", "--data", str(machine.scratch / "data" / "imagenet")]
     return [
         *words,
         "--zoo",

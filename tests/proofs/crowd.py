@@ -83,7 +83,7 @@ def jobs(folder: Path, zoo: Path) -> tuple[list[Job], list[Job]]:
     then = []
     for name in NAMES:
         ckpt = ("--ckpt", name, *common)
-        probe = ("--protocol", "digits_mhead_linear-3e_in1k", *imagenet)
+        probe = ("--protocol", "digits_mhead_linear-2e_in1k", *imagenet)
         then.append(Job(("benchmarks.linear_probe", *ckpt, *probe)))
         then.append(Job(("benchmarks.voc_svm", *ckpt, *voc, "--protocol", "digits_voc07_svm")))
         few = ("--protocol", "digits_voc07_low_shot_svm", "--shots", "1", "--samples", "2")

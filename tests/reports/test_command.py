@@ -378,10 +378,10 @@ def test_the_comparison_in_csv(zoo: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert cells[f"published, MMSelfSup 0.11.0: SwAV {swav}", "SVM"]["value"] == "87.0"
     notes = [row["text"] for row in rows if row["column"] == "note" and row["variant"] == "digits"]
     assert notes[0] == (
-        "Not compared: Feature1 - Feature5 of mine was measured by digits_mhead_linear-3e_in1k of "
+        "Not compared: Feature1 - Feature5 of mine was measured by digits_mhead_linear-2e_in1k of "
         "the variant digits; the published figures are of mmselfsup."
     )
-    assert notes[1].startswith("Feature1 - Feature5: protocol digits_mhead_linear-3e_in1k, var")
+    assert notes[1].startswith("Feature1 - Feature5: protocol digits_mhead_linear-2e_in1k, var")
     chosen = call(capsys, "--zoo", zoo.path, "--compare", "MoCo v1", "--format", "csv")
     rows = [row for row in csv.DictReader(io.StringIO(chosen)) if row["column"] == "SVM"]
     assert [row["name"] for row in rows][1:3] == [

@@ -136,7 +136,7 @@ def test_rows_of_another_variant_are_shown_and_never_compared(zoo: Any) -> None:
     assert [row[4] for row in lines(text, "")[2:]] == ["91.00", "90.00"]
     assert (
         f"- Not compared: Feature1 - Feature5 of mine, {name} was measured by "
-        "`digits_mhead_linear-3e_in1k` of the variant `digits`; the published figures are of "
+        "`digits_mhead_linear-2e_in1k` of the variant `digits`; the published figures are of "
         "`mmselfsup`."
     ) in text
 

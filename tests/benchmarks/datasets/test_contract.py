@@ -14,9 +14,9 @@ from slurm.errors import UserError
 
 # Those that the embedded digits are written as.
 EXPECTED = {
-    "imagenet": {"train": 1438, "val": 359},
-    "places205": {"train": 721, "val": 181},
-    "inaturalist18": {"train": 625, "val": 178},
+    "imagenet": {"train": 1438, "val": 718},
+    "places205": {"train": 721, "val": 359},
+    "inaturalist18": {"train": 625, "val": 359},
     "voc07": {"trainval": 2200, "test": 600},
 }
 
