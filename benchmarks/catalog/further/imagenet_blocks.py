@@ -18,7 +18,7 @@ IMAGENET_BLOCKS = replace(
 )
 DIGITS_IMAGENET_BLOCKS = replace(
     DIGITS_IMAGENET_LINEAR,
-    name="digits_blocks_linear-3e_in1k",
+    name="digits_blocks_linear-2e_in1k",
     benchmark="imagenet_blocks",
     taps="blocks",
 )

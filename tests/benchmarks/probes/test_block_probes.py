@@ -14,7 +14,7 @@ from reports.measured import measured_tables
 from reports.pictures.curves import pictures
 from slurm.cli import run_command
 
-DIGITS = "digits_mhead_linear-3e_in1k"
+DIGITS = "digits_mhead_linear-2e_in1k"
 QUIET = ("--device", "cpu", "--workers", "0")
 
 
@@ -71,7 +71,7 @@ def test_mistakes_are_one_line(
         ("random:test_vit", ("--protocol", "digits_linear-4e_in1k", "--taps", "blocks"), "alone"),
         ("random:test_vit", ("--protocol", "vissl_mhead_linear-28e_in1k", "--taps", "blocks"),
          f"blocks are of --protocol {' or '.join(TWINS)}"),
-        ("random:test_vit", ("--protocol", "digits_blocks_linear-3e_in1k", "--taps", "stages"),
+        ("random:test_vit", ("--protocol", "digits_blocks_linear-2e_in1k", "--taps", "stages"),
          "has its heads on blocks alone"),
         ("random:test_vit", ("--protocol", DIGITS, "--taps", "all"), "invalid choice: 'all'"),
         ("random:test_vit", ("--protocol", DIGITS, "--set", "taps=blocks"), "of their own"),

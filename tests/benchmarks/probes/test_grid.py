@@ -221,7 +221,7 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "results").exists()
 
 
-PROTOCOL_NAME = "digits_mhead_linear-3e_in1k"
+PROTOCOL_NAME = "digits_mhead_linear-2e_in1k"
 
 
 def test_the_command_names_its_grid(
