@@ -38,7 +38,7 @@ SIDE = 32  # pixels; the images have 28, and a border of two is put around them
 LABELLED, VAL = 100, 3000  # labelled images of each class, and images of the test set
 K = "100"  # of the k-NN that is judged, as many as a class has labels; others stand beside it
 WANTED = 10.0  # points above the random trunk
-EPOCHS = 10
+EPOCHS = 8
 
 # The digits' recipe, with what is other in it.
 RECIPE = shlex.split(
@@ -125,7 +125,7 @@ class Seed:
                 for part in figures["random"]
             },
             # By epoch; the k-NN is of training images among each other, all of them labelled.
-            "curve": {name: [round(row[name] or 0.0, 4) for row in rows] for name in curve},
+            "curve": {name: [rounded(row[name]) for row in rows] for name in curve},
             "pretraining_s": round(seconds, 1),
         }
 
@@ -150,6 +150,11 @@ class Seed:
         done = subprocess.run(given, env=environment, capture_output=True, text=True, cwd=ROOT)
         if done.returncode:
             raise SystemExit(f"{module} failed: {done.stderr[-2000:]}")
+
+
+def rounded(value: float | None) -> float | None:
+    """Of a curve: four digits, and None where an epoch has no such figure."""
+    return None if value is None else round(value, 4)
 
 
 def summary(seeds: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
