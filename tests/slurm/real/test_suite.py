@@ -82,6 +82,7 @@ def test_a_probe_that_is_requeued_twice_ends_in_the_same_bits(lab: Lab) -> None:
     """Requeued by us at any step, then again by a job of a higher partition."""
     write_data(lab.data)
     protocol = ("--ckpt", "random:resnet18", "--protocol", DIGITS_IMAGENET_LINEAR.name)
+    protocol = (*protocol, "--epochs", "3")  # one before each requeue, and one after
     data = ("--data", str(lab.data / "imagenet"), "--workers", "0")
     run(lab, "benchmarks.linear_probe", lab.root / "inline", *protocol, *data)
     command = [sys.executable, "-m", "benchmarks.linear_probe", *protocol, *data, *SAME_BITS]
