@@ -154,7 +154,7 @@ class Loader:
             for found in self._loader:
                 yield found
                 number += 1
-        except RuntimeError:
+        except (RuntimeError, OSError, EOFError):  # also of the connection that a batch came by
             if not stop_requested():
                 raise
             # The workers were told to stop too: what they leave undone is done here.

@@ -7,7 +7,9 @@ import pickle
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,6 +214,33 @@ def test_workers_live_through_epochs_and_a_list_that_was_left(split: ImageSplit)
                 assert torch.equal(ours, theirs)
         processes |= {child.pid for child in multiprocessing.active_children()}
     assert len(processes - others) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ConnectionResetError, EOFError])
+def test_workers_that_were_told_to_stop_leave_the_rest_to_the_process(
+    split: ImageSplit, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Nothing of them is an error while this process saves what it has; else it is one."""
+    source = Source.of(split, TRANSFORM.geometry, [TRANSFORM.colour], 1)
+    requests = requests_of(0, 0, ORDER, 4)
+    expected = list(Loader([source], 0, torch.device("cpu")).batches(requests))
+
+    class Dying:
+        def __init__(self, sources: Any, sampler: Any, **options: object) -> None:
+            self.sources, self.sampler = sources, sampler
+
+        def __iter__(self) -> Iterator[Any]:
+            for request in list(self.sampler)[:2]:
+                yield self.sources[request]
+            raise error("a worker is gone")
+
+    monkeypatch.setattr(batches, "DataLoader", Dying)
+    with pytest.raises(error, match="a worker is gone"):
+        list(Loader([source], 2, torch.device("cpu")).batches(requests))
+    monkeypatch.setattr(batches, "stop_requested", lambda: True)
+    found = list(Loader([source], 2, torch.device("cpu")).batches(requests))
+    assert len(found) == len(expected) > 2
+    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(found, expected))
 
 
 def test_colours_are_drawn_as_if_each_were_the_only_one(split: ImageSplit) -> None:
