@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.catalog.further.imagenet_attentive import IMAGENET_ATTENTIVE
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL_LARS
 from benchmarks.catalog.listed import PROTOCOLS
 from pretrain.deepcluster.recipes import RECIPES
@@ -81,12 +82,13 @@ def test_the_file_has_every_stage_and_asks_for_what_it_says(settings: ClusterSet
 def test_the_rule_of_the_batch_is_the_protocols() -> None:
     linear = [one for one in PROTOCOLS.values() if hasattr(one, "batch_size")]
     published = [one for one in linear if one.variant != "digits"]
-    others = {one.batch_size for one in published if one != IMAGENET_AVGPOOL_LARS}
-    assert others == {256}
+    large = (IMAGENET_AVGPOOL_LARS, IMAGENET_ATTENTIVE)
+    assert {one.batch_size for one in published if one not in large} == {256}
+    assert IMAGENET_ATTENTIVE.batch_size == IMAGENET_AVGPOOL_LARS.batch_size
     assert RECIPES["vgg16_bn_sobel_b256-200e"].batch_size == 256
     batches = {
         "linear probes": 256,
-        "AvgPool, LARS (`8xb512`)": IMAGENET_AVGPOOL_LARS.batch_size,
+        "AvgPool and attentive, LARS (`8xb512`)": IMAGENET_AVGPOOL_LARS.batch_size,
         "DeepCluster, Sobel ResNet-50": RECIPES["sobel_resnet50_8xb64-steplr-200e"].batch_size,
         "DeepCluster, AlexNet and VGG-16": RECIPES["alexnet_sobel_b256-500e"].batch_size,
         "rotation prediction, ResNet-50": ROTATION["rotation_resnet50_8xb16-steplr-70e"].batch_size,

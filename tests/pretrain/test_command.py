@@ -70,7 +70,7 @@ def test_a_detached_run_has_no_card_to_print_yet(
     target: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pretrain.__main__.run_sweep", lambda goals, launch: None)  # submitted
+    monkeypatch.setattr("slurm.executor.run_sweep", lambda goals, launch: None)  # submitted
     main(flags(data, tmp_path / "zoo", "--cluster", "slurm", "--detach", "--json", target))
     assert capsys.readouterr().out == ""
     assert not Path("card.json").exists()

@@ -13,7 +13,11 @@ import torch
 
 from benchmarks import results
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL, IMAGENET_AVGPOOL_LARS
-from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR, VISSL_IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_linear import (
+    DIGITS_IMAGENET_LINEAR,
+    IMAGENET_LINEAR,
+    VISSL_IMAGENET_LINEAR,
+)
 from benchmarks.linear_probe import main
 from benchmarks.probes import stream, training
 from benchmarks.probes.grid import Grid
@@ -234,8 +238,9 @@ def test_the_command_names_its_grid(
     (path,) = tmp_path.glob("results/*/*/*.json")
     record = results.read(path, results.ProbeRecord)
     points = [(one.learning_rate, one.weight_decay) for one in record.grid]
-    assert points == [(0.01, 0.0), (0.01, 1e-4), (0.03, 0.0)]
-    assert record.settings["learning_rate"] == 0.01
+    own = DIGITS_IMAGENET_LINEAR.learning_rate
+    assert points == [(own, 1e-4), (0.01, 0.0), (0.03, 0.0)]
+    assert record.settings["learning_rate"] == own
     before = path.stat().st_mtime_ns
     main(flags)  # is done: its figures are there
     assert path.stat().st_mtime_ns == before

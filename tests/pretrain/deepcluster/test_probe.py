@@ -50,7 +50,7 @@ def test_a_run_is_probed_by_epochs_and_stays_the_same(data: Path, tmp_path: Path
 
 
 def test_a_probe_may_begin_later(data: Path, tmp_path: Path) -> None:
-    tiny_item(tmp_path, data, replace(TINY, epochs=1)).run()
+    tiny_item(tmp_path, data, replace(TINY, epochs=1), keep=1).run()
     tiny_item(tmp_path, data, replace(TINY, epochs=2), probe_every=1).run()
     history = read_card(tmp_path, "tiny").pretraining["history"]
     assert isinstance(history, dict)
