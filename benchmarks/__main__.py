@@ -99,9 +99,8 @@ def main(argv: list[str] | None = None) -> None:
         for name in _split(args.only):
             elsewhere = [key for key, members in suite.SUITES.items() if _names(members, name)]
             if name not in known and args.own is not None:
-                raise UserError(
-                    f"--only {name}: is not measured on {args.own}: choose from {', '.join(known)}"
-                )
+                here = ", ".join(dict.fromkeys(one.benchmark for one in protocols))
+                raise UserError(f"--only {name}: is not measured on {args.own}: choose from {here}")
             if name not in known and elsewhere:
                 raise UserError(
                     f"--only {name}: not in the suite {args.suite}; add --suite {elsewhere[0]}"

@@ -157,7 +157,10 @@ def _procedure(record: Record) -> list[str]:
         return []
     folds = record.settings.get("folds")
     by = f"{folds}-fold cross-validation" if folds else "cross-validation"
-    return ["mAP (%)", f"cost of each class by {by}", "layer with the best mAP on the test set"]
+    layer = "layer with the best mAP on the test set"
+    if len(record.layers) == 1:
+        layer = f"of {next(iter(record.layers))} alone, no other layer was measured"
+    return ["mAP (%)", f"cost of each class by {by}", layer]
 
 
 def _draws(record: LogregRecord) -> str:

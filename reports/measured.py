@@ -15,7 +15,7 @@ from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.collect import Collection, Found, by_name, measurement
 from reports.seeds import seed_matters
-from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, own_kinds
+from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, in_order, own_kinds
 
 _NO_SPREAD = 0.005  # prints as 0.00
 _PLACES = {name: place for place, name in enumerate(PROTOCOLS)}
@@ -170,7 +170,7 @@ def _table(
 ) -> Table:
     columns = list(kind.columns)
     if kind.layout == "columns":
-        columns += _further_columns(kind, group)
+        columns = in_order(columns, _further_columns(kind, group))
     else:
         found = {k for item in of_type(group, LowShotRecord) for k in _shots(item.record)}
         columns = [*columns[:2], *(f"k={shot}" for shot in sorted(found | set(SHOTS)))]
@@ -186,6 +186,8 @@ def _table(
             if best and "AvgPool" in columns:
                 cells |= _best_epoch(parts)
             rows.append(Row(name, links[name], cells))
+    if len(columns) > len(kind.columns) and kind.layout == "columns":  # other ones were chosen
+        columns = [name for name in columns if any(name in row.cells for row in rows)]
     if any(BEST in row.cells for row in rows):
         columns.insert(columns.index("AvgPool") + 1, BEST)
     return Table(kind, variant, tuple(columns), tuple(rows))

@@ -116,6 +116,16 @@ KINDS: dict[str, Kind] = {key: kind for key, kind in _KINDS.items() if key not i
 PART_NAMES = {one.name: one.part for one in LISTED}  # what footnotes call the columns of a part
 
 
+def in_order(columns: Sequence[str], further: Sequence[str]) -> list[str]:
+    """The columns of a table and further ones; by number where all have one, as in `k=5`."""
+    every = [*columns, *further]
+    prefixes = {column.rstrip("0123456789") for column in every}
+    if not further or len(prefixes) > 1:
+        return every
+    (prefix,) = prefixes
+    return sorted(every, key=lambda column: int(column.removeprefix(prefix)))
+
+
 def own_kinds(name: str) -> list[Kind]:
     """The tables of the data that a user calls `name`."""
     kinds = [(key.removeprefix("own-"), kind) for key, kind in _KINDS.items() if key in _OWN]

@@ -104,6 +104,7 @@ def knn_item(trunk: Trunk, data: Path, protocol: KnnProtocol) -> Knn:
         raise UserError(f"{protocol.name}: a temperature must be above 0")
     if most > images:
         raise UserError(
-            f"k = {most} is more than the {images:,} training images in {data}: choose smaller --k"
+            f"k = {most} is more than the {images:,} training images in {data}: choose smaller "
+            "ones, by --k 5,10 (in a suite --set ks=5,10)"
         )
     return Knn(extraction, protocol)

@@ -170,15 +170,16 @@ def note_schedule(protocol: LinearProtocol, images: int) -> None:
             f"note: {protocol.name} has batches of {protocol.batch_size} images and {images} to "
             "train on: an epoch is one step; --set batch_size=N makes it more"
         )
+    length = "1 epoch" if protocol.epochs == 1 else f"{protocol.epochs} epochs"
     if protocol.warmup >= protocol.epochs:
         say(
-            f"note: {protocol.name} ends after {protocol.epochs} epochs, within its warm-up: it "
+            f"note: {protocol.name} ends after {length}, within its warm-up: it "
             f"never reaches its learning rate; --set warmup=N makes that shorter"
         )
     late = [epoch for epoch in protocol.milestones if epoch >= protocol.epochs]
     if protocol.schedule == "step" and late:
         say(
-            f"note: {protocol.name} ends after {protocol.epochs} epochs: its learning rate does "
+            f"note: {protocol.name} ends after {length}: its learning rate does "
             f"not fall at epoch {' and '.join(map(str, late))}; --set milestones=N,N moves that"
         )
 

@@ -118,7 +118,7 @@ def make_item(args: argparse.Namespace) -> "Pretrain":
     if images.images < numbers.clusters:
         raise UserError(
             f"{args.data} holds {images.images} images, too few for the {numbers.clusters} "
-            f"clusters of {numbers.name}; choose another --recipe or more images"
+            f"clusters of {numbers.name}; choose fewer --clusters, another --recipe or more images"
         )
     if numbers.pca >= images.images:
         raise UserError(

@@ -122,7 +122,8 @@ def test_what_is_measured_on_cached_features(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     some_digits(Path("imagenet"))
-    trunk = ["--ckpt", "random:resnet10t", "--data", "imagenet", "--device", "cpu", "--zoo", "zoo"]
+    trunk = ["--ckpt", "random:test_resnet", "--data", "imagenet", "--device", "cpu"]
+    trunk += ["--zoo", "zoo"]
     program.main([*trunk, *flags, "--threads", "1", "--workers", "0", "--seed", "3"])
     first = only_record(Path("zoo"))
     run(printed(first, capsys), tmp_path)

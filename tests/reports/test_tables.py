@@ -12,7 +12,18 @@ from reports.collect import collect
 from reports.measured import measured_tables
 from reports.published import load, published_tables
 from reports.run import link_target
-from reports.tables import KINDS, Cell, Row, Table, code, escape, format_table, link, markdown
+from reports.tables import (
+    KINDS,
+    Cell,
+    Row,
+    Table,
+    code,
+    escape,
+    format_table,
+    in_order,
+    link,
+    markdown,
+)
 
 DATA = Path(__file__).with_name("data")
 
@@ -132,3 +143,9 @@ def test_a_web_address_is_a_link(config: str) -> None:
     assert f"[net]({config})" in markdown(
         Table(KINDS["voc-svm"], "fair", (), (Row("net", config),))
     )
+
+
+def test_numbered_columns_stand_by_their_numbers() -> None:
+    assert in_order(["k=10", "k=20"], ["k=5", "k=100"]) == ["k=5", "k=10", "k=20", "k=100"]
+    assert in_order(["k=10"], []) == ["k=10"]
+    assert in_order(["Top-1", "k=10"], ["k=5"]) == ["Top-1", "k=10", "k=5"]

@@ -75,7 +75,8 @@ def test_mistakes_are_one_line(
     base = ("--ckpt", "random:resnet18", "--zoo", str(tmp_path), "--data", str(tiny_imagenet))
     line = error_of(capsys, *base)
     assert line == (
-        f"error: k = 200 is more than the 48 training images in {tiny_imagenet}: choose smaller --k"
+        f"error: k = 200 is more than the 48 training images in {tiny_imagenet}: choose smaller "
+        "ones, by --k 5,10 (in a suite --set ks=5,10)"
     )
     assert "is not a whole number from 0" in error_of(capsys, *base, "--k", "ten")
     assert "names no number" in error_of(capsys, *base, "--k", ",")
