@@ -106,9 +106,19 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
         *(["images by --decode fast"] if record.settings.get("decode") == "fast" else []),
         *_procedure(record),
         f"n = {_sizes(record)}",
+        *_given_features(shown),
         _seeds(shown, found, seeds),
     ]
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
+
+
+def _given_features(shown: Sequence[Found]) -> list[str]:
+    """Rows whose features came as files, of which nobody here knows how they were made."""
+    weights = {item.record.checkpoint.name: item.record.checkpoint.weights for item in shown}
+    names = [name for name, one in weights.items() if one.startswith("features:")]
+    if not names:
+        return []
+    return [f"{escape(', '.join(names))}: features from files, by whatever trunk and images"]
 
 
 def changes_of(record: Record) -> list[str]:

@@ -218,7 +218,7 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
 
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    known_names = f"known: {', '.join(names[:20])}{more}"
+    known_names = f"known: {', '.join(names[:20]) or 'none'}{more}"
     if len(names) > MOST_NAMED:
         known_names = f"none of the {len(names):,} that are known is like it"
     hint = f"did you mean {' or '.join(close)}?" if close else known_names

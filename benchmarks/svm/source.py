@@ -153,6 +153,7 @@ def file_source(
 
     `label_values` is the user's word for the convention of the label files.
     """
+    from benchmarks.datasets.voc07 import other_labels
     from benchmarks.features import files
     from benchmarks.features.labels import (
         find_convention,
@@ -170,6 +171,8 @@ def file_source(
     for layer in layers:
         files.check_layer(features, labels, layer)
     train_labels, test_labels = (read_labels(labels, x, convention) for x in files.SPLITS)
+    if protocol.dataset == "voc07":
+        notes += other_labels((train_labels == 1).sum(0), len(train_labels))
     classes = read_classes(labels, train_labels.shape[1])
     drawn = official_folder(labels) is None
     with said_of(label, protocol):

@@ -64,8 +64,9 @@ def whiten(rows: Rows, dimensions: int, device: torch.device) -> Rows:
     rank = int((values > floor).sum())
     if rank < dimensions:
         raise UserError(
-            f"the features vary in {rank} directions, fewer than the {dimensions} of PCA: use a "
-            "recipe with fewer PCA dimensions, or look at the images and the network"
+            f"the features vary in {rank} directions, fewer than the {dimensions} of PCA: the "
+            "images are too much alike, or the network has collapsed; begin anew with a --pca well "
+            f"below {rank}, or with more images"
         )
     scaled = (vectors / values.sqrt()).flip(1)
     for where, block in _blocks(projected, device):

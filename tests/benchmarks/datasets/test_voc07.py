@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.datasets import voc07
+from benchmarks.datasets.voc07 import TRAINVAL_IMAGES, TRAINVAL_POSITIVES, other_labels
 from slurm.errors import UserError
 
 Write = Callable[[str, str], Path]
@@ -140,3 +141,14 @@ def test_two_classes_of_the_same_labels_are_noted(voc: Path) -> None:
     for split in ("trainval", "test"):
         shutil.copy(*(voc / f"ImageSets/Main/{name}_{split}.txt" for name in ("bird", "cat")))
     assert voc07.load(voc).notes == ("classes bird and cat have the same labels in all images",)
+
+
+def test_labels_that_cannot_be_those_of_voc07_are_noted() -> None:
+    """As many images and classes, but other numbers of positives; in any order of the classes."""
+    real = np.array(TRAINVAL_POSITIVES)
+    assert len(real) == 20
+    assert other_labels(real[::-1], TRAINVAL_IMAGES) == ()
+    assert other_labels(real[:3], TRAINVAL_IMAGES) == other_labels(real + 1, 60) == ()
+    real[[0, 4]] += 1
+    (note,) = other_labels(real, TRAINVAL_IMAGES)
+    assert "2 of its 20 classes have other numbers of positives" in note
