@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from reports.confidence.resampling import Counts, Floats
 
-COLUMNS = 256  # samples at once: what a step of all classes reads and writes stays in the cache
-
 
 class RankedClasses:
     """The classes of a test set, each sorted once.
@@ -40,6 +38,8 @@ class RankedClasses:
         side_by_side = [runs[at][step] for step, share in enumerate(shares) for at in range(share)]
         self._positives = np.array([run[-1] for run in side_by_side])
         self._place = np.argsort(most_first)  # of each class in that order
+        starts = np.array(self._steps)[lengths - 1]
+        self._last = starts + np.arange(self.classes)  # where each class's last positive stands
         # Sums of the counts of each run; a sample's add up to the number of images, so that the
         # narrowest type holds them. What ranks below all positives counts for nothing.
         width = np.uint16 if images < 2**16 else np.int32
@@ -54,11 +54,6 @@ class RankedClasses:
 
         NaN where a sample has no positive of a class.
         """
-        columns = range(0, counts.shape[1], COLUMNS)
-        parts = [self._some(counts[:, first : first + COLUMNS]) for first in columns]
-        return np.concatenate(parts, axis=1)[self._place]
-
-    def _some(self, counts: Counts) -> Floats:
         drawn = self._runs @ counts  # and, after the sums, all that ranks up to each positive
         copies = counts[self._positives]
         true = copies.copy()
@@ -69,17 +64,16 @@ class RankedClasses:
             drawn[here] += drawn[before][:share]
         # Before the first draw there is no precision: 0.
         np.maximum(drawn, 1, out=drawn)
-        positives = np.zeros((self.classes, counts.shape[1]))
-        area, envelope = np.zeros_like(positives), np.zeros_like(positives)
+        area, envelope = np.zeros((2, self.classes, counts.shape[1]))
         for here in reversed(places):
             share = here.stop - here.start
             precision = np.divide(true[here], drawn[here], dtype=np.float64)
             np.maximum(envelope[:share], precision, out=envelope[:share])
             np.multiply(envelope[:share], copies[here], out=precision)
             area[:share] += precision
-            positives[:share] += copies[here]
         with np.errstate(invalid="ignore"):
-            return area / positives
+            found: Floats = (area / true[self._last])[self._place]
+        return found
 
 
 def _runs(scores: NDArray[np.floating], labels: NDArray[np.int8]) -> list[NDArray[np.intp]]:

@@ -48,8 +48,7 @@ def block_counts(images: int, sha256: str, begin: int, columns: int) -> Counts:
         samples = min(chunk, columns - at)
         raw = words.random_raw(samples * needed).view(np.uint32).reshape(samples, -1)[:, :images]
         # A word scaled to 0..images-1; no image is more likely than another by over images / 2^32.
-        drawn = raw.astype(np.uint64)
-        drawn *= np.uint64(images)
+        drawn = np.multiply(raw, np.uint64(images), dtype=np.uint64)
         drawn >>= np.uint64(32)
         drawn += np.arange(samples, dtype=np.uint64)[:, None] * np.uint64(images)
         found = np.bincount(drawn.view(np.int64).ravel(), minlength=samples * images)

@@ -38,21 +38,41 @@ def read(name: str) -> dict[str, Any]:
     return found
 
 
-SEEN = read("h200")
+def seen() -> dict[str, Any]:
+    """Figures of commit 5aee93e, in their place those that were measured since."""
+    old, device, clusters = read("h200"), read("gpu-h200"), read("gpu-h100")["clustering_speed"]
+    step, loader, stream = device["step_speed"], device["loading_speed"], read("stream")
+    return old | {
+        "commit": device["machine"]["commit"],
+        "old_commit": old["commit"],
+        "forward_amp": round(step["bare_forward_images_s"]),
+        "step_multi_head_amp": round(step["step_images_s"]),
+        "deepcluster_step_amp": round(device["pretraining_speed"]["step_plain_images_s"]),
+        "loader_multi_head": round(loader["multi_head_images_s"]),
+        "loader_avgpool": round(loader["avgpool_images_s"]),
+        "loader_test": round(
+            old["loader_multi_head"] * old["core_ms_multi_head"] / old["core_ms_test"]
+        ),
+        "loader_deepcluster": round(
+            loader["multi_head_images_s"] * stream["multi_head_ms"] / stream["deepcluster_ms"]
+        ),
+        "core_ms_multi_head": stream["multi_head_ms"],
+        "core_ms_deepcluster": stream["deepcluster_ms"],
+        "cluster_whiten_s": clusters["whiten_s"],
+        "cluster_kmeans_s": clusters["normalise_and_kmeans_s"],
+    }
+
+
+SEEN = seen()
 
 
 def loaded(transform: ImageTransform) -> float:
     """Images a second that 15 workers deliver: measured, or by the time of one core."""
     if transform.rotation is not None:
-        return by_core("deepcluster")
+        return float(SEEN["loader_deepcluster"])
     if transform.random_resized_crop:
         return float(SEEN["loader_multi_head" if transform.jitter else "loader_avgpool"])
-    return by_core("test")
-
-
-def by_core(name: str) -> float:
-    """The measured loader, scaled by the milliseconds of one core for another transform."""
-    return float(SEEN["loader_multi_head"] * SEEN["core_ms_multi_head"] / SEEN[f"core_ms_{name}"])
+    return float(SEEN["loader_test"])
 
 
 def hours(images: float, *speeds: float) -> float:
@@ -106,7 +126,7 @@ def deepcluster_row(recipe: Recipe) -> str:
     images, known = OFFICIAL["imagenet"]["train"][0], recipe.arch == "resnet50"
     parts = [loaded(recipe.train), *([SEEN["deepcluster_step_amp"]] if known else [])]
     shared = hours(images, *parts) + hours(images, loaded(recipe.extract), SEEN["forward_amp"])
-    names = ("whiten", "assign", "nmi", "normalise")
+    names = ("whiten", "kmeans", "nmi")
     alone = sum(SEEN[f"cluster_{name}_s"] for name in names) / 3600
     disk = f"{images * FEATURES[recipe.neck] * 4 / 1e9:.1f} GB"
     return row(recipe.name, recipe.epochs, shared, alone, disk, "" if known else "at least ")
@@ -168,26 +188,27 @@ def arithmetic() -> str:
     """How the figures follow from what was measured."""
     return (
         f"Measured at commit {SEEN['commit']} on {SEEN['machine']}, half precision (`--amp`): a "
-        f"multi-head step {SEEN['step_multi_head_amp']:,} images/s, an AvgPool step "
-        f"{SEEN['step_avgpool_amp']:,}, a DeepCluster step {SEEN['deepcluster_step_amp']:,}, the "
-        f"forward pass alone {SEEN['forward_amp']:,} ({SEEN['forward']:,} without `--amp`); "
+        f"multi-head step {SEEN['step_multi_head_amp']:,} images/s, a DeepCluster step "
+        f"{SEEN['deepcluster_step_amp']:,}, the forward pass alone {SEEN['forward_amp']:,}; "
         f"{SEEN['loader_workers']} workers deliver {SEEN['loader_multi_head']:,} images/s of the "
-        f"multi-head transform and {SEEN['loader_avgpool']:,} of random crops and flips. For other "
-        f"transforms the first is scaled by the milliseconds of one core: "
-        f"{SEEN['core_ms_multi_head']} multi-head, {SEEN['core_ms_test']} resize and crop "
-        f"({by_core('test'):,.0f} images/s), {SEEN['core_ms_deepcluster']} DeepCluster "
-        f'({by_core("deepcluster"):,.0f}). Hours are images / the slower of both; "trunk alone" '
-        f"is what is left when no image is waited for. On {GPUS} GPUs, each with as many cores, "
-        f"they are divided by {GPUS}: nothing is counted for processes that wait for one another. "
-        "Clustering of 2,048 values an image runs on one process: "
-        f"{SEEN['cluster_whiten_s']} s of whitening, {SEEN['cluster_assign_s']} s of "
-        f"k-means on the GPU, {SEEN['cluster_peak_gib']} GiB of memory. The last column of the "
-        "first table is the memory that all workers of one process come to hold of file names, "
-        f"{SEEN['worker_names_mb']} MB each for Places205. The memory of a GPU was not measured, "
-        "nor were the training steps of AlexNet and VGG-16 and the clustering of their 4,096 "
-        "values: their hours are those of the images and of the clustering of half as many values. "
-        "A ResNet-50 without Sobel filters and one of rotation prediction, which trains on each "
-        "image in four turns, are taken to be as fast as DeepCluster's."
+        f"multi-head transform and {SEEN['loader_avgpool']:,} of random crops and flips. Those of "
+        f"DeepCluster ({SEEN['loader_deepcluster']:,}) are scaled by the milliseconds of one core: "
+        f"{SEEN['core_ms_multi_head']:.2f} multi-head, {SEEN['core_ms_deepcluster']:.2f} "
+        f"DeepCluster. Of commit {SEEN['old_commit']} still are an AvgPool step "
+        f"({SEEN['step_avgpool_amp']:,}), the forward pass without `--amp` ({SEEN['forward']:,}) "
+        f"and resize and crop ({SEEN['loader_test']:,} from the workers). Hours are images / the "
+        'slower of both; "trunk alone" is what is left when no image is waited for. On '
+        f"{GPUS} GPUs, each with as many cores, they are divided by {GPUS}: nothing is counted for "
+        "processes that wait for one another. Clustering of 2,048 values an image runs on one "
+        f"process: on an H100 {SEEN['cluster_whiten_s']:.1f} s of whitening and "
+        f"{SEEN['cluster_kmeans_s']:.1f} s of k-means. The last column of the first table is what "
+        "all workers of one process came to hold of file names when each had a list of its own, "
+        f"{SEEN['worker_names_mb']} MB for Places205: an upper bound, since they share one now. "
+        "The memory of a GPU was not measured, nor were the training steps of AlexNet and VGG-16 "
+        "and the clustering of their 4,096 values: their hours are those of the images and of the "
+        "clustering of half as many values. A ResNet-50 without Sobel filters and one of rotation "
+        "prediction, which trains on each image in four turns, are taken to be as fast as "
+        "DeepCluster's."
     )
 
 

@@ -262,6 +262,30 @@ def gpu_parts(found: dict[str, Any]) -> str:
     )
 
 
+def stream(found: dict[str, Any]) -> Iterator[str]:
+    """What one stream of images saves, beside commit 5aee93e in one run."""
+    yield (
+        f"CPU time of a worker for an image of 500 x 375 (`make perf-stream`, beside commit "
+        f"{found['before']} in one run): multi-head {found['multi_head_ms']:.1f} ms, "
+        f"{found['multi_head_ratio']:.2f} of then; DeepCluster {found['deepcluster_ms']:.1f} ms, "
+        f"{found['deepcluster_ratio']:.2f}. Four small trunks by both protocols at 64 pixels take "
+        f"{found['together_s']:.0f} s on one stream, {found['eight_runs_before_s']:.0f} s as eight "
+        f"runs then: {found['together_times_as_fast']:.1f} times as fast."
+    )
+
+
+def starting(found: dict[str, Any]) -> str:
+    """CPU time of --help and of planning, beside commit 5aee93e."""
+    ratios = [row["ratio"] for name, row in found.items() if name != "planning"]
+    plan = found["planning"]
+    return (
+        f"`--help` of {len(ratios)} commands takes {min(ratios):.2f} to {max(ratios):.2f} of the "
+        "CPU time that it took at commit 5aee93e, planning 52,000 items "
+        f"{plan['now_s']:.1f} s against {plan['before_s']:.1f} s ({plan['ratio']:.2f}), least of "
+        "alternating runs (`python tests/perf/help.py`)."
+    )
+
+
 def paragraphs() -> Iterator[list[str]]:
     """What stands between the markers."""
     if svm := both("svm"):
@@ -270,6 +294,10 @@ def paragraphs() -> Iterator[list[str]]:
         yield [agreement(differences)]
     if launcher := read("slurm"):
         yield list(slurm(launcher))
+    if begins := read("help"):
+        yield [starting(begins)]
+    if images := read("stream"):
+        yield list(stream(images))
     if cluster := read("readme-cluster"):
         yield [followed(cluster)]
     if demo := read("demo-killed"):
