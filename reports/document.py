@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reports.differing import otherwise
 from reports.footnotes import footnotes
 from reports.measured import Measured
-from reports.tables import PART_NAMES, Kind, Table, code, escape, markdown
+from reports.tables import PART_NAMES, Table, code, escape, markdown
 
 NO_RESULTS = "No results yet."
 CLASSIFICATION = (
@@ -28,7 +28,7 @@ AVGPOOL = (
     "refer to {protocol} for details of config."
 )
 NEIGHBOURS = (
-    "The results are obtained from the features after GlobalAveragePooling. Here, k=10 to 200 "
+    "The results are obtained from the features after GlobalAveragePooling. Here, {columns} "
     "indicates different number of nearest neighbors."
 )
 LOGREG = (
@@ -57,13 +57,19 @@ _BY_COLUMN = {
 }
 
 
-def explanation(kind: Kind, protocols: dict[str, str]) -> list[str]:
+def explanation(table: Table, protocols: dict[str, str]) -> list[str]:
     """The paragraphs between a heading and its table; `protocols` by part, as Markdown."""
+    kind, columns = table.kind, table.columns
     if kind.layout == "best layer":
         return [BEST_LAYER, SHOTS]
     owned = [column for column in _BY_COLUMN if column in kind.columns]
     texts = {kind.part(column): _BY_COLUMN[column] for column in owned}
-    return [texts[part].format(protocol=name) for part, name in protocols.items() if part in texts]
+    span = " to ".join(dict.fromkeys((columns[0], columns[-1])))
+    return [
+        texts[part].format(protocol=name, columns=span.replace("to k=", "to "))
+        for part, name in protocols.items()
+        if part in texts
+    ]
 
 
 def section(
@@ -79,7 +85,7 @@ def section(
     facts += [number] if number else []
     blocks = [
         f"#### {escape(table.kind.title)}" + (f" ({', '.join(facts)})" if facts else ""),
-        *explanation(table.kind, protocols),
+        *explanation(table, protocols),
         markdown(table, bold),
     ]
     if notes:

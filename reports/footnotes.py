@@ -107,6 +107,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
         *_procedure(record),
         f"n = {_sizes(record)}",
         *_given_features(shown),
+        *_one_layer(shown),
         _seeds(shown, found, seeds),
     ]
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
@@ -119,6 +120,16 @@ def _given_features(shown: Sequence[Found]) -> list[str]:
     if not names:
         return []
     return [f"{escape(', '.join(names))}: features from files, by whatever trunk and images"]
+
+
+def _one_layer(shown: Sequence[Found]) -> list[str]:
+    """Rows of an SVM on one layer, which is the best of nothing."""
+    return [
+        f"{escape(item.record.checkpoint.name)}: {next(iter(item.record.layers))} alone, no other "
+        "layer was measured"
+        for item in shown
+        if isinstance(item.record, VocSvmRecord) and len(item.record.layers) == 1
+    ]
 
 
 def changes_of(record: Record) -> list[str]:
@@ -167,10 +178,7 @@ def _procedure(record: Record) -> list[str]:
         return []
     folds = record.settings.get("folds")
     by = f"{folds}-fold cross-validation" if folds else "cross-validation"
-    layer = "layer with the best mAP on the test set"
-    if len(record.layers) == 1:
-        layer = f"of {next(iter(record.layers))} alone, no other layer was measured"
-    return ["mAP (%)", f"cost of each class by {by}", layer]
+    return ["mAP (%)", f"cost of each class by {by}", "layer with the best mAP on the test set"]
 
 
 def _draws(record: LogregRecord) -> str:

@@ -10,13 +10,22 @@ from benchmarks.catalog.benchmark import Goal
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.splits import Size
+from benchmarks.datasets.voc07 import OTHER_LABELS
 from benchmarks.protocols import PUBLISHED
 from benchmarks.results import Record, Split
 
 
 def partial_record(record: Record) -> str:
     """What a record's figures are marked with; empty where they are of the real data."""
-    return partial_data(record.benchmark, record.protocol, record.variant, record.data)
+    mark = partial_data(record.benchmark, record.protocol, record.variant, record.data)
+    if not mark and record.variant in (*PUBLISHED, "custom") and other_labels_of(record):
+        return "other data, labels that are not those of VOC2007"
+    return mark
+
+
+def other_labels_of(record: Record) -> list[str]:
+    """What a record notes of labels that are as many as the official ones and are others."""
+    return [note for note in record.notes if note.startswith(OTHER_LABELS)]
 
 
 def partial_data(benchmark: str, protocol: str, variant: str, data: Mapping[str, Split]) -> str:
@@ -54,7 +63,7 @@ def differences(record: Record) -> list[str]:
                 f"{images:,} of {size.images:,} {split} images, {classes:,} of "
                 f"{size.classes:,} classes"
             )
-    return found
+    return [*found, *(["other labels than those"] if other_labels_of(record) else [])]
 
 
 def announcements(goals: Sequence[Goal]) -> list[str]:

@@ -27,6 +27,7 @@ TRAINVAL_POSITIVES = (
     *(200, 421, 287, 245, 2008, 245, 96, 229, 261, 256),
 )
 TRAINVAL_IMAGES = 5011
+OTHER_LABELS = "these are not the labels of VOC2007"  # how the note begins, by which tables mark it
 _OURS = {"1": 1, "-1": 0, "0": -1}
 
 
@@ -71,7 +72,7 @@ def other_labels(positives: "NDArray[np.integer]", images: int) -> tuple[str, ..
     if not left:
         return ()
     return (
-        f"these are not the labels of VOC2007: {left.total()} of its 20 classes have other numbers "
+        f"{OTHER_LABELS}: {left.total()} of its 20 classes have other numbers "
         "of positives in trainval",
     )
 

@@ -161,6 +161,11 @@ def _check(
     costs: Sequence[float],
 ) -> None:
     """`UserError` for what cannot be measured, before any image is decoded."""
+    if parts["train"].classes != parts["val"].classes:
+        raise UserError(
+            "quick_look: train and val have other classes, or in another order, so that a label "
+            "would mean another class in each: number both by one list"
+        )
     counts = {split: len(images.paths) for split, images in parts.items()}
     for split, count in counts.items():
         if not count:

@@ -243,7 +243,8 @@ def gpu_parts(found: dict[str, Any]) -> str:
     clusters, svm = found["clustering_speed"], found["svm_speed"]
     share = step["trunk_ms"] / step["step_fused_tf32_heads_ms"]
     return (
-        f"On one {on['gpu']} with {on['cores']} cores (commit {on['commit']}), ms for 256 images: "
+        f"On one {on['gpu']} with {on['cores']} cores (commit {on['commit']}; each part by itself, "
+        "by a script of that day that tried what was then taken), ms for 256 images: "
         f"ResNet-50 {step['trunk_ms']:.1f}; multi-head colours {step['colours_ms']:.1f} by kernels "
         f"whose values are those of the steps, {step['colours_in_steps_ms']:.1f} in steps; "
         f"DeepCluster's {step['deepcluster_colours_ms']:.1f} and "

@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
+from benchmarks.datasets.voc07 import TRAINVAL_IMAGES, other_labels
 from benchmarks.results import Split
 from reports.__main__ import main
 from reports.collect import collect
@@ -105,3 +107,27 @@ def test_every_form_of_the_table_bears_the_mark(
     collection = collect(zoo.path)
     (picture,) = pictures(measured_tables(collection), collection)
     assert "(variant mmselfsup, partial data)" in picture.alt
+
+
+def test_as_many_labels_that_are_others_stand_beside_no_published_figure(
+    zoo: Zoo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sizes are VOC2007's, and the record notes that the labels are not."""
+    (note,) = other_labels(np.arange(20), TRAINVAL_IMAGES)
+    zoo.svm("invented", features([70.0, 71.0, 72.0, 73.0, 74.0]), notes=(note,))
+    text = printed(zoo, capsys)
+    assert "| other data, labels that are not those of VOC2007: invented | feature5 " in text
+    assert "measured on other labels than those of VOC2007. These figures stand beside no" in text
+    compared = printed(zoo, capsys, "--compare")
+    assert "Not compared: invented (other data, labels that are not those of VOC2007)." in compared
+
+
+def test_one_layer_is_named_of_the_row_that_has_one(
+    zoo: Zoo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zoo.svm("all", features([70.0, 71.0, 72.0, 73.0, 74.0]))
+    zoo.svm("last", {"feature5": 74.0})
+    text = printed(zoo, capsys)
+    assert "layer with the best mAP on the test set; " in text
+    assert "; last: feature5 alone, no other layer was measured" in text
+    assert "all: feature5 alone" not in text

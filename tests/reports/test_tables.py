@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.collect import collect
+from reports.document import explanation
 from reports.measured import measured_tables
 from reports.published import load, published_tables
 from reports.run import link_target
@@ -149,3 +150,16 @@ def test_numbered_columns_stand_by_their_numbers() -> None:
     assert in_order(["k=10", "k=20"], ["k=5", "k=100"]) == ["k=5", "k=10", "k=20", "k=100"]
     assert in_order(["k=10"], []) == ["k=10"]
     assert in_order(["Top-1", "k=10"], ["k=5"]) == ["Top-1", "k=10", "k=5"]
+
+
+def test_the_text_above_a_table_names_its_own_columns() -> None:
+    kind = KINDS["imagenet-knn"]
+    for columns, words in (
+        (kind.columns, "Here, k=10 to 200 indicates"),
+        (("k=5", "k=10"), "Here, k=5 to 10 indicates"),
+        (("k=3",), "Here, k=3 indicates"),
+    ):
+        (text,) = explanation(
+            Table(kind, "custom", columns, ()), {"imagenet_knn": "`knn_imagenet`"}
+        )
+        assert words in text

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
 from benchmarks.datasets import imagenet
+from benchmarks.datasets.splits import Dataset
 from benchmarks.images.batches import load_batches
 from benchmarks.images.transforms import build_transform
 from benchmarks.protocols import ImageTransform
@@ -77,7 +79,7 @@ def by_hand(trunk: nn.Module, folder: Path) -> dict[str, tuple[np.ndarray, np.nd
     return found
 
 
-def look(trunk: nn.Module, folder: Path, **more: object) -> object:
+def look(trunk: nn.Module, folder: Path | Dataset, **more: object) -> object:
     return quick_look(trunk, folder, image=SMALL, mean=MEAN, std=STD, **more)  # type: ignore[arg-type]
 
 
@@ -199,7 +201,7 @@ def test_fewer_images_are_the_same_in_every_look(
 
 
 def test_mistakes_are_one_line(trunk: Trunk, tiny_imagenet: Path, tmp_path: Path) -> None:
-    def error(of: nn.Module = trunk, folder: Path = tiny_imagenet, **more: object) -> str:
+    def error(of: nn.Module = trunk, folder: Path | Dataset = tiny_imagenet, **more: object) -> str:
         with pytest.raises(UserError) as caught:
             look(of, folder, **more)
         assert "\n" not in str(caught.value)
@@ -216,6 +218,9 @@ def test_mistakes_are_one_line(trunk: Trunk, tiny_imagenet: Path, tmp_path: Path
     tokens = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (-1, 2)))
     assert "of 48 images the trunk gives (48, 1536, 2), which is neither" in error(tokens)
     assert str(tmp_path / "none") in error(folder=tmp_path / "none")
+    splits = dict(imagenet.load(tiny_imagenet).splits)
+    splits["val"] = replace(splits["val"], classes=splits["val"].classes[::-1])
+    assert "other classes, or in another order" in error(folder=Dataset("turned", splits))
 
 
 def test_the_loop_of_the_page_runs(tiny_imagenet: Path, capsys: pytest.CaptureFixture[str]) -> None:
