@@ -64,13 +64,16 @@ class RankedClasses:
             drawn[here] += drawn[before][:share]
         # Before the first draw there is no precision: 0.
         np.maximum(drawn, 1, out=drawn)
-        area, envelope = np.zeros((2, self.classes, counts.shape[1]))
+        # Whole rows are turned into fp64 before they are used: a mixed operation does it in pieces.
+        area, envelope, precision, other = np.zeros((4, self.classes, counts.shape[1]))
         for here in reversed(places):
-            share = here.stop - here.start
-            precision = np.divide(true[here], drawn[here], dtype=np.float64)
-            np.maximum(envelope[:share], precision, out=envelope[:share])
-            np.multiply(envelope[:share], copies[here], out=precision)
-            area[:share] += precision
+            share = slice(here.stop - here.start)
+            precision[share], other[share] = true[here], drawn[here]
+            precision[share] /= other[share]
+            np.maximum(envelope[share], precision[share], out=envelope[share])
+            other[share] = copies[here]
+            other[share] *= envelope[share]
+            area[share] += other[share]
         with np.errstate(invalid="ignore"):
             found: Floats = (area / true[self._last])[self._place]
         return found

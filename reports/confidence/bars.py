@@ -11,11 +11,11 @@ from reports.confidence.average_precision import RankedClasses
 from reports.confidence.figures import figures, resampled, test_split
 from reports.confidence.intervals import interval
 from reports.confidence.kept import kept_path, read_kept, write_kept
-from reports.confidence.resampling import Floats, resample_counts
+from reports.confidence.resampling import Floats, block_counts
 from reports.footnotes import shown_records
 from reports.measured import Measured, of_type
 
-CLASS_RESAMPLES = 1000  # the first block: a picture shows no second digit
+CLASS_RESAMPLES = 1000  # the first of all: a picture shows no second digit
 
 
 def picture_bounds(
@@ -66,7 +66,7 @@ def _class_samples(found: Found, record: VocSvmRecord, collection: Collection) -
         return kept
     split = test_split(found)
     tensors = read_outcomes(found.path, record.outcomes or "", split)
-    counts = next(resample_counts(split.images, split.sha256, CLASS_RESAMPLES))
+    counts = block_counts(split.images, split.sha256, 0, CLASS_RESAMPLES)
     ranked = RankedClasses(tensors[f"{record.best_layer}.scores"], tensors["labels"])
     made = dict(zip(record.classes, 100 * ranked.average_precisions(counts)))
     write_kept(path, made)

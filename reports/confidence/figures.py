@@ -33,7 +33,7 @@ from slurm.threads import share_of
 
 # Five draws at eight k take forty times as long as one mAP.
 LOW_SHOT_RESAMPLES = 1000
-MOST_THREADS = 4  # each holds a block of counts: 100 MB for 50,000 images
+MOST_THREADS = 4  # each holds a block of counts: 50 MB for 50,000 images
 
 
 @dataclass(frozen=True)

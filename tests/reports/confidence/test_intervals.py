@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from reports.confidence.accuracy import resampled_accuracies
 from reports.confidence.intervals import difference, holm, interval
-from reports.confidence.resampling import resample_counts
+from reports.confidence.resampling import block_counts, resample_counts
 
 
 def test_accuracies_are_those_of_the_drawn_images() -> None:
@@ -37,7 +37,7 @@ def test_a_few_images_separate_no_two_rows(differ: int) -> None:
     """P(no image of 3 is drawn) is e**-3: 5 %, two-sided."""
     one, other = (np.arange(1000) < right for right in (500, 500 + differ))
     for list_of_images in range(12):  # of whose draws the samples' mean depends on
-        counts = next(resample_counts(1000, f"{list_of_images:064x}", 1000))
+        counts = block_counts(1000, f"{list_of_images:064x}", 0, 1000)
         samples = [resampled_accuracies(hits, counts) for hits in (one, other)]
         found = difference(differ / 10, *samples)
         assert found.low == 0
