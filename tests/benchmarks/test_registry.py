@@ -27,6 +27,7 @@ from benchmarks.registry import load_backbone, main, register
 from benchmarks.trunks import find_trunk
 from slurm.cli import add_common_flags, run_command
 from slurm.errors import UserError
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 SOBEL = {"arch": "resnet18", "sobel": True}
@@ -274,13 +275,8 @@ def test_registered_tensors_share_no_memory_with_the_model(
 
 
 def own_process(*arguments: object, zoo: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.registry", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"ZOO": str(zoo)},
-        capture_output=True,
-        text=True,
-    )
+    env = os.environ | {"ZOO": str(zoo)}
+    return processes.run("-m", "benchmarks.registry", *map(str, arguments), cwd=ROOT, env=env)
 
 
 class Command:

@@ -1,9 +1,6 @@
 """Rotation prediction: turns, rates, learning, resuming in the same bits, and what is refused."""
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from pretrain.rotation_training import RotationNet, in_four_turns, learning_rate
 from slurm.cli import run_command
 from slurm.errors import UserError
 from slurm.stop import Stopped
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 TINY = Recipe(
@@ -174,14 +172,7 @@ from tests.pretrain.test_rotation import ONE, item_of
 item_of(Path(sys.argv[1]), Path(sys.argv[2]), ONE).run()
 """
     (tmp_path / "program.py").write_text(program)
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", *launcher, str(tmp_path / "program.py"), str(tmp_path), str(data)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-    )
+    done = processes.run(tmp_path / "program.py", tmp_path, data, processes=2)
     assert done.returncode == 0, done.stderr
     alone = item_of(tmp_path / "alone", data, ONE)
     alone.run()

@@ -1,8 +1,6 @@
 """Who a process is, by launcher, and that the collectives agree among real processes."""
 
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from slurm import distributed
 from slurm.distributed import World, find_world, first_host
 from slurm.errors import UserError
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,8 +120,7 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
             """
         )
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120)
+    done = processes.run(script, processes=2)
     assert done.returncode == 0, done.stderr
     # The two may write at once, one into the line of the other.
     assert [done.stdout.count(f"agreed {rank}.") for rank in range(2)] == [1, 1]
@@ -186,15 +184,7 @@ def test_processes_agree_on_their_devices_before_there_is_a_group(
     """One line of one process, exit code 2 in all, and nothing of nccl's."""
     program = tmp_path / "program.py"
     program.write_text(DEVICES)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*command, program, tmp_path, case],
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = processes.run(program, tmp_path, case, processes=2, cwd=ROOT)
     assert done.returncode != 0
     assert [(tmp_path / f"code{rank}").read_text() for rank in range(2)] == ["2", "2"]
     said = [text for text in done.stderr.splitlines() if text.startswith("error: ")]

@@ -12,6 +12,7 @@ from slurm.executor import Launch, run_sweep
 from slurm.launch.launcher import describe_requests
 from slurm.scheduler.settings import ClusterSettings
 from slurm.sweep import Resources, Stage
+from tests import processes
 from tests.slurm.items import Broken, Misused, Number, starts
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,7 @@ from slurm.launch.launcher import describe_requests
 from slurm.scheduler.settings import ClusterSettings
 from slurm.sweep import Resources, Stage
 from slurm.sweep import Resources
+from tests import processes
 from tests.slurm.items import Broken, Number
 
 @dataclass(frozen=True)
@@ -88,14 +90,8 @@ def test_torchrun_processes_agree_on_what_runs(tmp_path: Path) -> None:
     program.write_text(PROGRAM)
     done = Number(tmp_path / "a", "done")
     done.run()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    subprocess.run(
-        [*command, "--nproc-per-node=2", program, tmp_path / "a"],
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=120,
-    )
+    ended = processes.run(program, tmp_path / "a", processes=2, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "a" / "last.txt").exists()
     assert sorted((tmp_path / "a" / "both.ranks").read_text()) == ["0", "1"]
     assert not (tmp_path / "a" / "done.ranks").exists()

@@ -1,9 +1,6 @@
 """LARS, the cosine schedule and evaluation every few epochs, against plain loops of their own."""
 
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +31,7 @@ from benchmarks.protocols import LinearProtocol
 from benchmarks.registry import load_backbone
 from slurm.errors import UserError
 from slurm.stop import Stopped
+from tests import processes
 from tests.benchmarks.probes.lars_ranks import ATTENTIVE, PLAIN, PROTOCOL, SHIFT, make_item
 
 
@@ -275,14 +273,7 @@ def test_two_processes_train_the_heads_of_one(
 ) -> None:
     """The norm is of the mean gradient of all processes; attentive heads normalise over all."""
     script = Path(__file__).with_name("lars_ranks.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*command, str(script), str(tmp_path), str(tiny_imagenet)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
+    done = processes.run(script, tmp_path, tiny_imagenet, processes=2)
     assert done.returncode == 0, done.stderr
     for protocol in (PROTOCOL, ATTENTIVE):
         make_item(tmp_path / "one", tiny_imagenet, protocol).run()

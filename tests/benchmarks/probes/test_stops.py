@@ -1,10 +1,7 @@
 """How a probe ends early: asked to, diverged, or without room to save."""
 
 import math
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from benchmarks.probes.item import Probe, probe_item
 from slurm import distributed
 from slurm.errors import UserError, user_error
 from slurm.stop import Stopped
+from tests import processes
 from tests.benchmarks.probes.ranks import PROTOCOL
 from tests.benchmarks.voc_data import fill_disk, make_trunk
 
@@ -67,14 +65,7 @@ def test_processes_stop_together_and_wait_for_the_state(
 ) -> None:
     """Only one of them is asked to stop."""
     script = Path(__file__).with_name("ranks.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*command, str(script), str(tmp_path), str(tiny_imagenet)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
+    done = processes.run(script, tmp_path, tiny_imagenet, processes=2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("saved at epoch 1/2, after 3 steps; the state is there.") == 2, (
         done.stdout

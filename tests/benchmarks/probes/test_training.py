@@ -5,8 +5,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +36,7 @@ from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.stop import Stopped
 from slurm.sweep import all_items, describe
+from tests import processes
 from tests.benchmarks.voc_data import make_trunk
 
 PLAIN = ImageTransform(crop=32, resize=32)
@@ -223,22 +222,15 @@ def test_a_truncated_image_stops_the_run_and_leaves_no_record(
         assert not item.done()
 
 
-def run_distributed(item_args: list[str], processes: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "benchmarks.linear_probe", *item_args]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-
-
 def test_two_processes_reach_the_figures_of_one(tmp_path: Path, tiny_imagenet: Path) -> None:
     """Same batches and statistics; only the order of floating-point sums differs."""
     flags = ["--ckpt", "random:resnet18", "--protocol", "digits_mhead_linear-2e_in1k"]
     flags += ["--data", str(tiny_imagenet), "--device", "cpu", "--workers", "0", "--lr", "0.03"]
     found = []
-    for processes in (1, 2):
-        output = tmp_path / f"{processes}.json"
-        zoo = ["--zoo", str(tmp_path / str(processes)), "--json", str(output)]
-        done = run_distributed([*flags, *zoo], processes)
+    for count in (1, 2):
+        output = tmp_path / f"{count}.json"
+        zoo = ["--zoo", str(tmp_path / str(count)), "--json", str(output)]
+        done = processes.run("-m", "benchmarks.linear_probe", *flags, *zoo, processes=count)
         assert done.returncode == 0, done.stderr[-3000:]
         found.append(json.loads(output.read_text()))
     one, two = found
@@ -260,10 +252,10 @@ def test_two_processes_reach_the_figures_of_one(tmp_path: Path, tiny_imagenet: P
 def test_a_killed_process_continues_bit_for_bit(tmp_path: Path, tiny_imagenet: Path) -> None:
     flags = ["--ckpt", "random:resnet18", "--protocol", "digits_mhead_linear-2e_in1k"]
     flags += ["--data", str(tiny_imagenet), "--device", "cpu", "--workers", "0", "--threads", "1"]
-    command = [sys.executable, "-m", "benchmarks.linear_probe", *flags]
+    command = ["-m", "benchmarks.linear_probe", *flags]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    subprocess.run([*command, "--zoo", str(whole)], check=True, capture_output=True)
-    process = subprocess.Popen([*command, "--zoo", str(parts)], stderr=subprocess.DEVNULL)
+    assert processes.run(*command, "--zoo", whole).returncode == 0
+    process = processes.start(*command, "--zoo", parts)
     deadline = time.monotonic() + 120
     while not list(parts.glob("state/*/*.pt")) and process.poll() is None:
         assert time.monotonic() < deadline
@@ -271,7 +263,7 @@ def test_a_killed_process_continues_bit_for_bit(tmp_path: Path, tiny_imagenet: P
     process.send_signal(signal.SIGKILL)
     process.wait()
     finished_early = list(parts.glob("results/*/*/*.json"))
-    done = subprocess.run([*command, "--zoo", str(parts)], capture_output=True, text=True)
+    done = processes.run(*command, "--zoo", parts)
     assert done.returncode == 0, done.stderr
     assert finished_early or "continues at epoch" in done.stderr
     heads = [
@@ -288,10 +280,8 @@ def test_a_signal_to_all_processes_saves_and_stops(
     """A scheduler signals the workers that decode images too; they must not die first."""
     flags = ["--ckpt", "random:resnet18", "--protocol", "digits_linear-4e_in1k"]
     flags += ["--data", str(tiny_imagenet), "--device", "cpu", "--workers", "1", "--threads", "1"]
-    command = [sys.executable, "-m", "benchmarks.linear_probe", *flags, "--zoo", str(tmp_path)]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
+    command = ["-m", "benchmarks.linear_probe", *flags, "--zoo", str(tmp_path)]
+    with processes.start(*command, session=True) as process:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob("state/*/*.pt")) and process.poll() is None:
             assert time.monotonic() < deadline

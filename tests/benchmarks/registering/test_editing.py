@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from benchmarks.trunks import find_trunk
 from reports.collect import collect
 from reports.measured import measured_tables
 from slurm.cli import add_common_flags
+from tests import processes
 from tests.benchmarks.registering.conftest import ARCH, Answer, trunk
 from tests.reports.conftest import Zoo
 
@@ -70,15 +69,8 @@ def test_twins_that_add_different_fields_lose_none(
     fields = (["--method", "moco"], ["--config", "https://a/b"])
     notes = (["--note", "one"], ["--note", "two"])
     words = [[*add(file), *field] for field in fields] + [["edit", "net", *note] for note in notes]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.registry", *one, "--zoo", str(tmp_path)],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-        )
-        for one in words
-    ]
-    assert [process.wait(120) for process in processes] == [0] * 4
+    twins = [processes.start("-m", "benchmarks.registry", *w, "--zoo", tmp_path) for w in words]
+    assert [process.wait(120) for process in twins] == [0] * 4
     card = read_card(tmp_path, "net")
     assert (card.method, card.config, set(card.remarks)) == ("moco", "https://a/b", {"one", "two"})
 

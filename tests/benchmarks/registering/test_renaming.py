@@ -1,8 +1,6 @@
 """`rename`: everything follows, whoever interrupts it, and nothing of another checkpoint goes."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from benchmarks.registering import renaming
 from benchmarks.registering.records import records_of
 from benchmarks.registry import load_backbone, register
 from reports.collect import collect
+from tests import processes
 from tests.benchmarks.registering.conftest import ARCH, Answer, trunk
 from tests.reports.conftest import Zoo
 
@@ -163,20 +162,12 @@ def test_of_twins_that_want_one_name_one_gets_it(tmp_path: Path) -> None:
     for number, name in enumerate(("a", "b")):
         make(tmp_path, name, seed=number)
     both = {name: content(tmp_path, name) for name in ("a", "b")}
-    processes = {
-        name: subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.registry", "rename", name, "c"],
-            cwd=ROOT,
-            env={**os.environ, "ZOO": str(tmp_path)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    env = os.environ | {"ZOO": str(tmp_path)}
+    twins = {
+        name: processes.start("-m", "benchmarks.registry", "rename", name, "c", env=env)
         for name in both
     }
-    ends = {
-        name: (one.communicate(timeout=120)[1], one.returncode) for name, one in processes.items()
-    }
+    ends = {name: (one.communicate(timeout=120)[1], one.returncode) for name, one in twins.items()}
     (won,) = [name for name, (_, code) in ends.items() if code == 0]
     (lost,) = set(both) - {won}
     assert ends[lost][1] == 2

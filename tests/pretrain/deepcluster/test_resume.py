@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,32 +11,22 @@ import pytest
 import torch
 
 from benchmarks.checkpoints.cards import read_card
+from tests import processes
 
 TINY = Path(__file__).parent.parent / "tiny.py"
 FLAGS = ["deepcluster", "--recipe", "tiny", "--name", "tiny", "--device", "cpu", "--workers", "0"]
 
 
 def command(data: Path, zoo: Path, *more: str) -> list[str]:
-    return [sys.executable, str(TINY), *FLAGS, "--data", str(data), "--zoo", str(zoo), *more]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return [str(TINY), *FLAGS, "--data", str(data), "--zoo", str(zoo), *more]
 
 
 def run(data: Path, zoo: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(data, zoo, *more), capture_output=True, text=True, timeout=600, env=environment()
-    )
+    return processes.run(*command(data, zoo, *more), timeout=600)
 
 
-def start(data: Path, zoo: Path, *more: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        command(data, zoo, *more),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=environment(),
-    )
+def start(data: Path, zoo: Path, *more: str) -> processes.Running:
+    return processes.start(*command(data, zoo, *more))
 
 
 def position(zoo: Path) -> tuple[int, int]:
@@ -49,7 +38,7 @@ def position(zoo: Path) -> tuple[int, int]:
     return (state["epoch"], state["step"])
 
 
-def signal_at(process: "subprocess.Popen[bytes]", zoo: Path, epoch: int, number: int) -> None:
+def signal_at(process: processes.Running, zoo: Path, epoch: int, number: int) -> None:
     """Send `number` once the state stands inside `epoch` (from 0) or a later one."""
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
@@ -88,15 +77,15 @@ def test_killed_and_stopped_again_and_again_ends_in_the_same_bits(
         process = start(data, tmp_path, "--resume", "--save-every", "0")
         signal_at(process, tmp_path, epoch, number)
         _, message = process.communicate(timeout=300)
-        assert process.returncode == 75, message.decode()
-        assert b"continues at epoch" in message
-        last = message.decode().splitlines()[-1]
+        assert process.returncode == 75, message
+        assert "continues at epoch" in message
+        last = message.splitlines()[-1]
         assert last.startswith(f"stopped: tiny/deepcluster: by {number.name}, saved at ")
         assert last.endswith("; run the same command again with --resume to go on")
 
     # Once more, at a random moment: during start-up, extraction, a step, a save or registering.
     process = start(data, tmp_path, "--resume")
-    time.sleep(random.Random(time.time()).uniform(0, 8))
+    time.sleep(random.Random(time.time()).uniform(0, 3))
     process.kill()
     process.wait(300)
 
@@ -110,15 +99,7 @@ def test_killed_and_stopped_again_and_again_ends_in_the_same_bits(
 
 
 def test_two_processes_agree_with_one(data: Path, tmp_path: Path, uninterrupted: Path) -> None:
-    flags = command(data, tmp_path, "--resume")[2:]
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", *launcher, str(TINY), *flags],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=environment(),
-    )
+    done = processes.run(*command(data, tmp_path, "--resume"), processes=2)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("tiny: epoch 3/3") == 1  # one of them speaks
     two, one = (read_card(zoo, "tiny").pretraining for zoo in (tmp_path, uninterrupted))

@@ -1,10 +1,10 @@
 """Processes of torchrun, one of which fails: nobody waits for ever, and the reason is its own."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,6 +20,7 @@ from slurm.errors import UserError
 from slurm.executor import Launch, run_sweep
 from slurm.sweep import Resources
 from tests.slurm.items import Number
+from tests import processes
 
 if sys.argv[2] == "waits":  # else rank 0 ends by itself, on a busy machine after more than that
     agreement._GRACE = timedelta(seconds=2)
@@ -45,15 +46,7 @@ run_command(lambda argv: run_sweep(goals, Launch("inline")))
 def test_a_mistake_that_another_process_meets_ends_the_item(tmp_path: Path, first: str) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*command, program, tmp_path / "zoo", first],
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = processes.run(program, tmp_path / "zoo", first, processes=2, cwd=ROOT)
     assert done.returncode != 0
     assert "\nerror: 3.jpg is truncated; replace the file\n" in done.stderr
     assert not (tmp_path / "zoo" / "both.txt").exists()

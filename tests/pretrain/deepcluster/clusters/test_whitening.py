@@ -1,8 +1,5 @@
 """Whitening against NumPy in fp64, where fp32 sums of squares would drown, and in processes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 from pretrain.deepcluster.clusters import whitening
 from pretrain.deepcluster.clusters.whitening import whiten
 from slurm.errors import UserError
+from tests import processes
 
 ROOT = Path(__file__).parents[4]
 CPU = torch.device("cpu")
@@ -105,14 +103,7 @@ with process_group(world, cpu):
     np.save(tmp_path / "features.host.1.npy", mixed(501, 12))
     (tmp_path / "program.py").write_text(program)
     for count in (1, 2):
-        launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        done = subprocess.run(
-            [sys.executable, "-m", *launcher, str(tmp_path / "program.py"), str(tmp_path)],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        )
+        done = processes.run(tmp_path / "program.py", tmp_path, processes=count)
         assert done.returncode == 0, done.stderr
         if count == 1:
             alone = np.load(tmp_path / "labels0.npy")
