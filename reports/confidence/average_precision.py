@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from reports.confidence.resampling import Counts, Floats
 
+TOGETHER = 4  # steps: calls on less would be waited for by the other threads
+
 
 class RankedClasses:
     """The classes of a test set, each sorted once.
@@ -55,25 +57,27 @@ class RankedClasses:
         NaN where a sample has no positive of a class.
         """
         drawn = self._runs @ counts  # and, after the sums, all that ranks up to each positive
-        copies = counts[self._positives]
-        true = copies.copy()
+        true = counts[self._positives]
         places = [slice(*ends) for ends in pairwise(self._steps)]
         for before, here in pairwise(places):
             share = here.stop - here.start
             true[here] += true[before][:share]
             drawn[here] += drawn[before][:share]
-        # Before the first draw there is no precision: 0.
-        np.maximum(drawn, 1, out=drawn)
-        # Whole rows are turned into fp64 before they are used: a mixed operation does it in pieces.
-        area, envelope, precision, other = np.zeros((4, self.classes, counts.shape[1]))
-        for here in reversed(places):
-            share = slice(here.stop - here.start)
-            precision[share], other[share] = true[here], drawn[here]
-            precision[share] /= other[share]
-            np.maximum(envelope[share], precision[share], out=envelope[share])
-            other[share] = copies[here]
-            other[share] *= envelope[share]
-            area[share] += other[share]
+        area, envelope = np.zeros((2, self.classes, counts.shape[1]))
+        parts = np.empty((2, TOGETHER * self.classes, counts.shape[1]))
+        for last in range(len(places), 0, -TOGETHER):
+            some = places[max(0, last - TOGETHER) : last]
+            rows = slice(some[0].start, some[-1].stop)
+            precision, other = parts[:, : rows.stop - rows.start]
+            precision[:], other[:] = true[rows], drawn[rows]
+            precision /= np.maximum(other, 1, out=other)  # before the first draw there is none: 0
+            other[:] = counts[self._positives[rows]]
+            steps = [precision[here.start - rows.start : here.stop - rows.start] for here in some]
+            for step in reversed(steps):
+                step[:] = np.maximum(envelope[: len(step)], step, out=envelope[: len(step)])
+            precision *= other
+            for step in steps:
+                area[: len(step)] += step
         with np.errstate(invalid="ignore"):
             found: Floats = (area / true[self._last])[self._place]
         return found

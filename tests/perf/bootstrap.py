@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5, help="of both sides in turn; medians")
+    parser.add_argument("--rounds", type=int, default=9, help="of both sides in turn; medians")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     labels = (rng.random((IMAGES, CLASSES)) < 0.07).astype(np.int8)
