@@ -1,9 +1,9 @@
 """Real processes of Python that start at once: forks of one in which torch is imported already.
 
 A process that imports torch, torchvision and timm spends five seconds of a core on it. What a test
-starts here is a process like any other, with its own environment, folder, streams and signals; but
-its imports are done. Commands that are to be seen from their first instruction on (what they
-import, how a shell calls them) are started by `subprocess` as ever.
+starts here is a process like any other, with its own environment, folder, streams and signals, and
+it imports this project itself; but the libraries are there. Commands that are to be seen from their
+first instruction on (what they import, how a shell calls them) `subprocess` starts as ever.
 """
 
 import multiprocessing
@@ -13,24 +13,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parent.parent
-IMPORTED = (
-    "torch",
-    "torchvision",
-    "timm",
-    "torch.distributed.launcher.api",
-    "benchmarks.linear_probe",
-    "benchmarks.probes.training",
-    "benchmarks.catalog.records",
-    "pretrain.deepcluster.train",
-)
+IMPORTED = ("torch", "torchvision", "timm", "sklearn.svm", "torch.distributed.launcher.api")
 
 
 class Running:
@@ -41,8 +32,7 @@ class Running:
         self._files = tuple(Path(self._folder.name) / name for name in ("out", "err"))
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(IMPORTED))
-        with _importing_from(ROOT):
-            forkserver.ensure_running()
+        forkserver.ensure_running()
         self._process = context.Process(target=_child, args=(program, self._files, options))
         self._process.start()
         assert self._process.pid is not None
@@ -123,18 +113,6 @@ def run(
     return subprocess.CompletedProcess(list(map(str, program)), process.returncode, out, err)
 
 
-@contextmanager
-def _importing_from(root: Path) -> Iterator[None]:
-    kept = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(root)
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONPATH"]
-        if kept is not None:
-            os.environ["PYTHONPATH"] = kept
-
-
 def _child(program: list[str], files: tuple[Path, Path], options: dict[str, Any]) -> None:
     if options["session"]:
         os.setsid()
@@ -165,14 +143,15 @@ def _child(program: list[str], files: tuple[Path, Path], options: dict[str, Any]
 
 
 def _execute(program: list[str]) -> None:
+    first = Path(program[0]).parent if program[0][0] != "-" else Path.cwd()
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [str(first), *filter(None, others), str(ROOT)]
     if program[0] == "-m":
         sys.argv = program[1:]
-        sys.modules.pop(program[1], None)  # it was imported, and is to be run
         runpy.run_module(program[1], run_name="__main__", alter_sys=True)
     elif program[0] == "-c":
         sys.argv = ["-c", *program[2:]]
         exec(compile(program[1], "<string>", "exec"), {"__name__": "__main__"})
     else:
         sys.argv = program
-        sys.path.insert(0, str(Path(program[0]).parent))
         runpy.run_path(program[0], run_name="__main__")

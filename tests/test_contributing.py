@@ -1,11 +1,8 @@
 """The examples of CONTRIBUTING.md, run as they stand there, on a copy of the packages."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from tests import processes
 from tests.conftest import write_image_folders
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,14 +67,7 @@ class Copy:
     def run(self, line: str) -> None:
         words = line.split()
         assert words[0] == "python"
-        environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, *words[1:]],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        done = processes.run(*words[1:], cwd=self.folder)
         assert done.returncode == 0, done.stderr
         self.output = done.stdout
 

@@ -3,8 +3,9 @@
 Of class k the block is C sum_i w_i x_i x_i' + I with w_i = p_ik (1 - p_ik). Rows that weigh more
 than others are summed, all others stand in it with their mean weight: in the eigenvectors of the
 plain Gram matrix that is a diagonal. So a small cost, where all rows weigh alike, needs no sum, and
-a large one, where few rows are undecided, a small one. Only the leading eigenvectors have a block,
-as many as `FLOATS` allows; beyond them the Hessian is taken to be diagonal.
+a large one, where few rows are undecided, a small one. Only the leading eigenvectors have a block:
+those along which the rows curve the objective at all, beside the penalty's 1, and at most as many
+as `FLOATS` allows. Beyond them the Hessian is taken to be diagonal.
 
 What two classes have in common is left out: conjugate gradients find it in a few steps, since each
 block holds all that the rows say of its own class.
@@ -20,6 +21,7 @@ from benchmarks.logreg.problem import Model, Point, Problem
 
 FLOATS = 2**26  # of all blocks
 HEAVY = 2.0  # times the mean weight of its class: such rows are summed
+FLAT = 0.1  # of the penalty's curvature: where the rows add less, the diagonal is enough
 RIDGES = 8  # each ten times the last, that are tried
 RIDGE = 1e-7  # of a block's largest diagonal: what rounding of its sum could make negative
 
@@ -54,10 +56,13 @@ class Preconditioner:
         self.basis = basis
         weights = point.probabilities * (1 - point.probabilities)
         means = weights.mean(0)
+        curves = cost * float(means.max()) * basis.values[: basis.leading] > FLAT
+        self.leading = max(1, int(curves.sum()))
+        rows = torch.cat([basis.rows[:, : self.leading], basis.rows[:, -1:]], 1)
         heavy = weights > HEAVY * means
         light = torch.where(heavy, 0.0, weights).double().mean(0)  # (K,) of all rows
-        count, size = len(weights), basis.rows.shape[1]
-        diagonal = torch.cat([basis.values[: basis.leading], basis.values.new_tensor([count])])
+        count, size = rows.shape
+        diagonal = torch.cat([basis.values[: self.leading], basis.values.new_tensor([count])])
         blocks = torch.empty(
             (weights.shape[1], size, size), dtype=torch.float32, device=weights.device
         )
@@ -65,17 +70,17 @@ class Preconditioner:
         own[-1] = 0  # the intercept bears no penalty
         for number in range(len(blocks)):
             places = torch.nonzero(heavy[:, number])[:, 0]
-            scaled = basis.rows[places] * weights[places, number, None].sqrt()
+            scaled = rows[places] * weights[places, number, None].sqrt()
             block = (scaled.T @ scaled).double() + torch.diag(light[number] * diagonal)
             blocks[number] = _inverse(cost * block + torch.diag(own)).float()
         self.blocks = blocks
-        rest = cost * torch.outer(basis.values[basis.leading :], weights.double().mean(0)) + 1
+        rest = cost * torch.outer(basis.values[self.leading :], weights.double().mean(0)) + 1
         self.rest = rest.float()
 
     def __call__(self, model: Model) -> Model:
         """The inverse's product with a gradient or a residual."""
         turned = self.basis.vectors.T @ model.weight.float()
-        leading = self.basis.leading
+        leading = self.leading
         own = torch.cat([turned[:leading], model.bias[None].float()])
         solved = torch.bmm(self.blocks, own.T[:, :, None])[:, :, 0].T
         weight = self.basis.vectors @ torch.cat([solved[:-1], turned[leading:] / self.rest])

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
@@ -99,7 +100,7 @@ def logreg(rows: int, dimensions: int, classes: int, count: int) -> dict[str, An
     ours = theirs = 0.0
     excess = []
     path = solutions(one, costs)
-    for cost in costs:
+    for cost in tqdm(costs, desc="costs, on both sides"):
         began = time.perf_counter()
         found = next(path)
         ours += time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.datasets import digits
 from benchmarks.results import LowShotRecord, ProbeRecord
 from reports.__main__ import main
 from slurm.errors import UserError
+from tests import processes
 from tests.benchmarks.svm.svm_data import Recipe, make, write
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,7 +31,15 @@ def printed(record: Path, capsys: pytest.CaptureFixture, *flags: str) -> str:
 
 
 def run(line: str, folder: Path) -> None:
-    """As a user's shell does, in the folder where the record was made."""
+    """In the folder where the record was made."""
+    python, *words = shlex.split(line)
+    assert python == "python"
+    done = processes.run(*words, cwd=folder)
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def run_in_a_shell(line: str, folder: Path) -> None:
+    """As a user does."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(line, shell=True, cwd=folder, env=env, capture_output=True, text=True)
@@ -98,7 +108,7 @@ def test_low_shot_svms_of_features_on_disk(
     flags += ["--layers", "feature4", "--shots", "1,2", "--samples", "2", "--threads", "1"]
     low_shot_svm.main([*flags, "--name", "its-name"])
     first = only_record(Path("zoo"))
-    run(printed(first, capsys), tmp_path)
+    run_in_a_shell(printed(first, capsys), tmp_path)
     again = only_record(Path("again"))
     one, other = read_record(first), read_record(again)
     assert isinstance(one, LowShotRecord)
