@@ -93,11 +93,13 @@ perf-stream: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/perf/stream.py --json $(FIGURES)/stream.json
 
-# k-NN and the path of logistic regressions; beside scikit-learn's this takes an hour.
-perf-probe: $(STAMP)
+# k-NN, the path of logistic regressions, grids and the quick suite; beside the plain ways, which
+# take most of it, half an hour, and ten minutes for the demo where it is not there.
+perf-probe: demo
 	@mkdir -p $(FIGURES)
 	OMP_NUM_THREADS=2 $(PY) tests/perf/probe.py --json $(FIGURES)/probe.json
 	OMP_NUM_THREADS=2 $(PY) tests/perf/grid.py --json $(FIGURES)/grid.json
+	$(PY) tests/perf/quick.py --demo $(DEMO) --json $(FIGURES)/quick.json
 
 perf-bootstrap: $(STAMP)
 	@mkdir -p $(FIGURES)

@@ -93,9 +93,8 @@ def extract(items: Sequence[AvgpoolCache], name: str) -> None:
 
 
 def _reader(item: AvgpoolCache, device: torch.device) -> _Reader:
-    backbone = load_trunk(item.trunk).to(device)
-    if device.type == "cuda":
-        backbone = backbone.to(memory_format=torch.channels_last)
+    # On CPUs, too, convolutions take half the time or a little more with channels last.
+    backbone = load_trunk(item.trunk).to(device).to(memory_format=torch.channels_last)
     forward = Forward(device.type, precision_on(device, item.trunk.precision))
     return _Reader(item, backbone, Normalise(item.trunk.mean, item.trunk.std), forward)
 
@@ -188,6 +187,7 @@ def _batches(
 
 def _pooled(reader: _Reader, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The features of a batch, (n, C) fp32 or fp16 on the CPU."""
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), computing(device, reader.forward.precision):
         found = pooled(reader.backbone, pixels, reader.item.feature).cpu()
     return found.half() if reader.item.dtype == "fp16" else found

@@ -6,7 +6,8 @@ the softmax cross-entropy of scikit-learn's `LogisticRegression(C=C)`, whose int
 penalty. Taking out the mean changes nothing but the intercept. Rows are never standardised in
 memory: mean and scale are applied to the parameters, so that features of half precision stay what
 they are. Values and gradients are in fp64; products with the Hessian, which only direct the next
-step, are in fp32.
+step, are in fp32. Parameters enter a product class by class, (K, D): torch's products on a CPU then
+take down to a fifth of the time.
 """
 
 from collections.abc import Iterator
@@ -86,7 +87,8 @@ class Problem:
     def at(self, model: Model, cost: float) -> Point:
         """Value, gradient and probabilities, of sums in fp64."""
         raw = self.standard.raw(model)
-        sums = torch.zeros_like(raw.weight)
+        weights = raw.weight.T.contiguous()
+        sums = torch.zeros_like(weights)
         total = torch.zeros_like(raw.bias)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         probabilities = torch.empty(
@@ -94,7 +96,7 @@ class Problem:
         )
         for rows in self._blocks():
             block, labels = self.features[rows].double(), self.labels[rows, None]
-            logits = torch.addmm(raw.bias, block, raw.weight)
+            logits = torch.addmm(raw.bias, block, weights.T)
             logits -= logits.gather(1, labels)  # of the true class: 0
             most = logits.amax(1, keepdim=True)
             odds = (logits - most).exp_()
@@ -104,30 +106,30 @@ class Problem:
             loss += torch.where(most == 0, others.log1p(), most + (own + others).log()).sum()
             residual = odds.div_(own + others)  # p - y, without cancellation at the true class
             residual.scatter_(1, labels, -(others / (own + others)))
-            sums.addmm_(block.T, residual)
+            sums.addmm_(residual.T, block)
             total += residual.sum(0)
             probabilities[rows] = residual.float()
             probabilities[rows] = probabilities[rows].scatter_(
                 1, labels, (own / (own + others)).float()
             )
-        weight = model.weight + cost * self._standardised(sums, total)
+        weight = model.weight + cost * self._standardised(sums.T, total)
         value = cost * float(loss) + 0.5 * float(model.weight.square().sum())
         return Point(model, value, Model(weight, cost * total), probabilities)
 
     def curvature(self, point: Point, cost: float, direction: Model) -> Model:
         """The Hessian's product with a direction, of sums in fp32."""
         raw = self.standard.raw(direction)
-        weight, bias = raw.weight.float(), raw.bias.float()
-        sums = torch.zeros_like(weight)
+        weights, bias = raw.weight.T.contiguous().float(), raw.bias.float()
+        sums = torch.zeros_like(weights)
         total = torch.zeros_like(bias)
         for rows in self._blocks():
             block, chances = self.features[rows].float(), point.probabilities[rows]
-            change = torch.addmm(bias, block, weight)
+            change = torch.addmm(bias, block, weights.T)
             change -= (change * chances).sum(1, keepdim=True)
             change *= chances
-            sums.addmm_(block.T, change)
+            sums.addmm_(change.T, block)
             total += change.sum(0)
-        along = cost * self._standardised(sums.double(), total.double())
+        along = cost * self._standardised(sums.T.double(), total.double())
         return Model(direction.weight + along, cost * total.double())
 
     def gram(self) -> Tensor:

@@ -275,6 +275,37 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def cached_features(
+    found: dict[str, Any], grid: dict[str, Any], suite: dict[str, Any]
+) -> Iterator[str]:
+    """k-NN, logistic regression and grids of learning rates, each beside the plain way."""
+    if found:
+        near, fits = found["knn"], found["logreg"]
+        yield (
+            f"On cached features (`make perf-probe`, {found['threads']} threads): k-NN of "
+            f"{near['queries']:,} among {near['train']:,} x {near['width']:,} takes "
+            f"{near['ours_s']:.0f} s, {near['ratio']:.2f} of the bare product and top-k; a path of "
+            f"{fits['costs']} costs over {fits['rows']:,} x {fits['dimensions']} of "
+            f"{fits['classes']} classes {fits['ours_s']:.0f} s, scikit-learn's LogisticRegression "
+            f"(tol 1e-8, warm starts) {fits['scikit_learn_s']:.0f} s ({fits['ratio']:.1f}x), our "
+            f"objective above its by {fits['highest_excess']:.0e} relative at most and below it "
+            f"by up to {-fits['lowest_excess']:.0%}."
+        )
+    if grid:
+        yield (
+            f"A step of five heads on {grid['arch']} at {grid['rates']} learning rates, "
+            f"{grid['batch']} images and {grid['classes']:,} classes on a CPU: "
+            f"{grid['ratio']:.2f} of the step at one."
+        )
+    if suite:
+        epochs = suite["pretrained_epochs"]
+        yield (
+            f"`--suite quick` for the demo's {len(suite['checkpoints'])} checkpoints (one "
+            f"pretrained for {epochs} epoch{'s' * (epochs > 1)}) on {suite['cores']} cores, "
+            f"start-up and extraction included: {suite['seconds']:.0f} s."
+        )
+
+
 def starting(found: dict[str, Any]) -> str:
     """CPU time of --help and of planning, beside commit 5aee93e."""
     ratios = [row["ratio"] for name, row in found.items() if name != "planning"]
@@ -313,6 +344,8 @@ def paragraphs() -> Iterator[list[str]]:
         yield list(deepcluster(pretraining))
     if kills := read("pretraining-killed"):
         yield [killed_pretraining(kills)]
+    if lines := list(cached_features(read("probe"), read("grid"), read("quick"))):
+        yield lines
     if lines := list(intervals(read("coverage"), read("bootstrap"), read("intervals"))):
         yield lines
 
