@@ -80,7 +80,7 @@ def test_a_probe_of_a_registered_checkpoint_on_the_digits(
     linear_probe.main([*flags, "--protocol", "digits_linear-4e_in1k"])
     first = only_record(Path("zoo"))
     line = printed(first, capsys)
-    run(line, tmp_path)
+    run_in_a_shell(line, tmp_path)
     again = only_record(Path("again"))
     assert again.name == first.name  # which holds a hash of all that the figure depends on
     one, other = read_record(first), read_record(again)
