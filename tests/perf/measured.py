@@ -273,6 +273,11 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
         f"{found['together_s']:.0f} s on one stream, {found['eight_runs_before_s']:.0f} s as eight "
         f"runs then: {found['together_times_as_fast']:.1f} times as fast."
     )
+    if "killed" in found:
+        yield (
+            f"A group of {found['killed_records']} probes that was killed {found['killed']} times "
+            f"at random ended in {'the same' if found['killed_same'] else 'OTHER'} records."
+        )
 
 
 def decoding(found: dict[str, Any]) -> str:
