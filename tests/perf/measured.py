@@ -146,6 +146,26 @@ def deepcluster(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def learned(found: dict[str, Any]) -> str:
+    """What DeepCluster learns on Fashion-MNIST."""
+    parts = {"avgpool": "AvgPool"} | {f"knn_k{k}": f"k-NN with k = {k}" for k in (10, 100)}
+    begun, ended, gained = (
+        found["summary"][side] for side in ("random", "deepcluster", "difference")
+    )
+    shown = ", ".join(
+        f"{name} {begun[part]['mean']:.1f} to {ended[part]['mean']:.1f} "
+        f"(+{gained[part]['mean']:.1f} +- {gained[part]['std']:.1f})"
+        for part, name in parts.items()
+    )
+    return (
+        f"Learning (`make learn`): DeepCluster on {found['images']:,} images of Fashion-MNIST, "
+        f"{found['epochs']} epochs, {len(found['seeds'])} seeds, against the random trunk that each "
+        f"began with, by {found['labelled'] // 10} labels a class, mean and standard deviation of "
+        f"the difference: {shown}. It took {found['minutes']:.0f} minutes on {found['machine']}, "
+        "other work beside; the curves are in tests/perf/results/learn.json."
+    )
+
+
 def killed_pretraining(found: dict[str, Any]) -> str:
     """That kills change no bit of a checkpoint."""
     parts = [
@@ -362,6 +382,8 @@ def paragraphs() -> Iterator[list[str]]:
         yield list(deepcluster(pretraining))
     if kills := read("pretraining-killed"):
         yield [killed_pretraining(kills)]
+    if learning := read("learn"):
+        yield [learned(learning)]
     if decodes := read("decode"):
         yield [decoding(decodes)]
     if lines := list(cached_features(read("probe"), read("grid"), read("quick"))):
