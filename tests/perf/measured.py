@@ -159,10 +159,10 @@ def learned(found: dict[str, Any]) -> str:
     )
     return (
         f"Learning (`make learn`): DeepCluster on {found['images']:,} images of Fashion-MNIST, "
-        f"{found['epochs']} epochs, {len(found['seeds'])} seeds, against the random trunk that each "
-        f"began with, by {found['labelled'] // 10} labels a class, mean and standard deviation of "
-        f"the difference: {shown}. It took {found['minutes']:.0f} minutes on {found['machine']}, "
-        "other work beside; the curves are in tests/perf/results/learn.json."
+        f"{found['epochs']} epochs, {len(found['seeds'])} seeds, against the random trunk that "
+        f"each began with, by {found['labelled'] // 10} labels a class, mean and standard "
+        f"deviation of the difference: {shown}. It took {found['minutes']:.0f} minutes on "
+        f"{found['machine']}; the curves are in tests/perf/results/learn.json."
     )
 
 
