@@ -318,11 +318,13 @@ def cached_features(
 ) -> Iterator[str]:
     """k-NN, logistic regression and grids of learning rates, each beside the plain way."""
     if found:
-        near, fits = found["knn"], found["logreg"]
+        near, fits, held = found["knn"], found["logreg"], found["knn_memory"]
         yield (
             f"On cached features (`make perf-probe`, {found['threads']} threads): k-NN of "
             f"{near['queries']:,} among {near['train']:,} x {near['width']:,} takes "
-            f"{near['ours_s']:.0f} s, {near['ratio']:.2f} of the bare product and top-k; a path of "
+            f"{near['ours_s']:.0f} s, {near['ratio']:.2f} of the bare product and top-k, and "
+            f"{held['peak_mib'][1]} MiB for {held['queries']} queries ({held['peak_mib'][0]} among "
+            f"a quarter of the rows); a path of "
             f"{fits['costs']} costs over {fits['rows']:,} x {fits['dimensions']} of "
             f"{fits['classes']} classes {fits['ours_s']:.0f} s, scikit-learn's LogisticRegression "
             f"(tol 1e-8, warm starts) {fits['scikit_learn_s']:.0f} s ({fits['ratio']:.1f}x), our "

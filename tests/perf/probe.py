@@ -10,8 +10,10 @@ import argparse
 import json
 import resource
 import sys
+import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from benchmarks.catalog.imagenet_logreg import COSTS  # noqa: E402
 from benchmarks.knn.neighbours import BANK_ROWS, QUERY_ROWS, nearest  # noqa: E402
 from benchmarks.logreg.path import solutions  # noqa: E402
 from benchmarks.logreg.problem import Model, Problem, Standard  # noqa: E402
+from tests.perf.deepcluster import timed  # noqa: E402
 
 CPU = torch.device("cpu")
 K = 200
@@ -46,6 +49,7 @@ def main() -> None:
     found: dict[str, Any] = {
         "threads": torch.get_num_threads(),
         "knn": knn(args.train, args.queries, args.width),
+        "knn_memory": memory(args.train, args.queries, args.width),
         "logreg": logreg(args.rows, args.dimensions, args.classes, args.costs),
     }
     print(json.dumps(found, indent=1))
@@ -79,6 +83,22 @@ def knn(train: int, queries: int, width: int) -> dict[str, Any]:
         "largest_difference": float((best - ours.cosines).abs().max()),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
+
+
+def memory(train: int, queries: int, width: int) -> dict[str, Any]:
+    """The most that k-NN holds above its start, of a quarter of a file's rows and of all."""
+    rng = np.random.default_rng(0)
+    asked = rng.standard_normal((queries, width), dtype=np.float32).astype(np.float16)
+    counts = (train // 4, train)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "bank.npy"
+        bank = np.lib.format.open_memmap(path, "w+", np.float16, (train, width))
+        for start in range(0, train, BANK_ROWS):
+            part = bank[start : start + BANK_ROWS]
+            part[:] = rng.standard_normal(part.shape, dtype=np.float32)
+        nearest(bank[:BANK_ROWS], asked, K, CPU)  # what is allocated once
+        peaks = [timed(partial(nearest, bank[:count], asked, K, CPU))[1] for count in counts]
+    return {"train": counts, "queries": queries, "peak_mib": [round(peak) for peak in peaks]}
 
 
 def logreg(rows: int, dimensions: int, classes: int, count: int) -> dict[str, Any]:
