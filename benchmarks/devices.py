@@ -3,22 +3,25 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from slurm.errors import UserError
+
+if TYPE_CHECKING:  # its import takes two seconds, which what runs on cores alone can do without
+    import torch
+    from torch import Tensor
 
 KNOWN = ("auto", "cpu", "cuda")
 
 
-def resolve_device(name: str, index: int = 0) -> torch.device:
+def resolve_device(name: str, index: int = 0) -> "torch.device":
     """The device that `--device` names: auto is cuda when there is one, else cpu.
 
     `index` chooses among the GPUs of this machine (the local rank of a distributed run). Raises
     `UserError` when cuda is asked for and absent, or when there is no GPU of that index.
     """
+    import torch
+
     if name not in KNOWN:
         raise UserError(f"unknown device {name!r}; known: {', '.join(KNOWN)}")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
@@ -34,14 +37,14 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
-def to_device(values: Tensor, device: torch.device) -> Tensor:
+def to_device(values: "Tensor", device: "torch.device") -> "Tensor":
     """`values` of the CPU on a device, from where the CPU need not wait for it."""
     if device.type != "cuda":
         return values.to(device)
     return (values if values.is_pinned() else values.pin_memory()).to(device, non_blocking=True)
 
 
-def precision_on(device: torch.device, wanted: str) -> str:
+def precision_on(device: "torch.device", wanted: str) -> str:
     """fp32, tf32 or amp: the `wanted` one, or where it is empty the device's own.
 
     That is tf32 on GPUs, as torch has it: convolutions round their inputs to 10 bits, matrix
@@ -52,28 +55,37 @@ def precision_on(device: torch.device, wanted: str) -> str:
     return wanted or ("tf32" if device.type == "cuda" else "fp32")
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """The name of a GPU, or CPU."""
-    name: str = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    if device.type != "cuda":
+        return "CPU"
+    import torch
+
+    name: str = torch.cuda.get_device_name(device)
     return name
 
 
-def begin_peak(device: torch.device) -> None:
+def begin_peak(device: "torch.device | str") -> None:
     """Look for another peak of the GPU's memory from here on; nothing where none is in use."""
-    if device.type == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    torch = sys.modules.get("torch")
+    if torch is not None and str(device).startswith("cuda") and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def took(device: torch.device) -> dict[str, Any]:
+def took(device: "torch.device | None") -> dict[str, Any]:
     """The fields of `results.Made` on the device: its name, and the peaks of memory in bytes.
 
-    That of the host is the process's own since it started, without those that decode images; None
-    where the system does not tell.
+    No device stands for the cores of what needs no torch. The host's peak is the process's own
+    since it started, without those that decode images; None where the system does not tell.
     """
-    gpu = device.type == "cuda"
+    gpu_bytes = None
+    if device is not None and device.type == "cuda":
+        import torch
+
+        gpu_bytes = torch.cuda.max_memory_reserved(device)
     return {
-        "device": device_name(device),
-        "gpu_bytes": torch.cuda.max_memory_reserved(device) if gpu else None,
+        "device": "CPU" if device is None else device_name(device),
+        "gpu_bytes": gpu_bytes,
         "host_bytes": _host_bytes(),
     }
 
@@ -88,7 +100,7 @@ def _host_bytes() -> int | None:
 
 
 @contextmanager
-def products_of_heads(device: torch.device, precision: str) -> Iterator[None]:
+def products_of_heads(device: "torch.device", precision: str) -> Iterator[None]:
     """Within the block float32 products of a GPU may be tf32, under amp: inputs are of 10 bits.
 
     As wide as the half precision that amp gives the trunk; the sums stay float32.
@@ -96,6 +108,8 @@ def products_of_heads(device: torch.device, precision: str) -> Iterator[None]:
     if device.type != "cuda":  # where nothing is set, so nothing need be set back
         yield
         return
+    import torch
+
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "amp"
     try:
@@ -105,8 +119,10 @@ def products_of_heads(device: torch.device, precision: str) -> Iterator[None]:
 
 
 @contextmanager
-def computing(device: torch.device, precision: str) -> Iterator[None]:
+def computing(device: "torch.device", precision: str) -> Iterator[None]:
     """Within the block convolutions and matrix products are of this precision."""
+    import torch
+
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     try:

@@ -194,7 +194,7 @@ def _average_dual(engine: Engine, best: NDArray[np.int64], folds: int) -> NDArra
         return None
     shaped = dual.reshape(len(best), folds, *dual.shape[1:])
     chosen = [shaped[column, :, cost].mean(0) for column, cost in enumerate(best)]
-    return np.stack([row.numpy() for row in chosen])
+    return np.stack(chosen)
 
 
 def _state(machine: Machine, fits: Fits) -> dict[str, Any]:

@@ -10,13 +10,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.features.files import first_alike
-from benchmarks.svm.solver import convergence, newton
-from benchmarks.svm.solver.fits import Fits, Floats, Grade, no_tick
+from benchmarks.svm.solver import batch, convergence
+from benchmarks.svm.solver.fits import Fits, Floats, Grade, Ints, no_tick
 from benchmarks.svm.solver.kernel import Kernel, eigenspace
 from benchmarks.svm.solver.multiplying import one_thread_each, times
 from benchmarks.svm.solver.problems import Problems
@@ -44,7 +42,7 @@ class GramEngine:
         with one_thread_each():
             self.factor = eigenspace(self.kernel, rank, seed)
         self.alike_train, self.alike_test = first_alike(training.features), first_alike(test)
-        self.dual: Tensor | None = None  # (P, L, N), of the last fit
+        self.dual: NDArray[Any] | None = None  # (P, L, N), of the last fit
 
     def fit(
         self,
@@ -57,12 +55,8 @@ class GramEngine:
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
         """Solve and grade; equal images get equal scores."""
-        problems = Problems(
-            _tensor(labels),
-            _tensor(costs),
-            self.positive_weight,
-            None if start is None else _tensor(start),
-        )
+        begun = None if start is None else _wide(start)
+        problems = Problems(_wide(labels), _wide(costs), self.positive_weight, begun)
         alike = self.alike_test if on_test else self.alike_train
 
         def grade_alike(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
@@ -77,7 +71,7 @@ class GramEngine:
         self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
     ) -> Fits:
         self.dual = None
-        gram, lift = (one.numpy() for one in (self.test_gram if on_test else self._train_gram))
+        gram, lift = self.test_gram if on_test else self._train_gram
 
         def score(rows: NDArray[np.int64], dual: Floats) -> Floats:
             # NumPy's products of an odd number of rows are slower.
@@ -99,59 +93,57 @@ class GramEngine:
         count, size = problems.labels.shape
         shape = (count, problems.costs.shape[1], size)
         exact = self.kernel.exact is not None
-        dtype = torch.float64 if exact else torch.float32
-        self.dual = torch.zeros(shape, dtype=dtype)
-        values = None if on_test else torch.zeros_like(self.dual, dtype=torch.float64)
+        self.dual = np.zeros(shape, np.float64 if exact else np.float32)
+        values = None if on_test else np.zeros(shape)
 
-        def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
+        def solved(problem: Ints, cost: Ints, dual: Floats, value: Floats) -> None:
             assert self.dual is not None
-            self.dual[problem, cost] = dual.to(dtype)
+            self.dual[problem, cost] = dual
             if values is not None:
                 values[problem, cost] = value
 
-        report = newton.solve(self.kernel, self.factor, problems, solved, tick, not on_test)
+        report = batch.solve(self.kernel, self.factor, problems, solved, tick, not on_test)
         steps, residual = int(report.newton.sum()), report.residual
         if on_test and shape[1] == 1:
             scores, refined = self._refine(problems)
             steps, residual = steps + int(refined.newton.sum()), refined.residual
             grades = [grade(problem, 0, one[None]) for problem, one in enumerate(scores)]
             products = report.products + refined.products
-            return _fits(np.stack(grades), residual.numpy(), steps, products)
+            return _fits(np.stack(grades), residual, steps, products)
         grades = []
         step = max(1, BATCH // shape[1])
         for begin in range(0, count, step):
             if values is None:
                 found = self._score_test(self.dual[begin : begin + step])
             else:
-                found = values[begin : begin + step].numpy()
+                found = values[begin : begin + step]
             grades += [grade(begin + at, 0, one) for at, one in enumerate(found)]
-        return _fits(np.stack(grades), residual.numpy(), steps, report.products)
+        return _fits(np.stack(grades), residual, steps, report.products)
 
-    def _refine(self, problems: Problems) -> tuple[Floats, newton.Report]:
+    def _refine(self, problems: Problems) -> tuple[Floats, batch.Report]:
         """Test scores (P, T) of problems with one cost each, free of the rounding of K."""
         assert self.dual is not None
-        dual = self.dual[:, 0].double()
+        dual = self.dual[:, 0].astype(np.float64)
         weights = self.kernel.exact_weights(dual)
         values = self.kernel.exact_scores(weights, self.kernel.training.features)
         values += dual.sum(1)[:, None]
-        refined = dual.clone()
+        refined = dual.copy()
 
-        def solved(problem: Tensor, cost: Tensor, dual: Tensor, value: Tensor) -> None:
+        def solved(problem: Ints, cost: Ints, dual: Floats, value: Floats) -> None:
             refined[problem] = dual
 
         start = replace(problems, start=dual, start_value=values)
-        report = newton.solve(self.kernel, self.factor, start, solved)
+        report = batch.solve(self.kernel, self.factor, start, solved)
         weights = self.kernel.exact_weights(refined)
-        return self.kernel.exact_scores(weights, self.test).numpy(), report
+        return self.kernel.exact_scores(weights, self.test), report
 
-    def _score_test(self, dual: Tensor) -> Floats:
+    def _score_test(self, dual: NDArray[Any]) -> Floats:
         """What ranks the test rows, (P, L, T), for (P, L, N) b."""
         count, costs, size = dual.shape
         flat = dual.reshape(-1, size)
         gram, lift = self.test_gram
-        total = flat.sum(1, dtype=torch.float64)[:, None]
-        found = torch.from_numpy(times(flat.to(gram.dtype).numpy(), gram.numpy())) + total * lift
-        scores: Floats = found.numpy()
+        scores: Floats = flat.sum(1, dtype=np.float64)[:, None] * lift
+        scores += times(flat.astype(gram.dtype, copy=False), gram)
         return scores.reshape(count, costs, -1)
 
     @property
@@ -160,19 +152,21 @@ class GramEngine:
         return "cuda" if self.kernel.training.multiplier.used_gpu else "cpu"
 
     @property
-    def _train_gram(self) -> tuple[Tensor, Tensor]:
+    def _train_gram(self) -> tuple[NDArray[Any], Floats]:
         """As `test_gram`, for the training rows themselves."""
         kernel = self.kernel
-        return (kernel.gram.double() if kernel.exact is None else kernel.exact), kernel.lift
+        return (
+            kernel.gram.astype(np.float64) if kernel.exact is None else kernel.exact
+        ), kernel.lift
 
     @cached_property
-    def test_gram(self) -> tuple[Tensor, Tensor]:
+    def test_gram(self) -> tuple[NDArray[Any], Floats]:
         """Centred training rows with test rows, (N, T), and the lift of the latter."""
         return self.kernel.test_gram(self.test)
 
 
-def _tensor(array: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.asarray(array, dtype=np.float64))
+def _wide(array: NDArray[Any]) -> Floats:
+    return np.asarray(array, dtype=np.float64)
 
 
 def _fits(grades: Floats, residual: Floats, steps: int, products: int) -> Fits:

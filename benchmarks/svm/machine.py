@@ -105,8 +105,7 @@ def _engine(
         machine = Machine(layer.data, solver, epsilon, positive_weight, seed, device)
         return _liblinear(machine)
     with training_rows(layer.data.train, epsilon, device) as training:
-        # It takes a second to import torch.
-        from benchmarks.svm.gram import GramEngine
+        from benchmarks.svm.gram import GramEngine  # and SciPy with it, meanwhile
     return GramEngine(training, layer.data.test, positive_weight=positive_weight, seed=seed)
 
 

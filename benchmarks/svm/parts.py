@@ -58,16 +58,15 @@ class Run:
 
     def fields(self, result: Path, test: Split) -> dict[str, Any]:
         """The fields of `Part`, once the work is done; the outcomes on `test` are written first."""
-        import torch
-
-        from benchmarks.devices import took
+        from benchmarks.devices import resolve_device, took
+        from benchmarks.svm.solver.multiplying import threads_here
 
         kept, device = self.machine.outcomes, self.machine.engine.device
-        memory = took(torch.device(device))
+        memory = took(None if device == "cpu" else resolve_device(device))
         return {
             "classes": self.machine.data.classes,
             "device": device,
-            "threads": torch.get_num_threads(),
+            "threads": threads_here(),
             "started": self._clock.started,
             "seconds": self._clock.seconds(),
             "notes": tuple(self.machine.notes),
@@ -82,8 +81,6 @@ def running(
     source: Source, layer: str, protocol: "SvmProtocol | LowShotProtocol", name: str, total: int
 ) -> Iterator[Run]:
     """Open a layer, and show the progress of `total` problems with an ETA."""
-    import torch
-
     from benchmarks.devices import begin_peak
     from benchmarks.svm.machine import Machine
 
@@ -99,7 +96,7 @@ def running(
             device=source.device,
             tick=bar.update,
         )
-        begin_peak(torch.device("cuda"))
+        begin_peak("cuda")
         yield Run(machine, clock)
 
 

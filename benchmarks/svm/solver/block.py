@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsymv, ssymv
 
-from benchmarks.svm.solver.fits import Floats
+from benchmarks.svm.solver.fits import Floats, Floats32
 from benchmarks.svm.solver.kernel import Kernel
 
-Floats32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 
@@ -36,15 +35,15 @@ class Block:
     @classmethod
     def gather(cls, kernel: Kernel, factor: Floats32, rows: Rows) -> "Block":
         """The block of `rows` (n,)."""
-        centred = _square(kernel.gram.numpy(), rows)
+        centred = _square(kernel.gram, rows)
         widened = kernel.exact is None
         wide = centred.astype(np.float64)
         if kernel.exact is not None:
-            wide = _square(kernel.exact.numpy(), rows)
+            wide = _square(kernel.exact, rows)
         # The leading directions come last; a small block needs fewer of them.
         part = factor[rows, -max(16, len(rows) // 10) :]
-        rest = kernel.diagonal.numpy()[rows].astype(np.float32) - np.square(part).sum(1)
-        lift = kernel.lift.numpy()[rows]
+        rest = kernel.diagonal[rows].astype(np.float32) - np.square(part).sum(1)
+        lift = kernel.lift[rows]
         return cls(centred, wide, widened, lift, kernel.constant, part, rest.clip(min=0))
 
     def part(self, rows: Rows) -> "Block":

@@ -8,14 +8,11 @@ find the direction in fp32; what a solution claims is measured in fp64.
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from scipy.linalg.lapack import dposv
-from torch import Tensor
 
-from benchmarks.svm.solver.block import Block, Floats32
+from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.convergence import TOLERANCE, relative, search_alone, spread_alone
-from benchmarks.svm.solver.fits import Floats
+from benchmarks.svm.solver.fits import Bools, Floats, Floats32
 from benchmarks.svm.solver.lanczos import LANCZOS_COST, LANCZOS_STEPS, solve_all_active
 
 NEWTON_STEPS = 80
@@ -24,8 +21,6 @@ DIRECT_ROWS = 400  # with fewer active ones, factoring is cheaper than the calls
 NEAR = 0.1  # rows that satisfy their margin by less are kept at hand
 ROUGH = 1e-4  # directions found to more than this need no value in fp64
 INNER = 0.3 * TOLERANCE  # so that a residual over more rows stays below TOLERANCE
-
-Bools = NDArray[np.bool_]
 
 
 class Solution(NamedTuple):
@@ -73,18 +68,12 @@ class BlockSolver:
             self._keep_all(2 * costs[0] * weights * labels)  # the limit of small costs
             return []
 
-        def multiply(vectors: Tensor) -> Tensor:
-            return torch.from_numpy(self.whole.multiply_exactly(vectors[0].numpy()))[None]
+        def multiply(vectors: Floats) -> Floats:
+            return self.whole.multiply_exactly(vectors[0])[None]
 
-        scale = torch.from_numpy(np.sqrt(2 * weights))[None]
-        flat = solve_all_active(
-            multiply,
-            torch.from_numpy(labels)[None],
-            scale,
-            torch.from_numpy(low)[None],
-            LANCZOS_STEPS,
-        )
-        duals, values = flat.dual[0].numpy(), flat.value[0].numpy()
+        scale = np.sqrt(2 * weights)
+        flat = solve_all_active(multiply, labels[None], scale[None], low[None], LANCZOS_STEPS)
+        duals, values = flat.dual[0], flat.value[0]
         residual = []
         for cost, dual, value in zip(low, duals, values):
             slack = (1 - labels * value).clip(min=0)

@@ -4,21 +4,23 @@ A block's solution is looked at on all rows; where one that was left out is acti
 goes on with it. Blocks are solved by several processes.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.block_solver import BlockSolver
-from benchmarks.svm.solver.convergence import TOLERANCE, spread_of, tau_of
+from benchmarks.svm.solver.convergence import TINY, TOLERANCE, norms, spread_of, tau_of
+from benchmarks.svm.solver.fits import Floats, Floats32, Ints
 from benchmarks.svm.solver.kernel import Kernel
+from benchmarks.svm.solver.multiplying import threads_here
 from benchmarks.svm.solver.workers import workers
 
-Deliver = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], None]
+# Gets (k,) problems, (k,) places of their costs, (k, N) duals and values, (k,) residuals, and (k,)
+# Newton steps.
+Deliver = Callable[[Ints, Ints, Floats, Floats, Floats, Ints], None]
 ROUNDS = 5
 NEAR = 0.2  # rows that satisfy their margin by less are taken in, since f still moves
 WIDER = 5.0  # times as much in each further round; the last round takes all rows
@@ -30,12 +32,20 @@ EXACT_COST = 0.5  # up to it fp32 sums are enough for the values of rows that ar
 class Parked:
     """Problems for blocks, and the cost that each is to be solved at next."""
 
-    index: Tensor  # (m,) which problem
-    step: Tensor  # (m,) which of its costs
-    labels: Tensor  # (m, N) fp64
-    weights: Tensor  # (m, N) fp64
-    dual: Tensor  # (m, N) fp64, to start from
-    value: Tensor  # (m, N) fp64
+    index: Ints  # (m,) which problem
+    step: Ints  # (m,) which of its costs
+    labels: Floats  # (m, N)
+    weights: Floats  # (m, N)
+    dual: Floats  # (m, N), to start from
+    value: Floats  # (m, N)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Parked"]) -> "Parked":
+        """Those of several groups."""
+        names = [field.name for field in fields(cls)]
+        return cls(
+            **{name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
+        )
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,9 @@ class Found:
 
 def finish(
     kernel: Kernel,
-    factor: Tensor,
+    factor: Floats32,
     parked: Parked,
-    costs: Tensor,
+    costs: Floats,
     deliver: Deliver,
     need_values: bool,
 ) -> int:
@@ -66,7 +76,7 @@ def finish(
     todo = list(range(len(parked.index)))
     near: dict[int, NDArray[np.int64]] = {}
     sizes = ((parked.labels * parked.value < 1) & (parked.labels != 0)).sum(1).tolist()
-    processes = torch.get_num_threads()
+    processes = threads_here()
 
     def solve(task: _Task) -> Found:
         return _solve(kernel, factor, parked, costs, task)
@@ -107,13 +117,13 @@ class _Task:
 
     @classmethod
     def of(cls, parked: Parked, row: int, margin: float, near: NDArray[np.int64] | None) -> "_Task":
-        dual, value = parked.dual[row].numpy(), parked.value[row].numpy()
+        dual, value = parked.dual[row], parked.value[row]
         return cls(row, int(parked.step[row]), dual, value, margin, near)
 
 
-def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: _Task) -> Found:
+def _solve(kernel: Kernel, factor: Floats32, parked: Parked, costs: Floats, task: _Task) -> Found:
     """Solve a parked problem at its remaining costs on the rows near or beyond their margins."""
-    labels, value = parked.labels[task.row].numpy(), task.value
+    labels, value = parked.labels[task.row], task.value
     train = labels != 0
     chosen = (labels * value < 1 + task.margin) & train
     if task.near is not None:
@@ -121,9 +131,9 @@ def _solve(kernel: Kernel, factor: Tensor, parked: Parked, costs: Tensor, task: 
     rows = np.flatnonzero(chosen)
     of_training = value[train]
     solver = BlockSolver(
-        Block.gather(kernel, factor.numpy(), rows),
+        Block.gather(kernel, factor, rows),
         labels[rows],
-        parked.weights[task.row].numpy()[rows],
+        parked.weights[task.row][rows],
         task.dual[rows],
         (labels * value < 1)[rows],
         float(np.linalg.norm(of_training - of_training.mean())),
@@ -144,7 +154,7 @@ class _Check:
         self,
         kernel: Kernel,
         parked: Parked,
-        costs: Tensor,
+        costs: Floats,
         deliver: Deliver,
         need_values: bool,
     ) -> None:
@@ -155,31 +165,27 @@ class _Check:
     def run(self, batch: list[tuple[int, Found]], last: bool) -> list[int]:
         """Deliver what holds on all rows; returns the problems that must go on, set up for it."""
         parked = self.parked
-        owner = torch.tensor([row for row, found in batch for _ in found.duals])
-        shape = (len(owner), parked.labels.shape[1])
-        dual = torch.zeros(shape, dtype=torch.float64)
+        owner = np.array([row for row, found in batch for _ in found.duals])
+        dual = np.zeros((len(owner), parked.labels.shape[1]))
         outside = parked.labels[owner]
         at = 0
         for _, found in batch:
-            rows = torch.from_numpy(found.rows)
             for one in found.duals:
-                dual[at, rows] = torch.from_numpy(one)
-                outside[at, rows] = 0
+                dual[at, found.rows] = one
+                outside[at, found.rows] = 0
                 at += 1
         steps = [int(parked.step[row]) + i for row, found in batch for i in range(len(found.duals))]
-        step = torch.tensor(steps)
-        newton = torch.tensor([n for _, found in batch for n in found.newton])
+        step = np.array(steps)
+        newton = np.array([n for _, found in batch for n in found.newton])
         price = self.costs[parked.index[owner], step]
         value = self._values(dual, price)
-        inside = torch.tensor(
-            [r for _, found in batch for r in found.residuals], dtype=torch.float64
-        )
-        slack = torch.where(outside != 0, (1 - outside * value).clamp(min=0), 0.0)
+        inside = np.array([r for _, found in batch for r in found.residuals])
+        slack = np.where(outside != 0, (1 - outside * value).clip(min=0), 0.0)
         train = parked.labels[owner] != 0
         # In units of which it was measured; of nothing, if f was constant.
-        inside *= spread_of(parked.value[owner], train).clamp(min=1e-300)
-        rest = torch.hypot(inside, torch.linalg.vector_norm(slack, dim=1) / tau_of(price))
-        residual = rest / spread_of(value, train).clamp(min=1e-300)
+        inside *= spread_of(parked.value[owner], train).clip(min=TINY)
+        rest = np.hypot(inside, norms(slack) / tau_of(price))
+        residual = rest / spread_of(value, train).clip(min=TINY)
         good, again = (residual <= TOLERANCE).tolist(), []
         at = 0
         keep: list[int] = []
@@ -193,22 +199,21 @@ class _Check:
                 parked.step[row] += held
             at += count
         if keep:
-            kept = torch.tensor(keep)
             self.deliver(
-                parked.index[owner[kept]],
-                step[kept],
-                dual[kept],
-                value[kept],
-                residual[kept],
-                newton[kept],
+                parked.index[owner[keep]],
+                step[keep],
+                dual[keep],
+                value[keep],
+                residual[keep],
+                newton[keep],
             )
         return again
 
-    def _values(self, dual: Tensor, price: Tensor) -> Tensor:
+    def _values(self, dual: Floats, price: Floats) -> Floats:
         """f on all rows, in fp64 where it is scored and needs it."""
         self.products += 1
-        costly = price > EXACT_COST if self.need_values else torch.zeros_like(price).bool()
-        value = torch.empty_like(dual)
+        costly = price > EXACT_COST if self.need_values else np.zeros_like(price, dtype=np.bool_)
+        value = np.empty_like(dual)
         if costly.any():
             value[costly] = self.kernel.multiply_exactly(dual[costly])
         if not costly.all():

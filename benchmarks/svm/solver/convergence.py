@@ -4,75 +4,84 @@ All functions take a batch of problems, one a row, but for the last ones, which 
 `newton` for the symbols.
 """
 
-import numpy as np
-import torch
-from torch import Tensor
+from typing import Any
 
-from benchmarks.svm.solver.fits import Floats
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.svm.solver.fits import Bools, Floats
 
 TOLERANCE = 1e-6
 LONGEST = 8.0  # Newton steps: rounding must not make a line search run away
+TINY = 1e-300  # what a division by zero is spared with
 
 
-def ridge_of(weights: Tensor, cost: Tensor) -> Tensor:
+def ridge_of(weights: Floats, cost: Floats) -> Floats:
     """D = 1 / (2 C w) on the training rows (w > 0), 0 elsewhere; (m, N) fp64."""
-    return torch.where(weights > 0, 1 / (2 * cost[:, None] * weights.clamp(min=1e-300)), 0.0)
+    found: Floats = np.where(weights > 0, 1 / (2 * cost[:, None] * weights.clip(min=TINY)), 0.0)
+    return found
 
 
-def tau_of(cost: Tensor) -> Tensor:
+def tau_of(cost: Floats) -> Floats:
     """At small costs D damps a residual, so that more of it is harmless; (m,)."""
     return 1 + 1 / (200 * cost)
 
 
-def spread_of(value: Tensor, train: Tensor) -> Tensor:
+def norms(rows: NDArray[Any]) -> NDArray[Any]:
+    """The length of each row of (m, N), (m,)."""
+    found: NDArray[Any] = np.sqrt(np.vecdot(rows, rows))
+    return found
+
+
+def spread_of(value: Floats, train: Bools) -> Floats:
     """||f - mean f|| over the training rows, (m,)."""
-    mean = torch.where(train, value, 0.0).sum(1) / train.sum(1)
-    centred = torch.where(train, value - mean[:, None], 0.0)
-    spread: Tensor = torch.linalg.vector_norm(centred, dim=1)
-    return spread
+    centred = np.where(train, value, 0.0)
+    mean = centred.sum(1) / train.sum(1)
+    np.subtract(centred, mean[:, None], out=centred, where=train)
+    return norms(centred)
 
 
-def residual_of(labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, tau: Tensor) -> Tensor:
+def residual_of(labels: Floats, ridge: Floats, dual: Floats, value: Floats, tau: Floats) -> Floats:
     """||D b - y max(0, 1 - y f)|| / (tau ||f - mean f||), (m,); a solution has `TOLERANCE`."""
-    slack = (1 - labels * value).clamp(min=0)
-    rest = torch.linalg.vector_norm(ridge * dual - labels * slack, dim=1)
+    slack = (1 - labels * value).clip(min=0)
+    rest = norms(ridge * dual - labels * slack)
     scale = tau * spread_of(value, labels != 0)
-    return torch.where(rest == 0, 0.0, rest / scale.clamp(min=1e-300))
+    found: Floats = np.where(rest == 0, 0.0, rest / scale.clip(min=TINY))
+    return found
 
 
 def line_search(
-    labels: Tensor, ridge: Tensor, dual: Tensor, value: Tensor, shift: Tensor, shift_value: Tensor
-) -> Tensor:
+    labels: Floats, ridge: Floats, dual: Floats, value: Floats, shift: Floats, shift_value: Floats
+) -> Floats:
     """Minimiser 0 < t < LONGEST of the objective along b + t shift, (m,) fp64; 1 when close to it.
 
     The objective is piecewise quadratic in t with an increasing derivative: safeguarded Newton.
     """
-    gain = torch.where(ridge > 0, 1 / ridge.clamp(min=1e-300), 0.0)  # 2 C_i
-    linear = (dual * shift_value).sum(1)
-    square = (shift * shift_value).sum(1)
-    along = labels * shift_value
-    margin = 1 - labels * value
+    gain = np.where(ridge > 0, 1 / ridge.clip(min=TINY), 0.0)  # 2 C_i
+    linear, square = np.vecdot(dual, shift_value), np.vecdot(shift, shift_value)
+    along, margin = labels * shift_value, 1 - labels * value
+    pushed = gain * along
+    fall, curve = pushed * margin, pushed * along
 
-    def slope(length: Tensor) -> tuple[Tensor, Tensor]:
-        slack = margin - length[:, None] * along
-        pushed = torch.where(slack > 0, gain * along, 0.0)
-        first = linear + length * square - (pushed * slack).sum(1)
-        return first, square + (pushed * along).sum(1)
+    def slope(length: Floats) -> tuple[Floats, Floats]:
+        violated = (margin > length[:, None] * along).astype(np.float64)
+        steep = np.vecdot(curve, violated)
+        first = linear + length * square - np.vecdot(fall, violated) + length * steep
+        return first, square + steep
 
-    length = torch.ones_like(linear)
-    low, high = torch.zeros_like(length), torch.full_like(length, LONGEST)
-    at_zero = slope(low)[0].abs()
+    length: Floats = np.ones_like(linear)
+    low, high = np.zeros_like(length), np.full_like(length, LONGEST)
+    at_zero = np.abs(slope(low)[0])
     for _ in range(30):
         first, second = slope(length)
-        close = first.abs() <= 1e-2 * at_zero
+        close = np.abs(first) <= 1e-2 * at_zero
         if close.all():
             break
-        low = torch.where(first < 0, length, low)
-        high = torch.where(first > 0, length, high)
-        guess = length - first / second.clamp(min=1e-300)
+        low = np.where(first < 0, length, low)
+        high = np.where(first > 0, length, high)
+        guess = length - first / second.clip(min=TINY)
         inside = (guess > low) & (guess < high)
-        middle = (low + high) / 2
-        length = torch.where(close, length, torch.where(inside, guess, middle))
+        length = np.where(close, length, np.where(inside, guess, (low + high) / 2))
     return length
 
 
@@ -97,7 +106,7 @@ def search_alone(
         if abs(first) <= close:
             break
         low, high = (length, high) if first < 0 else (low, length)
-        guess = length - first / max(second, 1e-300)
+        guess = length - first / max(second, TINY)
         length = guess if low < guess < high else (low + high) / 2
     return length
 
@@ -110,4 +119,4 @@ def spread_alone(value: Floats) -> float:
 def relative(rest: Floats, scale: float) -> float:
     """||rest|| / scale."""
     norm = float(np.linalg.norm(rest))
-    return norm / max(scale, 1e-300) if norm else 0.0
+    return norm / max(scale, TINY) if norm else 0.0

@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 # The grades (L,) of problem p at L costs, the first of them at this index, from its scores
 # (L, rows): decision values up to one constant a cost.

@@ -13,9 +13,7 @@ refined on the features themselves (`exact_weights`).
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.svm.solver.fits import Floats
 from benchmarks.svm.solver.multiplying import in_threads, times
@@ -34,87 +32,82 @@ class Kernel:
     def __init__(self, training: TrainingRows) -> None:
         self.training = training
         self.constant = float(training.mean @ training.mean) + 1.0
-        self.lift = torch.from_numpy(training.lift)
-        gram = torch.from_numpy(training.gram)
-        self.exact = gram if gram.dtype == torch.float64 else None
-        self.gram = gram.float()
-        self.diagonal = gram.diagonal().double() + 2 * self.lift + self.constant
+        self.lift, gram = training.lift, training.gram
+        self.exact = gram if gram.dtype == np.float64 else None
+        self.gram = gram.astype(np.float32, copy=False)
+        self.diagonal = gram.diagonal().astype(np.float64) + 2 * self.lift + self.constant
 
-    def test_gram(self, features: NDArray[Any]) -> tuple[Tensor, Tensor]:
+    def test_gram(self, features: NDArray[Any]) -> tuple[NDArray[Any], Floats]:
         """X~ of the training rows with that of test rows (T, D), (N, T), and a of the latter."""
         own = self.training
         rows, lift = centred(features, own.epsilon, own.mean, own.rows.dtype.type)
-        return torch.from_numpy(own.multiplier.products(own.rows, rows)), torch.from_numpy(lift)
+        return own.multiplier.products(own.rows, rows), lift
 
-    def product(self, vectors: Tensor) -> Tensor:
+    def product(self, vectors: NDArray[np.float32], threads: int | None = None) -> NDArray[Any]:
         """`vectors @ gram` for (M, N) fp32 vectors."""
-        return torch.from_numpy(times(vectors.numpy(), self.gram.numpy()))
+        return times(vectors, self.gram, threads)
 
-    def add_lift(self, product: Tensor, vectors: Tensor) -> Tensor:
+    def add_lift(self, product: NDArray[Any], vectors: Floats) -> Floats:
         """Complete `vectors @ gram` (M, N) to `vectors @ K`, in fp64."""
-        vectors = vectors.double()
         total = vectors.sum(1)
         level = vectors @ self.lift + self.constant * total
-        lifted = total[:, None] * self.lift[None] + level[:, None]
-        return lifted + product
+        lifted: Floats = total[:, None] * self.lift
+        lifted += level[:, None]
+        lifted += product
+        return lifted
 
-    def multiply(self, vectors: Tensor) -> Tensor:
+    def multiply(self, vectors: Floats, threads: int | None = None) -> Floats:
         """`vectors @ K` for (M, N) vectors, fp64; the N x N part in fp32."""
-        return self.add_lift(self.product(vectors.float()), vectors)
+        return self.add_lift(self.product(vectors.astype(np.float32), threads), vectors)
 
-    def multiply_exactly(self, vectors: Tensor) -> Tensor:
+    def multiply_exactly(self, vectors: Floats, threads: int | None = None) -> Floats:
         """As `multiply`, without rounding the vectors or the sums to fp32."""
         if self.exact is not None:
-            return self.add_lift(vectors @ self.exact, vectors)
-        given, gram = vectors.numpy(), self.gram.numpy()
-        used = np.flatnonzero((given != 0).any(0))
-        product = np.zeros_like(given)
+            return self.add_lift(times(vectors, self.exact, threads), vectors)
+        used = np.flatnonzero((vectors != 0).any(0))
+        product = np.zeros_like(vectors)
         for start in range(0, len(used), BLOCK):
             rows = used[start : start + BLOCK]
-            product += times(given[:, rows], gram[rows].astype(np.float64))
-        return self.add_lift(torch.from_numpy(product), vectors)
+            product += times(vectors[:, rows], self.gram[rows].astype(np.float64), threads)
+        return self.add_lift(product, vectors)
 
-    def exact_weights(self, dual: Tensor) -> Tensor:
+    def exact_weights(self, dual: Floats) -> Floats:
         """w = X' b (M, D) of (M, N) b, on the normalised features, all in fp64."""
-        own, given = self.training, dual.numpy()
+        own = self.training
         weights = np.zeros((len(dual), own.features.shape[1]))
 
         def weigh(where: slice) -> Floats:
-            found: Floats = given[:, where] @ normalised(own.features, own.epsilon, where)
+            found: Floats = dual[:, where] @ normalised(own.features, own.epsilon, where)
             return found
 
         with in_threads() as each:
             for part in each(weigh, len(own.features), CHUNK):
                 weights += part
-        return torch.from_numpy(weights)
+        return weights
 
-    def exact_scores(self, weights: Tensor, features: NDArray[Any]) -> Tensor:
+    def exact_scores(self, weights: Floats, features: NDArray[Any]) -> Floats:
         """X w (M, rows) of (M, D) w for any rows' features, all in fp64, without the bias."""
-        given, scores = weights.numpy(), np.empty((len(weights), len(features)))
+        scores = np.empty((len(weights), len(features)))
 
         def score(where: slice) -> None:
-            scores[:, where] = given @ normalised(features, self.training.epsilon, where).T
+            scores[:, where] = weights @ normalised(features, self.training.epsilon, where).T
 
         with in_threads() as each:
             list(each(score, len(features), CHUNK))
-        return torch.from_numpy(scores)
+        return scores
 
 
-def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> Tensor:
+def eigenspace(kernel: Kernel, rank: int, seed: int, iterations: int = 2) -> NDArray[np.float32]:
     """F (N, rank) fp32 with F F' close to the leading part of K: randomised subspace iteration.
 
     Halko, Martinsson and Tropp (2011), algorithm 4.4. It only preconditions: results do not
     depend on how good it is.
     """
     size = len(kernel.gram)
-    generator = np.random.default_rng([seed, size, rank])
-    start = generator.standard_normal((min(size, rank + 8), size))
-    basis = torch.from_numpy(start)
+    basis = np.random.default_rng([seed, size, rank]).standard_normal((min(size, rank + 8), size))
     for _ in range(iterations + 1):
-        basis = torch.linalg.qr(kernel.multiply(basis).T).Q.T
-    image = kernel.multiply(basis)
-    values, vectors = torch.linalg.eigh(basis @ image.T)
+        basis = np.ascontiguousarray(np.linalg.qr(kernel.multiply(basis).T).Q.T)
+    values, vectors = np.linalg.eigh(basis @ kernel.multiply(basis).T)
     keep = slice(max(0, len(values) - rank), None)
-    factor = (vectors[:, keep] * values[keep].clamp(min=0).sqrt()).T @ basis
-    result: Tensor = factor.T.float().contiguous()
-    return result
+    factor = (vectors[:, keep] * np.sqrt(values[keep].clip(min=0))).T @ basis
+    return np.ascontiguousarray(factor.T, np.float32)

@@ -11,8 +11,10 @@ so the costs are shifts of one matrix with one right-hand side and share one Lan
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from benchmarks.svm.solver.convergence import TINY, norms
+from benchmarks.svm.solver.fits import Floats
 
 LANCZOS_STEPS = 10
 LANCZOS_COST = 0.3  # above this a problem has too many satisfied margins for the ridge start
@@ -25,15 +27,15 @@ class Flat:
     `dual` is b and `value` is f = K b, both (M, L, N) fp64.
     """
 
-    dual: Tensor
-    value: Tensor
+    dual: Floats
+    value: Floats
 
 
 def solve_all_active(
-    multiply: Callable[[Tensor], Tensor],
-    labels: Tensor,
-    scale: Tensor,
-    costs: Tensor,
+    multiply: Callable[[Floats], Floats],
+    labels: Floats,
+    scale: Floats,
+    costs: Floats,
     steps: int,
 ) -> Flat:
     """Solve M problems for each of L costs; `multiply` takes (M, N) to its product with K.
@@ -42,30 +44,30 @@ def solve_all_active(
     (M, L) fp64. The caller checks activity and residuals: nothing here is trusted.
     """
     count, size = labels.shape
-    basis = torch.zeros((count, steps, size), dtype=torch.float64)
-    images = torch.zeros_like(basis)
-    tridiagonal = torch.zeros((count, steps, steps), dtype=torch.float64)
+    basis = np.zeros((count, steps, size))
+    images = np.zeros_like(basis)
+    tridiagonal = np.zeros((count, steps, steps))
     vector = scale * labels
-    length = torch.linalg.vector_norm(vector, dim=1)
-    vector = vector / length[:, None]
+    length = norms(vector)
+    vector /= length[:, None]
     for step in range(steps):
         basis[:, step] = vector
         images[:, step] = multiply(scale * vector)
         image = scale * images[:, step]
         known = basis[:, : step + 1]
-        weights = torch.bmm(known, image[:, :, None])
-        tridiagonal[:, step, step] = weights[:, step, 0]
-        image = image - torch.bmm(weights.transpose(1, 2), known)[:, 0]
-        again = torch.bmm(known, image[:, :, None])
-        image = image - torch.bmm(again.transpose(1, 2), known)[:, 0]
-        norm = torch.linalg.vector_norm(image, dim=1)
+        for again in range(2):  # what rounding left of the known directions goes as well
+            weights = np.matmul(known, image[:, :, None])[:, :, 0]
+            image -= np.matmul(weights[:, None], known)[:, 0]
+            if not again:
+                tridiagonal[:, step, step] = weights[:, step]
+        norm = norms(image)
         # A space that is exhausted (few rows) goes on with zeros.
-        norm = torch.where(norm > 1e-10 * tridiagonal[:, 0, 0].abs(), norm, 0.0)
-        vector = torch.where(norm[:, None] > 0, image / norm.clamp(min=1e-300)[:, None], 0.0)
+        norm = np.where(norm > 1e-10 * np.abs(tridiagonal[:, 0, 0]), norm, 0.0)
+        vector = np.where(norm[:, None] > 0, image / norm.clip(min=TINY)[:, None], 0.0)
         if step + 1 < steps:
             tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = norm
-    shifts = torch.diag_embed((1 / costs)[:, :, None].expand(-1, -1, steps))
-    first = torch.zeros((*costs.shape, steps), dtype=torch.float64)
-    first[:, :, 0] = length[:, None]
-    weights = torch.linalg.solve(tridiagonal[:, None] + shifts, first)
-    return Flat(torch.bmm(weights, basis) * scale[:, None], torch.bmm(weights, images))
+    shifted = tridiagonal[:, None] + (1 / costs)[:, :, None, None] * np.eye(steps)
+    first = np.zeros((*costs.shape, steps, 1))
+    first[:, :, 0, 0] = length[:, None]
+    weights = np.linalg.solve(shifted, first)[..., 0]
+    return Flat(np.matmul(weights, basis) * scale[:, None], np.matmul(weights, images))

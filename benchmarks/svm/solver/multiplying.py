@@ -31,6 +31,8 @@ GPU_RATE = 5e12  # that a GPU makes
 GPU_LINK = 2e9  # bytes a second to and from it
 GPU_START = 1.5  # seconds until it takes its first work
 
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, and Windows' for its Linux
+
 
 @dataclass
 class Multiplier:
@@ -45,7 +47,9 @@ class Multiplier:
         `share` is the part of the product that cores would have to make. `UserError` for cuda on a
         machine without one.
         """
-        if self.device == "cpu" or (self.device == "auto" and not _pays(left, right, width, share)):
+        if self.device == "cpu":
+            return None
+        if self.device == "auto" and not (_may_be_there() and _pays(left, right, width, share)):
             return None
         from benchmarks.devices import resolve_device
 
@@ -74,13 +78,20 @@ class Multiplier:
         return found
 
 
-def times(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+def threads_here() -> int:
+    """How many threads, or processes of one thread each, an SVM keeps busy."""
+    return share_of(1, os.environ)
+
+
+def times(left: NDArray[Any], right: NDArray[Any], threads: int | None = None) -> NDArray[Any]:
     """left right, (m, N) of a few rows (m, K) and a large matrix (K, N), in their type.
 
-    By NumPy, whose BLAS makes such products up to twice as fast as torch's on AMD processors.
-    Call it within `one_thread_each`.
+    By so many threads (None: all). Call it within `one_thread_each`.
     """
-    threads = share_of(1, os.environ)
+    threads = threads or threads_here()
+    if threads == 1:
+        whole: NDArray[Any] = left @ right
+        return whole
     count = right.shape[1]
     found = np.empty((len(left), count), left.dtype)
     width = -(-count // (16 * threads)) * 16
@@ -89,10 +100,7 @@ def times(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     def multiply(strip: slice) -> None:
         np.matmul(left, right[:, strip], out=found[:, strip])
 
-    if len(strips) == 1:
-        multiply(strips[0])
-    else:
-        list(_pool(threads).map(multiply, strips))
+    list(_pool(threads_here()).map(multiply, strips))
     return found
 
 
@@ -157,13 +165,18 @@ def _on(
         torch.backends.cuda.matmul.allow_tf32 = kept
 
 
+def _may_be_there() -> bool:
+    """Whether the drivers of a GPU are loaded: asking torch would take its import, two seconds."""
+    return sys.platform != "linux" or any(map(os.path.exists, DRIVERS))
+
+
 def _pays(left: int, right: int, width: int, share: float) -> bool:
     torch = sys.modules.get("torch")
     started = torch is not None and torch.cuda.is_initialized()
     work = 2.0 * left * right * width
     moved = 4.0 * ((left + right) * width + left * right)
     on_gpu = work / GPU_RATE + moved / GPU_LINK + (0 if started else GPU_START)
-    return on_gpu < share * work / (CORE_RATE * share_of(1, os.environ))
+    return on_gpu < share * work / (CORE_RATE * threads_here())
 
 
 def _fits(left: int, right: int, width: int) -> bool:
@@ -184,7 +197,7 @@ def in_threads() -> Iterator[Callable[[Callable[[slice], Any], int, int], Iterat
 
     with (
         threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(share_of(1, os.environ)) as pool,
+        ThreadPoolExecutor(threads_here()) as pool,
     ):
         try:
             yield lambda work, count, step: pool.map(

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, fields, replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from benchmarks.svm.solver.convergence import TOLERANCE
+from benchmarks.svm.solver.fits import Bools, Floats, Floats32, Ints
 
 REFINED = 1e-8  # the tolerance of problems that are refined
 
@@ -14,11 +14,11 @@ REFINED = 1e-8  # the tolerance of problems that are refined
 class Problems:
     """M problems over the same N rows, each with L ascending costs."""
 
-    labels: Tensor  # (M, N) float64: 1, -1, and 0 outside training
-    costs: Tensor  # (M, L) float64
+    labels: Floats  # (M, N): 1, -1, and 0 outside training
+    costs: Floats  # (M, L)
     positive_weight: float
-    start: Tensor | None = None  # (M, N) float64: b to start the first cost from
-    start_value: Tensor | None = None  # (M, N) float64: its f, more exact than K of fp32 gives it
+    start: Floats | None = None  # (M, N): b to start the first cost from
+    start_value: Floats | None = None  # (M, N): its f, more exact than K of fp32 gives it
 
     @property
     def refining(self) -> bool:
@@ -31,87 +31,98 @@ class Problems:
         return REFINED if self.refining else TOLERANCE
 
     @property
-    def weights(self) -> Tensor:
-        """Class weights (M, N) float64, 0 outside training."""
+    def weights(self) -> Floats:
+        """Class weights (M, N), 0 outside training."""
         return self._weights(self.labels)
 
-    def weights_of(self, problem: int) -> Tensor:
-        """Class weights of one problem, (N,) float64."""
+    def weights_of(self, problem: int) -> Floats:
+        """Class weights of one problem, (N,)."""
         return self._weights(self.labels[problem])
 
-    def _weights(self, labels: Tensor) -> Tensor:
-        return torch.where(labels > 0, self.positive_weight, 1.0) * labels.abs()
+    def _weights(self, labels: Floats) -> Floats:
+        return np.where(labels > 0, self.positive_weight, 1.0) * np.abs(labels)
+
+    def some(self, chosen: Ints) -> "Problems":
+        """Some of the problems."""
+        start = None if self.start is None else self.start[chosen]
+        value = None if self.start_value is None else self.start_value[chosen]
+        costs, weight = self.costs[chosen], self.positive_weight
+        return Problems(self.labels[chosen], costs, weight, start, value)
 
 
 @dataclass
 class State:
-    """The problems under way; every tensor has one row a problem."""
+    """The problems under way; every array has one row a problem."""
 
-    index: Tensor  # which problem
-    step: Tensor  # which of its costs
-    running: Tensor  # (m,) bool: not yet through its costs or parked
-    labels: Tensor  # (m, N) fp64
-    weights: Tensor  # (m, N) fp64
-    ridge: Tensor  # (m, N) fp64: D, 0 outside training
-    tau: Tensor
-    dual: Tensor  # (m, N) fp64: b
-    value: Tensor  # (m, N) fp64: f
-    active: Tensor  # (m, N) bool
-    newton: Tensor  # Newton steps at this cost
-    base_dual: Tensor  # where the conjugate gradients started
-    base_value: Tensor
-    fresh: Tensor  # (m,) bool: base_value is still to be multiplied
-    move: Tensor  # (m, N) fp32: b - base_dual
-    move_product: Tensor  # (m, N) fp32: its product with the centred Gram matrix
-    direction: Tensor  # (m, N) fp32: what is multiplied next
-    remainder: Tensor  # (m, N) fp32: residual of the Newton system
-    ridge32: Tensor  # D on the active rows
-    inverse: Tensor  # (m, N) fp32: diagonal part of the preconditioner, 0 outside I
-    anchored: Tensor  # (m, N) fp32: the same where the low-rank part was built
-    core: Tensor  # (m, r, r) fp32
-    built: Tensor  # (m,) bool: the preconditioner fits this cost
-    rz: Tensor
-    limit: Tensor  # (m,) norm at which conjugate gradients stop
-    steps: Tensor  # (m,) conjugate-gradient steps of this Newton step
+    index: Ints  # which problem
+    step: Ints  # which of its costs
+    running: Bools  # (m,): not yet through its costs or parked
+    labels: Floats  # (m, N)
+    weights: Floats  # (m, N)
+    ridge: Floats  # (m, N): D, 0 outside training
+    tau: Floats
+    dual: Floats  # (m, N): b
+    value: Floats  # (m, N): f
+    active: Bools  # (m, N)
+    keep: Floats32  # (m, N): 1 where active, else 0
+    newton: Ints  # Newton steps at this cost
+    base_dual: Floats  # where the conjugate gradients started
+    base_value: Floats
+    fresh: Bools  # (m,): base_value is still to be multiplied
+    move: Floats32  # (m, N): b - base_dual
+    move_product: Floats32  # (m, N): its product with the centred Gram matrix
+    direction: Floats32  # (m, N): what is multiplied next
+    remainder: Floats32  # (m, N): residual of the Newton system
+    ridge32: Floats32  # D on the active rows
+    inverse: Floats32  # (m, N): diagonal part of the preconditioner, 0 outside I
+    anchored: Floats32  # (m, N): the same where the low-rank part was built
+    core: Floats32  # (m, r, r)
+    built: Bools  # (m,): the preconditioner fits this cost
+    rz: Floats32
+    limit: Floats  # (m,) norm at which conjugate gradients stop
+    steps: Ints  # (m,) conjugate-gradient steps of this Newton step
 
-    def take(self, rows: Tensor) -> "State":
+    def take(self, rows: Ints) -> "State":
+        """Some of the problems."""
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     @classmethod
     def begin(
-        cls, problems: Problems, step: Tensor, dual: Tensor, value: Tensor, rank: int
+        cls, problems: Problems, step: Ints, dual: Floats, value: Floats, rank: int
     ) -> "State":
         """Problems at the costs `step` (M,), from `dual` and `value` (M, N)."""
         labels = problems.labels
         count = len(labels)
-        zeros = torch.zeros(labels.shape, dtype=torch.float32)
-        none = torch.zeros(count, dtype=torch.bool)
-        floats = torch.zeros(count, dtype=torch.float64)
+
+        def narrow() -> Floats32:
+            return np.zeros(labels.shape, np.float32)
+
         return cls(
-            index=torch.arange(count),
+            index=np.arange(count),
             step=step,
             running=step < problems.costs.shape[1],
             labels=labels,
             weights=problems.weights,
-            ridge=torch.zeros_like(labels),
-            tau=floats.clone(),
+            ridge=np.zeros_like(labels),
+            tau=np.zeros(count),
             dual=dual,
             value=value,
-            active=torch.zeros_like(labels, dtype=torch.bool),
-            newton=torch.zeros_like(step),
-            base_dual=torch.zeros_like(labels),
-            base_value=torch.zeros_like(labels),
-            fresh=none.clone(),
-            move=zeros.clone(),
-            move_product=zeros.clone(),
-            direction=zeros.clone(),
-            remainder=zeros.clone(),
-            ridge32=zeros.clone(),
-            inverse=zeros.clone(),
-            anchored=zeros.clone(),
-            core=torch.zeros((count, rank, rank), dtype=torch.float32),
-            built=none.clone(),
-            rz=floats.float(),
-            limit=floats.clone(),
-            steps=torch.zeros_like(step),
+            active=np.zeros(labels.shape, np.bool_),
+            keep=narrow(),
+            newton=np.zeros_like(step),
+            base_dual=np.zeros_like(labels),
+            base_value=np.zeros_like(labels),
+            fresh=np.zeros(count, np.bool_),
+            move=narrow(),
+            move_product=narrow(),
+            direction=narrow(),
+            remainder=narrow(),
+            ridge32=narrow(),
+            inverse=narrow(),
+            anchored=narrow(),
+            core=np.zeros((count, rank, rank), np.float32),
+            built=np.zeros(count, np.bool_),
+            rz=np.zeros(count, np.float32),
+            limit=np.zeros(count),
+            steps=np.zeros_like(step),
         )

@@ -1,7 +1,6 @@
 """One layer's rows as the SVMs see them, in NumPy: normalised, centred, and their products.
 
-With mu the mean of the normalised training rows, X~ = x / (||x|| + epsilon) - mu. Nothing here
-needs torch, whose import takes about as long: threads make the products meanwhile.
+With mu the mean of the normalised training rows, X~ = x / (||x|| + epsilon) - mu.
 """
 
 from collections.abc import Iterator

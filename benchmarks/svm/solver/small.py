@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.block_solver import BlockSolver
 from benchmarks.svm.solver.fits import Floats, Grade
 from benchmarks.svm.solver.kernel import Kernel
+from benchmarks.svm.solver.multiplying import threads_here
 from benchmarks.svm.solver.problems import Problems
 from benchmarks.svm.solver.workers import each
 
@@ -35,7 +34,7 @@ class Graded:
 
 def solve_small(
     kernel: Kernel,
-    factor: Tensor,
+    factor: NDArray[np.float32],
     problems: Problems,
     score: Score,
     grade: Grade,
@@ -43,12 +42,10 @@ def solve_small(
 ) -> list[Graded]:
     """Solve and grade all problems; `factor` is F of `kernel.eigenspace`."""
 
-    leading, of_problem = factor.numpy(), problems.costs.numpy()
-
     def solve(problem: int) -> Graded:
-        labels, weights = problems.labels[problem].numpy(), problems.weights_of(problem).numpy()
-        rows, costs = np.flatnonzero(labels), of_problem[problem]
-        solver = BlockSolver(Block.gather(kernel, leading, rows), labels[rows], weights[rows])
+        labels, weights = problems.labels[problem], problems.weights_of(problem)
+        rows, costs = np.flatnonzero(labels), problems.costs[problem]
+        solver = BlockSolver(Block.gather(kernel, factor, rows), labels[rows], weights[rows])
         found = [*solver.solve_small(costs)]
         found += [solver.solve(cost) for cost in costs[len(found) :].tolist()]
         scores = score(rows, np.stack([one.dual for one in found]))
@@ -59,9 +56,8 @@ def solve_small(
         )
 
     count, width = problems.costs.shape
-    processes = torch.get_num_threads()
     done = []
-    for graded in each(solve, range(count), processes):
+    for graded in each(solve, range(count), threads_here()):
         done.append(graded)
         tick(width)
     return done

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ from benchmarks.svm.draws import draw
 from benchmarks.svm.evaluation import evaluate_full, evaluate_low_shot, stratified_folds
 from benchmarks.svm.liblinear import LiblinearEngine, normalise
 from benchmarks.svm.machine import Machine
-from benchmarks.svm.solver import newton
+from benchmarks.svm.solver import batch, newton
 from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, layer_data, make
 
@@ -262,17 +261,16 @@ def test_the_result_does_not_depend_on_how_problems_are_spread(
         assert other.cost == found[0].cost
 
 
-def test_several_processes_find_what_one_finds() -> None:
+def test_several_threads_and_processes_find_what_one_finds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data = make(Recipe(rows=150, dimensions=60, classes=3))
-    threads, found = torch.get_num_threads(), []
-    try:
-        for count, rows in ((1, 0), (2, 0), (2, 10**6)):
-            torch.set_num_threads(count)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("benchmarks.svm.gram.SMALL_ROWS", rows)
-                found.append(evaluate_full(machine(data), FEW_COSTS))
-    finally:
-        torch.set_num_threads(threads)
+    found = []
+    for count, rows in ((1, 0), (2, 0), (3, 0), (2, 10**6)):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(count))
+        monkeypatch.setattr("benchmarks.svm.solver.batch.GROUP", 2)
+        monkeypatch.setattr("benchmarks.svm.gram.SMALL_ROWS", rows)
+        found.append(evaluate_full(machine(data), FEW_COSTS))
     for other in found[1:]:
         np.testing.assert_allclose(other.cv_ap, found[0].cv_ap, atol=1e-3)
         np.testing.assert_allclose(other.ap, found[0].ap, atol=1e-3)
@@ -322,9 +320,9 @@ def test_what_gram_leaves_unsolved_goes_to_liblinear_with_a_note(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = make(Recipe(rows=80, dimensions=40, classes=2))
-    original = newton.solve
+    original = batch.solve
 
-    def forgetful(*args: Any) -> newton.Report:
+    def forgetful(*args: Any) -> batch.Report:
         report = original(*args)
         report.residual[0, 1] = 1.0
         return report
@@ -333,7 +331,7 @@ def test_what_gram_leaves_unsolved_goes_to_liblinear_with_a_note(
     costs = np.tile([0.5**10, 0.25], (2, 1))
     monkeypatch.setattr("benchmarks.svm.gram.SMALL_ROWS", 0)
     expected = machine(data).engine.fit(labels, costs, keep, on_test=True).grades
-    monkeypatch.setattr(newton, "solve", forgetful)
+    monkeypatch.setattr(batch, "solve", forgetful)
     fitted = machine(data)
     fits = fitted.fit(labels, costs, keep, data.classes, on_test=True)
     assert "did not converge on 1 problem(s)" in fitted.notes[0]

@@ -21,6 +21,7 @@ from benchmarks.svm.low_shot_item import low_shot_item
 from benchmarks.svm.source import trunk_source
 from slurm.errors import UserError
 from slurm.executor import Launch, run_sweep
+from tests.benchmarks.svm.svm_data import Recipe, make, write
 from tests.benchmarks.voc_data import make_trunk, write_voc
 
 SMALL = {"image": ImageTransform(crop=32, resize=32), "pooled_size": 512, "costs": (0.1, 1.0)}
@@ -81,6 +82,23 @@ def test_planning_of_common_trunks_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["voc_svm", "low_shot_svm"])
+def test_svms_of_files_need_no_torch(command: str, tmp_path: Path) -> None:
+    """Whose import takes longer than their products."""
+    folder = write(tmp_path, make(Recipe(rows=120, test_rows=60)))
+    words = ["--features", str(folder), "--labels", str(folder), "--zoo", str(tmp_path / "zoo")]
+    words += ["--shots", "1,2"] if command == "low_shot_svm" else []
+    code = "import sys; sys.modules['torch'] = None\n"
+    code += f"from benchmarks.{command} import main; main(sys.argv[1:])\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--device", "auto", "--json", "-"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["made"]["device"] == "CPU"
 
 
 def test_threads_are_those_asked_for_when_the_trunk_is_a_file(tmp_path: Path, voc: Path) -> None:

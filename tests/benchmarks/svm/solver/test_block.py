@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +26,7 @@ def test_products_do_not_drown_in_the_mean_of_the_features() -> None:
     features = 5 + 0.02 * make(Recipe(rows=300, dimensions=80)).train
     kernel = kernel_of(features)
     rows = np.arange(0, 300, 2)
-    block = Block.gather(kernel, eigenspace(kernel, 16, 0).numpy(), rows)
+    block = Block.gather(kernel, eigenspace(kernel, 16, 0), rows)
     vector = np.random.default_rng(0).normal(0, 100, len(rows)).astype(np.float32)
     exact = block.exact(np.arange(len(rows)))
     expected = exact @ vector.astype(np.float64)
@@ -41,12 +40,12 @@ def test_products_do_not_drown_in_the_mean_of_the_features() -> None:
 
 def test_a_line_search_that_rounding_misleads_is_bounded() -> None:
     """An f that is not K b makes the objective fall for ever along a step."""
-    labels = torch.tensor([[1.0, -1.0, 1.0]], dtype=torch.float64)
-    ridge = torch.full_like(labels, 0.05)
-    dual, value = torch.zeros_like(labels), 5 * labels
+    labels = np.array([[1.0, -1.0, 1.0]])
+    ridge = np.full_like(labels, 0.05)
+    dual, value = np.zeros_like(labels), 5 * labels
     length = line_search(labels, ridge, dual, value, labels, -1e-3 * labels)
     assert 0 <= length.item() <= LONGEST
-    one = (each[0].numpy() for each in (labels, ridge, dual, value, labels, -1e-3 * labels))
+    one = (each[0] for each in (labels, ridge, dual, value, labels, -1e-3 * labels))
     assert 0 <= search_alone(*one) <= LONGEST
 
 
@@ -69,7 +68,7 @@ def test_a_search_alone_is_that_of_a_batch(seed: int) -> None:
     shift *= -np.sign(slope(0.0))
     one = (labels, ridge, dual, kernel @ dual, shift, kernel @ shift)
     found = search_alone(*one)
-    batch = line_search(*(torch.from_numpy(array)[None] for array in one)).item()
+    batch = line_search(*(np.asarray(array)[None] for array in one)).item()
     assert found == pytest.approx(batch, rel=1e-6)
     if found < 0.99 * LONGEST:
         assert abs(slope(found)) <= 1e-2 * abs(slope(0.0)) + 1e-9

@@ -1,16 +1,18 @@
 """A residual that a solution claims is that of its b, whatever the limits were."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
-from benchmarks.svm.solver import newton
+from benchmarks.svm.solver import batch, newton
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.block_solver import BlockSolver
 from benchmarks.svm.solver.compact import Parked, finish
 from benchmarks.svm.solver.convergence import TOLERANCE, residual_of, ridge_of, tau_of
+from benchmarks.svm.solver.fits import Floats, Ints
 from benchmarks.svm.solver.kernel import eigenspace
 from benchmarks.svm.solver.multiplying import one_thread_each
 from benchmarks.svm.solver.problems import Problems
@@ -33,7 +35,7 @@ def test_no_solution_claims_more_than_it_is(limit: int, monkeypatch: pytest.Monk
     for seed in range(12):
         data = make(Recipe(rows=300, dimensions=62, classes=2, seed=seed))
         kernel = kernel_of(data.train)
-        factor, rows = eigenspace(kernel, 32, 0).numpy(), np.arange(300)
+        factor, rows = eigenspace(kernel, 32, 0), np.arange(300)
         for column in range(2):
             labels = np.where(data.train_labels[:, column] == 1, 1.0, -1.0)
             weights = np.where(labels > 0, 2.0, 1.0)
@@ -42,10 +44,11 @@ def test_no_solution_claims_more_than_it_is(limit: int, monkeypatch: pytest.Monk
             solver.solve_small(np.array(COSTS))
             for cost in COSTS:
                 found = solver.solve(cost)
-                price = torch.tensor([cost], dtype=torch.float64)
+                price = np.array([cost])
                 value = block.exact(rows) @ found.dual
-                batch = (torch.from_numpy(x)[None] for x in (labels, weights, found.dual, value))
-                signs, weighted, dual, values = batch
+                signs, weighted, dual, values = (
+                    one[None] for one in (labels, weights, found.dual, value)
+                )
                 ridge = ridge_of(weighted, price)
                 true = residual_of(signs, ridge, dual, values, tau_of(price)).item()
                 assert true <= TOLERANCE or found.residual > TOLERANCE
@@ -57,12 +60,12 @@ def test_the_batched_solver_claims_no_more(decay: float, monkeypatch: pytest.Mon
     monkeypatch.setattr(newton, "COMPACT_SHARE", 0.0)
     data = make(Recipe(rows=900, dimensions=200, classes=3, decay=decay))
     kernel = kernel_of(data.train)
-    labels = torch.from_numpy(np.where(data.train_labels.T == 1, 1.0, -1.0))
-    costs = torch.tensor([COSTS_OF_A_BATCH] * 3, dtype=torch.float64)
+    labels = np.where(data.train_labels.T == 1, 1.0, -1.0)
+    costs = np.array([COSTS_OF_A_BATCH] * 3)
     problems = Problems(labels, costs, 2.0)
-    true = torch.full((3, len(COSTS_OF_A_BATCH)), torch.inf, dtype=torch.float64)
+    true = np.full(costs.shape, np.inf)
 
-    def solved(problem: torch.Tensor, cost: torch.Tensor, dual: torch.Tensor, _: object) -> None:
+    def solved(problem: Ints, cost: Ints, dual: Floats, _: object) -> None:
         price = costs[problem, cost]
         true[problem, cost] = residual_of(
             labels[problem],
@@ -72,7 +75,7 @@ def test_the_batched_solver_claims_no_more(decay: float, monkeypatch: pytest.Mon
             tau_of(price),
         )
 
-    report = newton.solve(kernel, eigenspace(kernel, 32, 0), problems, solved)
+    report = batch.solve(kernel, eigenspace(kernel, 32, 0), problems, solved)
     assert (report.residual <= TOLERANCE).all()
     assert (true <= 1.01 * TOLERANCE).all()
 
@@ -81,15 +84,15 @@ def test_nothing_solved_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where f was constant when the block was made, and its spread zero."""
     monkeypatch.setattr("benchmarks.svm.solver.block_solver.NEWTON_STEPS", 0)
     kernel = kernel_of(make(Recipe(rows=40, dimensions=20)).train)
-    labels = torch.from_numpy(np.where(np.arange(40) % 2, 1.0, -1.0))[None]
-    nothing, first = torch.zeros_like(labels), torch.zeros(1, dtype=torch.int64)
-    parked = Parked(first, first, labels, torch.ones_like(labels), nothing, nothing.clone())
+    labels = np.where(np.arange(40) % 2, 1.0, -1.0)[None]
+    nothing, first = np.zeros_like(labels), np.zeros(1, np.int64)
+    parked = Parked(first, first, labels, np.ones_like(labels), nothing, nothing.copy())
     claims: list[float] = []
 
-    def deliver(*found: torch.Tensor) -> None:
+    def deliver(*found: NDArray[Any]) -> None:
         claims.extend(found[4].tolist())
 
-    costs = torch.ones((1, 1), dtype=torch.float64)
+    costs = np.ones((1, 1))
     finish(kernel, eigenspace(kernel, 8, 0), parked, costs, deliver, True)
     assert len(claims) == 1
     assert claims[0] > TOLERANCE

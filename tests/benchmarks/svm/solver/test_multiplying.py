@@ -1,5 +1,8 @@
 """Which part of the machine multiplies, and that its strips make the whole product."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +19,7 @@ VOC07 = (5011, 4952, 8192)
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU with room, as far as is asked before anything is multiplied."""
+    monkeypatch.setattr(multiplying, "DRIVERS", (os.devnull,))
     monkeypatch.setattr(
         "benchmarks.devices.resolve_device",
         lambda name: torch.device("cpu" if name == "cpu" else "cuda"),
@@ -52,6 +56,15 @@ def test_auto_leaves_to_the_cores_what_a_gpu_has_no_room_for(
     multiplier = Multiplier("auto")
     assert multiplier.gpu(*VOC07) is None
     assert not multiplier.used_gpu
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.skipif(sys.platform != "linux", reason="drivers have other files elsewhere")
+def test_without_a_driver_nobody_asks_torch_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(multiplying, "DRIVERS", ("/dev/none-such",))
+    assert Multiplier("auto").gpu(*VOC07) is None
+    assert Multiplier("cuda").gpu(*VOC07) is not None
 
 
 def test_cuda_that_is_not_there_is_a_users_error() -> None:
