@@ -53,6 +53,9 @@ class Item(Protocol):
     def run(self) -> None:
         """Compute and write the result."""
 
+    # Items with an equal `shares: str` keep something in memory for one another: one process runs
+    # them in a row.
+
     # A distributed goal whose processes must share each batch equally has `batch: int`, the images
     # of one: a number of processes that cannot is refused before anything runs.
 
@@ -68,6 +71,17 @@ class Stage:
 
 def missing_stages(goals: Sequence[Item]) -> list[Stage]:
     """The stages to run, in order, so that all `goals` are done; empty when they are."""
+    groups: dict[tuple[int, str, Resources], list[Item]] = {}
+    for depth, item in _missing(goals):
+        groups.setdefault((depth, item.stage, item.resources), []).append(item)
+    return [
+        Stage(name, resources, tuple(members))
+        for (_, name, resources), members in sorted(groups.items(), key=lambda group: group[0][:2])
+    ]
+
+
+def _missing(goals: Sequence[Item]) -> list[tuple[int, Item]]:
+    """The items to run, each with the number of stages before it."""
     depth: dict[str, int] = {}
     items: dict[str, Item] = {}
 
@@ -84,13 +98,7 @@ def missing_stages(goals: Sequence[Item]) -> list[Stage]:
 
     for goal in goals:
         visit(goal)
-    groups: dict[tuple[int, str, Resources], list[Item]] = {}
-    for key, item in items.items():
-        groups.setdefault((depth[key], item.stage, item.resources), []).append(item)
-    return [
-        Stage(name, resources, tuple(members))
-        for (_, name, resources), members in sorted(groups.items(), key=lambda group: group[0][:2])
-    ]
+    return [(depth[key], item) for key, item in items.items()]
 
 
 class MissingInput(RuntimeError):
@@ -121,8 +129,15 @@ def check_result(item: Item) -> None:
 
 
 def items_to_run(goals: Sequence[Item]) -> list[Item]:
-    """The items of `missing_stages` in one list, each after those that it needs."""
-    return [item for stage in missing_stages(goals) for item in stage.items]
+    """The items to run in one list, each after those that it needs, and those that share in a row.
+
+    Stages follow one another but for that, as `missing_stages` has them.
+    """
+    ordered = sorted(_missing(goals), key=lambda one: (one[0], one[1].stage))
+    rows: dict[tuple[int, str], list[Item]] = {}
+    for depth, item in ordered:
+        rows.setdefault((depth, getattr(item, "shares", item.stage)), []).append(item)
+    return [item for row in rows.values() for item in row]
 
 
 def all_items(goals: Sequence[Item]) -> dict[str, Item]:

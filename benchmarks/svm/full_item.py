@@ -38,6 +38,11 @@ class VocSvmLayer:
         """The extraction, if there is one."""
         return self.source.needs
 
+    @property
+    def shares(self) -> str:
+        """The engine of the layer, with its Gram matrices."""
+        return self.source.engine_of(self.layer)
+
     @cached_property
     def stem(self) -> str:
         """The name of the part's file, without its ending."""

@@ -78,6 +78,10 @@ class Source:
         """The inputs of each layer as they stand in a key."""
         return {layer: spelled(self.inputs(layer)) for layer in self.layers}
 
+    def engine_of(self, layer: str) -> str:
+        """What two benchmarks share that are of one layer of the same features."""
+        return f"{self.features}/{layer}"
+
     def read(self, layer: str) -> "LayerData":
         """Open and check a layer's files; `UserError` when users changed them since the plan."""
         from benchmarks.features.files import read_layer

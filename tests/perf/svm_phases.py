@@ -2,11 +2,13 @@
 
 python tests/perf/svm_phases.py voc_svm --features DIR --labels DIR --zoo DIR [any other flag]
 
-Printed are the seconds within each phase, without those of the phases inside it, and how often it
-ran. All modules are imported first, which the command itself does while it multiplies.
+Printed are the seconds within each phase, without those of the phases inside it, the CPU seconds of
+all threads and processes meanwhile, and how often it ran. All modules are imported first, which the
+command itself does while it multiplies.
 """
 
 import importlib
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -39,25 +41,33 @@ PHASES = (
     ("ranks of outcomes", "benchmarks.svm.evaluation", "ranks"),
     ("writing outcomes", "benchmarks.svm.parts", "write_outcomes"),
 )
-_seconds: dict[str, float] = {}
+_seconds: dict[str, list[float]] = {}  # of the clock, and of all CPUs
 _times: dict[str, int] = {}
-_open: list[list[Any]] = []  # phases that are under way: name, seconds of those inside
+_open: list[list[float]] = []  # phases that are under way: the seconds of those inside
+
+
+def clocks() -> list[float]:
+    """Wall seconds, and CPU seconds of this process and of those that it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return [time.perf_counter(), sum(one.ru_utime + one.ru_stime for one in used)]
 
 
 def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(work)
     def run(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        _open.append([name, 0.0])
+        start = clocks()
+        _open.append([0.0, 0.0])
         try:
             return work(*args, **kwargs)
         finally:
-            whole = time.perf_counter() - start
-            inside = _open.pop()[1]
-            _seconds[name] = _seconds.get(name, 0.0) + whole - inside
+            whole = [end - begin for end, begin in zip(clocks(), start)]
+            inside = _open.pop()
+            known = _seconds.setdefault(name, [0.0, 0.0])
+            for at, seconds in enumerate(whole):
+                known[at] += seconds - inside[at]
+                if _open:
+                    _open[-1][at] += seconds
             _times[name] = _times.get(name, 0) + 1
-            if _open:
-                _open[-1][1] += whole
 
     return run
 
@@ -72,18 +82,21 @@ def main() -> None:
         for part in path:
             place = getattr(place, part)
         setattr(place, last, timed(name, getattr(place, last)))
-    began = time.perf_counter()
+    began = clocks()
     try:
         module.main(sys.argv[2:])
     finally:
-        ended = time.perf_counter()
-        print(f"{'seconds':>9} {'times':>6}  phase")
-        print(f"{began - BEGAN:9.3f} {1:6}  importing all modules")
-        for name, seconds in sorted(_seconds.items(), key=lambda one: -one[1]):
-            print(f"{seconds:9.3f} {_times[name]:6}  {name}")
-        known = sum(_seconds.values())
-        print(f"{ended - began - known:9.3f} {1:6}  the rest of the command")
-        print(f"{ended - BEGAN:9.3f} {1:6}  all, without the start of Python")
+        ended = clocks()
+        known = [sum(column) for column in zip(*_seconds.values())]
+        rest = [end - begin - here for end, begin, here in zip(ended, began, known)]
+        rows = [([began[0] - BEGAN, began[1]], 1, "importing all modules")]
+        ordered = sorted(_seconds.items(), key=lambda one: -one[1][0])
+        rows += [(seconds, _times[name], name) for name, seconds in ordered]
+        rows += [(rest, 1, "the rest of the command")]
+        rows += [([ended[0] - BEGAN, ended[1]], 1, "all, without the start of Python")]
+        print(f"{'seconds':>9} {'CPU':>9} {'times':>6}  phase")
+        for (wall, cpu), times, name in rows:
+            print(f"{wall:9.3f} {cpu:9.3f} {times:6}  {name}")
 
 
 if __name__ == "__main__":

@@ -25,11 +25,37 @@ from tests.perf.svm import SPECTRA, generate, processor  # noqa: E402
 
 BEFORE = "5aee93e"
 LAYERS = (1, 2, 3, 4, 5)
+# Both protocols in one sweep, as a suite runs them: the words of either build are its own.
+BOTH = """
+import sys
+from pathlib import Path
+from slurm.executor import Launch, run_sweep
+try:
+    from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+    from benchmarks.catalog.voc07_svm import VOC07_SVM
+    from benchmarks.svm.full_item import VocSvm
+    from benchmarks.svm.low_shot_item import VocLowShot
+    from benchmarks.svm.source import file_source
+    of = (VOC07_SVM,)
+except ImportError:
+    from benchmarks.low_shot_svm import VocLowShot
+    from benchmarks.protocols import VOC07_LOW_SHOT, VOC07_SVM
+    from benchmarks.svm_source import file_source
+    from benchmarks.voc_svm import VocSvm
+    of = ()
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+folders = [Path(words[name]) for name in ("--zoo", "--features", "--labels")]
+source = file_source(*folders, *of, device=words.get("--device", "auto"))
+goals = [VocSvm(source, VOC07_SVM), VocLowShot(source, VOC07_LOW_SHOT)]
+run_sweep(goals, Launch())
+Path(words["--json"]).write_bytes(goals[1].result.read_bytes())
+"""
 WORK = {
-    "full": ("benchmarks.voc_svm", "--layers", "feature5"),
-    "low_shot": ("benchmarks.low_shot_svm", "--layers", "feature5"),
-    "five_layers_full": ("benchmarks.voc_svm",),
-    "five_layers_low_shot": ("benchmarks.low_shot_svm",),
+    "full": ("-m", "benchmarks.voc_svm", "--layers", "feature5"),
+    "low_shot": ("-m", "benchmarks.low_shot_svm", "--layers", "feature5"),
+    "five_layers_full": ("-m", "benchmarks.voc_svm"),
+    "five_layers_low_shot": ("-m", "benchmarks.low_shot_svm"),
+    "five_layers_both": ("-c", BOTH),
 }
 
 
@@ -54,7 +80,7 @@ def run(tree: Path, data: Path, words: tuple[str, ...]) -> tuple[float, float, d
         flags = ["--features", str(data), "--labels", str(data), "--zoo", zoo, "--json"]
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", *words, *flags, str(output)],
+            [sys.executable, *words, *flags, str(output)],
             cwd=tree,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), *_found()])},
             stderr=subprocess.DEVNULL,
@@ -63,7 +89,7 @@ def run(tree: Path, data: Path, words: tuple[str, ...]) -> tuple[float, float, d
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise SystemExit(f"{' '.join(words)} failed in {tree}")
+            raise SystemExit(f"{' '.join(words[:2])} failed in {tree}")
         return seconds, usage.ru_maxrss / 2**20, json.loads(output.read_text())
 
 

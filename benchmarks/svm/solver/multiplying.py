@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 STRIP = 256  # rows multiplied at a time on the cores
+LONG_STRIP = 2048  # at most; long ones are multiplied a little faster
 GPU_STRIP = 4096  # on a GPU
 
 # Of the estimate; on the careful side, so that a GPU is only started where it surely pays.
@@ -73,8 +74,10 @@ class Multiplier:
         def multiply_strip(strip: slice) -> None:
             np.matmul(left[strip], right.T, out=found[strip])
 
+        # Two for each thread, so that none waits long for another at the end.
+        step = max(STRIP, min(LONG_STRIP, -(-len(left) // (2 * threads_here()))))
         with in_threads() as each:
-            list(each(multiply_strip, len(left), STRIP))
+            list(each(multiply_strip, len(left), step))
         return found
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,13 @@ from benchmarks.backbones.taps import tap_names
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.protocols import ImageTransform
-from benchmarks.svm.full_item import voc_svm_item
-from benchmarks.svm.low_shot_item import low_shot_item
-from benchmarks.svm.source import trunk_source
+from benchmarks.svm.full_item import VocSvm, voc_svm_item
+from benchmarks.svm.low_shot_item import VocLowShot, low_shot_item
+from benchmarks.svm.machine import _engine
+from benchmarks.svm.source import file_source, trunk_source
 from slurm.errors import UserError
 from slurm.executor import Launch, run_sweep
+from slurm.sweep import items_to_run
 from tests.benchmarks.svm.svm_data import Recipe, make, write
 from tests.benchmarks.voc_data import make_trunk, write_voc
 
@@ -82,6 +85,22 @@ def test_planning_of_common_trunks_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_both_protocols_share_the_products_of_a_layer(tmp_path: Path) -> None:
+    folder = write(tmp_path, make(Recipe(rows=120, test_rows=60)), layers=(3, 5))
+    few = {"shots": (1, 2), "samples": 2, "negatives_per_positive": 5}
+    low_shot = replace(VOC07_LOW_SHOT, **few)
+    source = file_source(tmp_path / "zoo", folder, folder, VOC07_SVM)
+    goals = [VocSvm(source, VOC07_SVM), VocLowShot(source, low_shot)]
+    fits = [item for item in items_to_run(goals) if item.stage != "collect"]
+    layers = [layer for layer, _ in groupby(item.layer for item in fits)]  # type: ignore[attr-defined]
+    assert layers == ["feature3", "feature5"]
+    assert len(fits) == 6
+    _engine.cache_clear()
+    run_sweep(goals, Launch())
+    assert all(goal.done() for goal in goals)
+    assert _engine.cache_info().misses == 2
 
 
 @pytest.mark.parametrize("command", ["voc_svm", "low_shot_svm"])
