@@ -16,13 +16,13 @@ from benchmarks.features.files import first_alike
 from benchmarks.svm.solver import batch, convergence
 from benchmarks.svm.solver.fits import Fits, Floats, Grade, Ints, no_tick
 from benchmarks.svm.solver.kernel import Kernel, eigenspace
-from benchmarks.svm.solver.multiplying import one_thread_each, times
+from benchmarks.svm.solver.multiplying import in_turn, one_thread_each
 from benchmarks.svm.solver.problems import Problems
 from benchmarks.svm.solver.rows import TrainingRows
 from benchmarks.svm.solver.small import SMALL_ROWS, solve_small
 
 RANK = 64  # of the preconditioner
-BATCH = 2048  # solutions scored at once
+BATCH = 160  # solutions that a thread scores and grades at once
 
 
 class GramEngine:
@@ -110,14 +110,17 @@ class GramEngine:
             grades = [grade(problem, 0, one[None]) for problem, one in enumerate(scores)]
             products = report.products + refined.products
             return _fits(np.stack(grades), residual, steps, products)
-        grades = []
+        if on_test:
+            self.test_gram  # noqa: B018 (made by all threads, before any of them needs it)
+
+        def graded(begin: int) -> list[Floats]:
+            assert self.dual is not None
+            some = slice(begin, begin + step)
+            found = self._score_test(self.dual[some]) if values is None else values[some]
+            return [grade(begin + at, 0, one) for at, one in enumerate(found)]
+
         step = max(1, BATCH // shape[1])
-        for begin in range(0, count, step):
-            if values is None:
-                found = self._score_test(self.dual[begin : begin + step])
-            else:
-                found = values[begin : begin + step]
-            grades += [grade(begin + at, 0, one) for at, one in enumerate(found)]
+        grades = [one for some in in_turn(graded, range(0, count, step)) for one in some]
         return _fits(np.stack(grades), residual, steps, report.products)
 
     def _refine(self, problems: Problems) -> tuple[Floats, batch.Report]:
@@ -143,7 +146,7 @@ class GramEngine:
         flat = dual.reshape(-1, size)
         gram, lift = self.test_gram
         scores: Floats = flat.sum(1, dtype=np.float64)[:, None] * lift
-        scores += times(flat.astype(gram.dtype, copy=False), gram)
+        scores += flat.astype(gram.dtype, copy=False) @ gram
         return scores.reshape(count, costs, -1)
 
     @property

@@ -7,12 +7,12 @@ makes them in no time, but has to be started, and given the rows, first.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from slurm.threads import share_of
 
 if TYPE_CHECKING:
     import torch
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 STRIP = 256  # rows multiplied at a time on the cores
 LONG_STRIP = 2048  # at most; long ones are multiplied a little faster
@@ -105,6 +108,14 @@ def times(left: NDArray[Any], right: NDArray[Any], threads: int | None = None) -
 
     list(_pool(threads_here()).map(multiply, strips))
     return found
+
+
+def in_turn(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    """Yield `work(task)` for all tasks in their order, made by the threads of `times`.
+
+    Call it within `one_thread_each`.
+    """
+    return _pool(threads_here()).map(work, tasks)
 
 
 @lru_cache(maxsize=1)

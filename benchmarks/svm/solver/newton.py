@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.svm.solver.compact import Deliver, Parked
 from benchmarks.svm.solver.convergence import (
     TOLERANCE,
+    line_search,
     norms,
     residual_of,
     ridge_of,
@@ -87,6 +88,7 @@ class Group:
         state = State.begin(self.problems, step, dual, value, self.factor.shape[1])
         rows = self._park(state, np.flatnonzero(state.running))
         self._set_cost(state, rows)
+        self._start_flat(state, rows)
         self._next_newton(state, rows)
         return state
 
@@ -167,6 +169,20 @@ class Group:
         state.newton[rows] = 0
         state.built[rows] = False
         state.active[rows] = False
+
+    def _foresee(self, state: State, rows: Ints) -> None:
+        """Go on along the way from the cost before, as far as that lowers the objective."""
+        dual, value = state.dual[rows], state.value[rows]
+        known = np.flatnonzero((state.last_dual[rows] != 0).any(1))
+        if len(known):
+            there = rows[known]
+            shift = dual[known] - state.last_dual[there]
+            shift_value = value[known] - state.last_value[there]
+            labels, ridge = state.labels[there], state.ridge[there]
+            length = line_search(labels, ridge, dual[known], value[known], shift, shift_value)
+            state.dual[there] += length[:, None] * shift
+            state.value[there] += length[:, None] * shift_value
+        state.last_dual[rows], state.last_value[rows] = dual, value
         self._start_flat(state, rows)
 
     def _start_flat(self, state: State, rows: Ints) -> None:
@@ -213,6 +229,7 @@ class Group:
             state.running[rows[~more]] = False
             rows = self._park(state, rows[more])
             self._set_cost(state, rows)
+            self._foresee(state, rows)
 
     def _residual(self, state: State, rows: Ints) -> Floats:
         """Of each problem, (m,); of values in fp64 where that is affordable, which they then have.

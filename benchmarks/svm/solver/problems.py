@@ -63,6 +63,8 @@ class State:
     tau: Floats
     dual: Floats  # (m, N): b
     value: Floats  # (m, N): f
+    last_dual: Floats  # (m, N): the solution at the cost before, 0 before there is one
+    last_value: Floats
     active: Bools  # (m, N)
     keep: Floats32  # (m, N): 1 where active, else 0
     newton: Ints  # Newton steps at this cost
@@ -107,6 +109,8 @@ class State:
             tau=np.zeros(count),
             dual=dual,
             value=value,
+            last_dual=np.zeros_like(labels),
+            last_value=np.zeros_like(labels),
             active=np.zeros(labels.shape, np.bool_),
             keep=narrow(),
             newton=np.zeros_like(step),
