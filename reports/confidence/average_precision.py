@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from reports.confidence.resampling import Counts, Floats
 
-TOGETHER = 4  # steps: calls on less would be waited for by the other threads
-
 
 class RankedClasses:
     """The classes of a test set, each sorted once.
@@ -64,20 +62,11 @@ class RankedClasses:
             true[here] += true[before][:share]
             drawn[here] += drawn[before][:share]
         area, envelope = np.zeros((2, self.classes, counts.shape[1]))
-        parts = np.empty((2, TOGETHER * self.classes, counts.shape[1]))
-        for last in range(len(places), 0, -TOGETHER):
-            some = places[max(0, last - TOGETHER) : last]
-            rows = slice(some[0].start, some[-1].stop)
-            precision, other = parts[:, : rows.stop - rows.start]
-            precision[:], other[:] = true[rows], drawn[rows]
-            precision /= np.maximum(other, 1, out=other)  # before the first draw there is none: 0
-            other[:] = counts[self._positives[rows]]
-            steps = [precision[here.start - rows.start : here.stop - rows.start] for here in some]
-            for step in reversed(steps):
-                step[:] = np.maximum(envelope[: len(step)], step, out=envelope[: len(step)])
-            precision *= other
-            for step in steps:
-                area[: len(step)] += step
+        for here in reversed(places):
+            best, of = envelope[: here.stop - here.start], area[: here.stop - here.start]
+            # Before the first draw there is no precision: 0.
+            np.maximum(best, true[here] / np.maximum(drawn[here], 1), out=best)
+            of += best * counts[self._positives[here]]
         with np.errstate(invalid="ignore"):
             found: Floats = (area / true[self._last])[self._place]
         return found

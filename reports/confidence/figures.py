@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from benchmarks.knn.record import KnnRecord
 from benchmarks.logreg.record import LogregRecord
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
+from benchmarks.svm.solver.workers import each
 from reports.collect import Found
 from reports.confidence.accuracy import resampled_accuracies
 from reports.confidence.average_precision import RankedClasses, resampled_maps
@@ -33,7 +33,7 @@ from slurm.threads import share_of
 
 # Five draws at eight k take forty times as long as one mAP.
 LOW_SHOT_RESAMPLES = 1000
-MOST_THREADS = 4  # each holds a block of counts: 50 MB for 50,000 images
+MOST_PROCESSES = 4  # each holds a block of counts: 50 MB for 50,000 images
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,13 @@ def in_blocks(
     sha256: str,
     samples: int,
     tick: Callable[[int], object] = lambda count: None,
-    threads: int | None = None,
+    processes: int | None = None,
 ) -> list[dict[str, Floats]]:
-    """All samples of each figure of each mapping, (samples,), a block to a thread.
+    """All samples of each figure of each mapping, (samples,), a block to a process.
 
-    A block is drawn and computed by itself, so that nothing depends on the number of `threads`
-    (None: OMP_NUM_THREADS where it is set, else the cores, at most `MOST_THREADS`).
+    Processes, as the calls on a block are too short for threads to share an interpreter. A block
+    is drawn and computed by itself, so that nothing depends on the number of `processes`
+    (None: OMP_NUM_THREADS where it is set, else the cores, at most `MOST_PROCESSES`).
     """
 
     def block(place: tuple[int, int]) -> list[dict[str, Floats]]:
@@ -176,12 +177,12 @@ def in_blocks(
         return [{name: one(counts, place[0]) for name, one in some.items()} for some in made]
 
     # A thousand samples are shared, too.
-    places = blocks(samples, min(BLOCK, -(-samples // MOST_THREADS)))
+    places = blocks(samples, min(BLOCK, -(-samples // MOST_PROCESSES)))
+    processes = processes or min(MOST_PROCESSES, share_of(1, os.environ))
     parts: list[list[dict[str, Floats]]] = []
-    with ThreadPoolExecutor(threads or min(MOST_THREADS, share_of(1, os.environ))) as pool:
-        for place, part in zip(places, pool.map(block, places)):
-            parts.append(part)
-            tick(place[1] * sum(map(len, made)))
+    for place, part in zip(places, each(block, places, processes)):
+        parts.append(part)
+        tick(place[1] * sum(map(len, made)))
     return [
         {name: np.concatenate([part[at][name] for part in parts]) for name in some}
         for at, some in enumerate(made)

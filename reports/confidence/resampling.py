@@ -2,7 +2,7 @@
 
 The draws are a function of the list of test images alone: Philox, a counter-based generator whose
 words are the same on every platform and in every version, keyed by the list's hash, and integer
-arithmetic. So an interval does not change with the rows beside it, with threads or with machines,
+arithmetic. So an interval does not change with the rows beside it, with processes or with machines,
 and two rows of one dataset are always resampled alike.
 """
 

@@ -32,7 +32,7 @@ IMAGES, CLASSES, PLAIN = 4952, 20, 200
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9, help="of both sides in turn; medians")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def main() -> None:
         began = time.perf_counter()
         classes = RankedClasses(scores, labels)
         figure = {"mAP": lambda counts, begin, of=classes: resampled_maps(of, counts)}
-        ours = in_blocks([figure], IMAGES, sha256, RESAMPLES, threads=args.threads)[0]["mAP"]
+        ours = in_blocks([figure], IMAGES, sha256, RESAMPLES, processes=args.processes)[0]["mAP"]
         seconds = time.perf_counter() - began
         began = time.perf_counter()
         plain = [sorted_again(scores, labels, counts[:, at]) for at in range(PLAIN)]
@@ -57,7 +57,7 @@ def main() -> None:
         "resamples": RESAMPLES,
         "images": IMAGES,
         "classes": CLASSES,
-        "threads": args.threads,
+        "processes": args.processes,
         "ours_s": round(seconds, 2),
         "plain_s": round(plain_seconds, 1),
         "ratio": round(plain_seconds / seconds, 1),

@@ -196,13 +196,15 @@ def intervals(
             f"{rejected['map']:.1f} % (mAP)."
         )
     if bootstrap:
-        threads = f" on {bootstrap['threads']} threads" if "threads" in bootstrap else ""
+        ratios = bootstrap["ratios"]
         yield (
             f"{bootstrap['resamples']:,} resamples of an mAP of VOC07's size "
             f"({bootstrap['images']:,} images, {bootstrap['classes']} classes; "
-            f"`make perf-bootstrap`): {bootstrap['ours_s']:.1f} s{threads}, where sorting each "
-            f"again takes {bootstrap['plain_s']:.0f} s ({bootstrap['ratio']:.0f}x); they differ by "
-            f"{bootstrap['largest_difference']:.0e} points at most."
+            f"`make perf-bootstrap`): {bootstrap['ours_s']:.1f} s in {bootstrap['processes']} "
+            f"processes, where sorting each again takes {bootstrap['plain_s']:.0f} s "
+            f"({bootstrap['ratio']:.0f}x; {min(ratios):.0f}x to {max(ratios):.0f}x in "
+            f"{len(ratios)} rounds); they differ by {bootstrap['largest_difference']:.0e} points "
+            "at most."
         )
     if zoo:
         yield (

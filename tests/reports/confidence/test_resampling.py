@@ -69,7 +69,7 @@ def test_draws_are_those_of_the_words_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("samples", [1, 7, 1000, 2500])
-def test_figures_do_not_depend_on_the_number_of_threads(samples: int) -> None:
+def test_figures_do_not_depend_on_the_number_of_processes(samples: int) -> None:
     rng = np.random.default_rng(0)
     labels = (rng.random((200, 3)) < 0.2).astype(np.int8)
     classes = RankedClasses(rng.normal(size=labels.shape) + labels, labels)
@@ -78,7 +78,7 @@ def test_figures_do_not_depend_on_the_number_of_threads(samples: int) -> None:
         {"map": lambda counts, begin: resampled_maps(classes, counts)},
         {"top1": lambda counts, begin: resampled_accuracies(hits, counts) + begin % 2},
     ]
-    found = [in_blocks(figures, 200, "ab" * 32, samples, threads=n) for n in (1, 2, 5)]
+    found = [in_blocks(figures, 200, "ab" * 32, samples, processes=n) for n in (1, 2, 5)]
     for one in found[1:]:
         assert one[0]["map"].tobytes() == found[0][0]["map"].tobytes()
         assert one[1]["top1"].tobytes() == found[0][1]["top1"].tobytes()
