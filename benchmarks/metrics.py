@@ -34,6 +34,24 @@ def step_average_precision(scores: NDArray[Any], positive: NDArray[np.bool_]) ->
     return found.reshape(shape)
 
 
+def step_doubt(scores: NDArray[Any], positive: NDArray[np.bool_], error: Floats) -> Floats:
+    """By how much step-wise AP, in 0..1, may be wrong where scores are off by up to `error`.
+
+    `scores` is (..., N), `error` (...), and `positive` (N,); returns float64 of shape (...). To
+    first order: every positive by itself passes, or is passed by, the negatives that are as near.
+    """
+    rows, shape = _rows(scores, positive)
+    found = np.empty(len(rows))
+    for i, (row, off) in enumerate(zip(rows, np.ravel(error))):
+        hits = np.sort(row[positive])
+        misses = np.sort(row[~positive])
+        true = np.arange(len(hits), 0, -1)
+        least = len(misses) - np.searchsorted(misses, hits + 2 * off, side="right")
+        most = len(misses) - np.searchsorted(misses, hits - 2 * off, side="left")
+        found[i] = np.mean(true / (true + least) - true / (true + most))
+    return found.reshape(shape)
+
+
 def envelope_average_precision(scores: NDArray[Any], positive: NDArray[np.bool_]) -> Floats:
     """Area under the precision envelope at all recall points, in 0..1.
 

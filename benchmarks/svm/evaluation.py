@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 
 from benchmarks.features.files import LayerData
 from benchmarks.features.labels import Labels
-from benchmarks.metrics import envelope_average_precision, step_average_precision
+from benchmarks.metrics import (
+    envelope_average_precision,
+    step_average_precision,
+    step_doubt,
+)
 from benchmarks.outcomes.halves import average_precisions, first_halves
 from benchmarks.outcomes.ordering import narrow, ranks
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
 from benchmarks.svm.classes import check_classes, check_test
 from benchmarks.svm.machine import Machine
+from benchmarks.svm.solver.convergence import rounding_of
 from benchmarks.svm.solver.fits import Engine, Fits, Floats
 from benchmarks.svm.solver.workers import shared_array
 
@@ -65,8 +70,14 @@ def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:
         out = held[column] == fold
         return step_average_precision(scores[:, out], positive[column, out])
 
+    def doubt_fold(problem: int, _: int, scores: NDArray[Any]) -> Floats:
+        column, fold = divmod(problem, protocol.folds)
+        out = held[column] == fold
+        error = rounding_of(costs) * scores[:, out].std(1)
+        return step_doubt(scores[:, out], positive[column, out], error)
+
     tiled = np.tile(costs, (len(flat), 1))
-    fits = machine.fit(flat, tiled, grade_fold, names, on_test=False)
+    fits = machine.fit(flat, tiled, grade_fold, names, on_test=False, doubt=doubt_fold)
     # Folds first, so that their sum has the order of cross_val_score's.
     by_fold = fits.grades.reshape(count, protocol.folds, len(costs)).transpose(1, 0, 2).copy()
     cv_ap = by_fold.mean(0)

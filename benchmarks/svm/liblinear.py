@@ -59,9 +59,10 @@ class LiblinearEngine:
         *,
         on_test: bool,
         start: NDArray[Any] | None = None,
+        doubt: Grade | None = None,
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
-        """Solve and grade; `start` is not used."""
+        """Solve and grade; `start` and `doubt` are not used."""
         scored = self._test_rows if on_test else self.train
 
         def solve(task: tuple[int, int]) -> tuple[Floats, int]:

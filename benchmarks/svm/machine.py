@@ -37,9 +37,12 @@ class Machine:
         *,
         on_test: bool,
         start: NDArray[Any] | None = None,
+        doubt: Grade | None = None,
     ) -> Fits:
         """Solve all problems; what gram leaves unsolved goes to liblinear, with a note."""
-        fits = self.engine.fit(labels, costs, grade, on_test=on_test, start=start, tick=self.tick)
+        fits = self.engine.fit(
+            labels, costs, grade, on_test=on_test, start=start, doubt=doubt, tick=self.tick
+        )
         if not fits.unsolved.any():
             return fits
         where = [(names[p], float(costs[p, c])) for p, c in np.argwhere(fits.unsolved)]

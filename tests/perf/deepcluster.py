@@ -3,7 +3,8 @@
     python tests/perf/deepcluster.py --json FILE
 
 `whiten`: our whitening of features in a memory map against faiss.PCAMatrix, train and apply, on the
-same file; seconds and the peak of anonymous memory above the start. `step`: the training step, with
+same file; seconds and the peak of anonymous memory above the start. `whole`: the clustering phase
+of ImageNet's size, from features on disk to the assignment, once. `step`: the training step, with
 images from memory, against the bare forward, backward and update. `extract`: the features of all
 images against the bare forward. Each ratio is the median over rounds that alternate.
 """
@@ -11,12 +12,12 @@ images against the bare forward. Each ratio is the median over rounds that alter
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +26,7 @@ import faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -33,6 +35,8 @@ from benchmarks.datasets.splits import ImageSplit  # noqa: E402
 from benchmarks.protocols import ImageTransform  # noqa: E402
 from pretrain.deepcluster import extract, train  # noqa: E402
 from pretrain.deepcluster.clusters import feature_file  # noqa: E402
+from pretrain.deepcluster.clusters.assignment import assign  # noqa: E402
+from pretrain.deepcluster.clusters.kmeans import Clustering  # noqa: E402
 from pretrain.deepcluster.clusters.whitening import whiten  # noqa: E402
 from pretrain.deepcluster.recipes import Recipe  # noqa: E402
 from pretrain.deepcluster.settings import Settings  # noqa: E402
@@ -40,6 +44,7 @@ from slurm.distributed import World  # noqa: E402
 
 CPU = torch.device("cpu")
 MIB = 2**20
+PARTS = ("whitening", "training", "whole")
 
 
 class Peak:
@@ -106,18 +111,10 @@ def whitening(rows: int, width: int, pca: int, rounds: int, folder: Path) -> dic
         matrix.train(plain)
         matrix.apply_py(plain)
 
-    def bare() -> None:
-        """The products of the same blocks alone."""
-        total = np.zeros((width, width))
-        for start in range(0, rows, 8192):
-            block = np.array(features[start : start + 8192])
-            total += block.T @ block
-            block @ total[:, :pca].astype(np.float32)
-
     works: dict[str, Callable[[], object]] = {
         "ours": lambda: whiten(features, pca, CPU),
         "faiss": by_faiss,
-        "bare_product": bare,
+        "bare_product": lambda: bare_products(features, pca),
     }
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for _ in range(rounds):
@@ -138,9 +135,74 @@ def whitening(rows: int, width: int, pca: int, rounds: int, folder: Path) -> dic
     }
 
 
+def bare_products(features: Any, pca: int) -> None:
+    """The products of whitening's blocks alone."""
+    total = np.zeros((features.shape[1], features.shape[1]))
+    for start in range(0, len(features), 8192):
+        block = np.array(features[start : start + 8192])
+        total += block.T @ block
+        block @ total[:, :pca].astype(np.float32)
+
+
+def whole(rows: int, width: int, pca: int, clusters: int, folder: Path) -> dict[str, Any]:
+    """Whitening beside its bare products, then all of a clustering phase, one k-means iteration."""
+    path = folder / "features.npy"
+    write_features(path, rows, width)
+    features = feature_file.read(path)
+    bare, _ = timed(lambda: bare_products(features, pca))
+    whitened, whitening_peak = timed(lambda: whiten(features, pca, CPU))
+    found: list[Clustering] = []
+
+    def cluster() -> None:
+        found.append(
+            assign(
+                path,
+                clusters=clusters,
+                pca=pca,
+                iterations=1,
+                seed=0,
+                algorithm="kmeans",
+                balance=False,
+                world=World(),
+                device=CPU,
+            )
+        )
+
+    seconds, peak = timed(cluster)
+    path.unlink()
+    return {
+        "rows": rows,
+        "width": width,
+        "pca": pca,
+        "clusters": clusters,
+        "bare_product_s": round(bare, 1),
+        "whitening_s": round(whitened, 1),
+        "times_the_bare_product": round(whitened / bare, 3),
+        "whitening_peak_mib": round(whitening_peak),
+        "clustering_s": round(seconds, 1),
+        "clustering_peak_mib": round(peak),
+        "clusters_used": len(np.unique(found[0].labels)),
+    }
+
+
 def ratio(above: list[float], below: list[float]) -> float:
     """The median of the rounds' ratios."""
     return round(median(a / b for a, b in zip(above, below, strict=True)), 3)
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """What `Images` is for a run, without decoding: the same pixels again and again."""
+
+    count: int
+    pixels: Tensor  # (B, 3, H, W)
+
+    def batches(
+        self, transform: int, epoch: int, rows: Any, batch_size: int, keys: Any = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        wanted = torch.from_numpy(np.ascontiguousarray(rows if keys is None else keys))
+        for ids in wanted.split(batch_size):
+            yield self.pixels[: len(ids)], ids
 
 
 def training(batch: int, side: int, steps: int, rounds: int, folder: Path) -> dict[str, Any]:
@@ -161,18 +223,21 @@ def training(batch: int, side: int, steps: int, rounds: int, folder: Path) -> di
     images = ImageSplit(folder, paths, np.zeros(count, np.int64), ())
     pixels = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
 
-    def loaded(split: object, transform: object, indices: Any, **options: Any) -> Iterator[Any]:
-        size = options["batch_size"]
-        for start in range(0, len(indices), size):
-            ids = torch.from_numpy(np.ascontiguousarray(indices[start : start + size]))
-            yield pixels[: len(ids)], ids
-
-    train.load_batches = loaded  # type: ignore[attr-defined]
-    extract.load_batches = loaded  # type: ignore[attr-defined]
     settings = Settings(
-        "perf", "perf", folder / "state.pt", folder / "log.jsonl", "{}", "", 0, 0, False, 1e9
+        name="perf",
+        key="perf",
+        state=folder / "state.pt",
+        log=folder / "log.jsonl",
+        identity="{}",
+        restart="",
+        seed=0,
+        workers=0,
+        precision="fp32",
+        fast=False,
+        save_seconds=1e9,
     )
     run = train.Run(recipe, images, settings, World(), CPU)
+    run.loaded = InMemory(count, pixels)  # type: ignore[assignment]
     run.labels = np.arange(count) % recipe.clusters
     run.clustered_at = 0
     run.figures = dict.fromkeys(("nmi_previous", "nmi_labels", "smallest", "largest", "empty"), 0)
@@ -197,13 +262,7 @@ def training(batch: int, side: int, steps: int, rounds: int, folder: Path) -> di
 
     def features() -> None:
         extract.extract(
-            run.net,
-            images,
-            None,
-            settings,
-            batch_size=batch,
-            world=World(),
-            device=CPU,  # type: ignore[arg-type]
+            run.net, run.loaded, settings, batch_size=batch, world=World(), device=CPU
         ).unlink()
 
     works = {
@@ -249,22 +308,28 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    parser.add_argument("--whole-rows", type=int, default=1_281_167, help="ImageNet's images")
+    parser.add_argument("--clusters", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, help="scratch space (default: the system's)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     faiss.omp_set_num_threads(args.threads)
+    found: dict[str, Any] = {"machine": machine(), "threads": args.threads}
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
-        found = {
-            "machine": machine(),
-            "threads": args.threads,
-            "whitening": whitening(args.rows, args.width, args.pca, args.rounds, Path(scratch)),
-            "training": training(args.batch, args.side, args.steps, args.rounds, Path(scratch)),
-            "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        folder = Path(scratch)
+        works: dict[str, Callable[[], dict[str, Any]]] = {
+            "whitening": lambda: whitening(args.rows, args.width, args.pca, args.rounds, folder),
+            "training": lambda: training(args.batch, args.side, args.steps, args.rounds, folder),
+            "whole": lambda: whole(args.whole_rows, args.width, args.pca, args.clusters, folder),
         }
-    print(json.dumps(found, indent=1))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        for name in args.only or PARTS:
+            found[name] = works[name]()
+            print(json.dumps({name: found[name]}, indent=1), flush=True)
+            if args.json:  # each part at once, since the whole takes long
+                known = json.loads(args.json.read_text()) if args.json.exists() else {}
+                args.json.write_text(json.dumps(known | found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -142,8 +142,17 @@ def deepcluster(found: dict[str, Any]) -> Iterator[str]:
     yield (
         f"- a training step goes at {trained['step_of_bare']:.2f} of the bare loop's rate, the "
         f"extraction of features at {trained['extraction_of_bare']:.2f} of the bare forward's "
-        f"(ResNet-18, batches of {trained['batch']} images of {trained['side']} pixels)."
+        f"(ResNet-18, batches of {trained['batch']} images of {trained['side']} pixels);"
     )
+    if whole := found.get("whole"):
+        yield (
+            f"- the clustering phase of ImageNet's size, once: {whole['rows']:,} x "
+            f"{whole['width']:,} features from a file to {whole['clusters']:,} clusters by one "
+            f"iteration of k-means took {whole['clustering_s']:.0f} s and "
+            f"{whole['clustering_peak_mib']:,} MiB above the start; its whitening "
+            f"{whole['whitening_s']:.0f} s, {whole['times_the_bare_product']:.2f} times the bare "
+            f"products of the same blocks, and {whole['whitening_peak_mib']:,} MiB."
+        )
 
 
 def learned(found: dict[str, Any]) -> str:

@@ -46,6 +46,7 @@ class Engine(Protocol):
         *,
         on_test: bool,
         start: NDArray[Any] | None = None,
+        doubt: Grade | None = None,
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
         """Solve P problems and grade their scores, perhaps in other processes.
@@ -53,5 +54,6 @@ class Engine(Protocol):
         `labels` is (P, N): 1, -1, and 0 for training rows that the problem leaves out; `costs` is
         (P, L), ascending. Scored are the test rows, or with `on_test=False` all N rows of
         trainval, of which the grade reads those left out. `start` is (P, N): the dual to start
-        from, where the engine can. `tick` is told how many solutions have just been found.
+        from, where the engine can. `doubt` says by how much rounding may have moved each grade, for
+        engines that round. `tick` is told how many solutions have just been found.
         """

@@ -33,7 +33,8 @@ def mixed(rows: int, width: int, mean: float = 5.0, seed: int = 3) -> NDArray[np
 
 @pytest.mark.parametrize("block", [100, 8192])
 def test_the_leading_directions_are_numpys(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whitening, "BLOCK", block)
+    monkeypatch.setattr(whitening, "CORE_BLOCK", block)
+    monkeypatch.setattr(whitening, "SAMPLE", block)
     features = mixed(4000, 16)
     found = whiten(features, 6, CPU)
     assert found.shape == (4000, 6)
