@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurm.errors import UserError
 
@@ -97,6 +98,56 @@ def _host_bytes() -> int | None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
+
+
+def free_bytes() -> int | None:
+    """The memory that this process may still take; None where the system does not tell.
+
+    That of the machine, and of the control groups that SLURM or a container put it in.
+    """
+    try:
+        sizes = dict(line.split(":", 1) for line in _lines(Path("/proc/meminfo")))
+        groups = [line.split(":", 2) for line in _lines(Path("/proc/self/cgroup"))]
+    except OSError:
+        return None
+    free = [1024 * int(sizes["MemAvailable"].split()[0])]
+    for number, controllers, name in groups:
+        known = V2 if number == "0" else V1 if controllers == "memory" else None
+        if known is not None:
+            own = Path(name.lstrip("/"))
+            free += [left for group in (own, *own.parents) for left in known.left(group)]
+    return max(0, min(free))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+class _Groups(NamedTuple):
+    """Where a version of control groups says what it allows."""
+
+    folder: Path
+    limit: str
+    used: str
+    reclaimable: str  # in memory.stat: files that were read, which go when memory is needed
+
+    def left(self, group: Path) -> list[int]:
+        """The bytes that a group may still take, if it has a limit."""
+        folder = self.folder / group
+        with suppress(OSError, ValueError):  # it is not there, or its limit is "max"
+            limit, used = (int((folder / name).read_text()) for name in (self.limit, self.used))
+            stat = dict(line.split() for line in _lines(folder / "memory.stat"))
+            return [limit - used + int(stat.get(self.reclaimable, 0))]
+        return []
+
+
+V1 = _Groups(
+    Path("/sys/fs/cgroup/memory"),
+    "memory.limit_in_bytes",
+    "memory.usage_in_bytes",
+    "total_inactive_file",
+)
+V2 = _Groups(Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file")
 
 
 @contextmanager

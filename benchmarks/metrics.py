@@ -35,17 +35,18 @@ def step_average_precision(scores: NDArray[Any], positive: NDArray[np.bool_]) ->
 
 
 def step_doubt(scores: NDArray[Any], positive: NDArray[np.bool_], error: Floats) -> Floats:
-    """By how much step-wise AP, in 0..1, may be wrong where scores are off by up to `error`.
+    """By how much step-wise AP, in 0..1, may be wrong at most if scores are off by up to `error`.
 
-    `scores` is (..., N), `error` (...), and `positive` (N,); returns float64 of shape (...). To
-    first order: every positive by itself passes, or is passed by, the negatives that are as near.
+    `scores` is (..., N), `error` (...), and `positive` (N,); returns float64 of shape (...). The
+    j-th best positive of other scores is off by no more than the j-th of these, so that only those
+    negatives can change sides with it that lie within twice the error. Equal scores stay equal.
     """
     rows, shape = _rows(scores, positive)
     found = np.empty(len(rows))
     for i, (row, off) in enumerate(zip(rows, np.ravel(error))):
         hits = np.sort(row[positive])
         misses = np.sort(row[~positive])
-        true = np.arange(len(hits), 0, -1)
+        true = len(hits) - np.searchsorted(hits, hits, side="left")
         least = len(misses) - np.searchsorted(misses, hits + 2 * off, side="right")
         most = len(misses) - np.searchsorted(misses, hits - 2 * off, side="left")
         found[i] = np.mean(true / (true + least) - true / (true + most))

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from benchmarks.features.files import first_alike
 from benchmarks.svm.solver import batch, convergence
-from benchmarks.svm.solver.fits import Fits, Floats, Grade, Ints, no_tick
+from benchmarks.svm.solver.fits import Fits, Floats, Grade, Ints, joined, no_tick
 from benchmarks.svm.solver.kernel import Kernel, eigenspace
 from benchmarks.svm.solver.multiplying import in_turn, one_thread_each
 from benchmarks.svm.solver.problems import Problems
 from benchmarks.svm.solver.rows import TrainingRows
 from benchmarks.svm.solver.small import SMALL_ROWS, solve_small
 
+BYTES = 1000  # that the solver holds of a problem for each training row, with all its costs
+MOST_BYTES = 2**30  # that it may hold
 RANK = 64  # of the preconditioner
 DOUBT = 1e-5  # an AP, in 0..1, that rounding may have moved by more is found again, exactly
 BATCH = 160  # solutions that a thread scores and grades at once
@@ -91,6 +93,32 @@ class GramEngine:
         return _fits(grades, residual, steps, 0)
 
     def _fit_large(
+        self,
+        problems: Problems,
+        grade: Grade,
+        doubt: Grade | None,
+        on_test: bool,
+        tick: Callable[[int], None],
+    ) -> Fits:
+        """So many problems at a time as there is room for."""
+        count, size = problems.labels.shape
+        room = max(1, MOST_BYTES // (BYTES * size))
+        done: list[Fits] = []
+        duals: list[NDArray[Any]] = []
+        for begin in range(0, count, room):
+
+            def moved(grade: Grade, begin: int = begin) -> Grade:
+                return lambda problem, cost, scores: grade(begin + problem, cost, scores)
+
+            some = problems.some(np.arange(begin, min(begin + room, count)))
+            doubted = None if doubt is None else moved(doubt)
+            done.append(self._fit_some(some, moved(grade), doubted, on_test, tick))
+            if self.dual is not None and not on_test:
+                duals.append(self.dual)
+        self.dual = np.concatenate(duals) if len(duals) > 1 else self.dual
+        return done[0] if len(done) == 1 else joined(done)
+
+    def _fit_some(
         self,
         problems: Problems,
         grade: Grade,

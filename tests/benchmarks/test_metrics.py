@@ -10,6 +10,7 @@ from benchmarks.metrics import (
     envelope_average_precision,
     ranked,
     step_average_precision,
+    step_doubt,
     topk_correct,
 )
 
@@ -104,3 +105,25 @@ def test_topk_counts_the_labels_among_the_highest() -> None:
 def test_ranked_is_a_stable_descending_sort(seed: int, count: int, distinct: int) -> None:
     scores = np.random.default_rng(seed).integers(0, distinct, (2, 3, count)).astype(np.float64)
     assert ranked(scores).tolist() == np.argsort(-scores, axis=-1, kind="stable").tolist()
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 1e-3, 0.05, 1.0]))
+def test_no_error_moves_an_ap_by_more_than_its_doubt(seed: int, error: float) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 60))
+    positive = rng.random(count) < 0.4
+    positive[0] = True
+    scores = rng.normal(size=(3, count))
+    moved = scores + rng.choice([-error, 0.0, error], size=scores.shape)
+    doubt = step_doubt(scores, positive, np.full(3, error))
+    before, after = (step_average_precision(one, positive) for one in (scores, moved))
+    assert (np.abs(after - before) <= doubt + 1e-12).all()
+    if not error:
+        assert not doubt.any()
+
+
+def test_a_doubt_is_of_neighbours_alone() -> None:
+    scores = np.array([[4.0, 3.0, 2.999, 1.0]])
+    positive = np.array([True, False, True, True])
+    found = step_doubt(scores, positive, np.array([0.001]))
+    assert found == pytest.approx((2 / 2 - 2 / 3) / 3)  # the second may stand before the miss

@@ -1,6 +1,6 @@
 """What an SVM engine is given and what it gives back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,20 @@ class Fits:
     unsolved: NDArray[np.bool_]  # (P, L): stopped before the engine's tolerance was reached
     effort: Floats  # (P, L): relative residual (gram) or iterations (liblinear)
     state: dict[str, Any]  # of the engine: tolerance, limits, amount of work
+
+
+def joined(parts: Sequence[Fits]) -> Fits:
+    """The solutions of several sets of problems; amounts of work are summed up."""
+    state = dict(parts[0].state)
+    for part in parts[1:]:
+        for name, amount in part.state.items():
+            if isinstance(amount, int):
+                state[name] += amount
+    grades, unsolved, effort = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("grades", "unsolved", "effort")
+    )
+    return Fits(grades, unsolved, effort, state)
 
 
 class Engine(Protocol):

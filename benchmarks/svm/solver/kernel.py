@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.svm.solver.fits import Floats
 from benchmarks.svm.solver.multiplying import in_threads, times
-from benchmarks.svm.solver.rows import CHUNK, TrainingRows, centred, normalised
+from benchmarks.svm.solver.rows import CHUNK, TrainingRows, centred, normalised, require_room
 
 BLOCK = 640  # rows converted to fp64 at a time
 
@@ -38,8 +38,12 @@ class Kernel:
         self.diagonal = gram.diagonal().astype(np.float64) + 2 * self.lift + self.constant
 
     def test_gram(self, features: NDArray[Any]) -> tuple[NDArray[Any], Floats]:
-        """X~ of the training rows with that of test rows (T, D), (N, T), and a of the latter."""
+        """X~ of the training rows with that of test rows (T, D), (N, T), and a of the latter.
+
+        `UserError` when they would not fit into memory.
+        """
         own = self.training
+        require_room(len(own.rows), len(features), features.shape[1], own.rows.dtype.type)
         rows, lift = centred(features, own.epsilon, own.mean, own.rows.dtype.type)
         return own.multiplier.products(own.rows, rows), lift
 

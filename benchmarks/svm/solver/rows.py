@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.devices import free_bytes
 from benchmarks.svm.solver.multiplying import (
     STRIP,
     Multiplier,
@@ -18,6 +19,7 @@ from benchmarks.svm.solver.multiplying import (
     gram_on_gpu,
     in_threads,
 )
+from slurm.errors import UserError
 
 EXACT_ROWS = 2500  # up to so many training rows their products are made in fp64
 CHUNK = 128  # rows normalised at a time: 8 MB of fp64 at 8192 dimensions
@@ -44,9 +46,11 @@ def training_rows(
 ) -> Iterator[TrainingRows]:
     """Centre training features (N, D); `gram` is whole after the `with`.
 
-    Cores make it while the body runs; see `multiplying` for `device`.
+    Cores make it while the body runs; see `multiplying` for `device`. `UserError` when it would
+    not fit into memory.
     """
     count, dtype = len(features), np.float64 if len(features) <= EXACT_ROWS else np.float32
+    require_room(count, count, features.shape[1], dtype)
     with in_threads() as each:
         sums = each(lambda where: normalised(features, epsilon, where).sum(0), count, CHUNK)
         mean: Floats = np.sum(list(sums), axis=0) / count
@@ -67,6 +71,17 @@ def training_rows(
         made = each(multiply, count, STRIP)
         yield training
         list(made)
+
+
+def require_room(left: int, right: int, width: int, dtype: type) -> None:
+    """`UserError` unless (right, width) rows and (left, right) products fit into free memory."""
+    needed, free = np.dtype(dtype).itemsize * right * (left + width), free_bytes()
+    if free is not None and needed > free:
+        raise UserError(
+            f"the products of {left:,} rows with {right:,} of {width:,} features take "
+            f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free: give the task more "
+            "memory, or take --solver liblinear, which makes no such products"
+        )
 
 
 def centred(

@@ -20,6 +20,7 @@ from benchmarks.flags.source import SOLVERS, Solver
 from benchmarks.metrics import envelope_average_precision
 from benchmarks.protocols import SvmProtocol
 from benchmarks.results import SvmLayer
+from benchmarks.svm import gram
 from benchmarks.svm import machine as machines
 from benchmarks.svm.draws import draw
 from benchmarks.svm.evaluation import evaluate_full, evaluate_low_shot, stratified_folds
@@ -274,6 +275,42 @@ def test_several_threads_and_processes_find_what_one_finds(
     for other in found[1:]:
         np.testing.assert_allclose(other.cv_ap, found[0].cv_ap, atol=1e-3)
         np.testing.assert_allclose(other.ap, found[0].ap, atol=1e-3)
+
+
+def test_little_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problems are solved a few at a time, and wait for their refit as ever."""
+    monkeypatch.setattr("benchmarks.svm.gram.SMALL_ROWS", 0)
+    data = make(Recipe(rows=150, dimensions=60, classes=3))
+    whole = evaluate_full(machine(data), FEW_COSTS)
+    monkeypatch.setattr("benchmarks.svm.gram.MOST_BYTES", 4 * 150 * gram.BYTES)
+    parts = evaluate_full(machine(data), FEW_COSTS)
+    np.testing.assert_allclose(parts.cv_ap, whole.cv_ap, atol=1e-9)
+    np.testing.assert_allclose(parts.ap, whole.ap, atol=1e-9)
+    assert parts.cost == whole.cost
+    assert parts.convergence["newton_steps"] > 0
+
+
+def test_what_rounding_may_have_moved_is_graded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the Gram matrix in fp32, and every grade doubted, none is off by what that rounds."""
+    monkeypatch.setattr("benchmarks.svm.gram.SMALL_ROWS", 0)
+    data = make(Recipe(rows=300, dimensions=80, classes=3, decay=1.5))
+    exact = evaluate_full(machine(data), FEW_COSTS)
+    monkeypatch.setattr("benchmarks.svm.solver.rows.EXACT_ROWS", 0)
+    monkeypatch.setattr("benchmarks.svm.gram.DOUBT", -1.0)
+    machines._engine.cache_clear()
+    again: list[int] = []
+    original = gram.GramEngine._grade_again
+
+    def counted(self: Any, problems: Any, places: Any, *others: Any) -> tuple[int, int]:
+        again.append(len(places))
+        return original(self, problems, places, *others)
+
+    monkeypatch.setattr(gram.GramEngine, "_grade_again", counted)
+    found = evaluate_full(machine(data), FEW_COSTS)
+    machines._engine.cache_clear()
+    assert again == [3 * FEW_COSTS.folds * len(FEW_COSTS.costs)]
+    np.testing.assert_allclose(found.cv_ap, exact.cv_ap, atol=1e-3)
+    assert found.cost == exact.cost
 
 
 def test_a_refit_on_many_rows_is_refined_on_the_features(monkeypatch: pytest.MonkeyPatch) -> None:

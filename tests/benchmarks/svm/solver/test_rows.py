@@ -7,6 +7,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from benchmarks.svm.solver.rows import centred, training_rows
+from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
 
 FEATURES = make(Recipe(rows=300, dimensions=50)).train
@@ -46,6 +47,23 @@ def test_threads_of_numpy_are_as_before() -> None:
     with pytest.raises(ValueError, match="of the body"), training_rows(FEATURES, 1e-5):
         raise ValueError("of the body")
     assert threadpool_info() == before
+
+
+def test_products_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is multiplied; 300 x 350 and 80 x 350 values of fp64."""
+    kernel = kernel_of(FEATURES)
+    monkeypatch.setattr("benchmarks.svm.solver.rows.free_bytes", lambda: 8 * 300 * 350 - 1)
+    with (
+        pytest.raises(UserError, match=r"300 rows with 300 of 50 features take 0\.0 GiB, and 0\.0"),
+        training_rows(FEATURES, 1e-5),
+    ):
+        pass
+    kernel.test_gram(FEATURES[:80])
+    monkeypatch.setattr("benchmarks.svm.solver.rows.free_bytes", lambda: 8 * 80 * 350 - 1)
+    with pytest.raises(UserError, match=r"300 rows with 80 of 50 features.*--solver liblinear"):
+        kernel.test_gram(FEATURES[:80])
+    monkeypatch.setattr("benchmarks.svm.solver.rows.free_bytes", lambda: None)
+    kernel.test_gram(FEATURES[:80])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, None])
