@@ -27,6 +27,7 @@ from benchmarks.svm.classes import check_classes, check_test
 from benchmarks.svm.machine import Machine
 from benchmarks.svm.solver.convergence import rounding_of
 from benchmarks.svm.solver.fits import Engine, Fits, Floats
+from benchmarks.svm.solver.multiplying import in_turn
 from benchmarks.svm.solver.workers import shared_array
 
 MOST_SCORES = 2**30  # bytes of test scores that low-shot training keeps
@@ -143,7 +144,8 @@ def evaluate_low_shot(
     best = int(by_draw.mean(1).argmax())
     at = by_draw[best]
     if kept is not None:
-        places = ranks(kept[:, best]).reshape(samples, count, -1).transpose(0, 2, 1)
+        by_problem = np.stack(list(in_turn(ranks, kept[:, best])))
+        places = by_problem.reshape(samples, count, -1).transpose(0, 2, 1)
         halves = _half_maps(by_half.reshape(samples, count, *by_half.shape[1:]))
         machine.outcomes = {"ranks": places, "labels": data.test_labels, "halves": halves}
     convergence = {**_state(machine, fits), "by_cost": _round(fits.effort.max(0))}

@@ -25,6 +25,7 @@ BYTES = 1000  # that the solver holds of a problem for each training row, with a
 MOST_BYTES = 2**30  # that it may hold
 RANK = 64  # of the preconditioner
 DOUBT = 1e-5  # an AP, in 0..1, that rounding may have moved by more is found again, exactly
+GRADED = 3e-7  # the tolerance at which it is
 BATCH = 160  # solutions that a thread scores and grades at once
 
 
@@ -141,7 +142,8 @@ class GramEngine:
         report = batch.solve(self.kernel, self.factor, problems, solved, tick, not on_test)
         steps, residual = int(report.newton.sum()), report.residual
         if on_test and shape[1] == 1:
-            scores, refined = self._refine(problems, self.dual[:, 0], self.test)
+            dual, _, refined = self._refine(problems, self.dual[:, 0])
+            scores = self.kernel.exact_scores(self.kernel.exact_weights(dual), self.test)
             steps, residual = steps + int(refined.newton.sum()), refined.residual
             grades = [grade(problem, 0, one[None]) for problem, one in enumerate(scores)]
             products = report.products + refined.products
@@ -178,34 +180,35 @@ class GramEngine:
         steps = products = 0
         for begin in range(0, len(places), BATCH):
             problem, cost = places[begin : begin + BATCH].T
-            some = replace(problems.some(problem), costs=problems.costs[problem, cost][:, None])
-            rows = self.kernel.training.features
-            scores, report = self._refine(some, self.dual[problem, cost], rows)
+            costs = problems.costs[problem, cost][:, None]
+            some = replace(problems.some(problem), costs=costs, refined=GRADED)
+            _, scores, report = self._refine(some, self.dual[problem, cost])
             for at, of, row in zip(problem.tolist(), cost.tolist(), scores):
                 grades[at, of] = grade(at, of, row[None])[0]
             steps, products = steps + int(report.newton.sum()), products + report.products
         return steps, products
 
     def _refine(
-        self, problems: Problems, dual: NDArray[Any], features: NDArray[Any]
-    ) -> tuple[Floats, batch.Report]:
-        """Scores (P, rows) of problems with one cost each, free of the rounding of K.
+        self, problems: Problems, dual: NDArray[Any]
+    ) -> tuple[Floats, Floats, batch.Report]:
+        """b and f (P, N) of problems with one cost each, free of the rounding of K.
 
-        `dual` (P, N) is what the solver found; `features` are of the rows that are scored.
+        `dual` (P, N) is what the solver found, of which f is exact on the features; what is left
+        to be done is so little that its own rounding does not count.
         """
         dual = dual.astype(np.float64)
-        weights = self.kernel.exact_weights(dual)
-        values = self.kernel.exact_scores(weights, self.kernel.training.features)
-        values += dual.sum(1)[:, None]
-        refined = dual.copy()
+        value = self.kernel.exact_scores(
+            self.kernel.exact_weights(dual), self.kernel.training.features
+        )
+        value += dual.sum(1)[:, None]
+        refined, values = dual.copy(), value.copy()
 
         def solved(problem: Ints, cost: Ints, dual: Floats, value: Floats) -> None:
-            refined[problem] = dual
+            refined[problem], values[problem] = dual, value
 
-        start = replace(problems, start=dual, start_value=values)
+        start = replace(problems, start=dual, start_value=value)
         report = batch.solve(self.kernel, self.factor, start, solved)
-        weights = self.kernel.exact_weights(refined)
-        return self.kernel.exact_scores(weights, features), report
+        return refined, values, report
 
     def _score_test(self, dual: NDArray[Any]) -> Floats:
         """What ranks the test rows, (P, L, T), for (P, L, N) b."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.svm.solver.fits import Floats
-from benchmarks.svm.solver.multiplying import in_threads, times
+from benchmarks.svm.solver.multiplying import by_strips, in_threads, times
 from benchmarks.svm.solver.rows import CHUNK, TrainingRows, centred, normalised, require_room
 
 BLOCK = 640  # rows converted to fp64 at a time
@@ -70,9 +70,14 @@ class Kernel:
             return self.add_lift(times(vectors, self.exact, threads), vectors)
         used = np.flatnonzero((vectors != 0).any(0))
         product = np.zeros_like(vectors)
-        for start in range(0, len(used), BLOCK):
-            rows = used[start : start + BLOCK]
-            product += times(vectors[:, rows], self.gram[rows].astype(np.float64), threads)
+
+        def multiply(strip: slice) -> None:
+            for start in range(0, len(used), BLOCK):
+                rows = used[start : start + BLOCK]
+                wide = self.gram[rows, strip].astype(np.float64)
+                product[:, strip] += vectors[:, rows] @ wide
+
+        by_strips(multiply, vectors.shape[1], threads)
         return self.add_lift(product, vectors)
 
     def exact_weights(self, dual: Floats) -> Floats:

@@ -94,26 +94,30 @@ def times(left: NDArray[Any], right: NDArray[Any], threads: int | None = None) -
 
     By so many threads (None: all). Call it within `one_thread_each`.
     """
-    threads = threads or threads_here()
-    if threads == 1:
-        whole: NDArray[Any] = left @ right
-        return whole
-    count = right.shape[1]
-    found = np.empty((len(left), count), left.dtype)
-    width = -(-count // (16 * threads)) * 16
-    strips = [slice(start, start + width) for start in range(0, count, width)]
+    found = np.empty((len(left), right.shape[1]), left.dtype)
 
     def multiply(strip: slice) -> None:
         np.matmul(left, right[:, strip], out=found[:, strip])
 
-    list(_pool(threads_here()).map(multiply, strips))
+    by_strips(multiply, right.shape[1], threads)
     return found
+
+
+def by_strips(work: Callable[[slice], None], count: int, threads: int | None = None) -> None:
+    """Share `count` columns among so many threads (None: all), a strip for each."""
+    threads = threads or threads_here()
+    if threads == 1:
+        work(slice(0, count))
+        return
+    width = -(-count // (16 * threads)) * 16
+    strips = [slice(start, start + width) for start in range(0, count, width)]
+    list(_pool(threads_here()).map(work, strips))
 
 
 def in_turn(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
     """Yield `work(task)` for all tasks in their order, made by the threads of `times`.
 
-    Call it within `one_thread_each`.
+    Where they multiply, call it within `one_thread_each`.
     """
     return _pool(threads_here()).map(work, tasks)
 

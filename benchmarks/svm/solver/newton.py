@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.svm.solver.compact import Deliver, Parked
 from benchmarks.svm.solver.convergence import (
+    COMPACT_COST,
     TOLERANCE,
     line_search,
     norms,
@@ -33,8 +34,7 @@ from benchmarks.svm.solver.problems import Problems, State
 from benchmarks.svm.solver.systems import Systems, active_rows
 
 COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them
-COMPACT_COST = 0.5  # above this an ill-conditioned problem needs sums in fp64 and goes to a block
-LOOSE = 5e-2  # once its residual is this small
+LOOSE = 5e-2  # problems above COMPACT_COST go to a block once their residual is this small
 REFINING_STEPS = 4  # Newton steps that are spent on it
 NEWTON_STEPS = 20  # per cost; then the problem goes on on a block, where sums are fp64
 ALONE = 4  # so few problems do not fill a product with the whole matrix

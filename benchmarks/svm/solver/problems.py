@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.svm.solver.convergence import TOLERANCE
 from benchmarks.svm.solver.fits import Bools, Floats, Floats32, Ints
 
-REFINED = 1e-8  # the tolerance of problems that are refined
+REFINED = 1e-8
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Problems:
     positive_weight: float
     start: Floats | None = None  # (M, N): b to start the first cost from
     start_value: Floats | None = None  # (M, N): its f, more exact than K of fp32 gives it
+    refined: float = REFINED  # the tolerance of problems that begin so
 
     @property
     def refining(self) -> bool:
@@ -28,7 +29,7 @@ class Problems:
     @property
     def tolerance(self) -> float:
         """The residual at which a problem is solved."""
-        return REFINED if self.refining else TOLERANCE
+        return self.refined if self.refining else TOLERANCE
 
     @property
     def weights(self) -> Floats:
@@ -44,10 +45,9 @@ class Problems:
 
     def some(self, chosen: Ints) -> "Problems":
         """Some of the problems."""
-        start = None if self.start is None else self.start[chosen]
-        value = None if self.start_value is None else self.start_value[chosen]
-        costs, weight = self.costs[chosen], self.positive_weight
-        return Problems(self.labels[chosen], costs, weight, start, value)
+        names = ("labels", "costs", "start", "start_value")
+        known = {name: getattr(self, name) for name in names}
+        return replace(self, **{n: one[chosen] for n, one in known.items() if one is not None})
 
 
 @dataclass
