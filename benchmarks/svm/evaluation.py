@@ -25,7 +25,6 @@ from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
 from benchmarks.svm.classes import check_classes, check_test
 from benchmarks.svm.machine import Machine
-from benchmarks.svm.solver.convergence import rounding_of
 from benchmarks.svm.solver.fits import Engine, Fits, Floats
 from benchmarks.svm.solver.multiplying import in_turn
 from benchmarks.svm.solver.workers import shared_array
@@ -71,10 +70,9 @@ def evaluate_full(machine: Machine, protocol: SvmProtocol) -> SvmLayer:
         out = held[column] == fold
         return step_average_precision(scores[:, out], positive[column, out])
 
-    def doubt_fold(problem: int, _: int, scores: NDArray[Any]) -> Floats:
+    def doubt_fold(problem: int, _: int, scores: NDArray[Any], error: Floats) -> Floats:
         column, fold = divmod(problem, protocol.folds)
         out = held[column] == fold
-        error = rounding_of(costs) * scores[:, out].std(1)
         return step_doubt(scores[:, out], positive[column, out], error)
 
     tiled = np.tile(costs, (len(flat), 1))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.features.files import first_alike
 from benchmarks.svm.solver import batch, convergence
-from benchmarks.svm.solver.fits import Fits, Floats, Grade, Ints, joined, no_tick
+from benchmarks.svm.solver.fits import Doubt, Fits, Floats, Grade, Ints, joined, no_tick
 from benchmarks.svm.solver.kernel import Kernel, eigenspace
 from benchmarks.svm.solver.multiplying import in_turn, one_thread_each
 from benchmarks.svm.solver.problems import Problems
@@ -56,7 +56,7 @@ class GramEngine:
         *,
         on_test: bool,
         start: NDArray[Any] | None = None,
-        doubt: Grade | None = None,
+        doubt: Doubt | None = None,
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
         """Solve and grade; equal images get equal scores."""
@@ -64,14 +64,18 @@ class GramEngine:
         problems = Problems(_wide(labels), _wide(costs), self.positive_weight, begun)
         alike = self.alike_test if on_test else self.alike_train
 
-        def of_alike(grade: Grade) -> Grade:
-            return lambda problem, cost, scores: grade(problem, cost, scores[:, alike])
+        def grade_alike(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
+            return grade(problem, cost, scores[:, alike])
+
+        def doubt_alike(problem: int, cost: int, scores: NDArray[Any], error: Floats) -> Floats:
+            assert doubt is not None
+            return doubt(problem, cost, scores[:, alike], error)
 
         with one_thread_each():
             if int((labels != 0).sum(1).max()) <= SMALL_ROWS:
-                return self._fit_small(problems, of_alike(grade), on_test, tick)
-            doubted = None if doubt is None or on_test else of_alike(doubt)
-            return self._fit_large(problems, of_alike(grade), doubted, on_test, tick)
+                return self._fit_small(problems, grade_alike, on_test, tick)
+            doubted = None if doubt is None or on_test else doubt_alike
+            return self._fit_large(problems, grade_alike, doubted, on_test, tick)
 
     def _fit_small(
         self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
@@ -97,33 +101,37 @@ class GramEngine:
         self,
         problems: Problems,
         grade: Grade,
-        doubt: Grade | None,
+        doubt: Doubt | None,
         on_test: bool,
         tick: Callable[[int], None],
     ) -> Fits:
         """So many problems at a time as there is room for."""
-        count, size = problems.labels.shape
-        room = max(1, MOST_BYTES // (BYTES * size))
+        count, room = len(problems.labels), self._room
         done: list[Fits] = []
         duals: list[NDArray[Any]] = []
         for begin in range(0, count, room):
 
-            def moved(grade: Grade, begin: int = begin) -> Grade:
-                return lambda problem, cost, scores: grade(begin + problem, cost, scores)
+            def of_some(name: Callable[..., Floats], begin: int = begin) -> Callable[..., Floats]:
+                return lambda problem, *others: name(begin + problem, *others)
 
             some = problems.some(np.arange(begin, min(begin + room, count)))
-            doubted = None if doubt is None else moved(doubt)
-            done.append(self._fit_some(some, moved(grade), doubted, on_test, tick))
+            doubted = None if doubt is None else of_some(doubt)
+            done.append(self._fit_some(some, of_some(grade), doubted, on_test, tick))
             if self.dual is not None and not on_test:
                 duals.append(self.dual)
         self.dual = np.concatenate(duals) if len(duals) > 1 else self.dual
         return done[0] if len(done) == 1 else joined(done)
 
+    @property
+    def _room(self) -> int:
+        """How many problems may be solved at once."""
+        return max(1, MOST_BYTES // (BYTES * len(self.kernel.gram)))
+
     def _fit_some(
         self,
         problems: Problems,
         grade: Grade,
-        doubt: Grade | None,
+        doubt: Doubt | None,
         on_test: bool,
         tick: Callable[[int], None],
     ) -> Fits:
@@ -155,9 +163,12 @@ class GramEngine:
             assert self.dual is not None
             some = slice(begin, begin + step)
             found = self._score_test(self.dual[some]) if values is None else values[some]
-            of = [grade] if doubt is None else [grade, doubt]
+            if doubt is None:
+                return [grade(begin + at, 0, row)[None] for at, row in enumerate(found)]
+            errors = self.kernel.rounding(self.dual[some], problems.costs[some])
             return [
-                np.stack([one(begin + at, 0, row) for one in of]) for at, row in enumerate(found)
+                np.stack([grade(begin + at, 0, row), doubt(begin + at, 0, row, error)])
+                for at, (row, error) in enumerate(zip(found, errors))
             ]
 
         step = max(1, BATCH // shape[1])
@@ -178,8 +189,9 @@ class GramEngine:
         """
         assert self.dual is not None
         steps = products = 0
-        for begin in range(0, len(places), BATCH):
-            problem, cost = places[begin : begin + BATCH].T
+        room = self._room
+        for begin in range(0, len(places), room):
+            problem, cost = places[begin : begin + room].T
             costs = problems.costs[problem, cost][:, None]
             some = replace(problems.some(problem), costs=costs, refined=GRADED)
             _, scores, report = self._refine(some, self.dual[problem, cost])

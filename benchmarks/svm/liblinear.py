@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.svm.solver.fits import Fits, Floats, Grade, no_tick
+from benchmarks.svm.solver.fits import Doubt, Fits, Floats, Grade, no_tick
 from benchmarks.svm.solver.workers import each
 from slurm.threads import share_of
 
@@ -59,7 +59,7 @@ class LiblinearEngine:
         *,
         on_test: bool,
         start: NDArray[Any] | None = None,
-        doubt: Grade | None = None,
+        doubt: Doubt | None = None,
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
         """Solve and grade; `start` and `doubt` are not used."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.features.files import LayerData
 from benchmarks.flags.source import Solver
-from benchmarks.svm.solver.fits import Engine, Fits, Floats, Grade, no_tick
+from benchmarks.svm.solver.fits import Doubt, Engine, Fits, Floats, Grade, no_tick
 from benchmarks.svm.solver.rows import training_rows
 
 
@@ -37,7 +37,7 @@ class Machine:
         *,
         on_test: bool,
         start: NDArray[Any] | None = None,
-        doubt: Grade | None = None,
+        doubt: Doubt | None = None,
     ) -> Fits:
         """Solve all problems; what gram leaves unsolved goes to liblinear, with a note."""
         fits = self.engine.fit(

@@ -40,7 +40,17 @@ SAMPLE_SHOTS = (1, 16, 96)
 _shared: dict[str, Any] = {}
 
 
-def generate(folder: Path, decay: float, layers: tuple[int, ...] = (5,), seed: int = 0) -> None:
+def generate(
+    folder: Path,
+    decay: float,
+    layers: tuple[int, ...] = (5,),
+    seed: int = 0,
+    *,
+    trainval: int = TRAINVAL,
+    test: int = TEST,
+    dimensions: int = DIMENSIONS,
+    classes: int = CLASSES,
+) -> None:
     """Features and labels whose test mAP is near that of VOC07's.
 
     Like pooled features after a ReLU they are non-negative and mostly positive, so that their mean
@@ -48,28 +58,28 @@ def generate(folder: Path, decay: float, layers: tuple[int, ...] = (5,), seed: i
     noisy direction among the leading ones.
     """
     rng = np.random.default_rng(seed)
-    count, rank = TRAINVAL + TEST, 1024
+    count, rank = trainval + test, 1024
     ranks = np.arange(1, rank + 1)
     hidden = rng.standard_normal((count, rank), dtype=np.float32)
-    labels = np.zeros((count, CLASSES), dtype=np.int8)
-    shares = np.append(np.geomspace(0.022, 0.1, CLASSES - 1), 0.4)
+    labels = np.zeros((count, classes), dtype=np.int8)
+    shares = np.append(np.geomspace(0.022, 0.1, classes - 1), 0.4)
     for column, share in enumerate(shares):
         direction = rng.standard_normal(rank) * ranks**-0.8
         score = hidden @ (direction / np.linalg.norm(direction)).astype(np.float32)
         score += 0.25 * rng.standard_normal(count, dtype=np.float32)
         labels[:, column] = score > np.quantile(score, 1 - share)
     labels[rng.random(labels.shape) < 0.023] = -1
-    np.save(folder / "train_labels.npy", labels[:TRAINVAL])
-    np.save(folder / "test_labels.npy", labels[TRAINVAL:])
+    np.save(folder / "train_labels.npy", labels[:trainval])
+    np.save(folder / "test_labels.npy", labels[trainval:])
     spectrum = (ranks**-decay).astype(np.float32)
     for layer in layers:
-        mixing = rng.standard_normal((rank, DIMENSIONS), dtype=np.float32) * spectrum[:, None]
+        mixing = rng.standard_normal((rank, dimensions), dtype=np.float32) * spectrum[:, None]
         features = hidden @ mixing
         features /= features.std()
         features += 0.1 * rng.standard_normal(features.shape, dtype=np.float32)
         np.maximum(features + 1.1, 0, out=features)
-        np.save(folder / f"voc07_trainval_feat{layer}.npy", features[:TRAINVAL])
-        np.save(folder / f"voc07_test_feat{layer}.npy", features[TRAINVAL:])
+        np.save(folder / f"voc07_trainval_feat{layer}.npy", features[:trainval])
+        np.save(folder / f"voc07_test_feat{layer}.npy", features[trainval:])
 
 
 def command(module: str, folder: Path, *more: str) -> tuple[float, dict[str, Any], float]:

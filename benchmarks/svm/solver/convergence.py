@@ -13,7 +13,6 @@ from benchmarks.svm.solver.fits import Bools, Floats
 
 TOLERANCE = 3e-7
 LONGEST = 8.0  # Newton steps: rounding must not make a line search run away
-ROUNDING = 1.5e-6
 COMPACT_COST = 0.5  # above this an ill-conditioned problem needs sums in fp64: on a block of rows
 TINY = 1e-300  # what a division by zero is spared with
 
@@ -27,17 +26,6 @@ def ridge_of(weights: Floats, cost: Floats) -> Floats:
 def tau_of(cost: Floats) -> Floats:
     """At small costs D damps a residual, so that more of it is harmless; (m,)."""
     return 1 + 1 / (200 * cost)
-
-
-def rounding_of(cost: Floats) -> Floats:
-    """By how much of their spread values may be off at `TOLERANCE`, with K in fp32; (m,).
-
-    Up to COMPACT_COST sums are of fp32 as well. Half as much again as was seen against K in fp64.
-    """
-    found: Floats = ROUNDING * np.where(
-        cost <= COMPACT_COST, np.sqrt(144 * cost).clip(min=1.0), np.sqrt(cost)
-    )
-    return found
 
 
 def norms(rows: NDArray[Any]) -> NDArray[Any]:

@@ -16,6 +16,9 @@ Bools = NDArray[np.bool_]
 # (L, rows): decision values up to one constant a cost.
 Grade = Callable[[int, int, NDArray[Any]], Floats]
 
+# By how much these grades may be wrong at most, (L,), if scores are off by up to an error (L,).
+Doubt = Callable[[int, int, NDArray[Any], Floats], Floats]
+
 
 def no_tick(count: int) -> None:
     """Progress that nobody watches."""
@@ -60,7 +63,7 @@ class Engine(Protocol):
         *,
         on_test: bool,
         start: NDArray[Any] | None = None,
-        doubt: Grade | None = None,
+        doubt: Doubt | None = None,
         tick: Callable[[int], None] = no_tick,
     ) -> Fits:
         """Solve P problems and grade their scores, perhaps in other processes.
@@ -68,6 +71,6 @@ class Engine(Protocol):
         `labels` is (P, N): 1, -1, and 0 for training rows that the problem leaves out; `costs` is
         (P, L), ascending. Scored are the test rows, or with `on_test=False` all N rows of
         trainval, of which the grade reads those left out. `start` is (P, N): the dual to start
-        from, where the engine can. `doubt` says by how much rounding may have moved each grade, for
+        from, where the engine can. `doubt` says what rounding may have done to the grades, for
         engines that round. `tick` is told how many solutions have just been found.
         """

@@ -10,11 +10,13 @@ rows afford X~ X~' in fp64 as well; for many no such matrix exists, and what is 
 refined on the features themselves (`exact_weights`).
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.svm.solver.convergence import COMPACT_COST
 from benchmarks.svm.solver.fits import Floats
 from benchmarks.svm.solver.multiplying import by_strips, in_threads, times
 from benchmarks.svm.solver.rows import CHUNK, TrainingRows, centred, normalised, require_room
@@ -79,6 +81,27 @@ class Kernel:
 
         by_strips(multiply, vectors.shape[1], threads)
         return self.add_lift(product, vectors)
+
+    def rounding(self, dual: NDArray[Any], costs: Floats) -> Floats:
+        """By how much f of b (..., L, N) may be off on any row for its rounding, (..., L).
+
+        For each b of costs (..., L), solved with K in fp32: in units of fp32's rounding of |b|
+        times an entry of K, the most that was seen on 1,670 rows and spectra of three kinds, and a
+        little more. Sums up to COMPACT_COST are of fp32 as well, and the more the longer.
+        """
+        if self.exact is not None:
+            return np.zeros(costs.shape)
+        summed = 2.5 * np.sqrt(len(self.gram)) * self._entry
+        rounded = 15 * self._entry + 1.5 * float(self.gram.diagonal().mean())
+        unit = np.where(costs <= COMPACT_COST, summed, rounded) * 2.0**-24
+        found: Floats = unit * np.sqrt(np.vecdot(dual, dual))
+        return found
+
+    @cached_property
+    def _entry(self) -> float:
+        """The root mean square of X~ X~'."""
+        squares = np.vecdot(self.gram, self.gram)
+        return float(np.sqrt(squares.mean(dtype=np.float64) / len(self.gram)))
 
     def exact_weights(self, dual: Floats) -> Floats:
         """w = X' b (M, D) of (M, N) b, on the normalised features, all in fp64."""
