@@ -88,6 +88,7 @@ perf-svm: $(STAMP)
 	$(PY) tests/perf/svm.py --spectrum slow --json $(FIGURES)/svm-slow.json
 	$(PY) tests/perf/svm.py --spectrum fast --json $(FIGURES)/svm-fast.json
 	$(PY) tests/perf/svm_ratios.py --json $(FIGURES)/svm-ratios.json
+	$(PY) tests/perf/svm_growth.py --json $(FIGURES)/svm-growth.json
 
 perf-stream: $(STAMP)
 	@mkdir -p $(FIGURES)
@@ -117,6 +118,7 @@ prove: $(STAMP)
 	@mkdir -p $(FIGURES)
 	$(PY) tests/proofs/svm_agreement.py --spectrum slow --json $(FIGURES)/agreement-slow.json
 	$(PY) tests/proofs/svm_agreement.py --spectrum fast --json $(FIGURES)/agreement-fast.json
+	$(PY) tests/proofs/svm_rounding.py --json $(FIGURES)/svm-rounding.json
 	$(PY) tests/proofs/killed_demo.py --json $(FIGURES)/demo-killed.json
 
 # How often the intervals of --ci hold a known figure, over 500 test sets; 5 minutes.

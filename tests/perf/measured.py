@@ -79,6 +79,71 @@ def agreement(found: dict[str, dict[str, Any]]) -> str:
     )
 
 
+def ratios(found: dict[str, Any]) -> Iterator[str]:
+    """SVM commands beside those of an earlier build, in turn."""
+    names = {
+        "full": "full protocol, one layer",
+        "low_shot": "low-shot, one layer",
+        "five_layers_full": "full protocol, five layers",
+        "five_layers_low_shot": "low-shot, five layers",
+        "five_layers_both": "five layers, both protocols in one sweep",
+    }
+    yield (
+        f"The same commands beside those of commit 5aee93e, in turn, the least of "
+        f"{found['repeat']} runs each, on {found['machine']} (`tests/perf/svm_ratios.py`):"
+    )
+    yield ""
+    yield "| whole command | commit 5aee93e | now | ratio | memory then | now |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for key, name in names.items():
+        if f"{key}_after_s" in found:
+            seconds, memory = (
+                [found[f"{key}_{side}_{unit}"] for side in ("before", "after")]
+                for unit in ("s", "gb")
+            )
+            yield (
+                f"| {name} | {seconds[0]:.1f} s | {seconds[1]:.1f} s | "
+                f"**{seconds[0] / seconds[1]:.2f}x** | {memory[0]:.1f} GB | {memory[1]:.1f} GB |"
+            )
+
+
+def rounding(found: dict[str, dict[str, Any]]) -> str:
+    """What fp32 leaves of an AP."""
+    of = [
+        f"{one['cross_validation_points']:.0e} of rank ** -{decay}" for decay, one in found.items()
+    ]
+    test = max(one["test_points"] for one in found.values())
+    costs = sum(one["other_costs"] for one in found.values())
+    return (
+        "Products of all rows are fp32 from 2,501 rows on. Against fp64 ones, and problems solved "
+        f"to 1e-8 (`tests/proofs/svm_rounding.py`) cross-validation APs differ by at most, in points, "
+        f"{', '.join(of)} spectra; test APs by {test:.0e}, and {costs} of {20 * len(found)} chosen "
+        "costs are others."
+    )
+
+
+def growth(found: dict[str, Any]) -> Iterator[str]:
+    """Seconds and memory by rows, classes and layers."""
+    yield (
+        f"How the full protocol grows, on {found['machine']}, {found['dimensions']:,} dimensions "
+        f"and {found['test']:,} test rows (`tests/perf/svm_growth.py`):"
+    )
+    yield ""
+    yield "| trainval rows | classes | layers | seconds | memory |"
+    yield "| --- | --- | --- | --- | --- |"
+    for one in [*found["by_rows"], *found["by_classes"], *found["by_layers"]]:
+        sizes = f"{one['trainval']:,} | {one['classes']} | {one['layers']}"
+        yield f"| {sizes} | {one['seconds']:.1f} | {one['gb']:.1f} GB |"
+    low = found["low_shot"]
+    yield ""
+    yield (
+        f"Low-shot with k = 1, 4 and 16, five draws of {low['classes']} classes from "
+        f"{low['trainval']:,} rows: {low['seconds']:.0f} s, {low['gb']:.1f} GB. Products that do "
+        "not fit into the memory that is free are refused before anything is computed, with their "
+        "size."
+    )
+
+
 def slurm(found: dict[str, Any]) -> Iterator[str]:
     """What the launcher costs."""
     if "overhead" in found:
@@ -375,6 +440,12 @@ def paragraphs() -> Iterator[list[str]]:
         yield list(speed(svm))
     if differences := both("agreement"):
         yield [agreement(differences)]
+    if beside := read("svm-ratios"):
+        yield list(ratios(beside))
+    if rounds := read("svm-rounding"):
+        yield [rounding(rounds)]
+    if sizes := read("svm-growth"):
+        yield list(growth(sizes))
     if launcher := read("slurm"):
         yield list(slurm(launcher))
     if begins := read("help"):

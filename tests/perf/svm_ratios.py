@@ -153,7 +153,7 @@ def main() -> None:
         tree = Path(scratch) / "before"
         tree.mkdir()
         found: dict[str, Any] = {"machine": f"{processor()}, {os.cpu_count()} cores"}
-        found["load"] = os.getloadavg()[0]
+        found |= {"load": os.getloadavg()[0], "repeat": args.repeat}
         if not args.device:
             tree = args.before.resolve() if args.before else unpack(tree)
         for name in chosen:
