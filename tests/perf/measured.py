@@ -116,9 +116,9 @@ def rounding(found: dict[str, dict[str, Any]]) -> str:
     costs = sum(one["other_costs"] for one in found.values())
     return (
         "Products of all rows are fp32 from 2,501 rows on. Against fp64 ones, and problems solved "
-        f"to 1e-8 (`tests/proofs/svm_rounding.py`) cross-validation APs differ by at most, in "
-        f"points, {', '.join(of)} spectra; test APs by {test:.0e}, and {costs} of {20 * len(found)} chosen "
-        "costs are others."
+        "to 1e-8 (`tests/proofs/svm_rounding.py`), cross-validation APs differ by at most, in "
+        f"points, {', '.join(of)} spectra; test APs by {test:.0e}, and {costs} of "
+        f"{20 * len(found)} chosen costs are others."
     )
 
 
