@@ -78,13 +78,15 @@ class Colour:
     def draw(self, draws: Draws, row: int) -> None:
         """Draw from torch's generator for one image, and keep it in `row` of `draws`."""
         if self.jitter is not None:
-            found = _jitter_draws(self.jitter).make_params([])
-            draws.order.numpy()[row] = found["fn_idx"].numpy()
+            draws.order.numpy()[row] = torch.randperm(4).numpy()
             factors = draws.factors.numpy()[row]
-            for operation, name in enumerate(("brightness", "contrast", "saturation")):
-                factor = found[f"{name}_factor"]
-                factors[operation] = 1.0 if factor is None else factor
-            factors[HUE] = int((found["hue_factor"] or 0.0) * 255) % 256  # to 0 first, as C does
+            drawn = torch.empty(1)
+            for operation, bounds in enumerate(_jitter_bounds(self.jitter)):
+                factor = None if bounds is None else drawn.uniform_(*bounds).item()
+                if operation == HUE:
+                    factors[HUE] = int((factor or 0.0) * 255) % 256  # to 0 first, as C does
+                else:
+                    factors[operation] = 1.0 if factor is None else factor
         if self.greyscale is not None:
             draws.grey.numpy()[row] = not bool(torch.rand(1) >= self.greyscale)
         if self.lighting is not None:
@@ -168,8 +170,10 @@ class Normalise:
 
 
 @lru_cache(maxsize=16)
-def _jitter_draws(jitter: tuple[float, float, float, float]) -> v2.ColorJitter:
-    return v2.ColorJitter(*jitter)
+def _jitter_bounds(jitter: tuple[float, ...]) -> tuple[tuple[float, float] | None, ...]:
+    """Between what torchvision's ColorJitter draws each factor, in the order of its draws."""
+    of = v2.ColorJitter(*jitter)
+    return of.brightness, of.contrast, of.saturation, of.hue
 
 
 def _jitter(images: Tensor, draws: Draws, *, hue: bool) -> Tensor:

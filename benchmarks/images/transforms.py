@@ -6,6 +6,7 @@ MMSelfSup 0.x. By choice (`--decode fast`) it is torchvision's on tensors of 8 b
 and up to two grey levels away.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from benchmarks.images.colour import Colour, Draws, Normalise
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError
 
+SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random part: its area and its sides
 MOST_PIXELS = 89_478_485  # of a resized image; from where on PIL warns of one
 Picture = Any  # a PIL image or, with --decode fast, a tensor (3, H, W) uint8
 Step = Callable[[Picture], Picture]
@@ -97,26 +99,52 @@ class ResizeShortSide:
 
 
 class RandomResizedCrop:
-    """torchvision's, without the way through its dispatcher."""
+    """torchvision's, without the way through its dispatcher, to the last draw and bit."""
 
     def __init__(self, size: int) -> None:
         self.size = (size, size)
-        self.draw = v2.RandomResizedCrop(size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))
+        self.log_ratio = torch.log(torch.tensor(RATIO)).tolist()
+        self.drawn = torch.empty(1)
+        self.place = torch.empty(1, dtype=torch.int64)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """A part of `image`, resized."""
-        part: dict[str, Any] = self.draw.make_params([image])
-        left, top = part["left"], part["top"]
-        box = (left, top, left + part["width"], top + part["height"])
-        return image.crop(box).resize(self.size, Image.Resampling.BILINEAR)
+        left, top, width, height = self.part(*image.size)
+        cut = image.crop((left, top, left + width, top + height))
+        return cut.resize(self.size, Image.Resampling.BILINEAR)
 
     def tensor(self, image: Tensor) -> Tensor:
         """The same part of a tensor (3, H, W) uint8, resized by torchvision."""
-        part: dict[str, Any] = self.draw.make_params([image])
-        top, left = part["top"], part["left"]
-        cut = image[:, top : top + part["height"], left : left + part["width"]]
+        left, top, width, height = self.part(image.shape[2], image.shape[1])
+        cut = image[:, top : top + height, left : left + width]
         resized: Tensor = resize(cut, list(self.size), antialias=True)
         return resized
+
+    def part(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Left, top, width and height of a part of an image; see torchvision's `make_params`."""
+        for _ in range(10):
+            area = width * height * self.drawn.uniform_(*SCALE).item()
+            aspect = self.drawn.uniform_(*self.log_ratio).exp_().item()
+            wide, high = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < wide <= width and 0 < high <= height:
+                top = self.place.random_(0, height - high + 1).item()
+                return int(self.place.random_(0, width - wide + 1).item()), int(top), wide, high
+        # The middle of an image that is too long for any.
+        wide = min(width, round(height * max(RATIO)))
+        high = min(height, round(width / min(RATIO)))
+        return (width - wide) // 2, (height - high) // 2, wide, high
+
+
+class RandomRotation:
+    """torchvision's of PIL images, nearest neighbour, without the way through its dispatcher."""
+
+    def __init__(self, degrees: float) -> None:
+        self.draw = v2.RandomRotation(degrees)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return `image`, turned about its middle; black where there was nothing."""
+        angle: float = self.draw.make_params([])["angle"]
+        return image.rotate(angle, Image.Resampling.NEAREST, fillcolor=(0, 0, 0))
 
 
 def _flip(image: Picture) -> Picture:
@@ -133,7 +161,7 @@ def _steps(spec: ImageTransform, fast: bool) -> list[Step]:
     if spec.flip:
         steps.append(_flip)
     if spec.rotation is not None:
-        steps.append(v2.RandomRotation(spec.rotation))  # nearest neighbour, as torchvision's is
+        steps.append(v2.RandomRotation(spec.rotation) if fast else RandomRotation(spec.rotation))
     return steps
 
 
