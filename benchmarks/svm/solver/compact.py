@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.devices import free_bytes
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.block_solver import BlockSolver
 from benchmarks.svm.solver.convergence import TINY, TOLERANCE, norms, spread_of, tau_of
@@ -17,6 +18,7 @@ from benchmarks.svm.solver.fits import Floats, Floats32, Ints
 from benchmarks.svm.solver.kernel import Kernel
 from benchmarks.svm.solver.multiplying import threads_here
 from benchmarks.svm.solver.workers import workers
+from slurm.errors import UserError
 
 # Gets (k,) problems, (k,) places of their costs, (k, N) duals and values, (k,) residuals, and (k,)
 # Newton steps.
@@ -24,6 +26,7 @@ Deliver = Callable[[Ints, Ints, Floats, Floats, Floats, Ints], None]
 ROUNDS = 5
 NEAR = 0.2  # rows that satisfy their margin by less are taken in, since f still moves
 WIDER = 5.0  # times as much in each further round; the last round takes all rows
+BYTES = 24  # that a problem takes for each entry of its block, at most
 TOGETHER = 1024  # solutions looked at on all rows at once
 EXACT_COST = 0.5  # up to it fp32 sums are enough for the values of rows that are not trained on
 
@@ -75,33 +78,46 @@ def finish(
     products = 0
     todo = list(range(len(parked.index)))
     near: dict[int, NDArray[np.int64]] = {}
-    sizes = ((parked.labels * parked.value < 1) & (parked.labels != 0)).sum(1).tolist()
-    processes = threads_here()
 
     def solve(task: _Task) -> Found:
         return _solve(kernel, factor, parked, costs, task)
 
-    with workers(solve, min(processes, len(todo))) as run:
-        for attempt in range(ROUNDS):
-            # Long ones first, so that no process is left with one at the end.
-            todo.sort(key=sizes.__getitem__, reverse=True)
-            last = attempt == ROUNDS - 1
-            margin = np.inf if last else NEAR * WIDER**attempt
-            tasks = [_Task.of(parked, row, margin, near.get(row)) for row in todo]
-            again: list[int] = []
-            batch: list[tuple[int, Found]] = []
-            for at, (row, found) in enumerate(zip(todo, run(tasks))):
-                near[row] = found.rows
-                batch.append((row, found))
-                if len(batch) * costs.shape[1] >= TOGETHER or at == len(todo) - 1:
+    for attempt in range(ROUNDS):
+        last = attempt == ROUNDS - 1
+        margin = np.inf if last else NEAR * WIDER**attempt
+        tasks = [_Task.of(parked, row, margin, near.get(row)) for row in todo]
+        # Long ones first, so that no process is left with one at the end.
+        tasks.sort(key=lambda task: len(task.rows), reverse=True)
+        again: list[int] = []
+        batch: list[tuple[int, Found]] = []
+        with workers(solve, _processes(len(tasks), len(tasks[0].rows))) as run:
+            for at, (task, found) in enumerate(zip(tasks, run(tasks))):
+                near[task.row] = found.rows
+                batch.append((task.row, found))
+                if len(batch) * costs.shape[1] >= TOGETHER or at == len(tasks) - 1:
                     check = _Check(kernel, parked, costs, deliver, need_values)
                     again += check.run(batch, last)
                     products += check.products
                     batch = []
-            todo = again
-            if not todo:
-                break
+        todo = again
+        if not todo:
+            break
     return products
+
+
+def _processes(tasks: int, rows: int) -> int:
+    """How many have room for blocks of so many rows; `UserError` when not even one has."""
+    needed, free = BYTES * rows**2, free_bytes()
+    wanted = min(threads_here(), tasks)
+    if free is None or wanted * needed <= free:
+        return wanted
+    if needed > free:
+        raise UserError(
+            f"a problem of {rows:,} rows near their margins takes {needed / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} GiB are free: give the task more memory, or take --solver "
+            "liblinear"
+        )
+    return int(free // needed)
 
 
 @dataclass(frozen=True)
@@ -112,30 +128,28 @@ class _Task:
     step: int
     dual: NDArray[np.float64]  # (N,)
     value: NDArray[np.float64]  # (N,)
-    margin: float  # rows that satisfy theirs by less are taken in
-    near: NDArray[np.int64] | None  # rows that earlier rounds took in
+    rows: NDArray[np.int64]  # (n,) near or beyond their margins
 
     @classmethod
     def of(cls, parked: Parked, row: int, margin: float, near: NDArray[np.int64] | None) -> "_Task":
-        dual, value = parked.dual[row], parked.value[row]
-        return cls(row, int(parked.step[row]), dual, value, margin, near)
+        """With the rows that satisfy their margins by less than `margin`, and those of `near`."""
+        labels, value = parked.labels[row], parked.value[row]
+        chosen = (labels * value < 1 + margin) & (labels != 0)
+        if near is not None:
+            chosen[near] = True
+        return cls(row, int(parked.step[row]), parked.dual[row], value, np.flatnonzero(chosen))
 
 
 def _solve(kernel: Kernel, factor: Floats32, parked: Parked, costs: Floats, task: _Task) -> Found:
-    """Solve a parked problem at its remaining costs on the rows near or beyond their margins."""
-    labels, value = parked.labels[task.row], task.value
-    train = labels != 0
-    chosen = (labels * value < 1 + task.margin) & train
-    if task.near is not None:
-        chosen[task.near] = True
-    rows = np.flatnonzero(chosen)
-    of_training = value[train]
+    """Solve a parked problem at its remaining costs on the rows of its task."""
+    labels, rows = parked.labels[task.row], task.rows
+    of_training = task.value[labels != 0]
     solver = BlockSolver(
         Block.gather(kernel, factor, rows),
         labels[rows],
         parked.weights[task.row][rows],
         task.dual[rows],
-        (labels * value < 1)[rows],
+        (labels * task.value < 1)[rows],
         float(np.linalg.norm(of_training - of_training.mean())),
     )
     found = Found(rows, [], [], [])

@@ -99,8 +99,8 @@ def _begin(parent: int) -> None:
             # Blocks of some MB come and go: keep their memory rather than have it zeroed anew.
             library.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
             library.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
 
 
 def _run(task: Any) -> Any:

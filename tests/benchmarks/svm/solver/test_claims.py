@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.svm.solver import batch, newton
+from benchmarks.svm.solver import batch, compact, newton
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.block_solver import BlockSolver
 from benchmarks.svm.solver.compact import Parked, finish
@@ -16,6 +16,7 @@ from benchmarks.svm.solver.fits import Floats, Ints
 from benchmarks.svm.solver.kernel import eigenspace
 from benchmarks.svm.solver.multiplying import one_thread_each
 from benchmarks.svm.solver.problems import Problems
+from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
 
 COSTS = (0.5**4, 1.0, 10.0, 100.0, 1000.0)
@@ -96,3 +97,15 @@ def test_nothing_solved_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     finish(kernel, eigenspace(kernel, 8, 0), parked, costs, deliver, True)
     assert len(claims) == 1
     assert claims[0] > TOLERANCE
+
+
+def test_blocks_take_no_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    found = {}
+    for free in (None, 10**6, 24 * 100**2 * 2, 24 * 100**2):
+        monkeypatch.setattr("benchmarks.svm.solver.compact.free_bytes", lambda free=free: free)
+        found[free] = compact._processes(3, 100)
+    assert list(found.values()) == [3, 3, 2, 1]
+    monkeypatch.setattr("benchmarks.svm.solver.compact.free_bytes", lambda: 24 * 100**2 - 1)
+    with pytest.raises(UserError, match=r"a problem of 100 rows .* takes 0\.0 GiB"):
+        compact._processes(3, 100)
