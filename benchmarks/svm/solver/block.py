@@ -16,13 +16,16 @@ from benchmarks.svm.solver.kernel import Kernel
 
 Rows = NDArray[np.int64]
 
+WIDE_ROWS = 6000  # of the largest block that is kept in fp64 as well: 288 MB
+STRIP = 512  # rows of a larger one that are widened at a time
+
 
 @dataclass
 class Block:
     """The part of K that belongs to some rows, and of the factor F of its leading part."""
 
     centred: Floats32  # (n, n): X~ X~'
-    wide: Floats  # (n, n): the same in fp64
+    wide: Floats | None  # (n, n): the same in fp64; None for a large one, widened when needed
     widened: bool  # from fp32
     lift: Floats  # (n,): a of `kernel`
     constant: float
@@ -37,9 +40,7 @@ class Block:
         """The block of `rows` (n,)."""
         centred = _square(kernel.gram, rows)
         widened = kernel.exact is None
-        wide = centred.astype(np.float64)
-        if kernel.exact is not None:
-            wide = _square(kernel.exact, rows)
+        wide = _widened(centred) if kernel.exact is None else _square(kernel.exact, rows)
         # The leading directions come last; a small block needs fewer of them.
         part = factor[rows, -max(16, len(rows) // 10) :]
         rest = kernel.diagonal[rows].astype(np.float32) - np.square(part).sum(1)
@@ -49,7 +50,11 @@ class Block:
     def part(self, rows: Rows) -> "Block":
         """The block of some of these rows."""
         centred = _square(self.centred, rows)
-        wide = centred.astype(np.float64) if self.widened else _square(self.wide, rows)
+        if self.widened:
+            wide = _widened(centred)
+        else:
+            assert self.wide is not None
+            wide = _square(self.wide, rows)
         factor, rest = self.factor[rows], self.rest[rows]
         return Block(centred, wide, self.widened, self.lift[rows], self.constant, factor, rest)
 
@@ -66,18 +71,35 @@ class Block:
         """K v of (n,) v, in fp64."""
         total = vector.sum()
         level = self.lift @ vector + self.constant * total
-        product: Floats = dsymv(1.0, self.wide.T, vector)
+        product = self._product(vector)
         product += total * self.lift
         product += level
+        return product
+
+    def _product(self, vector: Floats) -> Floats:
+        """X~ X~' v, in fp64."""
+        product: Floats
+        if self.wide is not None:
+            product = dsymv(1.0, self.wide.T, vector)
+            return product
+        product = np.empty_like(vector)
+        for start in range(0, len(vector), STRIP):
+            strip = slice(start, start + STRIP)
+            product[strip] = self.centred[strip].astype(np.float64) @ vector
         return product
 
     def exact(self, rows: Rows) -> Floats:
         """K of some of these rows, fp64."""
         lift = self.lift[rows]
-        found = _square(self.wide, rows)
+        whole = self.centred if self.wide is None else self.wide
+        found = _square(whole, rows).astype(np.float64, copy=False)
         found += lift[:, None]
         found += lift + self.constant
         return found
+
+
+def _widened(centred: Floats32) -> Floats | None:
+    return centred.astype(np.float64) if len(centred) <= WIDE_ROWS else None
 
 
 def _square(matrix: NDArray[Any], rows: Rows) -> NDArray[Any]:

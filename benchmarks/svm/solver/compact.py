@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.devices import free_bytes
-from benchmarks.svm.solver.block import Block
+from benchmarks.svm.solver.block import WIDE_ROWS, Block
 from benchmarks.svm.solver.block_solver import BlockSolver
 from benchmarks.svm.solver.convergence import TINY, TOLERANCE, norms, spread_of, tau_of
 from benchmarks.svm.solver.fits import Floats, Floats32, Ints
@@ -26,7 +26,7 @@ Deliver = Callable[[Ints, Ints, Floats, Floats, Floats, Ints], None]
 ROUNDS = 5
 NEAR = 0.2  # rows that satisfy their margin by less are taken in, since f still moves
 WIDER = 5.0  # times as much in each further round; the last round takes all rows
-BYTES = 24  # that a problem takes for each entry of its block, at most
+BYTES, WIDE_BYTES = 8, 24  # that a problem takes for each entry of its block, at most
 TOGETHER = 1024  # solutions looked at on all rows at once
 EXACT_COST = 0.5  # up to it fp32 sums are enough for the values of rows that are not trained on
 
@@ -107,7 +107,7 @@ def finish(
 
 def _processes(tasks: int, rows: int) -> int:
     """How many have room for blocks of so many rows; `UserError` when not even one has."""
-    needed, free = BYTES * rows**2, free_bytes()
+    needed, free = (WIDE_BYTES if rows <= WIDE_ROWS else BYTES) * rows**2, free_bytes()
     wanted = min(threads_here(), tasks)
     if free is None or wanted * needed <= free:
         return wanted

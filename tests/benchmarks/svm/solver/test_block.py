@@ -38,6 +38,26 @@ def test_products_do_not_drown_in_the_mean_of_the_features() -> None:
     assert np.array_equal(block.part(few).exact(np.arange(6)), exact[few][:, few])
 
 
+def test_a_large_block_is_not_kept_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.svm.solver.rows.EXACT_ROWS", 0)
+    kernel = kernel_of(make(Recipe(rows=300, dimensions=80)).train)
+    factor, rows = eigenspace(kernel, 16, 0), np.arange(0, 300, 2)
+    whole = Block.gather(kernel, factor, rows)
+    monkeypatch.setattr("benchmarks.svm.solver.block.WIDE_ROWS", 100)
+    monkeypatch.setattr("benchmarks.svm.solver.block.STRIP", 40)
+    large = Block.gather(kernel, factor, rows)
+    assert large.wide is None
+    vector = np.random.default_rng(0).normal(size=len(rows))
+    expected = whole.multiply_exactly(vector)
+    np.testing.assert_allclose(large.multiply_exactly(vector), expected, rtol=1e-12)
+    some = np.arange(5, 125)
+    np.testing.assert_array_equal(large.exact(some), whole.exact(some))
+    part = large.part(some)
+    assert part.wide is None
+    np.testing.assert_array_equal(part.exact(np.arange(9)), whole.exact(some[:9]))
+    assert part.part(np.arange(50)).wide is not None
+
+
 def test_a_line_search_that_rounding_misleads_is_bounded() -> None:
     """An f that is not K b makes the objective fall for ever along a step."""
     labels = np.array([[1.0, -1.0, 1.0]])
