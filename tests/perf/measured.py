@@ -131,7 +131,8 @@ def growth(found: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "| trainval rows | classes | layers | seconds | memory |"
     yield "| --- | --- | --- | --- | --- |"
-    for one in [*found["by_rows"], found["largest"], *found["by_classes"], *found["by_layers"]]:
+    largest = [found["largest"]] if "largest" in found else []
+    for one in [*found["by_rows"], *largest, *found["by_classes"], *found["by_layers"]]:
         sizes = f"{one['trainval']:,} | {one['classes']} | {one['layers']}"
         yield f"| {sizes} | {one['seconds']:.1f} | {one['gb']:.1f} GB |"
     low = found["low_shot"]
