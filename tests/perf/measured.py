@@ -140,8 +140,7 @@ def growth(found: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Low-shot with k = 1, 4 and 16, five draws of {low['classes']} classes from "
         f"{low['trainval']:,} rows: {low['seconds']:.0f} s, {low['gb']:.1f} GB. Products that do "
-        "not fit into the memory that is free are refused before anything is computed, with their "
-        "size."
+        "not fit into the memory that is free are refused before they are made, with their size."
     )
 
 
