@@ -108,9 +108,9 @@ def free_bytes() -> int | None:
     try:
         sizes = dict(line.split(":", 1) for line in _lines(Path("/proc/meminfo")))
         groups = [line.split(":", 2) for line in _lines(Path("/proc/self/cgroup"))]
-    except OSError:
+        free = [1024 * int(sizes["MemAvailable"].split()[0])]
+    except (OSError, ValueError, KeyError):
         return None
-    free = [1024 * int(sizes["MemAvailable"].split()[0])]
     for number, controllers, name in groups:
         known = V2 if number == "0" else V1 if controllers == "memory" else None
         if known is not None:

@@ -39,7 +39,8 @@ def step_doubt(scores: NDArray[Any], positive: NDArray[np.bool_], error: Floats)
 
     `scores` is (..., N), `error` (...), and `positive` (N,); returns float64 of shape (...). The
     j-th best positive of other scores is off by no more than the j-th of these, so that only those
-    negatives can change sides with it that lie within twice the error. Equal scores stay equal.
+    negatives can change sides with it that lie within twice the error. Scores that are equal are
+    of equal images, and stay equal.
     """
     rows, shape = _rows(scores, positive)
     found = np.empty(len(rows))
@@ -47,7 +48,8 @@ def step_doubt(scores: NDArray[Any], positive: NDArray[np.bool_], error: Floats)
         hits = np.sort(row[positive])
         misses = np.sort(row[~positive])
         true = len(hits) - np.searchsorted(hits, hits, side="left")
-        least = len(misses) - np.searchsorted(misses, hits + 2 * off, side="right")
+        tied = np.searchsorted(misses, hits, side="right") - np.searchsorted(misses, hits)
+        least = tied + len(misses) - np.searchsorted(misses, hits + 2 * off, side="right")
         most = len(misses) - np.searchsorted(misses, hits - 2 * off, side="left")
         found[i] = np.mean(true / (true + least) - true / (true + most))
     return found.reshape(shape)

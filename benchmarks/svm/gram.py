@@ -71,10 +71,11 @@ class GramEngine:
             assert doubt is not None
             return doubt(problem, cost, scores[:, alike], error)
 
+        doubted = None if doubt is None or on_test or self.kernel.exact is not None else doubt_alike
+        small = doubted is None and int((labels != 0).sum(1).max()) <= SMALL_ROWS
         with one_thread_each():
-            if int((labels != 0).sum(1).max()) <= SMALL_ROWS:
+            if small:
                 return self._fit_small(problems, grade_alike, on_test, tick)
-            doubted = None if doubt is None or on_test else doubt_alike
             return self._fit_large(problems, grade_alike, doubted, on_test, tick)
 
     def _fit_small(

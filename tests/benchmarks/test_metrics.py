@@ -127,3 +127,9 @@ def test_a_doubt_is_of_neighbours_alone() -> None:
     positive = np.array([True, False, True, True])
     found = step_doubt(scores, positive, np.array([0.001]))
     assert found == pytest.approx((2 / 2 - 2 / 3) / 3)  # the second may stand before the miss
+
+
+def test_equal_scores_are_in_no_doubt() -> None:
+    scores, positive = np.array([[2.0, 2.0, 1.0]]), np.array([True, False, True])
+    assert not step_doubt(scores, positive, np.array([0.1])).any()
+    assert step_doubt(scores, positive, np.array([0.6])).all()  # the last one may pass the miss

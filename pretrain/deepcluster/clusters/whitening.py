@@ -47,11 +47,14 @@ def whiten(rows: Rows, dimensions: int, device: torch.device) -> Rows:
     """
     near = _sample_mean(rows, device)
     count, rest, covariance = _moments(rows, near, device)
-    if not bool(torch.isfinite(rest).all()):
-        raise UserError(
-            "the network's features hold NaN or infinity: training has diverged; use a lower "
-            "learning rate"
-        )
+    for sums, fault in (
+        (rest, "hold NaN or infinity"),
+        (covariance, "are so large that their squares overflow"),
+    ):
+        if not bool(torch.isfinite(sums).all()):
+            raise UserError(
+                f"the network's features {fault}: training has diverged; use a lower learning rate"
+            )
     floor = _rounding(covariance, near + rest, count)
     projected = np.empty((len(rows), dimensions), np.float32)
     _project(rows, near, _leading(covariance, dimensions).float(), device, projected)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import transforms as reference
+from torchvision.transforms import v2
 
 from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
 from benchmarks.catalog.listed import PROTOCOLS
@@ -15,7 +16,7 @@ from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
 from benchmarks.checkpoints.cards import IMAGENET_STD as STD
 from benchmarks.images.colour import Colour, Draws, Normalise
-from benchmarks.images.transforms import build_transform
+from benchmarks.images.transforms import RandomResizedCrop, build_transform
 from benchmarks.protocols import ImageTransform
 from tests.benchmarks.images.pictures import AUGMENTED, Lighting, photo, torchvisions
 
@@ -133,6 +134,23 @@ def test_every_protocol_is_torchvision_on_pil(spec: ImageTransform) -> None:
             torch.manual_seed(seed)
             assert torch.equal(found, reference(picture)), seed
             assert torch.equal(torch.get_rng_state(), after)  # and drew as much
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(500, 375), (1, 500), (500, 1), (3, 40), (40, 3), (1, 1), (2000, 9)]
+)
+def test_a_random_part_is_torchvisions_also_of_long_images(width: int, height: int) -> None:
+    """The same draws, and as many of them; the middle where ten parts do not fit."""
+    ours, theirs = RandomResizedCrop(8), v2.RandomResizedCrop(8)
+    picture = Image.new("RGB", (width, height))
+    for seed in range(50):
+        torch.manual_seed(seed)
+        part = ours.part(width, height)
+        after = torch.get_rng_state()
+        torch.manual_seed(seed)
+        expected = theirs.make_params([picture])
+        assert part == tuple(expected[name] for name in ("left", "top", "width", "height"))
+        assert torch.equal(after, torch.get_rng_state())
 
 
 def test_lighting_shifts_by_the_principal_components_in_unit_scale() -> None:

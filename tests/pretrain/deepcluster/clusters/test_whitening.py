@@ -69,6 +69,11 @@ def test_the_rank_is_known(rank: int, scale: float, seed: int) -> None:
         whiten(features.astype(np.float32), rank + 1, CPU)
 
 
+def test_features_whose_squares_overflow_are_refused() -> None:
+    with pytest.raises(UserError, match="their squares overflow: training has diverged"):
+        whiten(mixed(300, 8) * np.float32(1e20), 4, CPU)
+
+
 def test_dead_channels_and_equal_images() -> None:
     features = np.zeros((400, 128), np.float32)
     features[:, ::8] = np.abs(mixed(400, 16))
