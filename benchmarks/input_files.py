@@ -12,7 +12,7 @@ from typing import BinaryIO
 from slurm.errors import UserError
 from slurm.files import refuse_pointer
 
-_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file
+OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file
 
 
 def require_file(path: Path, remedy: str = "check the path") -> None:
@@ -31,7 +31,7 @@ def open_file(path: Path, remedy: str = "check the path") -> BinaryIO:
         # Without O_NONBLOCK, to open a pipe is to wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
             raise
         raise reading_error(path, error, remedy) from None
     mode = os.fstat(descriptor).st_mode

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.colour import Colour, Draws
-from benchmarks.images.decoding import open_fast, open_image
+from benchmarks.images.decoding import Encoded
 from benchmarks.images.transforms import Geometry, Transform
 from slurm.errors import UserError
 from slurm.stop import stop_requested
@@ -103,13 +103,16 @@ class Source:
 
     def _image(self, row: int, key: int, epoch: int) -> NDArray[np.uint8]:
         path = Path(f"{self.root}/{self.names[row]}")
-        image = open_fast(path) if self.geometry.fast else open_image(path)
+        encoded = Encoded(path)
         # torchvision draws from torch's CPU generator only; torch.manual_seed would also touch
         # the generators of other devices.
         entropy = np.random.SeedSequence([self.seed, epoch, key])
         torch.default_generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+        part = self.geometry.draw_part(encoded)
+        rows = part and part.bottom
+        image = encoded.tensor(rows) if self.geometry.fast else encoded.image(rows)
         try:
-            return self.geometry(image)
+            return self.geometry(image, part)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
 

@@ -4,7 +4,6 @@ What PIL's decoders repair in silence, such as a JPEG damaged within, is not see
 `images.checking`.
 """
 
-import errno
 import io
 import re
 import warnings
@@ -15,13 +14,15 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from PIL import Image
 
-from benchmarks.input_files import open_file
+from benchmarks.images.jpeg import Jpeg
+from benchmarks.input_files import OF_THE_MACHINE, open_file, reading_error
 from slurm.errors import UserError
 from slurm.files import refuse_pointer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_REMEDY = "complete the images or correct the list"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf")  # chunks on which no pixel depends
 
@@ -32,8 +33,7 @@ def open_image(path: Path) -> Image.Image:
     Grey values of 16 bits are scaled to 8, which PIL's conversion would clip instead. What PIL
     warns of, such as damaged EXIF data, is said with the name of the file.
     """
-    with open_file(path, "complete the images or correct the list") as file:
-        return decode_image(file, path)
+    return Encoded(path).image()
 
 
 def open_fast(path: Path) -> "Tensor":
@@ -41,19 +41,65 @@ def open_fast(path: Path) -> "Tensor":
 
     What torchvision refuses goes to PIL, whose errors name the file.
     """
-    import torch
-    from torchvision.io import ImageReadMode, decode_jpeg
+    return Encoded(path).tensor()
 
-    with open_file(path, "complete the images or correct the list") as file:
-        content = file.read()
-    if content.startswith(b"\xff\xd8"):
-        encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        with suppress(RuntimeError):
-            found: Tensor = decode_jpeg(encoded, mode=ImageReadMode.UNCHANGED)
-            if len(found) in (1, 3):  # else CMYK, in which PIL knows its way
-                return found.expand(3, -1, -1)
-    pixels = np.array(decode_image(io.BytesIO(content), path))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+class Encoded:
+    """An image file, to be decoded whole or, where only its upper rows are wanted, down to them."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; `UserError` naming it if it is missing or cannot be read."""
+        self.path = path
+        with open_file(path, _REMEDY) as file:
+            try:
+                self.content = file.read()
+            except OSError as error:
+                if error.errno in OF_THE_MACHINE:
+                    raise
+                raise reading_error(path, error, "check the file") from None
+        self._jpeg = Jpeg.of(self.content)
+        if self._jpeg is not None and _too_large(self._jpeg.width * self._jpeg.height):
+            self._jpeg = None  # PIL warns of it, or refuses it
+        self._decoded: Image.Image | None = None  # of what only decoding can tell the size
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        if self._jpeg is not None:
+            return self._jpeg.width, self._jpeg.height
+        self._decoded = self.image()
+        return self._decoded.size
+
+    def image(self, rows: int | None = None) -> Image.Image:
+        """See `open_image`; of the first `rows` rows at least, the others may be missing."""
+        if self._decoded is not None:
+            return self._decoded
+        upper = self._upper(rows)
+        if upper is not self.content:
+            with suppress(UserError):  # of the whole file it is judged whether it is sound
+                return decode_image(io.BytesIO(upper), self.path)
+        return decode_image(io.BytesIO(self.content), self.path)
+
+    def tensor(self, rows: int | None = None) -> "Tensor":
+        """See `open_fast`; of the first `rows` rows at least, the others may be missing."""
+        import torch
+        from torchvision.io import ImageReadMode, decode_jpeg
+
+        if self.content.startswith(b"\xff\xd8"):
+            encoded = torch.frombuffer(bytearray(self._upper(rows)), dtype=torch.uint8)
+            with suppress(RuntimeError):
+                found: Tensor = decode_jpeg(encoded, mode=ImageReadMode.UNCHANGED)
+                if len(found) in (1, 3):  # else CMYK, in which PIL knows its way
+                    return found.expand(3, -1, -1)
+        pixels = np.array(self.image(rows))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    def _upper(self, rows: int | None) -> bytes:
+        return self.content if rows is None or self._jpeg is None else self._jpeg.upper(rows)
+
+
+def _too_large(pixels: int) -> bool:
+    """Whether PIL warns of an image of so many pixels."""
+    return Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS
 
 
 def require_fast() -> None:
@@ -96,7 +142,7 @@ def _open(file: BinaryIO, path: Path) -> Image.Image:
         ) from None
     except Exception as error:  # PIL's decoders raise many types for damaged files
         if isinstance(error, OSError) and error.errno is not None:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            if error.errno in OF_THE_MACHINE:
                 raise
             raise UserError(f"cannot read {path}: {error.strerror}; check the file") from None
         file.seek(0)

@@ -9,7 +9,7 @@ and up to two grey levels away.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import resize
 
 from benchmarks.images.colour import Colour, Draws, Normalise
+from benchmarks.images.decoding import Encoded
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError
 
@@ -29,16 +30,37 @@ Picture = Any  # a PIL image or, with --decode fast, a tensor (3, H, W) uint8
 Step = Callable[[Picture], Picture]
 
 
+class Part(NamedTuple):
+    """What is cut out of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def bottom(self) -> int:
+        """How many of the image's rows are needed for it."""
+        return self.top + self.height
+
+
 class Geometry:
     """Crop, resize, flip and rotate an image, drawing from torch's generator."""
 
     def __init__(self, spec: ImageTransform, *, fast: bool = False) -> None:
         """`fast` is for tensors (3, H, W) uint8, else it is for PIL images."""
         self.crop, self.fast = spec.crop, fast
+        self.random_part = RandomResizedCrop(spec.crop) if spec.random_resized_crop else None
         self.steps = _steps(spec, fast)
 
-    def __call__(self, image: Picture) -> NDArray[np.uint8]:
-        """(crop, crop, 3) RGB."""
+    def draw_part(self, encoded: Encoded) -> Part | None:
+        """What will be cut out first, which needs the image's size alone; None for all of it."""
+        return None if self.random_part is None else self.random_part.draw(*encoded.size())
+
+    def __call__(self, image: Picture, part: Part | None = None) -> NDArray[np.uint8]:
+        """(crop, crop, 3) RGB; `part` is what was drawn for this image, else it is drawn now."""
+        if self.random_part is not None:
+            image = self.random_part(image, part)
         for step in self.steps:
             image = step(image)
         return image.permute(1, 2, 0).numpy() if self.fast else np.asarray(image)
@@ -107,32 +129,30 @@ class RandomResizedCrop:
         self.drawn = torch.empty(1)
         self.place = torch.empty(1, dtype=torch.int64)
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """A part of `image`, resized."""
-        left, top, width, height = self.part(*image.size)
+    def __call__(self, image: Picture, part: Part | None = None) -> Picture:
+        """A part of an image, drawn now if none is given, resized."""
+        if isinstance(image, Tensor):
+            left, top, width, height = part or self.draw(image.shape[2], image.shape[1])
+            cut = image[:, top : top + height, left : left + width]
+            return resize(cut, list(self.size), antialias=True)
+        left, top, width, height = part or self.draw(*image.size)
         cut = image.crop((left, top, left + width, top + height))
         return cut.resize(self.size, Image.Resampling.BILINEAR)
 
-    def tensor(self, image: Tensor) -> Tensor:
-        """The same part of a tensor (3, H, W) uint8, resized by torchvision."""
-        left, top, width, height = self.part(image.shape[2], image.shape[1])
-        cut = image[:, top : top + height, left : left + width]
-        resized: Tensor = resize(cut, list(self.size), antialias=True)
-        return resized
-
-    def part(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Left, top, width and height of a part of an image; see torchvision's `make_params`."""
+    def draw(self, width: int, height: int) -> Part:
+        """A part of an image of this size; see torchvision's `make_params`."""
         for _ in range(10):
             area = width * height * self.drawn.uniform_(*SCALE).item()
             aspect = self.drawn.uniform_(*self.log_ratio).exp_().item()
             wide, high = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < wide <= width and 0 < high <= height:
                 top = self.place.random_(0, height - high + 1).item()
-                return int(self.place.random_(0, width - wide + 1).item()), int(top), wide, high
+                left = self.place.random_(0, width - wide + 1).item()
+                return Part(int(left), int(top), wide, high)
         # The middle of an image that is too long for any.
         wide = min(width, round(height * max(RATIO)))
         high = min(height, round(width / min(RATIO)))
-        return (width - wide) // 2, (height - high) // 2, wide, high
+        return Part((width - wide) // 2, (height - high) // 2, wide, high)
 
 
 class RandomRotation:
@@ -157,7 +177,7 @@ def _flip(image: Picture) -> Picture:
 
 
 def _steps(spec: ImageTransform, fast: bool) -> list[Step]:
-    steps = _cropping(spec, fast)
+    steps = _cropping(spec)
     if spec.flip:
         steps.append(_flip)
     if spec.rotation is not None:
@@ -165,10 +185,10 @@ def _steps(spec: ImageTransform, fast: bool) -> list[Step]:
     return steps
 
 
-def _cropping(spec: ImageTransform, fast: bool) -> list[Step]:
+def _cropping(spec: ImageTransform) -> list[Step]:
     square = (spec.crop, spec.crop)
     if spec.random_resized_crop:
-        return [RandomResizedCrop(spec.crop).tensor if fast else RandomResizedCrop(spec.crop)]
+        return []  # a part is cut out before
     steps: list[Step] = [] if spec.resize is None else [ResizeShortSide(spec.resize)]
     if spec.squash:
         return [*steps, v2.Resize(square)]

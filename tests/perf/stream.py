@@ -199,14 +199,15 @@ def run_probes(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, 
     except ImportError:
         together = None  # type: ignore[assignment]
     decoded = multiprocessing.Value("q", 0)
-    decode = images.open_image  # type: ignore[attr-defined]
+    name = "Encoded" if hasattr(images, "Encoded") else "open_image"
+    decode = getattr(images, name)
 
     def counted(path: Path) -> object:
         with decoded.get_lock():
             decoded.value += 1
         return decode(path)
 
-    images.open_image = counted  # type: ignore[attr-defined]
+    setattr(images, name, counted)
     items = probe_items(folder, zoo, workers, epochs)
     work = items if together is None else together(items, None)
     start = time.monotonic()

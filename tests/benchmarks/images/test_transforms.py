@@ -145,7 +145,7 @@ def test_a_random_part_is_torchvisions_also_of_long_images(width: int, height: i
     picture = Image.new("RGB", (width, height))
     for seed in range(50):
         torch.manual_seed(seed)
-        part = ours.part(width, height)
+        part = ours.draw(width, height)
         after = torch.get_rng_state()
         torch.manual_seed(seed)
         expected = theirs.make_params([picture])

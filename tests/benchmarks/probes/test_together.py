@@ -165,8 +165,8 @@ def test_each_image_is_decoded_once_an_epoch_for_all_trunks(
     protocols = (replace(MHEAD, epochs=2), replace(AVGPOOL, epochs=1))
     parts = [probe(tmp_path, data, one, ckpt) for ckpt in TRUNKS for one in protocols]
     decoded: list[Path] = []
-    decode = batches.open_image
-    monkeypatch.setattr(batches, "open_image", lambda path: decoded.append(path) or decode(path))
+    encoded = batches.Encoded
+    monkeypatch.setattr(batches, "Encoded", lambda path: decoded.append(path) or encoded(path))
     (group,) = together(parts, None)
     group.run()
     assert len(decoded) == 2 * (TRAIN + VAL)
