@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.images.batches import Images
 from pretrain.deepcluster.clusters import feature_file
+from pretrain.deepcluster.clusters.feature_file import Precision
 from pretrain.deepcluster.model import DeepClusterNet
 from pretrain.deepcluster.settings import Settings
 from slurm import distributed
@@ -23,18 +24,20 @@ def extract(
     settings: Settings,
     *,
     batch_size: int,  # of all processes together
+    precision: Precision,  # of what is kept
     world: World,
     device: torch.device,
 ) -> Path:
-    """Write what is clustered, (N, net.width) float32, and return the file, in every process.
+    """Write what is clustered, (N, net.width), and return the file, in every process.
 
-    The trunk is in evaluation mode. Raises `Stopped` when a stop is asked for.
+    The trunk is in evaluation mode. Raises `Stopped` when a stop is asked for,
+    and `UserError` for features that are too large for fp16.
     """
     own = str(feature_file.feature_path(settings.state.parent))
     path = Path(str(distributed.broadcast_object(own)))
     count = images.count
     if world.first:
-        feature_file.create(path, count, net.width)
+        feature_file.create(path, count, net.width, precision)
     distributed.barrier()
     # Each process has the BatchNorm statistics of its own batches; rank 0's are the ones kept.
     for buffer in net.buffers():

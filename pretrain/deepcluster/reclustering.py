@@ -40,6 +40,7 @@ def cluster_images(
         loaded,
         settings,
         batch_size=recipe.batch_size,
+        precision=recipe.features,
         world=world,
         device=device,
     )

@@ -26,6 +26,7 @@ import faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,7 @@ from benchmarks.datasets.splits import ImageSplit  # noqa: E402
 from benchmarks.protocols import ImageTransform  # noqa: E402
 from pretrain.deepcluster import extract, train  # noqa: E402
 from pretrain.deepcluster.clusters import feature_file  # noqa: E402
+from pretrain.deepcluster.clusters.agreement import nmi  # noqa: E402
 from pretrain.deepcluster.clusters.assignment import assign  # noqa: E402
 from pretrain.deepcluster.clusters.kmeans import Clustering  # noqa: E402
 from pretrain.deepcluster.clusters.whitening import whiten  # noqa: E402
@@ -145,44 +147,54 @@ def bare_products(features: Any, pca: int) -> None:
 
 
 def whole(rows: int, width: int, pca: int, clusters: int, folder: Path) -> dict[str, Any]:
-    """Whitening beside its bare products, then all of a clustering phase, one k-means iteration."""
+    """Whitening beside its bare products, then all of a clustering phase, one k-means iteration.
+
+    And the same once more from the features as fp16.
+    """
     path = folder / "features.npy"
     write_features(path, rows, width)
     features = feature_file.read(path)
     bare, _ = timed(lambda: bare_products(features, pca))
-    whitened, whitening_peak = timed(lambda: whiten(features, pca, CPU))
-    found: list[Clustering] = []
-
-    def cluster() -> None:
-        found.append(
-            assign(
-                path,
-                clusters=clusters,
-                pca=pca,
-                iterations=1,
-                seed=0,
-                algorithm="kmeans",
-                balance=False,
-                world=World(),
-                device=CPU,
-            )
-        )
-
-    seconds, peak = timed(cluster)
+    plain, labels = phase(path, pca, clusters)
+    half = folder / "half.npy"
+    feature_file.create(half, rows, width, "fp16")
+    with feature_file.RowWriter(half, 0) as writer:
+        for start in range(0, rows, 4096):
+            writer.write(features[start : start + 4096])
     path.unlink()
+    small, other = phase(half, pca, clusters)
+    half.unlink()
     return {
         "rows": rows,
         "width": width,
         "pca": pca,
         "clusters": clusters,
         "bare_product_s": round(bare, 1),
+        "times_the_bare_product": round(plain["whitening_s"] / bare, 3),
+        **plain,
+        "fp16": small | {"nmi_with_fp32": round(nmi(labels, other), 4)},
+    }
+
+
+def phase(path: Path, pca: int, clusters: int) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """Seconds and peaks of whitening alone, and of all of it; and the clusters."""
+    features = feature_file.read(path)
+    whitened, whitening_peak = timed(lambda: whiten(features, pca, CPU))
+    found: list[Clustering] = []
+
+    def cluster() -> None:
+        found.append(assign(path, clusters=clusters, pca=pca, iterations=1, seed=0))
+
+    seconds, peak = timed(cluster)
+    labels = found[0].labels
+    return {
+        "file_gib": round(path.stat().st_size / 2**30, 2),
         "whitening_s": round(whitened, 1),
-        "times_the_bare_product": round(whitened / bare, 3),
         "whitening_peak_mib": round(whitening_peak),
         "clustering_s": round(seconds, 1),
         "clustering_peak_mib": round(peak),
-        "clusters_used": len(np.unique(found[0].labels)),
-    }
+        "clusters_used": len(np.unique(labels)),
+    }, labels
 
 
 def ratio(above: list[float], below: list[float]) -> float:
@@ -262,7 +274,13 @@ def training(batch: int, side: int, steps: int, rounds: int, folder: Path) -> di
 
     def features() -> None:
         extract.extract(
-            run.net, run.loaded, settings, batch_size=batch, world=World(), device=CPU
+            run.net,
+            run.loaded,
+            settings,
+            batch_size=batch,
+            precision="fp32",
+            world=World(),
+            device=CPU,
         ).unlink()
 
     works = {

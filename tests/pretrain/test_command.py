@@ -134,6 +134,7 @@ def test_every_number_of_a_recipe_has_a_flag(
         assert f"--{field.replace('.', '-').replace('_', '-')} " in listed.replace(",", " "), field
     given = ["--clusters", "5", "--no-sobel", "--train-crop", "24", "--milestones", "2,3"]
     given += ["--weight-decay", "0", "--mean", "0.5,0.5,0.5", "--arch", "resnet10t", "--reweight"]
+    given += ["--features", "fp16"]
     item = make_item(parsed(flags(data, tmp_path, *given)))
     assert item.recipe == replace(
         RECIPES["tiny"],
@@ -142,6 +143,7 @@ def test_every_number_of_a_recipe_has_a_flag(
         mean=(0.5, 0.5, 0.5),
         arch="resnet10t",
         reweight=True,
+        features="fp16",
     )
     again = make_item(parsed(flags(data, tmp_path, "--milestones", "none", "--train-resize=none")))
     assert again.recipe == replace(RECIPES["tiny"], train=replace(TINY.train, resize=None))
@@ -169,6 +171,7 @@ def parsed(words: list[str]) -> argparse.Namespace:
         ("--arch alexnet --neck fc7", "neck fc7 is of images of 224 pixels: add --neck avgpool"),
         ("--algorithm dbscan", "--algorithm: invalid choice: 'dbscan' (choose from"),
         ("--set algorithm=dbscan", "--set algorithm=dbscan: Invalid enum value 'dbscan'"),
+        ("--features bf16", "--features: invalid choice: 'bf16' (choose from"),
         ("--algorithm pic --balance", "--balance needs centroids"),
         ("--train-crop 50", "--train-crop 50: train.crop 50 is larger than"),
         ("--clusters 5 --set clusters=6", "--clusters 5 and --set clusters=6 are both given"),
@@ -188,7 +191,10 @@ def test_a_run_of_a_recipe_without_the_later_fields_is_the_same_run(
     data: Path, tmp_path: Path
 ) -> None:
     item = tiny_item(tmp_path, data)
-    assert not {"algorithm", "balance", "reweight"} & json.loads(item.identity)["recipe"].keys()
+    assert (
+        not {"algorithm", "balance", "reweight", "features"}
+        & json.loads(item.identity)["recipe"].keys()
+    )
     other = tiny_item(tmp_path, data, replace(TINY, reweight=True))
     assert differences(item.identity, other.identity) == "recipe.reweight False, not True"
 

@@ -29,17 +29,20 @@ CORE_BLOCK = 2048  # by each thread: 16 MB of ResNet-50's features
 MOST_THREADS = 8  # each holds a block and a covariance
 SAMPLE = 4096  # rows, of each process, whose mean is taken out first
 GPU_READERS = 4  # one thread reads a mapped file slower than a GPU takes it
-PRECISION = 2.0**-23  # of fp32, which the features come in
+PRECISION = {np.dtype(np.float32): 2.0**-23, np.dtype(np.float16): 2.0**-10}
+TINY = {np.dtype(np.float32): 0.0, np.dtype(np.float16): 2.0**-24}  # the step near zero
 MARGIN = 4.0  # over the variance that rounding alone can make
 
-Rows = NDArray[np.float32]
+Rows = NDArray[Any]  # of float32 or float16
+Points = NDArray[np.float32]
 
 
-def whiten(rows: Rows, dimensions: int, device: torch.device) -> Rows:
-    """The leading principal components at unit variance: (n, D) float32 -> (n, dimensions).
+def whiten(rows: Rows, dimensions: int, device: torch.device) -> Points:
+    """The leading principal components at unit variance: (n, D) -> (n, dimensions) float32.
 
-    `rows` are this process's and may be a memory map; mean and covariance are over all processes'.
-    The result has mean zero and covariance I, its first column the most variance.
+    `rows` are this process's, float32 or float16, and may be a memory map; mean and covariance are
+    over all processes'. The result has mean zero and covariance I, its first column the most
+    variance.
 
     Raises:
         UserError: values that are not finite, or that vary in fewer directions than asked for, by
@@ -55,7 +58,7 @@ def whiten(rows: Rows, dimensions: int, device: torch.device) -> Rows:
             raise UserError(
                 f"the network's features {fault}: training has diverged; use a lower learning rate"
             )
-    floor = _rounding(covariance, near + rest, count)
+    floor = _rounding(covariance, near + rest, count, rows.dtype)
     projected = np.empty((len(rows), dimensions), np.float32)
     _project(rows, near, _leading(covariance, dimensions).float(), device, projected)
 
@@ -110,7 +113,7 @@ def _moments(rows: Rows, near: Tensor, device: torch.device) -> tuple[int, Tenso
     return count, rest, sums[:-1] / count - rest.outer(rest)
 
 
-def _project(rows: Rows, shift: Tensor, onto: Tensor, device: torch.device, found: Rows) -> None:
+def _project(rows: Rows, shift: Tensor, onto: Tensor, device: torch.device, found: Points) -> None:
     """(x - shift) onto for all rows x, into `found`, which may be the rows."""
     if device.type == "cpu":
         matrix, less = onto.numpy(), shift.numpy()
@@ -159,10 +162,11 @@ def _leading(covariance: Tensor, dimensions: int) -> Tensor:
 
 
 def _blocks(rows: Rows, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
-    """Block after block on a GPU, the next ones of which are read meanwhile."""
+    """Block after block as fp32 on a GPU, the next ones of which are read meanwhile."""
+    kind = torch.float16 if rows.dtype == np.float16 else torch.float32
 
     def read(where: slice) -> tuple[slice, Tensor]:
-        block = torch.empty(rows[where].shape, pin_memory=device.type == "cuda")
+        block = torch.empty(rows[where].shape, dtype=kind, pin_memory=device.type == "cuda")
         block.numpy()[:] = rows[where]
         return where, block
 
@@ -172,19 +176,21 @@ def _blocks(rows: Rows, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
             ahead.append(pool.submit(read, slice(start, start + BLOCK)))
             if len(ahead) > GPU_READERS:
                 where, block = ahead.popleft().result()
-                yield where, block.to(device, non_blocking=True)
+                yield where, block.to(device, non_blocking=True).float()
         for last in ahead:
             where, block = last.result()
-            yield where, block.to(device, non_blocking=True)
+            yield where, block.to(device, non_blocking=True).float()
 
 
-def _rounding(covariance: Tensor, mean: Tensor, count: int) -> float:
-    """The variance that rounding in fp32 can put into a direction in which nothing varies.
+def _rounding(covariance: Tensor, mean: Tensor, count: int, kind: np.dtype[Any]) -> float:
+    """The variance that rounding can put into a direction in which nothing varies.
 
-    That of the values themselves, whose squares are those of mean and spread, and that of
-    projecting them; the first has the eigenvalues of noise (Marchenko, Pastur).
+    That of the values themselves, in the type that they come in, whose squares are those of mean
+    and spread; and that of projecting them, in fp32. The first has the eigenvalues of noise
+    (Marchenko, Pastur).
     """
     variance = covariance.diagonal()
     edge = (1 + sqrt(len(variance) / count)) ** 2
-    values = (variance + mean.square()).max() * edge
-    return MARGIN * PRECISION**2 * float(values + variance.sum())
+    step = PRECISION[kind] ** 2 * float((variance + mean.square()).max()) + TINY[kind] ** 2
+    projected = PRECISION[np.dtype(np.float32)] ** 2 * float(variance.sum())
+    return MARGIN * (step * edge + projected)

@@ -17,6 +17,8 @@ from torch import Tensor
 from benchmarks.checkpoints.cards import card_path, read_card
 from benchmarks.registry import load_backbone
 from pretrain.deepcluster import state, train
+from pretrain.deepcluster.clusters import feature_file
+from pretrain.deepcluster.clusters.agreement import nmi
 from pretrain.deepcluster.model import DeepClusterNet, reset_head
 from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.sampling import draw_uniform
@@ -126,6 +128,34 @@ def test_a_reweighted_loss_is_the_mean_of_the_weighted_losses(
     history = read_card(item.zoo, "tiny").pretraining["history"]
     assert isinstance(history, dict)
     assert history["loss"] == [pytest.approx(np.mean(losses), rel=1e-5)]
+
+
+def test_features_are_kept_as_they_are_told_to_be(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And rounding them to fp16 moves few images to another cluster."""
+    read, kinds, labels = feature_file.read, [], []
+    monkeypatch.setattr(
+        feature_file, "read", lambda path: kinds.append(np.load(path).dtype) or read(path)
+    )
+    spy = Spy(monkeypatch)
+    for features in ("fp32", "fp16"):
+        item = tiny_item(tmp_path / features, data, replace(TINY, epochs=1, features=features))
+        item.run()
+        labels.append(spy.labels[0])
+    assert kinds == [np.float32, np.float16]
+    assert nmi(*labels) > 0.9
+
+
+def test_features_beyond_fp16_end_in_one_line_and_leave_no_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = DeepClusterNet.features
+    monkeypatch.setattr(DeepClusterNet, "features", lambda net, pixels: features(net, pixels) * 1e9)
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1, features="fp16"))
+    with pytest.raises(UserError, match=r"too large for fp16, .*--features fp32"):
+        item.run()
+    assert not list(tmp_path.rglob("*features*"))
 
 
 @pytest.mark.parametrize("changes", [{"algorithm": "pic", "clusters": 40}, {"balance": True}])

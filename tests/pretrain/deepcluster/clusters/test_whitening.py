@@ -69,6 +69,32 @@ def test_the_rank_is_known(rank: int, scale: float, seed: int) -> None:
         whiten(features.astype(np.float32), rank + 1, CPU)
 
 
+def test_fp16_is_whitened_as_the_same_values_of_fp32() -> None:
+    features = mixed(3000, 24).astype(np.float16)
+    assert np.array_equal(whiten(features, 12, CPU), whiten(features.astype(np.float32), 12, CPU))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rank=st.integers(1, 30), scale=st.sampled_from([1e-2, 1.0, 1e3]), mean=st.sampled_from([0, 3])
+)
+def test_the_rank_of_fp16_is_judged_by_its_own_rounding(rank: int, scale: float, mean: int) -> None:
+    """What rounding adds is no direction, which to fp32 it would be."""
+    rng = np.random.default_rng(rank)
+    features = rng.normal(size=(400, rank)) @ rng.normal(size=(rank, 64)) + mean
+    kept = (features * scale).astype(np.float16)
+    assert_white(whiten(kept, rank, CPU), 1e-3)
+    with pytest.raises(UserError, match=f"vary in {rank} directions, fewer than the {rank + 1}"):
+        whiten(kept, rank + 1, CPU)
+    assert whiten(kept.astype(np.float32), rank + 1, CPU).shape == (400, rank + 1)
+
+
+def test_fp16_near_zero_has_steps_of_its_own() -> None:
+    tiny = (mixed(400, 16, mean=0.0) * np.float32(1e-8)).astype(np.float16)
+    with pytest.raises(UserError, match="vary in 0 directions"):
+        whiten(tiny, 2, CPU)
+
+
 def test_features_whose_squares_overflow_are_refused() -> None:
     with pytest.raises(UserError, match="their squares overflow: training has diverged"):
         whiten(mixed(300, 8) * np.float32(1e20), 4, CPU)
