@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.features.files import first_alike
 from benchmarks.svm.solver import batch, convergence
 from benchmarks.svm.solver.fits import Doubt, Fits, Floats, Grade, Ints, joined, no_tick
-from benchmarks.svm.solver.kernel import Kernel, eigenspace
+from benchmarks.svm.solver.kernel import Kernel, TestRows, eigenspace
 from benchmarks.svm.solver.multiplying import in_turn, one_thread_each
 from benchmarks.svm.solver.problems import Problems
 from benchmarks.svm.solver.rows import TrainingRows
@@ -82,15 +82,10 @@ class GramEngine:
         self, problems: Problems, grade: Grade, on_test: bool, tick: Callable[[int], None]
     ) -> Fits:
         self.dual = None
-        gram, lift = self.test_gram if on_test else self._train_gram
+        scored = self.test_rows if on_test else self._train_rows
 
         def score(rows: NDArray[np.int64], dual: Floats) -> Floats:
-            # NumPy's products of an odd number of rows are slower.
-            padded = np.zeros((len(dual) + len(dual) % 2, len(rows)), gram.dtype)
-            padded[: len(dual)] = dual
-            lifted: Floats = dual.sum(1)[:, None] * lift
-            lifted += (padded @ gram[rows])[: len(dual)]
-            return lifted
+            return scored.scores(dual, rows)
 
         done = solve_small(self.kernel, self.factor, problems, score, grade, tick)
         residual = np.stack([one.residual for one in done])
@@ -126,7 +121,7 @@ class GramEngine:
     @property
     def _room(self) -> int:
         """How many problems may be solved at once."""
-        return max(1, MOST_BYTES // (BYTES * len(self.kernel.gram)))
+        return max(1, MOST_BYTES // (BYTES * self.kernel.size))
 
     def _fit_some(
         self,
@@ -158,7 +153,7 @@ class GramEngine:
             products = report.products + refined.products
             return _fits(np.stack(grades), residual, steps, products)
         if on_test:
-            self.test_gram  # noqa: B018 (made by all threads, before any of them needs it)
+            self.test_rows  # noqa: B018 (made by all threads, before any of them needs it)
 
         def graded(begin: int) -> list[Floats]:
             assert self.dual is not None
@@ -226,11 +221,7 @@ class GramEngine:
     def _score_test(self, dual: NDArray[Any]) -> Floats:
         """What ranks the test rows, (P, L, T), for (P, L, N) b."""
         count, costs, size = dual.shape
-        flat = dual.reshape(-1, size)
-        gram, lift = self.test_gram
-        scores: Floats = flat.sum(1, dtype=np.float64)[:, None] * lift
-        scores += flat.astype(gram.dtype, copy=False) @ gram
-        return scores.reshape(count, costs, -1)
+        return self.test_rows.scores(dual.reshape(-1, size)).reshape(count, costs, -1)
 
     @property
     def device(self) -> str:
@@ -238,17 +229,18 @@ class GramEngine:
         return "cuda" if self.kernel.training.multiplier.used_gpu else "cpu"
 
     @property
-    def _train_gram(self) -> tuple[NDArray[Any], Floats]:
-        """As `test_gram`, for the training rows themselves."""
+    def _train_rows(self) -> TestRows:
+        """The training rows as rows to be scored, in fp64."""
         kernel = self.kernel
-        return (
-            kernel.gram.astype(np.float64) if kernel.exact is None else kernel.exact
-        ), kernel.lift
+        rows = kernel.training.rows.astype(np.float64, copy=False)
+        products = kernel.gram if kernel.exact is None else kernel.exact
+        wide = None if products is None else products.astype(np.float64, copy=False)
+        return TestRows(rows, rows, wide, kernel.lift)
 
     @cached_property
-    def test_gram(self) -> tuple[NDArray[Any], Floats]:
-        """Centred training rows with test rows, (N, T), and the lift of the latter."""
-        return self.kernel.test_gram(self.test)
+    def test_rows(self) -> TestRows:
+        """The test rows, and where they are kept their products with the training rows."""
+        return self.kernel.test_rows(self.test)
 
 
 def _wide(array: NDArray[Any]) -> Floats:

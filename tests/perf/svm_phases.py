@@ -27,7 +27,7 @@ PHASES = (
     ("rows and Gram", "benchmarks.svm.machine", "_engine"),
     ("equal rows", "benchmarks.svm.gram", "first_alike"),
     ("eigenspace", "benchmarks.svm.gram", "eigenspace"),
-    ("test Gram", "benchmarks.svm.solver.kernel", "Kernel.test_gram"),
+    ("test Gram", "benchmarks.svm.solver.kernel", "Kernel.test_rows"),
     ("batched solver", "benchmarks.svm.solver.batch", "solve"),
     ("blocks of large problems", "benchmarks.svm.solver.batch", "finish"),
     ("looking at all rows", "benchmarks.svm.solver.compact", "_Check.run"),

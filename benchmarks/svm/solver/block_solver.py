@@ -8,7 +8,6 @@ find the direction in fp32; what a solution claims is measured in fp64.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg.lapack import dposv
 
 from benchmarks.svm.solver.block import Block
 from benchmarks.svm.solver.convergence import TOLERANCE, relative, search_alone, spread_alone
@@ -88,7 +87,7 @@ class BlockSolver:
 
     def solve(self, cost: float) -> Solution:
         """The solution at this cost, from where the last one ended."""
-        self.whole_ridge = _ridge(self.whole_weights, cost)
+        self.cost, self.whole_ridge = cost, _ridge(self.whole_weights, cost)
         self.ridge = self.whole_ridge[self.rows]
         self.built = None
         tau = _tau(cost)
@@ -113,7 +112,8 @@ class BlockSolver:
             many = step == 0 or changed > 0.03 * len(active)
             eta = 1e-2 if many else 1e-3 if changed > 8 else INNER
             stop = max(INNER, min(eta, 0.1 * residual))
-            direct = self.stalls or int(np.count_nonzero(active)) <= DIRECT_ROWS
+            few = int(np.count_nonzero(active)) <= DIRECT_ROWS
+            direct = self.stalls or few or self.block.factored
             loose = stop > ROUGH and not direct
             if self.rough and not loose:
                 # An exact step from a rough value would seem to lead uphill.
@@ -213,7 +213,11 @@ class BlockSolver:
         if found is not None and loose:
             target, target_value, self.rough = base + found[0], value + found[1], True
         else:
-            move = found[0] if found is not None else self._factored(active, remainder)
+            weights = self.whole_weights[self.rows]
+            factored = self.block.solve
+            move = (
+                found[0] if found is not None else factored(active, weights, self.cost, remainder)
+            )
             target = base + move
             target_value, self.rough = self.block.multiply_exactly(target), False
         if not search or np.array_equal(self.labels * target_value < 1, active):
@@ -258,22 +262,6 @@ class BlockSolver:
             move_value += length * image
             remainder = remainder - length * curved
         return None
-
-    def _factored(self, active: Bools, remainder: Floats) -> Floats:
-        rows = np.flatnonzero(active)
-
-        def system() -> Floats:
-            matrix = self.block.exact(rows)
-            matrix[np.diag_indices(len(rows))] += self.ridge[rows]
-            return matrix
-
-        # Symmetric: its transpose is what LAPACK reads and overwrites.
-        _, solved, failed = dposv(system().T, remainder[rows], overwrite_a=1)
-        if failed:  # not positive definite in rounding; an LU still solves it
-            solved = np.linalg.solve(system(), remainder[rows])
-        found = np.zeros_like(remainder)
-        found[rows] = solved
-        return found
 
 
 def _ridge(weights: Floats, cost: float) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.devices import free_bytes
-from benchmarks.svm.solver.block import WIDE_ROWS, Block
+from benchmarks.svm.solver.block import Block, bytes_of
 from benchmarks.svm.solver.block_solver import BlockSolver
 from benchmarks.svm.solver.convergence import TINY, TOLERANCE, norms, spread_of, tau_of
 from benchmarks.svm.solver.fits import Floats, Floats32, Ints
@@ -26,7 +26,6 @@ Deliver = Callable[[Ints, Ints, Floats, Floats, Floats, Ints], None]
 ROUNDS = 5
 NEAR = 0.2  # rows that satisfy their margin by less are taken in, since f still moves
 WIDER = 5.0  # times as much in each further round; the last round takes all rows
-BYTES, WIDE_BYTES = 8, 24  # that a problem takes for each entry of its block, at most
 TOGETHER = 1024  # solutions looked at on all rows at once
 EXACT_COST = 0.5  # up to it fp32 sums are enough for the values of rows that are not trained on
 
@@ -90,7 +89,7 @@ def finish(
         tasks.sort(key=lambda task: len(task.rows), reverse=True)
         again: list[int] = []
         batch: list[tuple[int, Found]] = []
-        with workers(solve, _processes(len(tasks), len(tasks[0].rows))) as run:
+        with workers(solve, _processes(kernel, len(tasks), len(tasks[0].rows))) as run:
             for at, (task, found) in enumerate(zip(tasks, run(tasks))):
                 near[task.row] = found.rows
                 batch.append((task.row, found))
@@ -105,9 +104,9 @@ def finish(
     return products
 
 
-def _processes(tasks: int, rows: int) -> int:
+def _processes(kernel: Kernel, tasks: int, rows: int) -> int:
     """How many have room for blocks of so many rows; `UserError` when not even one has."""
-    needed, free = (WIDE_BYTES if rows <= WIDE_ROWS else BYTES) * rows**2, free_bytes()
+    needed, free = bytes_of(kernel, rows), free_bytes()
     wanted = min(threads_here(), tasks)
     if free is None or wanted * needed <= free:
         return wanted

@@ -56,7 +56,7 @@ class Group:
         self.kernel, self.factor, self.chosen = kernel, factor, chosen
         self.problems, self.deliver, self.threads = problems.some(chosen), deliver, threads
         self.systems = Systems(kernel, factor, problems.tolerance)
-        self.compact_rows = int(COMPACT_SHARE * len(kernel.gram))
+        self.compact_rows = int(COMPACT_SHARE * kernel.size)
         self.parked: list[Parked] = []
         self.flat: Flat | None = None
         self.products = 0

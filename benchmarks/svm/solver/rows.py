@@ -22,6 +22,9 @@ from benchmarks.svm.solver.multiplying import (
 from slurm.errors import UserError
 
 EXACT_ROWS = 2500  # up to so many training rows their products are made in fp64
+# Of more rows than this, each of them with few features, products are no longer kept: to go through
+# the features each time takes less work then, and little memory.
+MANY_ROWS, NARROW = 12_000, 4  # rows, and rows for each feature
 CHUNK = 128  # rows normalised at a time: 8 MB of fp64 at 8192 dimensions
 
 Floats = NDArray[np.float64]
@@ -29,14 +32,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
-    """N training rows of D features, centred, and their products with one another."""
+    """N training rows of D features, centred, and their products with one another.
+
+    Of many narrow rows these are not kept.
+    """
 
     features: NDArray[Any]  # (N, D) as they came
     epsilon: float
     mean: Floats  # (D,): mu
     rows: NDArray[Any]  # (N, D): X~, fp64 up to EXACT_ROWS rows and else fp32
     lift: Floats  # (N,): X~ mu
-    gram: NDArray[Any]  # (N, N): X~ X~', of the same type
+    gram: NDArray[Any] | None  # (N, N): X~ X~', of the same type
     multiplier: Multiplier  # which makes the products with other rows too
 
 
@@ -49,16 +55,21 @@ def training_rows(
     Cores make it while the body runs; see `multiplying` for `device`. `UserError` when it would
     not fit into memory.
     """
-    count, dtype = len(features), np.float64 if len(features) <= EXACT_ROWS else np.float32
-    require_room(count, count, features.shape[1], dtype)
+    (count, width), narrow = features.shape, is_narrow(*features.shape)
+    dtype = np.float64 if count <= EXACT_ROWS else np.float32
+    require_room(0 if narrow else count, count, width, dtype)
     with in_threads() as each:
         sums = each(lambda where: normalised(features, epsilon, where).sum(0), count, CHUNK)
         mean: Floats = np.sum(list(sums), axis=0) / count
     rows, lift = centred(features, epsilon, mean, dtype)
-    gram, multiplier = np.empty((count, count), dtype), Multiplier(device)
+    multiplier = Multiplier(device)
+    if narrow:
+        yield TrainingRows(features, epsilon, mean, rows, lift, None, multiplier)
+        return
+    gram = np.empty((count, count), dtype)
     training = TrainingRows(features, epsilon, mean, rows, lift, gram, multiplier)
     # By symmetry cores make half of it.
-    gpu = multiplier.gpu(count, count, features.shape[1], share=0.5)
+    gpu = multiplier.gpu(count, count, width, share=0.5)
     if gpu is not None:
         yield training
         gram_on_gpu(gpu, rows, gram)
@@ -73,14 +84,23 @@ def training_rows(
         list(made)
 
 
+def is_narrow(rows: int, width: int) -> bool:
+    """Whether the products of so many rows of that width are better not kept."""
+    return rows > MANY_ROWS and rows > NARROW * width
+
+
 def require_room(left: int, right: int, width: int, dtype: type) -> None:
-    """`UserError` unless (right, width) rows and (left, right) products fit into free memory."""
+    """`UserError` unless (right, width) rows and (left, right) products fit into free memory.
+
+    Of products that are not kept `left` is 0.
+    """
     needed, free = np.dtype(dtype).itemsize * right * (left + width), free_bytes()
     if free is not None and needed > free:
+        what = f"the products of {left:,} rows with {right:,}" if left else f"{right:,} rows"
         raise UserError(
-            f"the products of {left:,} rows with {right:,} of {width:,} features take "
-            f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free: give the task more "
-            "memory, or take --solver liblinear, which makes no such products"
+            f"{what} of {width:,} features take {needed / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} GiB are free: give the task more memory, or take --solver "
+            "liblinear, which makes no such products"
         )
 
 

@@ -166,7 +166,8 @@ class Preconditioner:
         came since have only the diagonal part, which leaves the preconditioner positive.
         """
         active = state.active[rows]
-        state.inverse[rows] = np.where(active, 1 / (state.ridge[rows] + self.rest), 0.0)
+        diagonal = np.where(active, state.ridge[rows] + self.rest, np.inf)
+        state.inverse[rows] = 1 / diagonal
         anew = ~state.built[rows] | (share > 0.1)
         for row, few in zip(rows[anew].tolist(), (active[anew].mean(1) < MANY).tolist()):
             part, scale = self.factor, state.inverse[row]

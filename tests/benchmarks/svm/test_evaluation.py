@@ -1,6 +1,6 @@
 """Both engines against each other and against scikit-learn's own cross-validation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -410,3 +410,54 @@ def test_the_same_threads_give_the_same_bits() -> None:
         machines._engine.cache_clear()
         found.append(evaluate_full(machine(data), FEW_COSTS))
     assert found[0] == found[1]
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As with tens of thousands of images, of whose products none is kept."""
+    monkeypatch.setattr("benchmarks.svm.solver.rows.EXACT_ROWS", 0)
+    monkeypatch.setattr("benchmarks.svm.solver.rows.MANY_ROWS", 0)
+    monkeypatch.setattr("benchmarks.svm.solver.block.STRIP", 70)
+    monkeypatch.setattr("benchmarks.svm.solver.kernel.BLOCK", 90)
+    machines._engine.cache_clear()
+    yield
+    machines._engine.cache_clear()
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(("small", "share"), [(0, 0.2), (0, 0.0), (10**6, 0.2)])
+@pytest.mark.parametrize("decay", [0.4, 1.5])
+def test_products_that_are_not_kept_change_nothing(
+    small: int, share: float, decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batched until the costs are large, or all on blocks; against products that are kept."""
+    monkeypatch.setattr("benchmarks.svm.gram.SMALL_ROWS", small)
+    monkeypatch.setattr(newton, "COMPACT_SHARE", share)
+    data = make(Recipe(rows=400, dimensions=30, classes=3, decay=decay))
+    engine = machine(data).engine
+    assert isinstance(engine, gram.GramEngine)
+    assert engine.kernel.gram is None
+    found = evaluate_full(machine(data), FEW_COSTS)
+    monkeypatch.undo()
+    machines._engine.cache_clear()
+    expected = evaluate_full(machine(data), FEW_COSTS)
+    np.testing.assert_allclose(found.cv_ap, expected.cv_ap, atol=1e-3)
+    np.testing.assert_allclose(found.ap, expected.ap, atol=1e-6)
+    assert found.cost == expected.cost
+
+
+@pytest.mark.usefixtures("narrow")
+def test_scores_without_products_are_linear_svcs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a cost where the system of the features decides, from rows that come and go."""
+    monkeypatch.setattr("benchmarks.svm.gram.SMALL_ROWS", 0)
+    data = make(Recipe(rows=500, dimensions=40, classes=1, decay=1.0))
+    labels = np.where(data.train_labels.T == 1, 1, -1).astype(np.int8)
+    costs = np.array([[0.1, 1.0, 100.0]])
+    fits = machine(data).engine.fit(labels, costs, keep, on_test=True)
+    assert not fits.unsolved.any()
+    for cost, scores in zip(costs[0], fits.grades[0]):
+        tight = LinearSVC(C=cost, class_weight={1: 2, -1: 1}, tol=1e-10, max_iter=10**7)
+        tight.fit(normalise(data.train, 1e-5), labels[0])
+        expected = tight.decision_function(normalise(data.test, 1e-5))
+        away = (scores - scores.mean()) - (expected - expected.mean())
+        assert np.abs(away).max() < 2e-4 * expected.std()  # products that are kept: 4e-4

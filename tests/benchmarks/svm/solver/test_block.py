@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.svm.solver.block import Block
+from benchmarks.svm.solver.block import Block, Features
 from benchmarks.svm.solver.convergence import LONGEST, line_search, search_alone
 from benchmarks.svm.solver.kernel import eigenspace
 from benchmarks.svm.solver.multiplying import one_thread_each
@@ -46,16 +46,16 @@ def test_a_large_block_is_not_kept_twice(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("benchmarks.svm.solver.block.WIDE_ROWS", 100)
     monkeypatch.setattr("benchmarks.svm.solver.block.STRIP", 40)
     large = Block.gather(kernel, factor, rows)
-    assert large.wide is None
+    assert large.inner.wide is None
     vector = np.random.default_rng(0).normal(size=len(rows))
     expected = whole.multiply_exactly(vector)
     np.testing.assert_allclose(large.multiply_exactly(vector), expected, rtol=1e-12)
     some = np.arange(5, 125)
     np.testing.assert_array_equal(large.exact(some), whole.exact(some))
     part = large.part(some)
-    assert part.wide is None
+    assert part.inner.wide is None
     np.testing.assert_array_equal(part.exact(np.arange(9)), whole.exact(some[:9]))
-    assert part.part(np.arange(50)).wide is not None
+    assert part.part(np.arange(50)).inner.wide is not None
 
 
 def test_a_line_search_that_rounding_misleads_is_bounded() -> None:
@@ -92,3 +92,62 @@ def test_a_search_alone_is_that_of_a_batch(seed: int) -> None:
     assert found == pytest.approx(batch, rel=1e-6)
     if found < 0.99 * LONGEST:
         assert abs(slope(found)) <= 1e-2 * abs(slope(0.0)) + 1e-9
+
+
+def test_a_block_of_features_is_that_of_their_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products, systems of active rows at costs that change, and parts of it, in strips."""
+    monkeypatch.setattr("benchmarks.svm.solver.rows.EXACT_ROWS", 0)
+    monkeypatch.setattr("benchmarks.svm.solver.block.STRIP", 40)
+    features = make(Recipe(rows=300, dimensions=20)).train
+    kept = kernel_of(features)
+    monkeypatch.setattr("benchmarks.svm.solver.rows.MANY_ROWS", 0)
+    kernel = kernel_of(features)
+    assert kernel.gram is None
+    factor, rows = eigenspace(kernel, 16, 0), np.arange(0, 300, 2)
+    whole, expected = (Block.gather(one, factor, rows) for one in (kernel, kept))
+    assert whole.factored
+    assert not expected.factored
+    rng = np.random.default_rng(0)
+    vector = rng.normal(size=len(rows))
+    np.testing.assert_allclose(
+        whole.multiply_exactly(vector), expected.multiply_exactly(vector), rtol=1e-6, atol=1e-5
+    )
+    weights, active = rng.choice([1.0, 2.0], len(rows)), rng.random(len(rows)) < 0.6
+    near = np.arange(10, 120)
+    part, its = whole.part(near), expected.part(near)
+    assert part.factored
+    for block, other, some in ((whole, expected, slice(None)), (part, its, near)):
+        for cost in (0.5, 0.5, 100.0):
+            active ^= rng.random(len(rows)) < 0.1
+            there, weigh, rest = active[some], weights[some], vector[some]
+            found = block.solve(there, weigh, cost, rest)
+            assert not found[~there].any()
+            system = other.exact(np.flatnonzero(there))
+            system[np.diag_indices(len(system))] += 1 / (2 * cost * weigh[there])
+            np.testing.assert_allclose(
+                system @ found[there], rest[there], atol=1e-4 * np.abs(rest).max()
+            )
+    small = whole.part(np.arange(9))
+    assert not small.factored
+    np.testing.assert_allclose(
+        small.exact(np.arange(9)), expected.exact(np.arange(9)), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_a_part_takes_the_sum_of_its_rows_along() -> None:
+    """Also where rows that were active are not in it."""
+    rows = np.random.default_rng(1).normal(size=(60, 5)).astype(np.float32)
+    whole, plain = Features(rows, np.ones(5)), Features(rows[10:], np.ones(5))
+    active, remainder = np.arange(60) % 3 > 0, np.linspace(-1, 1, 60)
+    whole.solve(active, np.ones(60), 2.0, remainder)
+    part = whole.part(np.arange(10, 60))
+    assert isinstance(part, Features)
+    assert part.sum is not None
+    for one in (part, plain):
+        found = one.solve(active[10:], np.ones(50), 2.0, remainder[10:])
+        np.testing.assert_allclose(
+            found, plain.solve(active[10:], np.ones(50), 2.0, remainder[10:]), atol=1e-12
+        )
+    again = whole.solve(active, np.ones(60), 2.0, remainder)  # which gave its sum away
+    fresh = Features(rows, np.ones(5)).solve(active, np.ones(60), 2.0, remainder)
+    np.testing.assert_allclose(again, fresh, atol=1e-12)

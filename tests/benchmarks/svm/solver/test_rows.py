@@ -58,12 +58,12 @@ def test_products_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.Mo
         training_rows(FEATURES, 1e-5),
     ):
         pass
-    kernel.test_gram(FEATURES[:80])
+    kernel.test_rows(FEATURES[:80])
     monkeypatch.setattr("benchmarks.svm.solver.rows.free_bytes", lambda: 8 * 80 * 350 - 1)
     with pytest.raises(UserError, match=r"300 rows with 80 of 50 features.*--solver liblinear"):
-        kernel.test_gram(FEATURES[:80])
+        kernel.test_rows(FEATURES[:80])
     monkeypatch.setattr("benchmarks.svm.solver.rows.free_bytes", lambda: None)
-    kernel.test_gram(FEATURES[:80])
+    kernel.test_rows(FEATURES[:80])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, None])
