@@ -139,8 +139,10 @@ def growth(found: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"Low-shot with k = 1, 4 and 16, five draws of {low['classes']} classes from "
-        f"{low['trainval']:,} rows: {low['seconds']:.0f} s, {low['gb']:.1f} GB. Products that do "
-        "not fit into the memory that is free are refused before they are made, with their size."
+        f"{low['trainval']:,} rows: {low['seconds']:.0f} s, {low['gb']:.1f} GB. Of more than "
+        f"{found['many_rows']:,} rows, and more than {found['narrow']} for each feature, no "
+        "products are kept: all goes through the features. What does not fit into the memory that "
+        "is free is refused before it is made, with its size."
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
 
+from benchmarks.svm.solver.rows import MANY_ROWS, NARROW  # noqa: E402
 from tests.perf.svm import SPECTRA, TEST, command, generate, processor  # noqa: E402
 
 DIMENSIONS = 2048
@@ -56,6 +57,7 @@ def main() -> None:
         "largest": lambda: measure(full, **LARGEST, **of),
     }
     found: dict[str, Any] = {"machine": processor(), "dimensions": DIMENSIONS, "test": TEST}
+    found |= {"many_rows": MANY_ROWS, "narrow": NARROW}
     for name in args.only or PARTS:
         found[name] = works[name]()
         if args.json:  # each part at once, since the whole takes long
