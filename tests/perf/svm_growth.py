@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
 
 from benchmarks.svm.solver.rows import MANY_ROWS, NARROW  # noqa: E402
-from tests.perf.svm import SPECTRA, TEST, command, generate, processor  # noqa: E402
+from tests.perf.svm import SPECTRA, TEST, command, generate_apart, processor  # noqa: E402
 
 DIMENSIONS = 2048
 ROWS = (2500, 5000, 10_000, 20_000)  # up to 2,500 products are of fp64
@@ -33,7 +33,7 @@ def measure(module: str, *more: str, layers: int = 1, **sizes: int) -> dict[str,
     """One command on generated features; `sizes` are of `generate`."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        generate(folder, SPECTRA["slow"], tuple(range(1, layers + 1)), **sizes)
+        generate_apart(folder, SPECTRA["slow"], tuple(range(1, layers + 1)), **sizes)
         seconds, record, gigabytes = command(module, folder, *more)
     found = {**sizes, "layers": layers, "seconds": round(seconds, 1), "gb": round(gigabytes, 2)}
     print(module, json.dumps(found), [note for note in record["notes"] if "unsolved" in note])

@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
 
-from tests.perf.svm import SPECTRA, generate, processor  # noqa: E402
+from tests.perf.svm import SPECTRA, generate_apart, processor  # noqa: E402
 
 BEFORE = "5aee93e"
 LAYERS = (1, 2, 3, 4, 5)
@@ -149,7 +149,7 @@ def main() -> None:
         data = (args.data or Path(scratch) / "data").resolve()
         data.mkdir(parents=True, exist_ok=True)
         if not all((data / f"voc07_test_feat{layer}.npy").exists() for layer in layers):
-            generate(data, SPECTRA[args.spectrum], layers)
+            generate_apart(data, SPECTRA[args.spectrum], layers)
         tree = Path(scratch) / "before"
         tree.mkdir()
         found: dict[str, Any] = {"machine": f"{processor()}, {os.cpu_count()} cores"}
