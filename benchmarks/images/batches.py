@@ -109,8 +109,8 @@ class Source:
         entropy = np.random.SeedSequence([self.seed, epoch, key])
         torch.default_generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
         part = self.geometry.draw_part(encoded)
-        rows = part and part.bottom
-        image = encoded.tensor(rows) if self.geometry.fast else encoded.image(rows)
+        fast, rows = self.geometry.fast, part and part.bottom
+        image = encoded.tensor() if fast else encoded.image(rows)
         try:
             return self.geometry(image, part)
         except UserError as error:

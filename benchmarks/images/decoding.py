@@ -73,28 +73,24 @@ class Encoded:
         """See `open_image`; of the first `rows` rows at least, the others may be missing."""
         if self._decoded is not None:
             return self._decoded
-        upper = self._upper(rows)
-        if upper is not self.content:
+        if rows is not None and self._jpeg is not None:
             with suppress(UserError):  # of the whole file it is judged whether it is sound
-                return decode_image(io.BytesIO(upper), self.path)
+                return decode_image(io.BytesIO(self._jpeg.upper(rows)), self.path)
         return decode_image(io.BytesIO(self.content), self.path)
 
-    def tensor(self, rows: int | None = None) -> "Tensor":
-        """See `open_fast`; of the first `rows` rows at least, the others may be missing."""
+    def tensor(self) -> "Tensor":
+        """See `open_fast`. Always whole: torchvision's decoder warns of what it leaves unread."""
         import torch
         from torchvision.io import ImageReadMode, decode_jpeg
 
         if self.content.startswith(b"\xff\xd8"):
-            encoded = torch.frombuffer(bytearray(self._upper(rows)), dtype=torch.uint8)
+            encoded = torch.frombuffer(bytearray(self.content), dtype=torch.uint8)
             with suppress(RuntimeError):
                 found: Tensor = decode_jpeg(encoded, mode=ImageReadMode.UNCHANGED)
                 if len(found) in (1, 3):  # else CMYK, in which PIL knows its way
                     return found.expand(3, -1, -1)
-        pixels = np.array(self.image(rows))
+        pixels = np.array(self.image())
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
-    def _upper(self, rows: int | None) -> bytes:
-        return self.content if rows is None or self._jpeg is None else self._jpeg.upper(rows)
 
 
 def _too_large(pixels: int) -> bool:

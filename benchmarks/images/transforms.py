@@ -51,7 +51,7 @@ class Geometry:
         """`fast` is for tensors (3, H, W) uint8, else it is for PIL images."""
         self.crop, self.fast = spec.crop, fast
         self.random_part = RandomResizedCrop(spec.crop) if spec.random_resized_crop else None
-        self.steps = _steps(spec, fast)
+        self.cropping, self.turning = _cropping(spec), _turning(spec)
 
     def draw_part(self, encoded: Encoded) -> Part | None:
         """What will be cut out first, which needs the image's size alone; None for all of it."""
@@ -61,9 +61,13 @@ class Geometry:
         """(crop, crop, 3) RGB; `part` is what was drawn for this image, else it is drawn now."""
         if self.random_part is not None:
             image = self.random_part(image, part)
-        for step in self.steps:
+        for step in self.cropping:
             image = step(image)
-        return image.permute(1, 2, 0).numpy() if self.fast else np.asarray(image)
+        if self.fast:
+            image = Image.merge("RGB", [Image.fromarray(plane) for plane in image.numpy()])
+        for step in self.turning:
+            image = step(image)
+        return np.asarray(image)
 
 
 @dataclass(frozen=True)
@@ -167,22 +171,15 @@ class RandomRotation:
         return image.rotate(angle, Image.Resampling.NEAREST, fillcolor=(0, 0, 0))
 
 
-def _flip(image: Picture) -> Picture:
+def _flip(image: Image.Image) -> Image.Image:
     """Every second image from right to left."""
-    if torch.rand(1) >= 0.5:
-        return image
-    if isinstance(image, Tensor):
-        return image.flip(2)
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image if torch.rand(1) >= 0.5 else image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def _steps(spec: ImageTransform, fast: bool) -> list[Step]:
-    steps = _cropping(spec)
-    if spec.flip:
-        steps.append(_flip)
-    if spec.rotation is not None:
-        steps.append(v2.RandomRotation(spec.rotation) if fast else RandomRotation(spec.rotation))
-    return steps
+def _turning(spec: ImageTransform) -> list[Step]:
+    """What is done to the crop, which is a PIL image by then."""
+    steps: list[Step] = [_flip] if spec.flip else []
+    return steps if spec.rotation is None else [*steps, RandomRotation(spec.rotation)]
 
 
 def _cropping(spec: ImageTransform) -> list[Step]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.devices import to_device
 from benchmarks.images.batches import Images
+from benchmarks.images.decoding import require_fast
 from benchmarks.images.transforms import build_transform
 from pretrain.deepcluster.earlier import keep_state, load_newest
 from pretrain.deepcluster.extract import TRAIN
@@ -66,8 +67,13 @@ class Run:
         torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
-        specs = (recipe.train, recipe.extract)
-        transforms = [build_transform(spec, recipe.mean, recipe.std) for spec in specs]
+        fast = recipe.decode == "fast"
+        if fast:
+            require_fast()
+        transforms = [
+            build_transform(spec, recipe.mean, recipe.std, fast=fast)
+            for spec in (recipe.train, recipe.extract)
+        ]
         self.loaded = Images(images, transforms, settings.seed, settings.workers, device)
         self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
         if device.type == "cuda":

@@ -134,7 +134,7 @@ def test_every_number_of_a_recipe_has_a_flag(
         assert f"--{field.replace('.', '-').replace('_', '-')} " in listed.replace(",", " "), field
     given = ["--clusters", "5", "--no-sobel", "--train-crop", "24", "--milestones", "2,3"]
     given += ["--weight-decay", "0", "--mean", "0.5,0.5,0.5", "--arch", "resnet10t", "--reweight"]
-    given += ["--features", "fp16"]
+    given += ["--features", "fp16", "--decode", "fast"]
     item = make_item(parsed(flags(data, tmp_path, *given)))
     assert item.recipe == replace(
         RECIPES["tiny"],
@@ -144,6 +144,7 @@ def test_every_number_of_a_recipe_has_a_flag(
         arch="resnet10t",
         reweight=True,
         features="fp16",
+        decode="fast",
     )
     again = make_item(parsed(flags(data, tmp_path, "--milestones", "none", "--train-resize=none")))
     assert again.recipe == replace(RECIPES["tiny"], train=replace(TINY.train, resize=None))

@@ -15,6 +15,7 @@ from tiny import TINY, tiny_item
 from torch import Tensor
 
 from benchmarks.checkpoints.cards import card_path, read_card
+from benchmarks.images.decoding import Encoded
 from benchmarks.registry import load_backbone
 from pretrain.deepcluster import state, train
 from pretrain.deepcluster.clusters import feature_file
@@ -145,6 +146,24 @@ def test_features_are_kept_as_they_are_told_to_be(
         labels.append(spy.labels[0])
     assert kinds == [np.float32, np.float16]
     assert nmi(*labels) > 0.9
+
+
+def test_fast_decoding_is_of_both_transforms_and_its_own_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images of the test are PNG files, of which both decoders give the same pixels."""
+    seen: list[Path] = []
+    tensor = Encoded.tensor
+    monkeypatch.setattr(Encoded, "tensor", lambda file: seen.append(file.path) or tensor(file))
+    identities = []
+    for decode in ("pil", "fast"):
+        item = tiny_item(tmp_path / decode, data, replace(TINY, epochs=1, decode=decode))
+        item.run()
+        identities.append(read_card(item.zoo, "tiny").pretraining["identity"])
+        assert bool(seen) is (decode == "fast")
+    assert len(set(seen)) == 90
+    assert len(seen) == 90 + 6 * TINY.batch_size  # for the features, and for the steps
+    assert identities[0] != identities[1]
 
 
 def test_features_beyond_fp16_end_in_one_line_and_leave_no_file(
