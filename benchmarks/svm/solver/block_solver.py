@@ -201,18 +201,24 @@ class BlockSolver:
         After a `loose` step the value is what the gradients summed up in fp32; a `direct` one
         factors the active block.
         """
-        was_rough, found = self.rough, None
+        base, value = self._base(active, loose)
+        ridge = np.where(active, self.ridge, 0.0)
+        remainder = np.where(active, self.labels - value - ridge * base, 0.0)
+        found, was_rough = None, self.rough
         if not direct:
-            found = self._by_gradients(active, limit, loose)
+            self._build(active)
+            keep, narrow = active.astype(np.float32), ridge.astype(np.float32)
+            found = self._gradients(keep, narrow, remainder.astype(np.float32), limit)
             self.stalls = found is None
-        if found is None:
-            weights = self.whole_weights[self.rows]
-            target = self.block.solve(active, weights, self.cost, self.labels)
-        else:
-            target = found[0]
         if found is not None and loose:
-            target_value, self.rough = found[1], True
+            target, target_value, self.rough = base + found[0], value + found[1], True
         else:
+            weights = self.whole_weights[self.rows]
+            factored = self.block.solve
+            move = (
+                found[0] if found is not None else factored(active, weights, self.cost, remainder)
+            )
+            target = base + move
             target_value, self.rough = self.block.multiply_exactly(target), False
         if not search or np.array_equal(self.labels * target_value < 1, active):
             self.dual, self.value = target, target_value  # the optimum, as far as it was solved
@@ -224,18 +230,6 @@ class BlockSolver:
             target_value = self.value + length * shift_value
             self.rough |= was_rough
         self.dual, self.value = target, target_value
-
-    def _by_gradients(
-        self, active: Bools, limit: float, loose: bool
-    ) -> tuple[Floats, Floats] | None:
-        """The Newton point and its f as fp32 sums it up; None when it takes too long."""
-        base, value = self._base(active, loose)
-        ridge = np.where(active, self.ridge, 0.0)
-        remainder = np.where(active, self.labels - value - ridge * base, 0.0)
-        self._build(active)
-        keep, narrow = active.astype(np.float32), ridge.astype(np.float32)
-        found = self._gradients(keep, narrow, remainder.astype(np.float32), limit)
-        return None if found is None else (base + found[0], value + found[1])
 
     def _base(self, active: Bools, loose: bool) -> tuple[Floats, Floats]:
         """b on the active rows, to start from, and its f."""
