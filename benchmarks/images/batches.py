@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.colour import Colour, Draws
 from benchmarks.images.decoding import Encoded
-from benchmarks.images.transforms import Geometry, Transform
+from benchmarks.images.transforms import Geometry, Picture, Transform
 from slurm.errors import UserError
 from slurm.stop import stop_requested
 
@@ -108,9 +108,9 @@ class Source:
         # the generators of other devices.
         entropy = np.random.SeedSequence([self.seed, epoch, key])
         torch.default_generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
-        part = self.geometry.draw_part(encoded)
-        fast, rows = self.geometry.fast, part and part.bottom
-        image = encoded.tensor() if fast else encoded.image(rows)
+        fast = self.geometry.fast
+        part = None if fast else self.geometry.draw_part(encoded)
+        image: Picture = encoded.tensor() if fast else encoded.image(part and part.bottom)
         try:
             return self.geometry(image, part)
         except UserError as error:

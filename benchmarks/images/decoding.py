@@ -8,6 +8,7 @@ import io
 import re
 import warnings
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -57,9 +58,6 @@ class Encoded:
                 if error.errno in OF_THE_MACHINE:
                     raise
                 raise reading_error(path, error, "check the file") from None
-        self._jpeg = Jpeg.of(self.content)
-        if self._jpeg is not None and _too_large(self._jpeg.width * self._jpeg.height):
-            self._jpeg = None  # PIL warns of it, or refuses it
         self._decoded: Image.Image | None = None  # of what only decoding can tell the size
 
     def size(self) -> tuple[int, int]:
@@ -91,6 +89,13 @@ class Encoded:
                     return found.expand(3, -1, -1)
         pixels = np.array(self.image())
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    @cached_property
+    def _jpeg(self) -> Jpeg | None:
+        found = Jpeg.of(self.content)
+        if found is not None and _too_large(found.width * found.height):
+            return None  # PIL warns of it, or refuses it
+        return found
 
 
 def _too_large(pixels: int) -> bool:

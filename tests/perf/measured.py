@@ -393,7 +393,7 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
         f"CPU time of a worker for an image of 500 x 375 (`make perf-stream`, beside commit "
         f"{found['before']} in one run): multi-head {found['multi_head_ms']:.1f} ms, "
         f"{found['multi_head_ratio']:.2f} of then; DeepCluster {found['deepcluster_ms']:.1f} ms, "
-        f"{found['deepcluster_ratio']:.2f}. Four small trunks by both protocols at 64 pixels take "
+        f"{found['deepcluster_ratio']:.2f}{_fast(found)}. Four small trunks by both protocols at 64 pixels take "
         f"{found['together_s']:.0f} s on one stream, {found['eight_runs_before_s']:.0f} s as eight "
         f"runs then: {found['together_times_as_fast']:.1f} times as fast."
     )
@@ -402,6 +402,13 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
             f"A group of {found['killed_records']} probes that was killed {found['killed']} times "
             f"at random ended in {'the same' if found['killed_same'] else 'OTHER'} records."
         )
+
+
+def _fast(found: dict[str, Any]) -> str:
+    if "deepcluster_fast_ratio" not in found:
+        return ""
+    ratios = [found[f"{name}_fast_ratio"] for name in ("multi_head", "deepcluster")]
+    return f" (with `--decode fast` {ratios[0]:.2f} and {ratios[1]:.2f})"
 
 
 def decoding(found: dict[str, Any]) -> str:
