@@ -393,9 +393,10 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
         f"CPU time of a worker for an image of 500 x 375 (`make perf-stream`, beside commit "
         f"{found['before']} in one run): multi-head {found['multi_head_ms']:.1f} ms, "
         f"{found['multi_head_ratio']:.2f} of then; DeepCluster {found['deepcluster_ms']:.1f} ms, "
-        f"{found['deepcluster_ratio']:.2f}{_fast(found)}. Four small trunks by both protocols at 64 pixels take "
-        f"{found['together_s']:.0f} s on one stream, {found['eight_runs_before_s']:.0f} s as eight "
-        f"runs then: {found['together_times_as_fast']:.1f} times as fast."
+        f"{found['deepcluster_ratio']:.2f}{_fast(found)}. Four small trunks by both "
+        f"protocols at 64 pixels take {found['together_s']:.0f} s on one stream, "
+        f"{found['eight_runs_before_s']:.0f} s as eight runs then: "
+        f"{found['together_times_as_fast']:.1f} times as fast."
     )
     if "killed" in found:
         yield (

@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -248,18 +249,20 @@ def side(checkout: Path, words: list[str]) -> dict[str, float]:
 
 
 def measure_loader(before: Path, data: Path, repeats: int) -> dict[str, Any]:
+    """Medians over rounds in which the two sides follow one another; a machine's pace changes."""
     rounds = [
-        {"ours": side(ROOT, ["loader", str(data), str(repeats)]),
-         "before": side(before, ["loader", str(data), str(repeats)])}
-        for _ in range(2)
+        {name: side(where, ["loader", str(data), "1"]) for name, where in
+         (("before", before), ("ours", ROOT))}
+        for _ in range(repeats)
     ]  # fmt: skip
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"loader_rounds": repeats}
     for name in ("multi_head", "deepcluster"):
-        theirs = min(one["before"][name] for one in rounds)
-        found[f"{name}_before_ms"] = theirs
+        found[f"{name}_before_ms"] = median(one["before"][name] for one in rounds)
         for kind in (name, f"{name}_fast"):
-            ours = min(one["ours"][kind] for one in rounds)
-            found |= {f"{kind}_ms": ours, f"{kind}_ratio": ours / theirs}
+            ratios = [one["ours"][kind] / one["before"][name] for one in rounds]
+            found[f"{kind}_ms"] = median(one["ours"][kind] for one in rounds)
+            found[f"{kind}_ratio"] = median(ratios)
+            found[f"{kind}_ratios"] = [round(ratio, 3) for ratio in sorted(ratios)]
     return found
 
 
@@ -471,7 +474,7 @@ def main() -> None:
     parser.add_argument("--only", choices=(*PARTS, DEVICE), action="append", help="may be repeated")
     parser.add_argument("--images", type=int, default=1024, help="of training (default: 1024)")
     parser.add_argument("--epochs", type=int, default=2, help="of the eight probes (default: 2)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds of the loader (default: 3)")
+    parser.add_argument("--repeats", type=int, default=9, help="rounds of the loader (default: 9)")
     parser.add_argument("--kills", type=int, default=20, help="(default: 20)")
     parser.add_argument("--before", type=Path, help=f"a checkout of {BEFORE}, where git has none")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
