@@ -109,15 +109,18 @@ def ratios(found: dict[str, Any]) -> Iterator[str]:
 
 def rounding(found: dict[str, dict[str, Any]]) -> str:
     """What fp32 leaves of an AP."""
-    of = [
-        f"{one['cross_validation_points']:.0e} of rank ** -{decay}" for decay, one in found.items()
-    ]
+    by_decay: dict[str, list[str]] = {"kept": [], "narrow": []}
+    for name, one in found.items():
+        decay, _, narrow = name.partition(" ")
+        points = f"{one['cross_validation_points']:.0e} of rank ** -{decay}"
+        by_decay[narrow or "kept"].append(points)
     test = max(one["test_points"] for one in found.values())
     costs = sum(one["other_costs"] for one in found.values())
     return (
         "Products of all rows are fp32 from 2,501 rows on. Against fp64 ones, and problems solved "
         "to 1e-8 (`tests/proofs/svm_rounding.py`), cross-validation APs differ by at most, in "
-        f"points, {', '.join(of)} spectra; test APs by {test:.0e}, and {costs} of "
+        f"points, {', '.join(by_decay['kept'])} spectra, and where products are not kept by "
+        f"{', '.join(by_decay['narrow'])}; test APs by {test:.0e}, and {costs} of "
         f"{20 * len(found)} chosen costs are others."
     )
 

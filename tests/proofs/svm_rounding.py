@@ -3,8 +3,8 @@
     python tests/proofs/svm_rounding.py --json FILE    # some three minutes
 
 Features of VOC07's size with spectra that fall slowly, faster, and so fast that their last
-directions drown in fp32; and features of fewer dimensions, whose products are not kept. Compared are
-all cross-validation APs (20 classes, 19 costs), the costs chosen by them, and the test APs, in
+directions drown in fp32; and features of fewer dimensions, whose products are not kept. Compared
+are all cross-validation APs (20 classes, 19 costs), the costs chosen by them, and the test APs, in
 points.
 """
 
