@@ -17,10 +17,8 @@ from torch import Tensor, nn
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.devices import to_device
 from benchmarks.images.batches import Images
-from benchmarks.images.decoding import require_fast
-from benchmarks.images.transforms import build_transform
 from pretrain.deepcluster.earlier import keep_state, load_newest
-from pretrain.deepcluster.extract import TRAIN
+from pretrain.deepcluster.extract import TRAIN, transforms_of
 from pretrain.deepcluster.model import (
     DeepClusterNet,
     mean_loss,
@@ -67,13 +65,7 @@ class Run:
         torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
-        fast = recipe.decode == "fast"
-        if fast:
-            require_fast()
-        transforms = [
-            build_transform(spec, recipe.mean, recipe.std, fast=fast)
-            for spec in (recipe.train, recipe.extract)
-        ]
+        transforms = transforms_of(recipe)
         self.loaded = Images(images, transforms, settings.seed, settings.workers, device)
         self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
         if device.type == "cuda":
