@@ -243,6 +243,22 @@ def broadcast_object(value: object) -> object:
     return box[0]
 
 
+def raise_together(mistake: UserError | None) -> None:
+    """Raise the first process's `mistake` that has one, in every process; all must call it.
+
+    Else the others would end in an error of the connection to the one that left.
+    """
+    import torch.distributed as dist
+
+    said = [None if mistake is None else str(mistake)]
+    if dist.is_initialized():
+        said = [None] * dist.get_world_size()
+        dist.all_gather_object(said, None if mistake is None else str(mistake))
+    for text in said:
+        if text is not None:
+            raise UserError(text)
+
+
 def any_true(flag: bool, device: "device") -> bool:
     """Whether `flag` is true in any process."""
     import torch

@@ -37,14 +37,6 @@ def open_image(path: Path) -> Image.Image:
     return Encoded(path).image()
 
 
-def open_fast(path: Path) -> "Tensor":
-    """A JPEG file by torchvision's decoder, as RGB (3, H, W) uint8; all else as `open_image` does.
-
-    What torchvision refuses goes to PIL, whose errors name the file.
-    """
-    return Encoded(path).tensor()
-
-
 class Encoded:
     """An image file, to be decoded whole or, where only its upper rows are wanted, down to them."""
 
@@ -68,7 +60,10 @@ class Encoded:
         return self._decoded.size
 
     def image(self, rows: int | None = None) -> Image.Image:
-        """See `open_image`; of the first `rows` rows at least, the others may be missing."""
+        """See `open_image`; of the first `rows` rows at least, the others may be missing.
+
+        A part of it must be drawn by `size()` then.
+        """
         if self._decoded is not None:
             return self._decoded
         if rows is not None and self._jpeg is not None:
@@ -77,11 +72,15 @@ class Encoded:
         return decode_image(io.BytesIO(self.content), self.path)
 
     def tensor(self) -> "Tensor":
-        """See `open_fast`. Always whole: torchvision's decoder warns of what it leaves unread."""
+        """A JPEG file by torchvision's decoder, as RGB (3, H, W) uint8; all else as `image` does.
+
+        Always whole, since that decoder warns of what it leaves unread. What it refuses goes to
+        PIL, whose errors name the file; so does what PIL refuses for its size or its header.
+        """
         import torch
         from torchvision.io import ImageReadMode, decode_jpeg
 
-        if self.content.startswith(b"\xff\xd8"):
+        if self.content.startswith(b"\xff\xd8") and self._is_sound():
             encoded = torch.frombuffer(bytearray(self.content), dtype=torch.uint8)
             with suppress(RuntimeError):
                 found: Tensor = decode_jpeg(encoded, mode=ImageReadMode.UNCHANGED)
@@ -89,6 +88,16 @@ class Encoded:
                     return found.expand(3, -1, -1)
         pixels = np.array(self.image())
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    def _is_sound(self) -> bool:
+        """Whether PIL knows the header and has nothing to say about the size."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with Image.open(io.BytesIO(self.content)) as image:
+                    return not _too_large(image.width * image.height)
+            except Exception:  # it says so where the image is decoded
+                return False
 
     @cached_property
     def _jpeg(self) -> Jpeg | None:

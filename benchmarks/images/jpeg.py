@@ -11,7 +11,9 @@ import numpy as np
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _BASELINE = (0xC0, 0xC1)  # frames of Huffman codes in one pass; 0xC2, progressive, has many
 _SCAN = 0xDA
-# Colours are kept for one of at most four rows, and may be smoothed with the next that are kept.
+_HIGHEST = 65_500  # rows or columns; libjpeg refuses more
+# Colours are kept for one of at most four rows, and may be smoothed with the next that are kept:
+# where it is for one of two, one row more is enough.
 _SMOOTHED = 4
 
 
@@ -34,13 +36,15 @@ class Jpeg(NamedTuple):
         place, frame, components = 2, 0, 0
         while place + 10 <= len(content) and content[place] == 0xFF:
             marker, length = content[place + 1], _number(content, place + 2)
+            if length < 2 or marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9:
+                return None  # a byte that fills, or a marker that stands alone: rare before a scan
             if marker == _SCAN:
                 if not frame or content[place + 4] != components:
                     return None
                 if _has_marker(content, place + 2 + length, len(content) - len(_END)):
                     return None
                 height, width = _number(content, frame + 5), _number(content, frame + 7)
-                return cls(content, width, height, frame + 5) if width and height else None
+                return cls(content, width, height, frame + 5) if _allowed(width, height) else None
             if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # these hold tables
                 if marker not in _BASELINE or frame:
                     return None
@@ -55,6 +59,10 @@ class Jpeg(NamedTuple):
             return self.content
         said = height.to_bytes(2, "big")
         return self.content[: self.height_at] + said + self.content[self.height_at + 2 :]
+
+
+def _allowed(width: int, height: int) -> bool:
+    return 0 < width <= _HIGHEST and 0 < height <= _HIGHEST
 
 
 def _has_marker(content: bytes, first: int, last: int) -> bool:

@@ -58,7 +58,10 @@ class Geometry:
         return None if self.random_part is None else self.random_part.draw(*encoded.size())
 
     def __call__(self, image: Picture, part: Part | None = None) -> NDArray[np.uint8]:
-        """(crop, crop, 3) RGB; `part` is what was drawn for this image, else it is drawn now."""
+        """(crop, crop, 3) RGB; `part` is what was drawn for this image, else it is drawn now.
+
+        Of an image that was decoded only down to its part, that part must be given.
+        """
         if self.random_part is not None:
             image = self.random_part(image, part)
         for step in self.cropping:

@@ -15,6 +15,7 @@ from pretrain.deepcluster.recipes import Recipe
 from pretrain.deepcluster.settings import Settings
 from slurm import distributed
 from slurm.distributed import World
+from slurm.errors import UserError
 from slurm.progress import progress
 from slurm.stop import Stopped, stop_requested
 
@@ -45,7 +46,8 @@ def extract(
     """Write what is clustered, (N, net.width), and return the file, in every process.
 
     The trunk is in evaluation mode. Raises `Stopped` when a stop is asked for,
-    and `UserError` for features that are too large for fp16.
+    and `UserError` for images that cannot be read and features that are too large for fp16, in all
+    processes.
     """
     own = str(feature_file.feature_path(settings.state.parent))
     path = Path(str(distributed.broadcast_object(own)))
@@ -63,6 +65,7 @@ def extract(
     bar = progress(
         desc=f"{settings.key}: features", total=last - first, unit="img", disable=not world.first
     )
+    mistake: UserError | None = None
     try:
         with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
             for pixels, _ in batches:
@@ -72,8 +75,14 @@ def extract(
                 bar.update(len(pixels))
                 if stop_requested():
                     raise Stopped(f"{settings.key}: stopped while extracting features")
+    except UserError as error:
+        mistake = error
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    distributed.barrier()
+    try:
+        distributed.raise_together(mistake)
+    except UserError:
+        path.unlink(missing_ok=True)
+        raise
     return path

@@ -19,7 +19,10 @@ NEIGHBOURS = 20
 
 
 def probe(net: DeepClusterNet, images: ImageSplit, recipe: Recipe, settings: Settings) -> float:
-    """Top-1 (%) of the trunk as it is now; the same images whenever it is asked for."""
+    """Top-1 (%) of the trunk as it is now; the same images whenever it is asked for.
+
+    They are decoded by PIL, whatever the recipe says of those that are trained on.
+    """
     rows = np.random.default_rng([settings.seed, 5]).permutation(len(images.paths))
     asked = max(1, min(QUERIES, len(rows) // 5))
     answering = rows[asked : asked + BANK]

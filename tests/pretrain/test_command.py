@@ -193,7 +193,7 @@ def test_a_run_of_a_recipe_without_the_later_fields_is_the_same_run(
 ) -> None:
     item = tiny_item(tmp_path, data)
     assert (
-        not {"algorithm", "balance", "reweight", "features"}
+        not {"algorithm", "balance", "reweight", "features", "decode"}
         & json.loads(item.identity)["recipe"].keys()
     )
     other = tiny_item(tmp_path, data, replace(TINY, reweight=True))

@@ -102,8 +102,10 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
             import torch
             import torch.distributed as dist
             from slurm.distributed import (
-                any_true, barrier, broadcast, broadcast_object, find_world, mean, process_group
+                any_true, barrier, broadcast, broadcast_object, find_world, mean, process_group,
+                raise_together,
             )
+            from slurm.errors import UserError
 
             world = find_world()
             device = torch.device("cpu")
@@ -114,6 +116,12 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
                 assert any_true(world.rank == 1, device)
                 assert not any_true(False, device)
                 assert mean(torch.tensor([float(world.rank)])).tolist() == [0.5]
+                raise_together(None)
+                try:
+                    raise_together(UserError("of the second") if world.rank else None)
+                    raise AssertionError("nothing was raised")
+                except UserError as error:
+                    assert str(error) == "of the second"
                 assert world.first == (dist.get_rank() == 0)
             assert not dist.is_initialized()
             sys.stdout.write(f"agreed {world.rank}.")  # in one piece
@@ -136,6 +144,9 @@ def test_without_a_group_every_collective_is_the_identity() -> None:
         assert not distributed.any_true(False, device)
         assert distributed.broadcast_object(3) == 3
         assert distributed.mean(torch.tensor([2.0])).item() == 2.0
+        distributed.raise_together(None)
+        with pytest.raises(UserError, match="its own"):
+            distributed.raise_together(UserError("its own"))
 
 
 DEVICES = """

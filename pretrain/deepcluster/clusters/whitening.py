@@ -58,18 +58,21 @@ def whiten(rows: Rows, dimensions: int, device: torch.device) -> Points:
             raise UserError(
                 f"the network's features {fault}: training has diverged; use a lower learning rate"
             )
-    floor = _rounding(covariance, near + rest, count, rows.dtype)
+    leading = _leading(covariance, dimensions)
     projected = np.empty((len(rows), dimensions), np.float32)
-    _project(rows, near, _leading(covariance, dimensions).float(), device, projected)
+    _project(rows, near, leading.float(), device, projected)
 
     _, shift, spread = _moments(projected, torch.zeros_like(rest[:dimensions]), device)
     values, vectors = torch.linalg.eigh(spread)
+    floor = _rounding(covariance, near + rest, count, leading @ vectors, rows.dtype)
     rank = int((values > floor).sum())
     if rank < dimensions:
+        half = "--features fp32, which rounds less, " if rows.dtype == np.float16 else ""
+        fewer = f"a --pca well below {rank}, " if rank > 2 else ""
         raise UserError(
             f"the features vary in {rank} directions, fewer than the {dimensions} of PCA: the "
-            "images are too much alike, or the network has collapsed; begin anew with a --pca well "
-            f"below {rank}, or with more images"
+            "images are too much alike, or the network has collapsed; begin anew with "
+            f"{half}{fewer}or with more images"
         )
     scaled = (vectors / values.sqrt()).flip(1)
     _project(projected, shift, scaled, device, projected)
@@ -182,15 +185,17 @@ def _blocks(rows: Rows, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
             yield where, block.to(device, non_blocking=True).float()
 
 
-def _rounding(covariance: Tensor, mean: Tensor, count: int, kind: np.dtype[Any]) -> float:
-    """The variance that rounding can put into a direction in which nothing varies.
+def _rounding(
+    covariance: Tensor, mean: Tensor, count: int, directions: Tensor, kind: np.dtype[Any]
+) -> Tensor:
+    """The variance that rounding can put into each of some `directions` (D, k), (k,) fp64.
 
-    That of the values themselves, in the type that they come in, whose squares are those of mean
-    and spread; and that of projecting them, in fp32. The first has the eigenvalues of noise
-    (Marchenko, Pastur).
+    That of the values themselves, in the type that they come in, each by the size that its
+    dimension has from mean and spread; and that of projecting them, in fp32. The first has the
+    eigenvalues of noise (Marchenko, Pastur), as rounding in one dimension knows nothing of others.
     """
     variance = covariance.diagonal()
     edge = (1 + sqrt(len(variance) / count)) ** 2
-    step = PRECISION[kind] ** 2 * float((variance + mean.square()).max()) + TINY[kind] ** 2
-    projected = PRECISION[np.dtype(np.float32)] ** 2 * float(variance.sum())
-    return MARGIN * (step * edge + projected)
+    steps = PRECISION[kind] ** 2 * (variance + mean.square()) + TINY[kind] ** 2
+    projected = PRECISION[np.dtype(np.float32)] ** 2 * variance.sum()
+    return MARGIN * (edge * (steps @ directions.square()) + projected)

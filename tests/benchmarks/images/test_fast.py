@@ -12,7 +12,7 @@ from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from benchmarks.catalog.voc07_svm import VOC07_SVM
-from benchmarks.images.decoding import open_fast, open_image
+from benchmarks.images.decoding import Encoded, open_image
 from benchmarks.images.transforms import build_transform
 from benchmarks.protocols import ImageTransform
 from benchmarks.results import Checkpoint
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_what_is_decoded_is_what_pil_decodes(folder: Path, name: str) -> None:
     """libjpeg-turbo of both, though of two versions; what torchvision cannot goes to PIL."""
-    found = open_fast(folder / name)
+    found = Encoded(folder / name).tensor()
     assert found.dtype == torch.uint8
     expected = torch.from_numpy(np.array(open_image(folder / name))).permute(2, 0, 1)
     assert found.shape == expected.shape
@@ -51,9 +51,9 @@ def test_what_cannot_be_decoded_is_named_as_ever(folder: Path, content: bytes | 
     whole = (folder / "colour.jpg").read_bytes()
     (folder / "bad.jpg").write_bytes(whole[: len(whole) // 2] if content is None else content)
     with pytest.raises(UserError, match=r"bad\.jpg is damaged or not an image"):
-        open_fast(folder / "bad.jpg")
+        Encoded(folder / "bad.jpg").tensor()
     with pytest.raises(UserError, match="does not exist"):
-        open_fast(folder / "none.jpg")
+        Encoded(folder / "none.jpg").tensor()
 
 
 SPECS = {
@@ -68,9 +68,9 @@ SPECS = {
 @pytest.mark.parametrize("kind", SPECS)
 def test_pixels_are_near_those_of_pil_and_drawn_alike(folder: Path, kind: str) -> None:
     spec = SPECS[kind]
-    plain = ImageTransform(**{**vars(spec), "jitter": None, "greyscale": None, "rotation": None})
+    plain = ImageTransform(**{**vars(spec), "jitter": None, "greyscale": None})
     ours, pil = build_transform(plain, *UNIT, fast=True), build_transform(plain, *UNIT)
-    picture, tensor = open_image(folder / "lossless.png"), open_fast(folder / "lossless.png")
+    picture, tensor = open_image(folder / "lossless.png"), Encoded(folder / "lossless.png").tensor()
     with torch.random.fork_rng(devices=[]):
         for seed in range(8):
             torch.manual_seed(seed)
@@ -86,7 +86,7 @@ def test_pixels_are_near_those_of_pil_and_drawn_alike(folder: Path, kind: str) -
 
 
 def test_the_random_crop_is_torchvisions_of_a_tensor(folder: Path) -> None:
-    tensor = open_fast(folder / "colour.jpg")
+    tensor = Encoded(folder / "colour.jpg").tensor()
     ours = build_transform(IMAGENET_AVGPOOL.train, *UNIT, fast=True)
     reference = v2.Compose([v2.RandomResizedCrop(224, antialias=True), v2.RandomHorizontalFlip()])
     with torch.random.fork_rng(devices=[]):
@@ -95,6 +95,15 @@ def test_the_random_crop_is_torchvisions_of_a_tensor(folder: Path) -> None:
             found = ours(tensor)
             torch.manual_seed(seed)
             assert torch.equal(found, reference(tensor).float().div(255))
+
+
+def test_what_pil_refuses_for_its_size_is_refused_as_ever(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No image of gigabytes is made of a header that says so."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UserError, match=r"colour\.jpg is too large to be read safely"):
+        Encoded(folder / "colour.jpg").tensor()
 
 
 def test_its_figures_have_keys_of_their_own() -> None:

@@ -81,6 +81,40 @@ WHOLE = {
 }
 
 
+def _filled(content: bytes) -> bytes:
+    """With a byte before its second marker that fills, and means nothing."""
+    length = int.from_bytes(content[4:6], "big")
+    return content[: 4 + length] + b"\xff" + content[4 + length :]
+
+
+WHOLE["filled"] = _filled(_content(photo(60, 90)))
+
+
+def test_a_byte_that_fills_changes_nothing() -> None:
+    content = _content(photo(60, 90))
+    assert np.array_equal(_pixels(_filled(content)), _pixels(content))
+
+
+def test_more_rows_than_libjpeg_takes_are_refused_whatever_is_drawn(tmp_path: Path) -> None:
+    content = bytearray(_content(photo(48, 64)))
+    jpeg = Jpeg.of(bytes(content))
+    assert jpeg is not None
+    for rows, known in ((65_500, True), (65_501, False)):
+        content[jpeg.height_at : jpeg.height_at + 2] = rows.to_bytes(2, "big")
+        assert (Jpeg.of(bytes(content)) is not None) is known
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.jpg is damaged or not an image"):
+        Encoded(tmp_path / "x.jpg").image(rows=20)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (90, 1), (1, 90), (5, 17)])
+def test_the_smallest_images_have_an_upper_part_too(size: tuple[int, int]) -> None:
+    content = _content(photo(*size), subsampling=2)
+    jpeg = Jpeg.of(content)
+    assert jpeg is not None
+    assert np.array_equal(_pixels(jpeg.upper(1))[:1], _pixels(content)[:1])
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 def test_what_must_be_decoded_whole_has_no_upper_part(kind: str) -> None:
     assert Jpeg.of(WHOLE[kind]) is None

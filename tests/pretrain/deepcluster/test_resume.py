@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -96,6 +97,23 @@ def test_killed_and_stopped_again_and_again_ends_in_the_same_bits(
         assert (tmp_path / path).read_bytes() == (uninterrupted / path).read_bytes(), file
     log = (tmp_path / "logs" / "tiny" / "deepcluster.jsonl").read_text().splitlines()
     assert len(log) == 3  # no epoch twice
+
+
+@pytest.mark.parametrize("row", [0, -1])  # of the images of the first process, and of the second
+def test_a_damaged_image_ends_all_processes_in_lines(data: Path, tmp_path: Path, row: int) -> None:
+    """And in none of an error of the connection to the process that met it."""
+    images = tmp_path / "images"
+    shutil.copytree(data, images)
+    damaged = sorted(images.glob("train/*/*.png"))[row]
+    damaged.write_bytes(damaged.read_bytes()[:80])
+    done = processes.run(*command(images, tmp_path / "zoo"), processes=2, timeout=200)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert lines  # of one process, or of both
+    assert all(f"{damaged.name} is damaged or not an image" in line for line in lines)
+    assert "Connection closed" not in done.stderr
+    assert "dist.barrier" not in done.stderr
+    assert not list((tmp_path / "zoo").rglob("features.*"))
 
 
 def test_two_processes_agree_with_one(data: Path, tmp_path: Path, uninterrupted: Path) -> None:

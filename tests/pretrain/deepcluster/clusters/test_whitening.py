@@ -89,9 +89,17 @@ def test_the_rank_of_fp16_is_judged_by_its_own_rounding(rank: int, scale: float,
     assert whiten(kept.astype(np.float32), rank + 1, CPU).shape == (400, rank + 1)
 
 
+def test_a_channel_far_away_does_not_drown_the_others() -> None:
+    """What its values are rounded by is no part of the directions in which it has none."""
+    features = mixed(3000, 64, mean=0.0) * np.float32(2e-3) + np.float32(0.05)
+    features[:, 0] = np.random.default_rng(0).normal(30, 1, 3000)
+    for kept in (features, features.astype(np.float16)):
+        assert_white(whiten(kept, 16, CPU), 1e-3)
+
+
 def test_fp16_near_zero_has_steps_of_its_own() -> None:
     tiny = (mixed(400, 16, mean=0.0) * np.float32(1e-8)).astype(np.float16)
-    with pytest.raises(UserError, match="vary in 0 directions"):
+    with pytest.raises(UserError, match=r"in 0 directions.* with --features fp32.* or with more"):
         whiten(tiny, 2, CPU)
 
 
