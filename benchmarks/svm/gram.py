@@ -1,7 +1,8 @@
 """The default engine: exact squared-hinge SVMs from one Gram matrix a layer.
 
 Folds and low-shot draws are index sets in the matrix, so all classes, folds and costs are solved
-together; see `solver.newton` for the equations.
+together; see `solver.newton` for the equations. Of many narrow rows no matrix is made: the same
+equations go through the features.
 """
 
 from collections.abc import Callable
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.features.files import first_alike
+from benchmarks.svm.refining import refine_on_features, taken_over
 from benchmarks.svm.solver import batch, convergence
 from benchmarks.svm.solver.fits import Doubt, Fits, Floats, Grade, Ints, joined, no_tick
-from benchmarks.svm.solver.kernel import Kernel, TestRows, eigenspace
+from benchmarks.svm.solver.kernel import Kernel, ScoredRows, eigenspace
 from benchmarks.svm.solver.multiplying import in_turn, one_thread_each
 from benchmarks.svm.solver.problems import Problems
 from benchmarks.svm.solver.rows import TrainingRows
@@ -26,6 +28,7 @@ MOST_BYTES = 2**30  # that it may hold
 RANK = 64  # of the preconditioner
 DOUBT = 3e-5  # an AP, in 0..1, that rounding may have moved by more is found again, exactly
 GRADED = 3e-7  # the tolerance at which it is
+GRADED_ENOUGH = 1e-4  # a residual with which APs were off by 0.001 points; with more it is unsolved
 BATCH = 160  # solutions that a thread scores and grades at once
 
 
@@ -133,7 +136,8 @@ class GramEngine:
     ) -> Fits:
         count, size = problems.labels.shape
         shape = (count, problems.costs.shape[1], size)
-        exact = self.kernel.exact is not None
+        narrow = self.kernel.gram is None
+        exact = self.kernel.exact is not None or (narrow and on_test)
         self.dual = np.zeros(shape, np.float64 if exact else np.float32)
         values = None if on_test else np.zeros(shape)
 
@@ -172,16 +176,18 @@ class GramEngine:
         grades, *doubts = np.stack(parts, axis=1)
         products = report.products
         if doubts:
-            more = self._grade_again(problems, np.argwhere(doubts[0] > DOUBT), grade, grades)
+            doubted = np.argwhere(doubts[0] > DOUBT)
+            more = self._grade_again(problems, doubted, grade, grades, residual)
             steps, products = steps + more[0], products + more[1]
         return _fits(grades, residual, steps, products)
 
     def _grade_again(
-        self, problems: Problems, places: Ints, grade: Grade, grades: Floats
+        self, problems: Problems, places: Ints, grade: Grade, grades: Floats, residual: Floats
     ) -> tuple[int, int]:
         """Set `grades` at `places` (k, 2) by exact scores; the Newton steps and products it took.
 
-        Places are of a problem and one of its costs.
+        Places are of a problem and one of its costs. `residual` is set where exact scores are not
+        found to `GRADED_ENOUGH`, which are then unsolved.
         """
         assert self.dual is not None
         steps = products = 0
@@ -193,6 +199,8 @@ class GramEngine:
             _, scores, report = self._refine(some, self.dual[problem, cost])
             for at, of, row in zip(problem.tolist(), cost.tolist(), scores):
                 grades[at, of] = grade(at, of, row[None])[0]
+            missed = report.residual[:, 0] > GRADED_ENOUGH
+            residual[problem[missed], cost[missed]] = report.residual[missed, 0]
             steps, products = steps + int(report.newton.sum()), products + report.products
         return steps, products
 
@@ -216,6 +224,12 @@ class GramEngine:
 
         start = replace(problems, start=dual, start_value=value)
         report = batch.solve(self.kernel, self.factor, start, solved)
+        left = np.flatnonzero(report.residual[:, 0] > convergence.TOLERANCE)
+        if self.kernel.gram is None and len(left):
+            some = start.some(left)
+            found = refine_on_features(self.kernel, some, refined[left])
+            report.residual[left, 0] = taken_over(found, left, refined, values)
+            report.newton[left, 0] += [one.newton for one in found]
         return refined, values, report
 
     def _score_test(self, dual: NDArray[Any]) -> Floats:
@@ -229,16 +243,16 @@ class GramEngine:
         return "cuda" if self.kernel.training.multiplier.used_gpu else "cpu"
 
     @property
-    def _train_rows(self) -> TestRows:
+    def _train_rows(self) -> ScoredRows:
         """The training rows as rows to be scored, in fp64."""
         kernel = self.kernel
         rows = kernel.training.rows.astype(np.float64, copy=False)
         products = kernel.gram if kernel.exact is None else kernel.exact
         wide = None if products is None else products.astype(np.float64, copy=False)
-        return TestRows(rows, rows, wide, kernel.lift)
+        return ScoredRows(rows, rows, wide, kernel.lift)
 
     @cached_property
-    def test_rows(self) -> TestRows:
+    def test_rows(self) -> ScoredRows:
         """The test rows, and where they are kept their products with the training rows."""
         return self.kernel.test_rows(self.test)
 

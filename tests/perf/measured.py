@@ -143,9 +143,10 @@ def growth(found: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Low-shot with k = 1, 4 and 16, five draws of {low['classes']} classes from "
         f"{low['trainval']:,} rows: {low['seconds']:.0f} s, {low['gb']:.1f} GB. Of more than "
-        f"{found['many_rows']:,} rows, and more than {found['narrow']} for each feature, no "
-        "products are kept: all goes through the features. What does not fit into the memory that "
-        "is free is refused before it is made, with its size."
+        f"{found['many_rows']:,} rows, and more than {found['narrow']} for each feature, or "
+        f"{found['exact_rows']:,} and {found['very_narrow']}, no products are "
+        "kept: all goes through the features. What does not fit into the memory that is free is "
+        "refused before it is made, with its size."
     )
 
 

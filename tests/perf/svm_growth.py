@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
 
-from benchmarks.svm.solver.rows import MANY_ROWS, NARROW  # noqa: E402
+from benchmarks.svm.solver.rows import EXACT_ROWS, MANY_ROWS, NARROW, VERY_NARROW  # noqa: E402
 from tests.perf.svm import SPECTRA, TEST, command, generate_apart, processor  # noqa: E402
 
 DIMENSIONS = 2048
@@ -58,6 +58,7 @@ def main() -> None:
     }
     found: dict[str, Any] = {"machine": processor(), "dimensions": DIMENSIONS, "test": TEST}
     found |= {"many_rows": MANY_ROWS, "narrow": NARROW}
+    found |= {"exact_rows": EXACT_ROWS, "very_narrow": VERY_NARROW}
     for name in args.only or PARTS:
         found[name] = works[name]()
         if args.json:  # each part at once, since the whole takes long

@@ -101,15 +101,23 @@ class Features:
     def solve(self, active: Bools, weights: Floats, cost: float, remainder: Floats) -> Floats:
         """(K_II + D_II)^-1 r on the active rows, 0 elsewhere; D = 1 / (2 C w) (Woodbury)."""
         self._change(np.where(active, weights, 0.0))
+        scaled = 2 * cost * self.weights * remainder
+        right = self._transposed(scaled)
+        _, solved, failed = dposv(self._system(cost), right, lower=1, overwrite_a=1)
+        if failed:  # the sum has drifted; a fresh one, and an LU, still solve it
+            own, self.sum, self.weights = self.weights, None, np.zeros_like(self.weights)
+            self._change(own)
+            lower = self._system(cost)
+            solved = np.linalg.solve(lower + np.tril(lower, -1).T, right)
+        found: Floats = scaled - 2 * cost * self.weights * self._values(solved)
+        return found
+
+    def _system(self, cost: float) -> Floats:
+        """I + 2 C S, its lower half."""
         assert self.sum is not None
         system = 2 * cost * self.sum
         system[np.diag_indices(len(system))] += 1
-        scaled = 2 * cost * self.weights * remainder
-        _, solved, failed = dposv(system, self._transposed(scaled), lower=1, overwrite_a=1)
-        if failed:
-            raise FloatingPointError("a sum of squares and I is not positive definite")
-        found: Floats = scaled - 2 * cost * self.weights * self._values(solved)
-        return found
+        return system
 
     def _change(self, weights: Floats) -> None:
         """Let the sum be of rows with these weights."""
@@ -246,7 +254,9 @@ def bytes_of(kernel: Kernel, rows: int) -> int:
     """What solving a problem on a block of so many rows takes."""
     width = int(kernel.training.rows.shape[1])
     if kernel.gram is None and rows > width:
-        return 8 * rows * width + 24 * (width + 1) ** 2
+        return 10 * rows * width + 24 * (width + 1) ** 2
+    if kernel.gram is None and rows > WIDE_ROWS:
+        return 16 * rows**2
     return (WIDE_BYTES if rows <= WIDE_ROWS else BYTES) * rows**2
 
 

@@ -24,7 +24,7 @@ from benchmarks.svm.solver.multiplying import by_strips, in_threads, times
 from benchmarks.svm.solver.rows import CHUNK, TrainingRows, centred, normalised, require_room
 
 BLOCK = 640  # rows converted to fp64 at a time
-SAMPLE = 500  # rows by which the size of entries is judged where they are not kept
+SAMPLE = 100  # rows by which the size of entries is judged where they are not kept
 
 
 class Kernel:
@@ -44,13 +44,13 @@ class Kernel:
         squares = np.vecdot(rows, rows) if gram is None else gram.diagonal()
         self.diagonal = squares.astype(np.float64) + 2 * self.lift + self.constant
 
-    def test_rows(self, features: NDArray[Any]) -> "TestRows":
+    def test_rows(self, features: NDArray[Any]) -> "ScoredRows":
         """Test rows (T, D), to be scored; `UserError` when they would not fit into memory."""
         own, narrow = self.training, self.gram is None
         count, width = features.shape
         require_room(0 if narrow else self.size, count, width, own.rows.dtype.type)
         rows, lift = centred(features, own.epsilon, own.mean, own.rows.dtype.type)
-        return TestRows(
+        return ScoredRows(
             own.rows, rows, None if narrow else own.multiplier.products(own.rows, rows), lift
         )
 
@@ -62,7 +62,7 @@ class Kernel:
         return times(times(vectors, rows, threads), rows.T, threads)
 
     def add_lift(self, product: NDArray[Any], vectors: Floats) -> Floats:
-        """Complete `vectors @ gram` (M, N) to `vectors @ K`, in fp64."""
+        """Complete `vectors @ X~ X~'` (M, N) to `vectors @ K`, in fp64."""
         total = vectors.sum(1)
         level = vectors @ self.lift + self.constant * total
         lifted: Floats = total[:, None] * self.lift
@@ -94,9 +94,9 @@ class Kernel:
     def rounding(self, dual: NDArray[Any], costs: Floats) -> Floats:
         """By how much f of b (..., L, N) may be off on any row for its rounding, (..., L).
 
-        For each b of costs (..., L), solved with K in fp32: in units of fp32's rounding of |b|
-        times an entry of K, the most that was seen on 1,670 rows and spectra of three kinds, and a
-        little more. Sums up to COMPACT_COST are of fp32 as well, and the more the longer.
+        For each b of costs (..., L), solved with K, or X~, in fp32: in units of fp32's rounding of
+        |b| times an entry of K, the most that was seen on 1,670 rows and spectra of three kinds,
+        and a little more. Sums up to COMPACT_COST are of fp32 as well, and the more the longer.
         """
         own = float((self.diagonal - 2 * self.lift).mean()) - self.constant
         summed = 2.5 * np.sqrt(self.size) * self._entry
@@ -139,28 +139,28 @@ class Kernel:
 
 
 @dataclass(frozen=True, eq=False)
-class TestRows:
-    """T test rows beside N training rows, both centred, of D features."""
+class ScoredRows:
+    """T rows that are scored beside N training rows, both centred, of D features."""
 
     training: NDArray[Any]  # (N, D)
     rows: NDArray[Any]  # (T, D)
     products: NDArray[Any] | None  # (N, T): of the former with the latter, where they are kept
     lift: Floats  # (T,): a of `kernel`
 
-    __test__ = False  # no test of pytest's
-
     def scores(self, dual: NDArray[Any], chosen: NDArray[np.int64] | None = None) -> Floats:
         """What ranks the rows, (M, T), for b (M, n) on the training rows `chosen` (None: all)."""
-        # NumPy's products of an odd number of rows are slower.
-        count, kind = len(dual), self.rows.dtype
-        padded = np.zeros((count + count % 2, dual.shape[1]), kind)
-        padded[:count] = dual
-        lifted: Floats = dual.sum(1, dtype=np.float64)[:, None] * self.lift
         some = slice(None) if chosen is None else chosen
+        lifted: Floats = dual.sum(1, dtype=np.float64)[:, None] * self.lift
         if self.products is None:
-            lifted += ((padded @ self.training[some]) @ self.rows.T)[:count]
-        else:
-            lifted += (padded @ self.products[some])[:count]
+            # b at large costs cancels out: in fp64 that takes no more than the rows of the draw.
+            weights = _times_wide(dual.astype(np.float64, copy=False), self.training[some], 1)
+            lifted += weights.astype(self.rows.dtype) @ self.rows.T
+            return lifted
+        # NumPy's products of an odd number of rows are slower.
+        count = len(dual)
+        padded = np.zeros((count + count % 2, dual.shape[1]), self.rows.dtype)
+        padded[:count] = dual
+        lifted += (padded @ self.products[some])[:count]
         return lifted
 
 

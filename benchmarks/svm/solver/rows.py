@@ -25,6 +25,8 @@ EXACT_ROWS = 2500  # up to so many training rows their products are made in fp64
 # Of more rows than this, each of them with few features, products are no longer kept: to go through
 # the features each time takes less work then, and little memory.
 MANY_ROWS, NARROW = 12_000, 4  # rows, and rows for each feature
+VERY_NARROW = 16  # rows for each feature with which that is so of any rows beyond EXACT_ROWS
+EIGENSPACE = 600  # values a row that finding the leading part of K takes meanwhile
 CHUNK = 128  # rows normalised at a time: 8 MB of fp64 at 8192 dimensions
 
 Floats = NDArray[np.float64]
@@ -34,7 +36,7 @@ Floats = NDArray[np.float64]
 class TrainingRows:
     """N training rows of D features, centred, and their products with one another.
 
-    Of many narrow rows these are not kept.
+    The products of many narrow rows are not kept.
     """
 
     features: NDArray[Any]  # (N, D) as they came
@@ -50,7 +52,7 @@ class TrainingRows:
 def training_rows(
     features: NDArray[Any], epsilon: float, device: str = "cpu"
 ) -> Iterator[TrainingRows]:
-    """Centre training features (N, D); `gram` is whole after the `with`.
+    """Centre training features (N, D); `gram`, if it is kept, is whole after the `with`.
 
     Cores make it while the body runs; see `multiplying` for `device`. `UserError` when it would
     not fit into memory.
@@ -64,6 +66,9 @@ def training_rows(
     rows, lift = centred(features, epsilon, mean, dtype)
     multiplier = Multiplier(device)
     if narrow:
+        if device == "cuda":  # there is nothing for it to do, but asked for it must be there
+            multiplier.gpu(0, 0, 0)
+            multiplier.used_gpu = False
         yield TrainingRows(features, epsilon, mean, rows, lift, None, multiplier)
         return
     gram = np.empty((count, count), dtype)
@@ -86,15 +91,17 @@ def training_rows(
 
 def is_narrow(rows: int, width: int) -> bool:
     """Whether the products of so many rows of that width are better not kept."""
-    return rows > MANY_ROWS and rows > NARROW * width
+    fewest = EXACT_ROWS if rows > VERY_NARROW * width else MANY_ROWS
+    return rows > fewest and rows > NARROW * width
 
 
 def require_room(left: int, right: int, width: int, dtype: type) -> None:
     """`UserError` unless (right, width) rows and (left, right) products fit into free memory.
 
-    Of products that are not kept `left` is 0.
+    Of products that are not kept `left` is 0; their leading part is looked for all the same.
     """
-    needed, free = np.dtype(dtype).itemsize * right * (left + width), free_bytes()
+    each = width + (left or EIGENSPACE)
+    needed, free = np.dtype(dtype).itemsize * right * each, free_bytes()
     if free is not None and needed > free:
         what = f"the products of {left:,} rows with {right:,}" if left else f"{right:,} rows"
         raise UserError(

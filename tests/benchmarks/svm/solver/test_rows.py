@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from benchmarks.svm.solver.rows import centred, training_rows
+from benchmarks.svm.solver.rows import centred, is_narrow, training_rows
 from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
 
@@ -73,3 +73,26 @@ def test_products_of_any_width(count: int, threads: int | None) -> None:
     vectors = np.random.default_rng(count).standard_normal((count, 300)).astype(np.float32)
     expected = vectors.astype(np.float64) @ kernel.gram.astype(np.float64)
     np.testing.assert_allclose(kernel.product(vectors, threads), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "narrow"),
+    [
+        (50_000, 2048, True),
+        (5011, 8192, False),
+        (5011, 512, False),
+        (5011, 256, True),
+        (12_000, 2048, False),
+        (2500, 10, False),  # of which products are of fp64
+    ],
+)
+def test_products_of_many_narrow_rows_are_not_kept(rows: int, width: int, narrow: bool) -> None:
+    assert is_narrow(rows, width) is narrow
+
+
+def test_narrow_rows_ask_for_a_gpu_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.svm.solver.rows.EXACT_ROWS", 0)
+    monkeypatch.setattr("benchmarks.svm.solver.rows.MANY_ROWS", 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="cuda"), training_rows(FEATURES, 1e-5, "cuda"):
+        pass
