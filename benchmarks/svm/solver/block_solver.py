@@ -199,7 +199,7 @@ class BlockSolver:
         """Move to the Newton point, or with `search` as far towards it as lowers the objective.
 
         After a `loose` step the value is what the gradients summed up in fp32; a `direct` one
-        factors the active block.
+        factors the system of the active rows.
         """
         base, value = self._base(active, loose)
         ridge = np.where(active, self.ridge, 0.0)
@@ -213,11 +213,11 @@ class BlockSolver:
         if found is not None and loose:
             target, target_value, self.rough = base + found[0], value + found[1], True
         else:
-            weights = self.whole_weights[self.rows]
-            factored = self.block.solve
-            move = (
-                found[0] if found is not None else factored(active, weights, self.cost, remainder)
-            )
+            if found is None:
+                weights = self.whole_weights[self.rows]
+                move = self.block.solve(active, weights, self.cost, remainder)
+            else:
+                move = found[0]
             target = base + move
             target_value, self.rough = self.block.multiply_exactly(target), False
         if not search or np.array_equal(self.labels * target_value < 1, active):
