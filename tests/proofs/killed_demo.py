@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 # Of one computation, not of its result; the last ones are of parts.
 PROVENANCE = ("commit", "host", "started", "seconds", "made", "gpu_bytes", "host_bytes")
-SPANS = (15.0, 45.0)  # seconds between two kills: an epoch of pretraining fits
+SPANS = (0.05, 0.25)  # of an undisturbed demo, between two kills: an epoch of pretraining fits
 
 
 def start_demo(folder: Path) -> "subprocess.Popen[str]":
@@ -52,13 +52,16 @@ def last_said(folder: Path) -> str:
     return lines[-1][:120] if lines else ""
 
 
-def run_killed(folder: Path, seed: int) -> list[dict[str, Any]]:
-    """Kill the demo until it ends by itself; where and when each kill struck."""
+def run_killed(folder: Path, seed: int, undisturbed: float) -> list[dict[str, Any]]:
+    """Kill the demo until it ends by itself; where and when each kill struck.
+
+    `undisturbed` is what it takes, in seconds.
+    """
     draws = random.Random(seed)
     kills: list[dict[str, Any]] = []
     while True:
         process = start_demo(folder)
-        span = draws.uniform(*SPANS)
+        span = undisturbed * draws.uniform(*SPANS)
         try:
             if process.wait(timeout=span):
                 raise SystemExit(f"the demo failed; see {folder.with_suffix('.log')}")
@@ -78,7 +81,7 @@ def results_of(folder: Path) -> dict[str, Any]:
     for path in sorted(zoo.glob("results/*/*/*.json")):
         record = json.loads(path.read_text())
         for name in PROVENANCE:
-            del record[name]
+            record.pop(name, None)
         found[str(path.relative_to(zoo))] = record
     tables = (zoo / "README.md").read_text().splitlines()
     found["tables"] = [line for line in tables if line.startswith("|")]
@@ -98,7 +101,7 @@ def main() -> None:
         if start_demo(root / "whole").wait():
             raise SystemExit(f"the demo failed; see {root / 'whole.log'}")
         seconds = time.monotonic() - began
-        kills = run_killed(root / "killed", args.seed)
+        kills = run_killed(root / "killed", args.seed, seconds)
         whole, killed = results_of(root / "whole"), results_of(root / "killed")
     differs = [name for name in whole.keys() | killed.keys() if whole.get(name) != killed.get(name)]
     found = {
