@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.features.files import first_alike
-from benchmarks.svm.refining import refine_on_features, taken_over
+from benchmarks.svm.refining import refine_on_features
 from benchmarks.svm.solver import batch, convergence
 from benchmarks.svm.solver.fits import Doubt, Fits, Floats, Grade, Ints, joined, no_tick
 from benchmarks.svm.solver.kernel import Kernel, ScoredRows, eigenspace
@@ -28,7 +28,7 @@ MOST_BYTES = 2**30  # that it may hold
 RANK = 64  # of the preconditioner
 DOUBT = 3e-5  # an AP, in 0..1, that rounding may have moved by more is found again, exactly
 GRADED = 3e-7  # the tolerance at which it is
-GRADED_ENOUGH = 1e-4  # a residual with which APs were off by 0.001 points; with more it is unsolved
+GRADED_ENOUGH = 1e-4  # up to this residual no AP was seen off by 0.001 points; beyond, unsolved
 BATCH = 160  # solutions that a thread scores and grades at once
 
 
@@ -227,9 +227,10 @@ class GramEngine:
         left = np.flatnonzero(report.residual[:, 0] > convergence.TOLERANCE)
         if self.kernel.gram is None and len(left):
             some = start.some(left)
-            found = refine_on_features(self.kernel, some, refined[left])
-            report.residual[left, 0] = taken_over(found, left, refined, values)
-            report.newton[left, 0] += [one.newton for one in found]
+            for at, one in zip(left, refine_on_features(self.kernel, some, refined[left])):
+                refined[at], values[at] = one.dual, one.value
+                report.residual[at, 0] = one.residual
+                report.newton[at, 0] += one.newton
         return refined, values, report
 
     def _score_test(self, dual: NDArray[Any]) -> Floats:

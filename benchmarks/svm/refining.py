@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.svm.solver.block import Features
+from benchmarks.svm.solver.compact import processes_with_room
 from benchmarks.svm.solver.convergence import relative, search_alone, spread_alone, tau_of
-from benchmarks.svm.solver.fits import Floats, Ints
+from benchmarks.svm.solver.fits import Floats
 from benchmarks.svm.solver.kernel import Kernel
-from benchmarks.svm.solver.multiplying import threads_here
 from benchmarks.svm.solver.problems import Problems
 from benchmarks.svm.solver.rows import CHUNK, normalised
 from benchmarks.svm.solver.workers import each
@@ -31,13 +31,16 @@ class Refined:
 
 
 def refine_on_features(kernel: Kernel, problems: Problems, dual: Floats) -> list[Refined]:
-    """Solve problems with one cost each from `dual` (P, N), each by one of several processes."""
+    """Solve problems with one cost each from `dual` (P, N), each by one of several processes.
+
+    `UserError` when there is no room for one.
+    """
 
     def refine(problem: int) -> Refined:
         return _refine(kernel, problems, problem, dual[problem])
 
     count = len(problems.labels)
-    return list(each(refine, range(count), min(count, threads_here())))
+    return list(each(refine, range(count), processes_with_room(kernel, count, kernel.size)))
 
 
 def _refine(kernel: Kernel, problems: Problems, problem: int, start: Floats) -> Refined:
@@ -82,10 +85,3 @@ def _value(kernel: Kernel, dual: Floats) -> Floats:
         value[strip] = normalised(own.features, own.epsilon, strip) @ weights
     value += dual.sum()
     return value
-
-
-def taken_over(refined: list[Refined], problem: Ints, dual: Floats, value: Floats) -> Floats:
-    """Set rows `problem` (k,) of `dual` and `value` (P, N); the residuals, (k,)."""
-    for at, one in zip(problem.tolist(), refined):
-        dual[at], value[at] = one.dual, one.value
-    return np.array([one.residual for one in refined])

@@ -57,11 +57,11 @@ class Entries:
 
     def part(self, rows: Rows) -> "Entries":
         """Of some of these rows."""
-        centred = square(self.centred, rows)
+        centred = _square(self.centred, rows)
         if self.widened:
             return Entries(centred, _widened(centred), widened=True)
         assert self.wide is not None
-        return Entries(centred, square(self.wide, rows), widened=False)
+        return Entries(centred, _square(self.wide, rows), widened=False)
 
 
 class Features:
@@ -183,8 +183,8 @@ class Block:
                 Entries.of(own) if len(own) <= own.shape[1] else Features(own, kernel.training.mean)
             )
         else:
-            centred, widened = square(kernel.gram, rows), kernel.exact is None
-            wide = _widened(centred) if kernel.exact is None else square(kernel.exact, rows)
+            centred, widened = _square(kernel.gram, rows), kernel.exact is None
+            wide = _widened(centred) if kernel.exact is None else _square(kernel.exact, rows)
             inner = Entries(centred, wide, widened)
         # The leading directions come last; a small block needs fewer of them.
         part = factor[rows, -max(16, len(rows) // 10) :]
@@ -244,7 +244,7 @@ class Block:
         assert isinstance(self.inner, Entries)
         lift = self.lift[rows]
         whole = self.inner.centred if self.inner.wide is None else self.inner.wide
-        found = square(whole, rows).astype(np.float64, copy=False)
+        found = _square(whole, rows).astype(np.float64, copy=False)
         found += lift[:, None]
         found += lift + self.constant
         return found
@@ -264,8 +264,7 @@ def _widened(centred: Floats32) -> Floats | None:
     return centred.astype(np.float64) if len(centred) <= WIDE_ROWS else None
 
 
-def square(matrix: NDArray[Any], rows: Rows) -> NDArray[Any]:
-    """The part (n, n) of a matrix that belongs to some rows and the same columns."""
+def _square(matrix: NDArray[Any], rows: Rows) -> NDArray[Any]:
     found = np.empty((len(rows), len(rows)), matrix.dtype)
     for at, row in enumerate(rows.tolist()):
         matrix[row].take(rows, out=found[at], mode="clip")

@@ -89,7 +89,7 @@ def finish(
         tasks.sort(key=lambda task: len(task.rows), reverse=True)
         again: list[int] = []
         batch: list[tuple[int, Found]] = []
-        with workers(solve, _processes(kernel, len(tasks), len(tasks[0].rows))) as run:
+        with workers(solve, processes_with_room(kernel, len(tasks), len(tasks[0].rows))) as run:
             for at, (task, found) in enumerate(zip(tasks, run(tasks))):
                 near[task.row] = found.rows
                 batch.append((task.row, found))
@@ -104,7 +104,7 @@ def finish(
     return products
 
 
-def _processes(kernel: Kernel, tasks: int, rows: int) -> int:
+def processes_with_room(kernel: Kernel, tasks: int, rows: int) -> int:
     """How many have room for blocks of so many rows; `UserError` when not even one has."""
     needed, free = bytes_of(kernel, rows), free_bytes()
     wanted = min(threads_here(), tasks)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.svm.solver.block import Block, Features
+from benchmarks.svm.solver.block import Block, Features, bytes_of
 from benchmarks.svm.solver.convergence import LONGEST, line_search, search_alone
 from benchmarks.svm.solver.kernel import eigenspace
 from benchmarks.svm.solver.multiplying import one_thread_each
@@ -151,3 +151,26 @@ def test_a_part_takes_the_sum_of_its_rows_along() -> None:
     again = whole.solve(active, np.ones(60), 2.0, remainder)  # which gave its sum away
     fresh = Features(rows, np.ones(5)).solve(active, np.ones(60), 2.0, remainder)
     np.testing.assert_allclose(again, fresh, atol=1e-12)
+
+
+def test_a_sum_that_drifted_is_made_anew() -> None:
+    """And the answer is that of one that did not."""
+    rows = np.random.default_rng(2).normal(size=(80, 6)).astype(np.float32)
+    active, weights, remainder = np.arange(80) % 4 > 0, np.ones(80), np.linspace(-1, 1, 80)
+    fresh, drifted = Features(rows, np.ones(6)), Features(rows, np.ones(6))
+    expected = fresh.solve(active, weights, 10.0, remainder)
+    drifted.solve(active, weights, 10.0, remainder)
+    assert drifted.sum is not None
+    drifted.sum -= 1e3 * np.eye(7)  # no sum of squares any more
+    np.testing.assert_allclose(drifted.solve(active, weights, 10.0, remainder), expected, atol=1e-9)
+
+
+def test_what_a_block_takes_is_by_its_rows_and_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.svm.solver.rows.EXACT_ROWS", 0)
+    monkeypatch.setattr("benchmarks.svm.solver.block.WIDE_ROWS", 30)
+    kept = kernel_of(make(Recipe(rows=300, dimensions=40)).train)
+    monkeypatch.setattr("benchmarks.svm.solver.rows.MANY_ROWS", 0)
+    narrow = kernel_of(make(Recipe(rows=300, dimensions=40)).train)
+    assert [bytes_of(kept, rows) for rows in (20, 200)] == [24 * 20**2, 8 * 200**2]
+    assert [bytes_of(narrow, rows) for rows in (20, 35)] == [24 * 20**2, 16 * 35**2]
+    assert bytes_of(narrow, 200) == 10 * 200 * 40 + 24 * 41**2

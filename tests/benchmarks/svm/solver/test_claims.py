@@ -104,12 +104,12 @@ def test_blocks_take_no_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatc
     kernel, found = kernel_of(make(Recipe(rows=150, dimensions=30)).train), {}
     for free in (None, 10**6, 24 * 100**2 * 2, 24 * 100**2):
         monkeypatch.setattr("benchmarks.svm.solver.compact.free_bytes", lambda free=free: free)
-        found[free] = compact._processes(kernel, 3, 100)
+        found[free] = compact.processes_with_room(kernel, 3, 100)
     assert list(found.values()) == [3, 3, 2, 1]
     monkeypatch.setattr("benchmarks.svm.solver.compact.free_bytes", lambda: 24 * 100**2 - 1)
     with pytest.raises(UserError, match=r"a problem of 100 rows .* takes 0\.0 GiB"):
-        compact._processes(kernel, 3, 100)
+        compact.processes_with_room(kernel, 3, 100)
     monkeypatch.setattr("benchmarks.svm.solver.rows.EXACT_ROWS", 0)
     monkeypatch.setattr("benchmarks.svm.solver.rows.MANY_ROWS", 0)
     narrow = kernel_of(make(Recipe(rows=150, dimensions=30)).train)
-    assert compact._processes(narrow, 3, 100) == 3  # features instead of products
+    assert compact.processes_with_room(narrow, 3, 100) == 3  # features instead of products
