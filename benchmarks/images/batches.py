@@ -5,6 +5,7 @@ of workers, on the order, on where a run was resumed, nor on any global generato
 and do the geometry; they hand over 8 bits a channel and what was drawn for the colours.
 """
 
+import math
 import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.colour import Colour, Draws
@@ -85,9 +86,9 @@ class Source:
     def load(self, request: Request) -> Decoded:
         """Decode one batch, leaving the global generator as it was; `UserError` names the file."""
         count, side = len(request.rows), self.geometry.crop
-        pixels = torch.empty(count, side, side, 3, dtype=torch.uint8)
-        draws = tuple(Draws.none(count) for _ in self.colours)
+        pixels = _room_for((count, side, side, 3))
         array = pixels.numpy()
+        draws = tuple(Draws.none(count) for _ in self.colours)
         before = torch.get_rng_state()
         try:
             for place, (row, key) in enumerate(zip(request.rows.tolist(), request.keys.tolist())):
@@ -268,6 +269,18 @@ def _leave_quietly(worker: int) -> None:
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+
+
+def _room_for(shape: tuple[int, ...]) -> Tensor:
+    """Uint8 of any values; in a worker where the main process sees it, too, without a copy.
+
+    Elsewhere by NumPy, which asks for huge pages where an array is large: to be given a batch in
+    small ones takes 3 % of the time in which it is decoded.
+    """
+    if get_worker_info() is None:
+        return torch.from_numpy(np.empty(shape, np.uint8))
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def _unchanged(batch: Any) -> Any:

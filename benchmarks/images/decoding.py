@@ -91,6 +91,8 @@ class Encoded:
 
     def _is_sound(self) -> bool:
         """Whether PIL knows the header and has nothing to say about the size."""
+        if self._jpeg is not None:
+            return True
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

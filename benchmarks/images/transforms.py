@@ -67,7 +67,7 @@ class Geometry:
         for step in self.cropping:
             image = step(image)
         if self.fast:
-            image = Image.merge("RGB", [Image.fromarray(plane) for plane in image.numpy()])
+            image = Image.fromarray(_by_pixel(image).permute(1, 2, 0).numpy())
         for step in self.turning:
             image = step(image)
         return np.asarray(image)
@@ -141,7 +141,7 @@ class RandomResizedCrop:
         if isinstance(image, Tensor):
             left, top, width, height = part or self.draw(image.shape[2], image.shape[1])
             cut = image[:, top : top + height, left : left + width]
-            return resize(cut, list(self.size), antialias=True)
+            return resize(_by_pixel(cut), list(self.size), antialias=True)
         left, top, width, height = part or self.draw(*image.size)
         cut = image.crop((left, top, left + width, top + height))
         return cut.resize(self.size, Image.Resampling.BILINEAR)
@@ -172,6 +172,11 @@ class RandomRotation:
         """Return `image`, turned about its middle; black where there was nothing."""
         angle: float = self.draw.make_params([])["angle"]
         return image.rotate(angle, Image.Resampling.NEAREST, fillcolor=(0, 0, 0))
+
+
+def _by_pixel(image: Tensor) -> Tensor:
+    """(3, H, W), in memory with the colours of a pixel side by side, as the fast resize works."""
+    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def _flip(image: Image.Image) -> Image.Image:
