@@ -9,7 +9,7 @@ import math
 import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.colour import Colour, Draws
 from benchmarks.images.decoding import Encoded
+from benchmarks.images.names import Names
+from benchmarks.images.slots import PREFETCH, Place, Slots
 from benchmarks.images.transforms import Geometry, Picture, Transform
 from slurm.errors import UserError
 from slurm.stop import stop_requested
@@ -45,24 +47,6 @@ class Decoded(NamedTuple):
     draws: tuple[Draws, ...]  # one for each colour of the source
 
 
-class Names:
-    """Many file names in two tensors, which processes share.
-
-    Of a list of texts each worker would have its own copy in the end: to look at a text is to write
-    its reference count.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        encoded = [os.fsencode(name) for name in names]
-        self.bounds = torch.zeros(len(encoded) + 1, dtype=torch.int64)
-        self.bounds[1:] = torch.tensor([len(name) for name in encoded]).cumsum(0)
-        self.content = torch.frombuffer(bytearray(b"".join(encoded) or b"\0"), dtype=torch.uint8)
-
-    def __getitem__(self, row: int) -> str:
-        first, last = self.bounds[row : row + 2].tolist()
-        return os.fsdecode(self.content[first:last].numpy().tobytes())
-
-
 @dataclass(frozen=True, eq=False)
 class Source:
     """The images of a split through one geometry, with the draws of any number of colours.
@@ -83,11 +67,19 @@ class Source:
         """Without the labels, which no worker is to have."""
         return cls(str(split.root), Names(split.paths), geometry, tuple(colours), seed)
 
-    def load(self, request: Request) -> Decoded:
-        """Decode one batch, leaving the global generator as it was; `UserError` names the file."""
-        count, side = len(request.rows), self.geometry.crop
-        pixels = _room_for((count, side, side, 3))
-        array = pixels.numpy()
+    def shape(self, request: Request) -> tuple[int, int, int, int]:
+        """Of the pixels of a batch."""
+        return len(request.rows), self.geometry.crop, self.geometry.crop, 3
+
+    def load(self, request: Request, pixels: Tensor | None = None) -> Decoded:
+        """Decode one batch, into `pixels` if they are given.
+
+        The global generator is left as it was. `UserError` names the file.
+        """
+        if pixels is None:
+            # NumPy asks for huge pages, which take less time to be given.
+            pixels = torch.from_numpy(np.empty(self.shape(request), np.uint8))
+        array, count = pixels.numpy(), len(pixels)
         draws = tuple(Draws.none(count) for _ in self.colours)
         before = torch.get_rng_state()
         try:
@@ -147,6 +139,7 @@ class Loader:
                 worker_init_fn=_leave_quietly,
                 generator=torch.Generator(),  # else the loader draws from the global one
                 persistent_workers=True,
+                prefetch_factor=PREFETCH,
                 pin_memory=self._pin,
             )
         if self._loader is None:
@@ -156,7 +149,7 @@ class Loader:
         number = 0
         try:
             for found in self._loader:
-                yield found
+                yield found.own(copied=self._pin) if isinstance(found, _Shared) else found
                 number += 1
         except (RuntimeError, OSError, EOFError):  # also of the connection that a batch came by
             if not stop_requested():
@@ -238,13 +231,35 @@ class _Failure:
     message: str
 
 
-@dataclass(frozen=True, eq=False)
-class _Sources(Dataset["Decoded | _Failure"]):
-    sources: tuple[Source, ...]
+class _Shared(NamedTuple):
+    """A batch in a worker's memory, or a copy of it in pinned memory."""
 
-    def __getitem__(self, request: Request) -> "Decoded | _Failure":
+    decoded: Decoded
+    place: Place
+
+    def own(self, *, copied: bool) -> Decoded:
+        """The batch in memory that the worker will not write to; `copied` if it is already."""
+        pixels, draws = self.decoded
+        if not copied:
+            pixels = torch.from_numpy(pixels.numpy().copy())
+        if not self.place.is_kept():
+            raise RuntimeError("a worker wrote over a batch that was not read yet")
+        return Decoded(pixels, draws)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sources(Dataset["Decoded | _Shared | _Failure"]):
+    sources: tuple[Source, ...]
+    slots: Slots = field(default_factory=Slots)  # each worker's own
+
+    def __getitem__(self, request: Request) -> "Decoded | _Shared | _Failure":
+        source = self.sources[request.source]
         try:
-            return self.sources[request.source].load(request)
+            if get_worker_info() is None:
+                return source.load(request)
+            shape = source.shape(request)
+            place = self.slots.next_place(math.prod(shape))
+            return _Shared(source.load(request, place.pixels.view(shape)), place)
         except UserError as error:
             return _Failure(str(error))
 
@@ -269,18 +284,6 @@ def _leave_quietly(worker: int) -> None:
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-
-
-def _room_for(shape: tuple[int, ...]) -> Tensor:
-    """Uint8 of any values; in a worker where the main process sees it, too, without a copy.
-
-    Elsewhere by NumPy, which asks for huge pages where an array is large: to be given a batch in
-    small ones takes 3 % of the time in which it is decoded.
-    """
-    if get_worker_info() is None:
-        return torch.from_numpy(np.empty(shape, np.uint8))
-    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def _unchanged(batch: Any) -> Any:

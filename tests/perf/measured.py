@@ -7,7 +7,7 @@ python tests/perf/measured.py --check    # exit 1 when the page is stale
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,11 @@ def both(name: str) -> dict[str, dict[str, Any]]:
 
 def speed(svm: dict[str, dict[str, Any]]) -> Iterator[str]:
     """How many times faster than the public procedure."""
-    machine = next(iter(svm.values()))["machine"]
-    yield f"SVMs: on {machine}, no GPU. Seconds are of whole commands, start-up included."
+    first = next(iter(svm.values()))
+    yield (
+        f"SVMs: on {first['machine']} (OpenBLAS's kernels for {first['kernels']}), no GPU. Seconds "
+        "are of whole commands, start-up included."
+    )
     yield ""
     yield "| VOC07 SVMs, one layer of 5,011 + 4,952 x 8,192 | ours | public procedure | ratio |"
     yield "| --- | --- | --- | --- |"
@@ -79,8 +82,8 @@ def agreement(found: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def ratios(found: dict[str, Any]) -> Iterator[str]:
-    """SVM commands beside those of an earlier build, in turn."""
+def ratios(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """SVM commands beside those of an earlier build, in turn; once for each kind of kernels."""
     names = {
         "full": "full protocol, one layer",
         "low_shot": "low-shot, one layer",
@@ -88,21 +91,26 @@ def ratios(found: dict[str, Any]) -> Iterator[str]:
         "five_layers_low_shot": "low-shot, five layers",
         "five_layers_both": "five layers, both protocols in one sweep",
     }
+    first = found[0]
     yield (
         f"The same commands beside those of commit 5aee93e, in turn, the least of "
-        f"{found['repeat']} runs each, on {found['machine']} (`tests/perf/svm_ratios.py`):"
+        f"{first['repeat']} runs each, on {first['machine']} (`tests/perf/svm_ratios.py`). For "
+        f"this processor OpenBLAS takes those for {first['kernels']}, unless OPENBLAS_CORETYPE in "
+        "the environment names others, which older processors take:"
     )
     yield ""
-    yield "| whole command | commit 5aee93e | now | ratio | memory then | now |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield "| whole command | kernels | commit 5aee93e | now | ratio | memory then | now |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for key, name in names.items():
-        if f"{key}_after_s" in found:
+        for one in found:
+            if f"{key}_after_s" not in one:
+                continue
             seconds, memory = (
-                [found[f"{key}_{side}_{unit}"] for side in ("before", "after")]
+                [one[f"{key}_{side}_{unit}"] for side in ("before", "after")]
                 for unit in ("s", "gb")
             )
             yield (
-                f"| {name} | {seconds[0]:.1f} s | {seconds[1]:.1f} s | "
+                f"| {name} | {one['kernels']} | {seconds[0]:.1f} s | {seconds[1]:.1f} s | "
                 f"**{seconds[0] / seconds[1]:.2f}x** | {memory[0]:.1f} GB | {memory[1]:.1f} GB |"
             )
 
@@ -480,7 +488,7 @@ def paragraphs() -> Iterator[list[str]]:
         yield list(speed(svm))
     if differences := both("agreement"):
         yield [agreement(differences)]
-    if beside := read("svm-ratios"):
+    if beside := [one for name in ("svm-ratios", "svm-ratios-haswell") if (one := read(name))]:
         yield list(ratios(beside))
     if rounds := read("svm-rounding"):
         yield [rounding(rounds)]

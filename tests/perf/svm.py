@@ -239,6 +239,7 @@ def measure(parts: list[str], folder: Path, spectrum: str) -> Iterator[dict[str,
         generate_apart(folder, SPECTRA[spectrum], layers)
     yield {
         "machine": f"{processor()}, {os.cpu_count()} cores",
+        "kernels": kernels(),
         "spectrum": spectrum,
         "sampled": (
             f"classes {SAMPLE_CLASSES}; "
@@ -278,6 +279,18 @@ def report(found: dict[str, Any]) -> None:
             print(f"{name} protocol: {ratio:.0f} times as fast as the public procedure")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"peak memory of a child process: {peak:.2f} GB")
+
+
+def kernels() -> str:
+    """For which processor OpenBLAS's products are written that NumPy makes here.
+
+    OPENBLAS_CORETYPE in the environment takes the choice from it.
+    """
+    import numpy  # noqa: F401
+    from threadpoolctl import threadpool_info
+
+    found = {one["architecture"] for one in threadpool_info() if one["internal_api"] == "openblas"}
+    return ", ".join(sorted(found)) or "another library's"
 
 
 def processor() -> str:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
 
 from benchmarks.svm.solver.rows import EXACT_ROWS, MANY_ROWS, NARROW, VERY_NARROW  # noqa: E402
-from tests.perf.svm import SPECTRA, TEST, command, generate_apart, processor  # noqa: E402
+from tests.perf.svm import SPECTRA, TEST, command, generate_apart, kernels, processor  # noqa: E402
 
 DIMENSIONS = 2048
 ROWS = (2500, 5000, 10_000, 20_000)  # up to 2,500 products are of fp64
@@ -56,7 +56,12 @@ def main() -> None:
         "by_rows": lambda: [measure(full, trainval=n, classes=20, **of) for n in ROWS],
         "largest": lambda: measure(full, **LARGEST, **of),
     }
-    found: dict[str, Any] = {"machine": processor(), "dimensions": DIMENSIONS, "test": TEST}
+    found: dict[str, Any] = {
+        "machine": processor(),
+        "kernels": kernels(),
+        "dimensions": DIMENSIONS,
+        "test": TEST,
+    }
     found |= {"many_rows": MANY_ROWS, "narrow": NARROW}
     found |= {"exact_rows": EXACT_ROWS, "very_narrow": VERY_NARROW}
     for name in args.only or PARTS:

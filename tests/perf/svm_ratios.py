@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
 
-from tests.perf.svm import SPECTRA, generate_apart, processor  # noqa: E402
+from tests.perf.svm import SPECTRA, generate_apart, kernels, processor  # noqa: E402
 
 BEFORE = "5aee93e"
 LAYERS = (1, 2, 3, 4, 5)
@@ -153,7 +153,7 @@ def main() -> None:
         tree = Path(scratch) / "before"
         tree.mkdir()
         found: dict[str, Any] = {"machine": f"{processor()}, {os.cpu_count()} cores"}
-        found |= {"load": os.getloadavg()[0], "repeat": args.repeat}
+        found |= {"kernels": kernels(), "load": os.getloadavg()[0], "repeat": args.repeat}
         if not args.device:
             tree = args.before.resolve() if args.before else unpack(tree)
         for name in chosen:

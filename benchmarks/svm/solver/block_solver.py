@@ -16,7 +16,7 @@ from benchmarks.svm.solver.lanczos import LANCZOS_COST, LANCZOS_STEPS, solve_all
 
 NEWTON_STEPS = 80
 CG_STEPS = 100  # then the active block is factored instead
-DIRECT_ROWS = 400  # with fewer active ones, factoring is cheaper than the calls of an iteration
+DIRECT_ROWS = 150  # with fewer active ones, factoring is cheaper than the calls of an iteration
 NEAR = 0.1  # rows that satisfy their margin by less are kept at hand
 ROUGH = 1e-4  # directions found to more than this need no value in fp64
 INNER = 0.3 * TOLERANCE  # so that a residual over more rows stays below TOLERANCE

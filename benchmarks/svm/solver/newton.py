@@ -33,7 +33,7 @@ from benchmarks.svm.solver.lanczos import LANCZOS_COST, LANCZOS_STEPS, Flat, sol
 from benchmarks.svm.solver.problems import Problems, State
 from benchmarks.svm.solver.systems import Systems, active_rows
 
-COMPACT_SHARE = 0.2  # of all rows: with fewer active ones a problem is solved on a block of them
+COMPACT_SHARE = 0.12  # of all rows: with fewer active ones a problem is solved on a block of them
 LOOSE = 5e-2  # problems above COMPACT_COST go to a block once their residual is this small
 REFINING_STEPS = 4  # Newton steps that are spent on it
 NEWTON_STEPS = 20  # per cost; then the problem goes on on a block, where sums are fp64
