@@ -412,8 +412,9 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
     )
     if "killed" in found:
         yield (
-            f"A group of {found['killed_records']} probes that was killed {found['killed']} times "
-            f"at random ended in {'the same' if found['killed_same'] else 'OTHER'} records."
+            f"{found['killed_groups']} groups of {found['killed_records']} probes, killed "
+            f"{found['killed']} times at random in all, ended in "
+            f"{'the same' if found['killed_same'] else 'OTHER'} records."
         )
 
 

@@ -39,6 +39,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHECKPOINTS = ("test_resnet", "test_efficientnet", "test_byobnet", "test_convnext")
 CLASSES = 8
 BATCH = 256
+GROUP_EPOCHS = "16"  # of the group that is killed: longer than a start takes
 NAMES = 2_448_873  # of Places205
 
 
@@ -358,14 +359,19 @@ def private_mb() -> float:
 
 
 def measure_killed(data: Path, kills: int) -> dict[str, Any]:
-    """Records of a group that was killed again and again against those of one left alone."""
+    """Records of groups that were killed again and again against those of one left alone.
+
+    One that reaches its end between two kills is compared, and the next begins in a new zoo.
+    """
     draws = random.Random(0)
     with tempfile.TemporaryDirectory() as scratch:
-        zoos = [Path(scratch) / name for name in ("whole", "killed")]
-        whole = side(ROOT, ["group", str(data), str(zoos[0]), "0", "4"])
-        done = 0
-        while done < kills:
-            words = ["--side", "group", str(data), str(zoos[1]), "0", "4"]
+        zoo = Path(scratch) / "whole"
+        seconds = side(ROOT, ["group", str(data), str(zoo), "0", GROUP_EPOCHS])["seconds"]
+        expected = _heads(zoo)
+        done, ends, same, at_its_end = 0, 0, len(expected) > 0, False
+        while done < kills or not at_its_end:
+            zoo = Path(scratch) / f"killed{ends}"
+            words = ["--side", "group", str(data), str(zoo), "0", GROUP_EPOCHS]
             environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
             process = subprocess.Popen(
                 [sys.executable, "-P", __file__, *words],
@@ -373,20 +379,31 @@ def measure_killed(data: Path, kills: int) -> dict[str, Any]:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            time.sleep(draws.uniform(0.5, 8 + whole["seconds"] / 4))
-            process.send_signal(signal.SIGKILL)
-            if process.wait() == 0:
-                break
-            done += 1
-        side(ROOT, ["group", str(data), str(zoos[1]), "0", "4"])
-        heads = [
-            {
-                str(path.relative_to(zoo)): json.loads(path.read_text())["heads"]
-                for path in zoo.rglob("results/**/*.json")
-            }
-            for zoo in zoos
-        ]
-    return {"killed": done, "killed_records": len(heads[0]), "killed_same": heads[0] == heads[1]}
+            if done < kills:
+                time.sleep(draws.uniform(0.5, 8 + seconds / 4))
+                process.send_signal(signal.SIGKILL)
+            at_its_end = process.wait() == 0
+            if at_its_end:
+                ends += 1
+                same = same and _heads(zoo) == expected
+            elif process.returncode == -signal.SIGKILL:
+                done += 1
+            else:
+                raise SystemExit(f"a group of probes ended with {process.returncode}")
+    return {
+        "killed": done,
+        "killed_groups": ends,
+        "killed_records": len(expected),
+        "killed_same": same,
+    }
+
+
+def _heads(zoo: Path) -> dict[str, Any]:
+    """The figures of all records."""
+    return {
+        str(path.relative_to(zoo)): json.loads(path.read_text())["heads"]
+        for path in zoo.rglob("results/**/*.json")
+    }
 
 
 def group(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, float]:
