@@ -123,8 +123,8 @@ perf-bootstrap: $(STAMP)
 # Longer proofs: that the SVMs are scikit-learn's, and that nothing is lost when a demo is killed.
 prove: $(STAMP)
 	@mkdir -p $(FIGURES)
-	$(PY) tests/proofs/svm_agreement.py --spectrum slow --json $(FIGURES)/agreement-slow.json
-	$(PY) tests/proofs/svm_agreement.py --spectrum fast --json $(FIGURES)/agreement-fast.json
+	$(OWN) tests/proofs/svm_agreement.py --spectrum slow --json $(FIGURES)/agreement-slow.json
+	$(OWN) tests/proofs/svm_agreement.py --spectrum fast --json $(FIGURES)/agreement-fast.json
 	$(OWN) tests/proofs/svm_rounding.py --json $(FIGURES)/svm-rounding.json
 	$(PY) tests/proofs/killed_demo.py --json $(FIGURES)/demo-killed.json
 

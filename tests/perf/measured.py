@@ -94,9 +94,9 @@ def ratios(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     first = found[0]
     yield (
         f"The same commands beside those of commit 5aee93e, in turn, the least of "
-        f"{first['repeat']} runs each, on {first['machine']} (`tests/perf/svm_ratios.py`). For "
-        f"this processor OpenBLAS takes those for {first['kernels']}, unless OPENBLAS_CORETYPE in "
-        "the environment names others, which older processors take:"
+        f"{first['repeat']} runs each, on {first['machine']} (`tests/perf/svm_ratios.py`). Of "
+        f"its kernels OpenBLAS takes those for {first['kernels']} on this processor, unless "
+        "OPENBLAS_CORETYPE in the environment names others, which older processors take:"
     )
     yield ""
     yield "| whole command | kernels | commit 5aee93e | now | ratio | memory then | now |"
@@ -136,8 +136,9 @@ def rounding(found: dict[str, dict[str, Any]]) -> str:
 def growth(found: dict[str, Any]) -> Iterator[str]:
     """Seconds and memory by rows, classes and layers."""
     yield (
-        f"How the full protocol grows, on {found['machine']}, {found['dimensions']:,} dimensions "
-        f"and {found['test']:,} test rows (`tests/perf/svm_growth.py`):"
+        f"How the full protocol grows, on {found['machine']} (OpenBLAS's kernels for "
+        f"{found['kernels']}), {found['dimensions']:,} dimensions and {found['test']:,} test rows "
+        "(`tests/perf/svm_growth.py`):"
     )
     yield ""
     yield "| trainval rows | classes | layers | seconds | memory |"

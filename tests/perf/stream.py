@@ -7,7 +7,7 @@ python tests/perf/stream.py --only device    # on a machine with a GPU; two minu
 loader: CPU time an image of a worker process, JPEGs of 500 x 375, handing over included.
 together: 4 checkpoints x 2 protocols at 64 pixels against eight runs, and the JPEGs decoded.
 memory: of workers that look up 2.4 million names, and over epochs.
-killed: a group of four probes, killed 20 times at random, against one left alone.
+killed: groups of four probes, killed 20 times at random in all, against one left alone.
 device: one multi-head probe, and four ResNet-50s by both protocols, an epoch each at full size.
 """
 
@@ -39,7 +39,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHECKPOINTS = ("test_resnet", "test_efficientnet", "test_byobnet", "test_convnext")
 CLASSES = 8
 BATCH = 256
-GROUP_EPOCHS = "16"  # of the group that is killed: longer than a start takes
+GROUP_EPOCHS = 16  # of the group that is killed: longer than a start takes
 NAMES = 2_448_873  # of Places205
 
 
@@ -366,12 +366,12 @@ def measure_killed(data: Path, kills: int) -> dict[str, Any]:
     draws = random.Random(0)
     with tempfile.TemporaryDirectory() as scratch:
         zoo = Path(scratch) / "whole"
-        seconds = side(ROOT, ["group", str(data), str(zoo), "0", GROUP_EPOCHS])["seconds"]
+        seconds = side(ROOT, ["group", str(data), str(zoo), "0", str(GROUP_EPOCHS)])["seconds"]
         expected = _heads(zoo)
         done, ends, same, at_its_end = 0, 0, len(expected) > 0, False
         while done < kills or not at_its_end:
             zoo = Path(scratch) / f"killed{ends}"
-            words = ["--side", "group", str(data), str(zoo), "0", GROUP_EPOCHS]
+            words = ["--side", "group", str(data), str(zoo), "0", str(GROUP_EPOCHS)]
             environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
             process = subprocess.Popen(
                 [sys.executable, "-P", __file__, *words],

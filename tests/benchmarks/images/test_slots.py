@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
 from benchmarks.checkpoints.cards import IMAGENET_STD as STD
@@ -94,3 +95,19 @@ def test_a_batch_that_was_written_over_is_an_error(copied: bool) -> None:
         slots.next_place(12)
     with pytest.raises(RuntimeError, match="wrote over a batch"):
         shared.own(copied=copied)
+
+
+def test_a_pinned_copy_is_taken_as_it_is(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the loader's thread makes one beside a GPU, which alone pins memory."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *device: tensor.clone())
+    slots = Slots()
+    request = requests_of(0, 0, np.arange(5), 5)[0]
+    place = slots.next_place(5 * AUGMENTED.crop**2 * 3)
+    shared = _Shared(source.load(request, place.pixels.view(source.shape(request))), place)
+    pinned = pin_memory(shared)
+    for _ in range(SLOTS):
+        slots.next_place(len(place.pixels)).pixels.fill_(0)
+    found, expected = pinned.own(copied=True), source.load(request)
+    assert torch.equal(found.pixels, expected.pixels)
+    assert len(found.draws) == len(expected.draws) == 1
+    assert all(torch.equal(one, other) for one, other in zip(found.draws[0], expected.draws[0]))
