@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.deepcluster.clusters.balance import assign_balanced
+from pretrain.deepcluster.clusters.faiss_library import faiss
 
 MAX_POINTS_PER_CENTROID = 10_000_000  # faiss would otherwise cluster a sample of the images
 

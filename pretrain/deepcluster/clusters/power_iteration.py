@@ -8,10 +8,10 @@ Nothing in it is drawn: the same points make the same clusters.
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from pretrain.deepcluster.clusters.faiss_library import faiss
 from pretrain.deepcluster.clusters.kmeans import gpu_count
 
 NEIGHBOURS = 5
