@@ -102,6 +102,17 @@ FORMATS: tuple[Format, ...] = (
         network_known=True,
     ),
     Format(
+        "pycontrast",
+        "PyContrast: InsDis, CMC, MoCo, PIRL, InfoMin",
+        "`model` of `module.encoder.`+TV, `module.head.`; `contrast`, the memory; `model_ema`",
+        "`model` beside `contrast`",
+        keys=("model", "contrast"),
+        marks=(r"^model\.(module\.)?encoder\.",),
+        takes=(r"model\.encoder",),
+        rule="PyContrast's linear_trainer.py loads model, not the momentum encoder",
+        network_known=True,
+    ),
+    Format(
         "timm-ema",
         "timm, DeiT, ConvNeXt, torchvision's training script: with an average of the weights",
         "`state_dict` beside `state_dict_ema`, or `model` beside `model_ema`",
@@ -211,7 +222,6 @@ FORMATS: tuple[Format, ...] = (
         ),
         takes=(r"state_dict\.(backbone|encoder)",),
         rule="solo-learn's main_linear.py takes backbone, not momentum_backbone",
-        network_known=True,
     ),
     Format(
         "lightly",
@@ -224,7 +234,6 @@ FORMATS: tuple[Format, ...] = (
         ),
         takes=(r"state_dict\.backbone",),
         rule="lightly's benchmarks evaluate self.backbone",
-        network_known=True,
     ),
     Format(
         "lightning-average",

@@ -15,36 +15,30 @@ from torch import Tensor
 from benchmarks.backbones.architectures import architectures, check_architecture
 from benchmarks.backbones.backbone import weight_shapes
 from benchmarks.backbones.sobel import sobel_kernels
-from benchmarks.checkpoints.cards import (
-    ASSUMED_PIXELS,
-    IMAGENET_MEAN,
-    Card,
-    check_pixels,
-    read_card_file,
-)
+from benchmarks.checkpoints.assumptions import assumed
+from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card, check_pixels, read_card_file
 from benchmarks.checkpoints.files import read_file
 from benchmarks.checkpoints.finding.below import places_below, prefix_note, trunks_at
 from benchmarks.checkpoints.finding.choosing import UNKNOWN, choose_trunk, common_format, recognise
 from benchmarks.checkpoints.finding.matching import COUNTED, Match, Place
 from benchmarks.checkpoints.finding.searching import Trunk, find_trunks, tensors_of
+from benchmarks.checkpoints.finding.strangers import check_strangers, other_networks, strangers_note
 from benchmarks.checkpoints.finding.surroundings import (
     check_dilation,
     nameless_notes,
     pixel_notes,
 )
+from benchmarks.checkpoints.finding.timm_files import Pixels, named_architecture, said_pixels
 from benchmarks.checkpoints.finding.unknown import explain_unknown
 from benchmarks.checkpoints.formats import Format
 from benchmarks.checkpoints.openmmlab.network import NetworkConfig, network_config
 from benchmarks.checkpoints.vit.names import with_timm_names
-from benchmarks.checkpoints.weights import COUNTER, fingerprint, fitted
+from benchmarks.checkpoints.weights import COUNTER, fingerprint, fitted, is_overflown_counter
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 
 SOBEL = re.compile(r"(?:.*\.)?sobel(?:_layer\.sobel)?\.(0|1)\.(weight|bias)")
-ASSUMED_NETWORK = (
-    "the file does not say how its network is built beyond the tensors: strides and all else as in "
-    "torchvision and timm were assumed"
-)
+_HINT = "; what is not on the way from the image to the features can be left out by --drop PREFIX"
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class Imported:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     matched: int  # tensors of the trunk that the file holds
-    assumed: tuple[str, ...]  # counters of batch norm that old files lack, set to zero
+    assumed: tuple[str, ...]  # counters of batch norm that the file lacks, set to zero
     dropped: dict[str, int]  # what was left out: first part of the name -> number of tensors
     notes: tuple[str, ...]
     trunks: tuple[str, ...] = ()  # all that the file holds: address (architecture)
@@ -106,7 +100,8 @@ def read_content(
     arch = arch or (card.arch if card else None)
     if arch:
         check_architecture(arch)
-    trunks = _trunks(places, arch, content.get("arch"), writer)
+    said = named_architecture(content)
+    trunks = _trunks(places, arch, said, writer)
     if prefix is None:
         if not trunks:
             raise explain_unknown(path, content, places)
@@ -114,42 +109,52 @@ def read_content(
     else:
         below = places_below(path, places, prefix)
         inner = [place for found in below.values() for place in found]
-        there = _trunks(inner, arch, content.get("arch"), writer)
+        there = _trunks(inner, arch, said, writer)
         if not there:
             raise explain_unknown(path, content, inner)
         there = trunks_at(path, there, set(below), prefix)
         trunk, choice = choose_trunk(path, there, UNKNOWN, which)
         choice = (*choice, prefix_note(trunk, trunks, prefix))
+    chosen = writer is not UNKNOWN or any(x is not None for x in (arch, which, prefix))
     writer = common_format(trunk) if writer is UNKNOWN else writer
     match = _checked(path, trunk, writer, sobel)
+    strangers = other_networks(trunks, places)
+    if not chosen:
+        check_strangers(path, trunk, strangers)
     sobel_filters = [place for place in places if SOBEL.fullmatch(place.address)]
     _check_sobel(path, match, sobel_filters, trunk)
     check_dilation(path, trunk, tensors_of(path, content, ()))
     config = network_config(path, content, match.arch, match.first, sobel=match.sobel)
     shapes = weight_shapes(config.arch, sobel=match.sobel)
-    tensors = {name: place.tensor for name, place in match.tensors.items()}
+    tensors = {
+        name: place.tensor
+        for name, place in match.tensors.items()
+        if not is_overflown_counter(name, place.tensor)
+    }
     fits = fitted(
         config.in_rgb(tensors),
         arch=config.arch,
         sobel=match.sobel,
         what=f"{path} (format {writer.name})",
     )
-    assumed = tuple(name for name in shapes if name.endswith(COUNTER) and name not in tensors)
+    zeroed = tuple(name for name in shapes if name.endswith(COUNTER) and name not in tensors)
     if card and fingerprint(fits) != card.weights:
         raise UserError(
             f"{path} does not hold the weights of the card beside it: register it again, or move "
             "it out of that folder"
         )
-    mean, std = (card.mean, card.std) if card else _pixels(config, writer)
+    pixels = said_pixels(content, config.arch)
+    mean, std = (card.mean, card.std) if card else _pixels(config, pixels, writer)
     check_pixels(mean, std, str(path))
     beside = [*pixel_notes(trunk, places), *nameless_notes(content)]
     if match.sobel and not sobel_filters:
         beside.append("its first convolution takes 2 channels: DeepCluster's Sobel was assumed")
-    said = content.get("arch")
-    if isinstance(said, str) and said in architectures() and said != config.arch and not card:
+    if said in architectures() and said != config.arch:
         beside.append(f"the file names the architecture {shown(said)}, not {config.arch}")
     left = [f"left out by --drop {shown(', '.join(drop))}"] if drop else []
-    notes = (*writer.notes, *choice, *config.notes, *_assumptions(config, writer), *beside, *left)
+    assumptions = assumed(config, pixels, writer, guessed=arch is None)
+    notes = (*writer.notes, *choice, *strangers_note(strangers), *config.notes, *assumptions)
+    notes = (*notes, *beside, *left)
     return Imported(
         tensors=fits,
         arch=config.arch,
@@ -157,21 +162,22 @@ def read_content(
         format=writer.name,
         mean=mean,
         std=std,
-        matched=len(fits) - len(assumed),
-        assumed=assumed,
+        matched=len(fits) - len(zeroed),
+        assumed=zeroed,
         dropped=_left_out(trunk, places),
         notes=card.all_notes if card else notes,
         trunks=tuple(str(trunk) for trunk in trunks),
     )
 
 
-def _trunks(places: list[Place], arch: str | None, said: Any, writer: Format) -> list[Trunk]:
+def _trunks(places: list[Place], arch: str | None, said: str | None, writer: Format) -> list[Trunk]:
     """The trunks of a file: of the architecture it `said` if they fill it, else by their shapes."""
-    moco = writer.name == "moco" or said == "vit_small"
+    v3 = writer.name == "moco" and any("base_encoder." in place.address for place in places)
+    moco = v3 or said == "vit_small"
     trunks = find_trunks(places, arch=arch, moco=moco)
     known = [trunk for trunk in trunks if trunk.match]
     guessed = {trunk.match.arch for trunk in known if trunk.match}
-    if arch is None and isinstance(said, str) and said in architectures() and said not in guessed:
+    if arch is None and said in architectures() and said not in guessed:
         # Networks can share all tensors (resnetblur50 and resnet50): the file knows which it is.
         named = [trunk for trunk in find_trunks(places, arch=said) if trunk.whole]
         if len(named) >= len(known):
@@ -196,7 +202,7 @@ def _checked(path: Path, trunk: Trunk, writer: Format, sobel: str) -> Match:
         where = "" if trunk.address == "top" else f", trunk {shown(trunk.address)}"
         raise UserError(
             f"{path} (format {writer.name}{where}) is no {match.label}: {match.filled} of "
-            f"{match.expected} keys match; {match.problems}"
+            f"{match.expected} keys match; {match.problems}{_HINT if match.only_more else ''}"
         )
     return match
 
@@ -229,16 +235,11 @@ def _check_sobel(path: Path, match: Match, constants: list[Place], trunk: Trunk)
 
 
 def _pixels(
-    config: NetworkConfig, writer: Format
+    config: NetworkConfig, said: Pixels | None, writer: Format
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    if said is not None and config.mean is None:
+        return said.mean, said.std
     return config.mean or IMAGENET_MEAN, config.std or writer.std
-
-
-def _assumptions(config: NetworkConfig, writer: Format) -> list[str]:
-    """Notes for files whose writer may have had another network of the same tensors in mind."""
-    if writer.network_known:
-        return []
-    return [ASSUMED_NETWORK] * (not config.read) + [ASSUMED_PIXELS] * (config.mean is None)
 
 
 def _card_beside(path: Path) -> Card | None:

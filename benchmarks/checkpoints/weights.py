@@ -90,6 +90,15 @@ def _check_values(name: str, tensor: Tensor, what: str) -> None:
         )
 
 
+def is_overflown_counter(name: str, tensor: Tensor) -> bool:
+    """Whether it is a counter of batch norm that was turned to 16 bits with the weights.
+
+    Above 65,504 steps it became infinite; evaluation does not use it.
+    """
+    counter = name.endswith(COUNTER) and tensor.is_floating_point()
+    return counter and not bool(torch.isfinite(tensor).all())
+
+
 def shorten(names: list[str], limit: int = 4) -> str:
     """The number of names and the first few of them."""
     more = f", .. {len(names) - limit} more" if len(names) > limit else ""

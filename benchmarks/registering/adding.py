@@ -188,5 +188,5 @@ def _import_rows(found: "Imported") -> Rows:
     if len(found.trunks) > 1:
         rows += [("trunk", trunk) for trunk in found.trunks[:MOST_SHOWN]]
     if found.assumed:
-        rows.append(("set to zero", f"{len(found.assumed)} batch counters that old files lack"))
+        rows.append(("set to zero", f"{len(found.assumed)} batch counters that the file lacks"))
     return list(rows)

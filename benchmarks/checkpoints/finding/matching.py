@@ -28,10 +28,15 @@ _HEADS = re.compile(
     r"projection|projector|prototypes|predictor|aux|sobel|sobel_layer|loss_weight|queue|queue_ptr|"
     r"fc_norm|mask_token)\d*(\.|$)"
 )
-# First parts of names that would belong to the way from the image to the last feature map.
-_OF_A_TRUNK = re.compile(
-    r"(conv|bn|norm|ln|pre|layer|layers|stage|stages|stem|block|blocks|features|patch|embed|pos|"
-    r"cls|reg|register|storage|dist|rope|downsample)\d*"
+# First parts of names of what training has beside a trunk, and the way from the image to the last
+# feature map has not; 8 and above, of numbered children, come behind it.
+_OF_TRAINING = re.compile(
+    r"(de|dec|decoder|deconv|generator|disc|discriminator|up|fpn|rpn|roi|bbox|mask|seg|segmentation|"
+    r"criterion|loss|losses|metric|metrics|contrast|memory|bank|center|centers|temperature|temp|tau|"
+    r"logit|margin|teacher|student|momentum|ema|average|averaged|shadow|target|online|key|query|text|"
+    r"language|transformer|mlp|cls|proj|clf|rotation|jigsaw|output|outputs|embedding|embeddings|probe|"
+    r"train|test|val|step|steps|epoch|iteration|global|n|fc|head|heads|classifier|projection|"
+    r"projector|predictor|prototypes)\d*|[89]|\d{2,}"
 )
 COUNTED = ("total_ops", "total_params")  # that thop leaves in every module
 
@@ -82,6 +87,11 @@ class Match:
             "there twice": self.twice,
         }
         return "; ".join(f"{kind}: {listed(names)}" for kind, names in lists.items() if names)
+
+    @property
+    def only_more(self) -> bool:
+        """Whether nothing is wrong but tensors that the architecture has not."""
+        return bool(self.unexpected) and not (self.missing or self.reshaped or self.twice)
 
 
 def match_tensors(inside: Mapping[str, Place], arch: str, twice: list[str]) -> Match:
@@ -177,10 +187,9 @@ def _others(
         if same in own:
             continue
         first = same.split(".")[0]
-        if name.split(".")[-1] in COUNTED or same in heads or _HEADS.match(name):
+        known = name.split(".")[-1] in COUNTED or same in heads or _HEADS.match(name)
+        if known or (first not in firsts and _OF_TRAINING.fullmatch(first)):
             beside.append(name)
-        elif first in firsts or _OF_A_TRUNK.fullmatch(first):
-            unexpected.append(place.address)
         else:
-            beside.append(name)
+            unexpected.append(place.address)
     return beside, unexpected

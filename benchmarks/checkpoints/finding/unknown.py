@@ -13,6 +13,7 @@ from benchmarks.checkpoints.formats import format_names
 from benchmarks.checkpoints.wording import listed
 from slurm.errors import UserError
 
+_SHARD = re.compile(r"-\d+-of-\d+\.")  # in the names that transformers and timm give to shards
 _NEAR = 0.9  # share of an architecture's tensors below which a trunk is taken for another's
 # The common architectures that a trunk is compared with, by what tells them apart: blocks of the
 # third stage, or the width of the tokens.
@@ -35,6 +36,11 @@ def explain_unknown(path: object, content: Mapping[Any, Any], places: list[Place
         return UserError(
             f"{path} holds no tensors of a network (at its top: {listed(content, 8)}); save the "
             "trunk's state dict alone: torch.save(model.state_dict(), 'weights.pth')"
+        )
+    if _SHARD.search(Path(str(path)).name):
+        return UserError(
+            f"{path} is one of several files that hold a network together; save it as one: "
+            "torch.save(model.state_dict(), 'weights.pth')"
         )
     near = nearest_trunk(places, _likely)
     if near is not None and near.share >= _NEAR:

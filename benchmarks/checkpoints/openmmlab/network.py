@@ -29,7 +29,7 @@ in_channels stem_channels base_channels groups base_width width_per_group expans
 contract_dilation frozen_stages bn_eval bn_frozen norm_freeze stage_with_dcn name _scope_ _delete_
 img_size patch_size drop_rate drop_path out_type final_norm mask_ratio stop_grad_conv1
 interpolate_mode output_cls_token avg_token arch style norm_cfg model_name features_only
-checkpoint_path finetune
+checkpoint_path finetune layer_scale_init_value
 """
 _HARMLESS = frozenset(_WORDS.split())
 # Options that are known, with the values that torchvision's and timm's networks have.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.checkpoints.pickled.stand_ins import Placeholder
+from benchmarks.checkpoints.pickled.stand_ins import Placeholder, Settings
 from slurm.errors import UserError
 
 _VALUES = (str, int, float, bool, complex, bytes, type(None))
@@ -20,6 +20,8 @@ REPEATED = 16 << 20  # bytes that a tensor may show of fewer in the file, as exp
 
 def plain(content: Any, path: Path) -> Any:
     """`content` of the file `path` as dict, list, tuple, values, tensors and `Placeholder`.
+
+    The flags of a script (argparse.Namespace) are a dict of values and lists of values.
 
     Raises `UserError` for a tensor that is sparse, quantised, nested, without values (meta) or
     repeats few values many times, with the keys that lead to it; and for arrays of NumPy where
@@ -68,6 +70,8 @@ class _Reduction:
             return tuple(self.of(item, (*keys, str(n))) for n, item in enumerate(value))
         if isinstance(value, Tensor):
             return self._tensor(value, keys)
+        if isinstance(value, Settings):
+            return {name: flag for name, flag in value.flags.items() if _is_plain_flag(name, flag)}
         if isinstance(value, Placeholder):
             self.arrays += value.stands_for.endswith(_ARRAYS)
             return value
@@ -86,6 +90,12 @@ class _Reduction:
             f"{self.path}: {where} is {kind}; where it was made, save plain tensors: dense, with "
             "their values"
         )
+
+
+def _is_plain_flag(name: object, flag: object) -> bool:
+    """Whether a flag of a script is a value, or a list of values."""
+    values = list.__iter__(flag) if type(flag) is list else (flag,)
+    return type(name) is str and all(type(value) in _VALUES for value in values)
 
 
 def _odd_kind(tensor: Tensor) -> str | None:

@@ -1,8 +1,9 @@
 """Stand-ins for what lies beside the weights of known frameworks: settings, loggers, arrays.
 
 The unpickler is told that the framework's class or function is one of these. Nothing is imported
-and nothing of the framework's is called: a stand-in drops its arguments and its attributes. Those
-that a file fills item by item are made as an OrderedDict or a list, which the unpickler fills.
+and nothing of the framework's is called: a stand-in drops its arguments and its attributes, but for
+the flags of a training script, which can say what the trunk takes. Those that a file fills item by
+item are made as an OrderedDict or a list, which the unpickler fills.
 """
 
 import re
@@ -46,6 +47,25 @@ class Placeholder:
     def __setstate__(self, _: object) -> None: ...
 
 
+class Settings(Placeholder):
+    """Stands for an argparse.Namespace, the flags of a script."""
+
+    __slots__ = ("flags",)
+    flags: dict[object, object]
+
+    def __new__(cls, *_: object, **__: object) -> "Settings":
+        """One without flags, as long as the file names none."""
+        made = object.__new__(cls)
+        made.flags = {}
+        return made
+
+    def __setstate__(self, state: object) -> None:
+        """Keep the flags, which come as the value of one attribute (see pickles)."""
+        if type(state) is tuple and len(state) == 1:
+            _, flags = state[0]
+            self.flags = flags if type(flags) is dict else {}
+
+
 class DictionaryPlaceholder:
     """Stands for a subclass of dict: an ordered one is made, whose attributes nobody reads."""
 
@@ -78,6 +98,8 @@ def stand_ins(
             pairs.append((DictionaryPlaceholder, name))
         elif name in lists:
             pairs.append((ListPlaceholder, name))
+        elif name == "argparse.Namespace":
+            pairs.append((Settings, name))
         else:
             pairs.append((type("Placeholder", (Placeholder,), {"stands_for": name}), name))
     return pairs

@@ -1,4 +1,4 @@
-"""Vision transformers of other projects, by timm's names: MMPretrain, torchvision, DINOv2 and v3.
+"""Vision transformers of others, by timm's names: MMPretrain, torchvision, DeiT III, DINOv2 and v3.
 
 Where a tensor stands for more than one of timm's, or less, it is taken apart as timm's own
 conversion does. What stands before the names does not matter, and stays.
@@ -51,10 +51,12 @@ _DINOV3 = (  # facebookresearch/dinov3
     (r"(blocks\.\d+\.)mlp\.w2\.", r"\1mlp.fc1_x."),
     (r"(blocks\.\d+\.)mlp\.w3\.", r"\1mlp.fc2."),
 )
+_DEIT3 = ((r"(blocks\.\d+\.)gamma_([12])$", r"\1ls\2.gamma"),)  # facebookresearch/deit
 # A name that only one project's files have, and the renaming of those.
 _MARKS: tuple[tuple[str, Rules], ...] = (
     (r"layers\.\d+\.ln1\.weight", _MM),
     (_LAYER + r"ln_1\.weight", _TORCHVISION),
+    (r"blocks\.\d+\.gamma_1", _DEIT3),
     (r"storage_tokens", _DINOV3),
     (r"register_tokens|blocks\.\d+\.mlp\.w12\.weight|blocks\.\d+\.\d+\.norm1\.weight", _DINOV2),
 )
@@ -94,6 +96,8 @@ def _renamed(tensors: dict[str, Tensor], prefix: str, rules: Rules) -> dict[str,
     inside = {
         name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)
     }
+    if rules is _DEIT3 and "blocks.0.attn.qkv.bias" not in inside:
+        return tensors  # BEiT's and EVA's blocks, which timm calls so too
     if rules is _DINOV2:
         inside = _apart_from_positions(inside)
     if rules is _DINOV3:

@@ -222,6 +222,17 @@ def moco_v1(tv: State) -> Any:
     return {"epoch": 200, "arch": "resnet18", "state_dict": state}
 
 
+def pycontrast(tv: State) -> Any:
+    head = linear("head.0", 512, 512)
+    return {
+        "model": under("module.", under("encoder.", tv) | head),
+        "contrast": {"memory": noise(64, 128)},
+        "optimizer": sgd_state(tv),
+        "epoch": 800,
+        "model_ema": under("encoder.", doubled(tv)) | head,
+    }
+
+
 def dino(tv: State) -> Any:
     other = {name: tensor * 2 for name, tensor in tv.items()}
     head = {"head.mlp.0.weight": noise(8, 512), "head.last_layer.weight_g": noise(16, 1)}
@@ -382,6 +393,7 @@ FILES: dict[str, tuple[str, Callable[[State], Any], int]] = {
     "deepclusterv2_800ep_pretrain.pth.tar": ("deepcluster-v2", deepcluster_v2, 3),
     "moco_v1_200ep.pth.tar": ("moco", moco_v1, 3),
     "moco_v2_800ep.pth.tar": ("moco", moco_v2, 3),
+    "pycontrast.pth": ("pycontrast", pycontrast, 3),
     "dino_resnet_full.pth": ("dino", dino, 3),
     "solo.ckpt": ("solo-learn", solo("backbone."), 3),
     "solo-old.ckpt": ("solo-learn", solo("encoder."), 3),

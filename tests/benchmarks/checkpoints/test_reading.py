@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
+from benchmarks.checkpoints.assumptions import MOCO_HEADS
 from benchmarks.checkpoints.formats import FORMATS
 from benchmarks.checkpoints.reading import Imported, read_checkpoint, read_content
 from benchmarks.registry import load_backbone, main
@@ -138,6 +139,7 @@ def test_vision_transformer_of_dino(tmp_path: Path, prefix: str) -> None:
         ("module.base_encoder.", {"arch": "vit_small"}, 12),  # MoCo v3, pretraining
         ("module.", {"arch": "vit_small"}, 12),  # MoCo v3, linear classification
         ("module.", {}, 6),
+        ("module.encoder_q.", {"arch": "deit_small"}, 6),  # MoCo v1's code with another's network
     ],
 )
 def test_small_vision_transformer_has_the_heads_of_who_wrote_it(
@@ -148,6 +150,7 @@ def test_small_vision_transformer_has_the_heads_of_who_wrote_it(
     path = tmp_path / "vit-s-300ep.pth.tar"
     torch.save({**content, "state_dict": under(prefix, model.state_dict())}, path)
     found = read_checkpoint(path)
+    assert (MOCO_HEADS in found.notes) == (heads == 12)
     backbone = build_backbone(found.arch, sobel=False).eval()
     backbone.trunk.load_state_dict(found.tensors)
     images = noise(1, 3, 224, 224)
@@ -260,6 +263,19 @@ def test_files_of_old_torch_have_no_batch_counters(
     assert (found.matched, len(found.assumed)) == (100, 20)
 
 
+def test_counters_beyond_16_bits_are_not_taken_for_divergence(
+    tmp_path: Path, models: dict[int, nn.Module]
+) -> None:
+    state = trunk_state(models[3])
+    halves = {k: (v + 500_400 if k.endswith("tracked") else v).half() for k, v in state.items()}
+    assert not all(torch.isfinite(tensor).all() for tensor in halves.values())
+    path = tmp_path / "half.pth"
+    torch.save(halves, path)
+    found = read_checkpoint(path)
+    assert (found.matched, len(found.assumed)) == (100, 20)
+    assert torch.equal(found.tensors["conv1.weight"], halves["conv1.weight"].float())
+
+
 ARCHITECTURES = (
     "resnet34",
     "resnet50",
@@ -351,6 +367,12 @@ def test_format_that_does_not_fit(tmp_path: Path, models: dict[int, nn.Module]) 
 def test_unknown_layout_says_what_is_there(tmp_path: Path) -> None:
     message = refused(tmp_path / "x.pth", {"generator": {"a": 1}, "epoch": 3})
     assert "holds no tensors of a network (at its top: 2 (generator, epoch))" in message
+
+
+def test_one_of_several_files_says_so(tmp_path: Path, models: dict[int, nn.Module]) -> None:
+    state = trunk_state(models[3])
+    part = {name: tensor for name, tensor in state.items() if not name.startswith("layer4")}
+    assert "one of several files" in refused(tmp_path / "model-00001-of-00002.pth", part)
 
 
 def test_diverged_weights_are_refused(tmp_path: Path, models: dict[int, nn.Module]) -> None:

@@ -195,6 +195,7 @@ def test_wrapped_transformers(name: str) -> None:
         (timm_ema(TV), "state_dict_ema", "state_dict"),
         ({"model": doubled(TV), "model_ema": TV}, "model_ema", "model"),
         ({"state_dict": doubled(TV), "model_ema": TV}, "model_ema", "state_dict"),
+        (FILES["pycontrast.pth"][1](TV), "model.encoder", "model_ema"),
         (dino(TV), "teacher.backbone", "student"),
         ({"model": under("teacher.backbone.", TV) | under("student.backbone.", doubled(TV))},
          "model.teacher.backbone", "student"),
@@ -275,6 +276,49 @@ def test_two_architectures_in_a_file() -> None:
     assert read(content, arch="resnet34").arch == "resnet34"
 
 
+STUDENTS = {
+    "mobile": lambda: timm.create_model("mobilenetv3_small_050"),
+    "dense": lambda: torchvision.models.densenet121(),
+    "patches": lambda: timm.create_model("vit_tiny_patch16_224", img_size=96, depth=2),
+}
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda other: {"state_dict": under("student.", other) | under("teacher.", TV)},
+        lambda other: {"model": other, "teacher": TV},
+        lambda other: under("backbone.", other) | under("teacher.", TV),
+    ],
+)
+def test_a_network_that_is_not_known_is_not_passed_over(student: str, arrange: Any) -> None:
+    """The teacher alone is of a known architecture, but the student may be meant."""
+    content = arrange(dict(STUDENTS[student]().state_dict()))
+    message = refused(content)
+    assert "teacher (resnet18) and another network that is not known here" in message
+    assert "--which" in message
+    found = read(content, which="teacher")
+    assert_is(found, TV)
+    assert any("not looked at, as no network that is known here" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        under("decoder.", dict(torchvision.models.resnet18().layer4.state_dict()))
+        | {"decoder.last.weight": noise(64, 3, 4, 4), "decoder.last.bias": noise(3)},
+        under("loss.lpips.", dict(torchvision.models.densenet121().state_dict())),
+        under("metrics.fid.net.", dict(torchvision.models.densenet121().state_dict())),
+    ],
+)
+def test_decoders_and_judges_are_no_networks_that_could_be_meant(beside: State) -> None:
+    for content in (under("backbone.", TV) | beside, {"backbone": TV, "other": beside}):
+        found = read(content)
+        assert_is(found, TV)
+        assert not any("not looked at" in note for note in found.notes)
+
+
 # --- heads and what else stands beside ----------------------------------------------------------
 
 
@@ -311,8 +355,22 @@ def test_more_of_a_trunk_is_refused_unless_it_is_dropped(name: str) -> None:
     assert "missing: 1 (bn1.bias)" in refused(content, drop=[name, "bn1.bias"])
 
 
+@pytest.mark.parametrize(
+    "name", ["bam1.gate.weight", "ca.fc1.weight", "sa.conv1.weight", "input_bn.weight", "adapter.x"]
+)
+def test_modules_of_unknown_names_may_be_on_the_way_and_are_refused(name: str) -> None:
+    """Between two stages they change every feature behind them."""
+    for prefix in ("", "module.", "backbone."):
+        message = refused(under(prefix, TV | {name: noise(3)}))
+        assert f"unexpected: 1 ({prefix}{name}" in message
+        assert "can be left out by --drop PREFIX" in message
+        assert_is(read(under(prefix, TV | {name: noise(3)}), drop=[prefix + name]), TV)
+
+
 def test_tokens_that_change_a_transformer_are_refused() -> None:
     state = timm.create_model("vit_tiny_patch16_224").state_dict()
+    assert "registers" in refused(state | {"registers": noise(1, 4, 192)})
+    assert "prompt_embeddings" in refused(state | {"prompt_embeddings": noise(1, 4, 192)})
     assert "dist_token" in refused(state | {"dist_token": noise(1, 1, 192)})
     assert "norm_pre.weight" in refused(state | {"norm_pre.weight": noise(192)})
 
@@ -422,6 +480,8 @@ def test_other_means_beside_the_trunk_are_noted() -> None:
     usual = {"0.mean": torch.tensor([0.485, 0.456, 0.406]), "0.std": torch.ones(3)}
     notes = [note for note in read(under("1.", TV) | usual).notes if "normalise pixels" in note]
     assert notes == ["0.std is [1.0, 1.0, 1.0]: it was not used to normalise pixels"]
+    of_bytes = {"data_preprocessor.mean": torch.tensor([123.675, 116.28, 103.53])}
+    assert not any("normalise pixels" in note for note in read(under("1.", TV) | of_bytes).notes)
 
 
 def test_dictionaries_that_hold_themselves() -> None:
@@ -442,8 +502,9 @@ def saved(path: Path, content: object) -> Path:
 def test_the_network_that_a_file_names_is_built(tmp_path: Path) -> None:
     """resnetblur18 has all tensors of resnet18, and other features."""
     state = timm.create_model("resnetblur18", num_classes=0).state_dict()
-    path = saved(tmp_path / "net.pth", {"arch": "resnetblur18", "state_dict": state})
-    assert read_checkpoint(path).arch == "resnetblur18"
+    for name in ("resnetblur18", "resnetblur18.in1k", "hf-hub:timm/resnetblur18.in1k"):
+        path = saved(tmp_path / "net.pth", {"arch": name, "state_dict": state})
+        assert read_checkpoint(path).arch == "resnetblur18"
     other = timm.create_model("resnet18", num_classes=0).state_dict()
     path = saved(tmp_path / "net.pth", {"arch": "resnet34", "state_dict": other})
     found = read_checkpoint(path)

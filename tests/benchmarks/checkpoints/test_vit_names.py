@@ -13,6 +13,7 @@ from timm.models.eva import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
+from benchmarks.checkpoints.assumptions import DINOV2_POSITIONS
 from benchmarks.checkpoints.finding.guessing import guess_architecture
 from benchmarks.checkpoints.reading import Imported, read_checkpoint
 from benchmarks.checkpoints.vit.names import timm_names, with_timm_names
@@ -331,3 +332,37 @@ def test_wrong_tensors_are_still_refused(tmp_path: Path, tiny: Any) -> None:
 def test_two_tensors_that_would_get_one_name(tiny: Any) -> None:
     state = renamed(tiny, MM) | {"blocks.0.norm1.weight": noise(192)}
     assert timm_names(state).keys() == state.keys()
+
+
+def test_deit_iii_by_its_own_names(tmp_path: Path) -> None:
+    """facebookresearch/deit's Layer_scale_init_Block calls gamma_1 what timm calls ls1.gamma."""
+    model = randomised(timm.create_model("deit3_small_patch16_224"))
+    state = {re.sub(r"ls([12])\.gamma", r"gamma_\1", k): v for k, v in model.state_dict().items()}
+    assert "blocks.0.gamma_1" in state
+    path = tmp_path / "deit_3_small_224_1k.pth"
+    torch.save({"model": state}, path)
+    found = read_checkpoint(path)
+    assert found.arch == "deit3_small_patch16_224"
+    backbone = build_backbone(found.arch, sobel=False).eval()
+    backbone.trunk.load_state_dict(found.tensors)
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    expected = model.forward_intermediates(images, indices=[11], intermediates_only=True)[0]
+    assert torch.allclose(backbone(images)["feature5"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_that_timm_calls_so_too_keep_their_names() -> None:
+    state = timm.create_model("beit_base_patch16_224").state_dict()
+    assert timm_names(state).keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    ("arch", "noted"),
+    [("vit_small_patch14_dinov2", True), ("vit_small_patch14_reg4_dinov2", False)],
+)
+def test_positions_that_are_resampled_otherwise_are_noted(
+    tmp_path: Path, arch: str, noted: bool
+) -> None:
+    path = tmp_path / "dinov2.pth"
+    torch.save(timm.create_model(arch).state_dict(), path)
+    found = read_checkpoint(path, arch=arch)
+    assert (DINOV2_POSITIONS in found.notes) is noted

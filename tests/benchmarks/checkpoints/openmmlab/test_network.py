@@ -143,6 +143,11 @@ def test_a_frozen_trunk_is_noted() -> None:
     assert notes == ("stages up to 4 were frozen while this file was trained",)
 
 
+def test_what_tensors_show_too_may_be_said() -> None:
+    """MMPretrain's own configurations of DINOv2 name the start of layer scale."""
+    assert read(backbone("layer_scale_init_value=1e-05") + PIPELINE).notes == ()
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

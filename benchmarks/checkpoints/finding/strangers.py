@@ -1,0 +1,72 @@
+"""Networks of a file that are none of its known trunks, such as a student of another family.
+
+The one trunk that is known need not be the one that is meant then.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from benchmarks.checkpoints.finding.matching import Place, plain
+from benchmarks.checkpoints.finding.searching import TOP, Trunk
+from benchmarks.checkpoints.wording import listed, shown
+from slurm.errors import UserError
+
+_FEWEST = 20  # tensors that make a network, where a head has fewer
+_FILTERS = 8  # of a first convolution, at least
+# What judges the outputs of a network holds networks of its own, which nobody evaluates.
+_JUDGES = re.compile(
+    r"(?:^|\.)(?:\w*loss\w*|\w*criterion\w*|\w*metrics?|fid|lpips|perceptual\w*|disc\w*)\."
+)
+
+
+def other_networks(trunks: Iterable[Trunk], places: Iterable[Place]) -> list[str]:
+    """Where networks lie that are none of the trunks, with the number of their tensors.
+
+    A network begins with a convolution of an image, of 3 channels or 2, before all its others.
+    """
+    taken = {place.address for trunk in trunks for place in _tensors(trunk)}
+    left = [(plain(place.address), place) for place in places if place.address not in taken]
+    left = [(name, place) for name, place in left if not _JUDGES.search(name)]
+    counts = Counter(above for name, _ in left for above in _above(name))
+    first: dict[str, str] = {}  # convolution below each prefix
+    stems = []
+    for name, place in left:
+        if place.tensor.dim() != 4:
+            continue
+        for above in _above(name):
+            first.setdefault(above, name)
+        if place.tensor.shape[1] in (2, 3) and place.tensor.shape[0] >= _FILTERS:
+            stems.append(name)
+    found = {}
+    for stem in stems:
+        root = next((above for above in _above(stem) if counts[above] >= _FEWEST), None)
+        if root is not None and first[root] == stem:
+            found[root] = f"{shown(root or TOP)} ({counts[root]} tensors)"
+    return list(found.values())
+
+
+def check_strangers(path: object, trunk: Trunk, others: list[str]) -> None:
+    """`UserError` where a file has other networks, and neither a project nor the user chose."""
+    if others:
+        raise UserError(
+            f"{path} holds {trunk} and another network that is not known here, {listed(others)}, "
+            "and nothing says which is meant: if it is the known one, choose it by --which "
+            f"{shown(trunk.address)}"
+        )
+
+
+def strangers_note(others: list[str]) -> list[str]:
+    """A note for networks that were left, if there are any."""
+    return [f"not looked at, as no network that is known here: {listed(others)}"] if others else []
+
+
+def _tensors(trunk: Trunk) -> Iterable[Place]:
+    return (trunk.inside if trunk.match is None else trunk.match.tensors).values()
+
+
+def _above(name: str) -> Iterator[str]:
+    """The prefixes of a name, the longest first, the empty one last."""
+    while name:
+        name = name.rpartition(".")[0]
+        yield name
