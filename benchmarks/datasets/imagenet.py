@@ -28,9 +28,8 @@ def read_folders(name: str, folder: Path, remedy: str) -> Dataset:
     owners: Owners = {}  # the same in both scans, so that no folder is of both splits
     train = _listed(folder, "train") or scan_folders(folder / "train", owners=owners)
     val = _listed(folder, "val") or scan_folders(folder / "val", class_names(train), owners)
-    dataset = make_dataset(name, train, folder / "train", val, folder / "val")
     require_distinct(folder / "train", train.paths, folder / "val", val.paths)
-    return dataset
+    return make_dataset(name, train, folder / "train", val, folder / "val")
 
 
 def _listed(folder: Path, split: str) -> LabelledList | None:

@@ -8,6 +8,7 @@ inode, and one that might be a class is never passed over without a word.
 import heapq
 import os
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,12 +122,18 @@ def require_distinct(
         owners |= found
 
 
-def images_below(root: Path, top: str, owners: Owners, passed: Passed | None = None) -> list[str]:
+def images_below(
+    root: Path,
+    top: str,
+    owners: Owners,
+    passed: Passed | None = None,
+    inodes: "array[int] | None" = None,
+) -> list[str]:
     """Images at any depth below `top`, relative to `root`: by folder, then by name, each sorted.
 
     Links to folders are followed after all real folders, and no folder is read twice. What is
-    passed over is counted in `passed`. Raises `UserError` for a folder that `owners` gives to
-    another class.
+    passed over is counted in `passed`; to `inodes` that of each image is added, of a link that of
+    the file it leads to. Raises `UserError` for a folder that `owners` gives to another class.
     """
     passed = Passed() if passed is None else passed
     found, hidden = [], []
@@ -153,7 +160,7 @@ def images_below(root: Path, top: str, owners: Owners, passed: Passed | None = N
                 else:
                     real.append(entry.path)
             elif _may_be_image(entry.name):
-                names.append(entry.name)
+                names.append((entry.name, _inode(entry)))
             else:
                 _count_file(passed, entry.name)
         found.append((directory, sorted(names)))
@@ -162,7 +169,9 @@ def images_below(root: Path, top: str, owners: Owners, passed: Passed | None = N
     images = []
     for directory, names in sorted(found):
         prefix = directory[skip:].replace(os.sep, "/")
-        images += [f"{prefix}/{name}" for name in names] if prefix else names
+        images += [f"{prefix}/{name}" if prefix else name for name, _ in names]
+        if inodes is not None:
+            inodes.extend(inode for _, inode in names)
     return images
 
 
@@ -242,6 +251,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
+
+
+def _inode(entry: os.DirEntry[str]) -> int:
+    """Of the file itself; 0 for a link that leads nowhere. Nothing more is asked of the disk."""
+    try:
+        return entry.stat().st_ino if entry.is_symlink() else entry.inode()
+    except OSError:
+        return 0
 
 
 def _identity(directory: str) -> Identity:

@@ -27,6 +27,7 @@ class LabelledList:
     labels: "NDArray[np.int64]"
     classes: tuple[str, ...] = ()  # names, where the source itself tells them
     notes: tuple[str, ...] = ()  # what of the source was not read
+    inodes: Sequence[int] = ()  # of the files, where their folders were read
 
 
 def place(listed: LabelledList, row: int) -> str:

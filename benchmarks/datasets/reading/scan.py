@@ -1,5 +1,6 @@
 """Class folders read as a list of labelled images, in torchvision's ImageFolder order."""
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,13 +46,14 @@ def scan_folders(
     known = {name: label for label, name in enumerate(classes or names)}
     paths: list[str] = []
     counts: list[int] = []
+    inodes: array[int] = array("Q")
     for name in names:
         if name not in known:
             raise UserError(
                 f"{root / name} is not a class of the training list; remove or rename the folder"
             )
         before = +passed
-        images = images_below(root, f"{root}/{name}", owners, passed)
+        images = images_below(root, f"{root}/{name}", owners, passed, inodes)
         if not images:
             raise UserError(
                 f"the class folder {root / name} holds no image ({' '.join(EXTENSIONS)})"
@@ -64,7 +66,7 @@ def scan_folders(
     if passed:
         say_note(passed_note(str(root), passed))
     notes = (passed_note(root.name, passed),) if passed else ()
-    return LabelledList(root, tuple(paths), labels, tuple(known), notes)
+    return LabelledList(root, tuple(paths), labels, tuple(known), notes, inodes)
 
 
 def _no_class_folders(root: Path) -> UserError:

@@ -177,7 +177,7 @@ def test_val_that_is_train_is_refused(tmp_path: Path, touch_images: Touch, write
         imagenet.load(tmp_path)
     for split in ("train", "val"):
         write(f"meta/{split}.txt", "n01/a.jpg 0\nn02/b.jpg 1\n")
-    with pytest.raises(UserError, match=r"val\.txt names n01/a\.jpg, which .*train\.txt names too"):
+    with pytest.raises(UserError, match="are the same folder"):
         imagenet.load(tmp_path)
 
 
