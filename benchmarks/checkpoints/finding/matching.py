@@ -35,8 +35,9 @@ _OF_TRAINING = re.compile(
     r"criterion|loss|losses|metric|metrics|contrast|memory|bank|center|centers|temperature|temp|tau|"
     r"logit|margin|teacher|student|momentum|ema|average|averaged|shadow|target|online|key|query|text|"
     r"language|transformer|mlp|cls|proj|clf|rotation|jigsaw|output|outputs|embedding|embeddings|probe|"
-    r"train|test|val|step|steps|epoch|iteration|global|n|fc|head|heads|classifier|projection|"
-    r"projector|predictor|prototypes)\d*|[89]|\d{2,}"
+    r"train|test|val|step|steps|epoch|iteration|global|n|fc|head|heads|classifier|projection|pool|gem|"
+    r"projector|predictor|prototypes|bnneck|class|classes|arc|cosine|jig|pretext|codebook|quantizer|"
+    r"tokenizer|vae|vq)\d*|[89]|\d{2,}"
 )
 COUNTED = ("total_ops", "total_params")  # that thop leaves in every module
 
