@@ -12,7 +12,7 @@ from reports.confidence.intervals import LEVEL
 from reports.confidence.paired import Column, Comparison, compare_rows
 from reports.confidence.resampling import RESAMPLES
 from reports.measured import measured_tables
-from reports.tables import KINDS, escape, format_table
+from reports.tables import escape, format_table
 from slurm.errors import UserError, one_line
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
@@ -69,7 +69,7 @@ def to_markdown(found: Comparison) -> str:
     header = ["Table", "Column", first, second, "Difference", "95 % interval", "p", "p (Holm)", ""]
     rows = [
         [
-            KINDS[one.table].title + ("" if one.variant == "mmselfsup" else f" ({one.variant})"),
+            one.title + ("" if one.variant == "mmselfsup" else f" ({one.variant})"),
             one.column,
             f"{one.a:.2f}",
             f"{one.b:.2f}",
@@ -97,7 +97,7 @@ def verdict(column: Column) -> str:
 
 
 def _details(one: Column) -> list[str]:
-    where = f"{KINDS[one.table].title}, {one.column}"
+    where = escape(f"{one.title}, {one.column}")
     if one.wins is not None and one.losses is not None:
         return [
             f"{where}: of the images {one.wins:,} only {escape(one.second)} has right, "

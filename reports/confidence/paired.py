@@ -21,6 +21,7 @@ class Column(msgspec.Struct, frozen=True):
     """One column of a table in which both rows have a figure; percent, `second` less `first`."""
 
     table: str
+    title: str  # of the table
     variant: str
     column: str
     first: str  # the names of the two rows
@@ -101,6 +102,7 @@ def _column(pair: _Pair, first: str, second: str, found: Difference) -> Column:
     wins, losses = _won_and_lost(pair)
     return Column(
         table=pair.table.kind.key,
+        title=pair.table.kind.title,
         variant=pair.table.variant,
         column=pair.column,
         first=first,

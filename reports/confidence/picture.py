@@ -4,7 +4,6 @@ import io
 from collections.abc import Sequence
 
 from reports.confidence.paired import Column
-from reports.tables import KINDS
 
 
 def draw(columns: Sequence[Column], form: str) -> bytes:
@@ -22,7 +21,7 @@ def draw(columns: Sequence[Column], form: str) -> bytes:
             axes.plot([one.difference], [place], "o", color=colour)
         many = len({one.second for one in columns}) > 1
         labels = [
-            f"{KINDS[one.table].title}, {one.column}" + (f": {one.second}" if many else "")
+            f"{one.title}, {one.column}" + (f": {one.second}" if many else "")
             for one in columns
         ]
         axes.set_yticks(range(len(columns)), labels, fontsize=8)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.catalog.imagenet_avgpool import DIGITS_IMAGENET_AVGPOOL as AVGPOOL
+from benchmarks.catalog.own import on_own_data
 from benchmarks.catalog.voc07_low_shot_svm import DIGITS_VOC07_LOW_SHOT as LOW_SHOT
 from benchmarks.catalog.voc07_svm import DIGITS_VOC07_SVM as SVM
 from benchmarks.metrics import envelope_average_precision
@@ -21,15 +22,18 @@ IMAGES, CLASSES = 300, 3
 LIST = "ef" * 32  # hash of the list of VOC's test images
 
 
-def probe(zoo: Path, name: str, right: NDArray[np.bool_], seed: int = 0) -> Path:
+def probe(
+    zoo: Path, name: str, right: NDArray[np.bool_], seed: int = 0, own: str | None = None
+) -> Path:
     """An AvgPool record whose `right` images (N,) have rank 0, and the others rank 3."""
+    protocol = on_own_data(AVGPOOL, own)
     split = results.Split(len(right), 10, "ab" * 32)
-    path = zoo / "results" / name / "imagenet_avgpool" / f"{AVGPOOL.name}-{seed:016x}.json"
+    path = zoo / "results" / name / protocol.benchmark / f"{AVGPOOL.name}-{seed:016x}.json"
     outcomes = write_outcomes(path, {"avgpool.rank": np.where(right, 0, 3).astype(np.int16)}, split)
     top1 = 100 * float(right.mean())
     epochs = AVGPOOL.epochs
     record = results.ProbeRecord(
-        **_fields(AVGPOOL, name, {"train": results.Split(9, 10, "cd"), "val": split}),
+        **_fields(protocol, name, {"train": results.Split(9, 10, "cd"), "val": split}),
         seed=seed,
         heads={
             "avgpool": results.Head(top1, 100.0, top1, AVGPOOL.epochs, (top1,) * AVGPOOL.epochs)

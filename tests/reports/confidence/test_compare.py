@@ -60,6 +60,23 @@ def test_equal_models_are_not_separable(zoo: Path, capsys: pytest.CaptureFixture
     assert "not separable" in capsys.readouterr().out
 
 
+def test_rows_of_own_data_are_compared(zoo: Path, capsys: pytest.CaptureFixture) -> None:
+    for name, count in (("one", 500), ("two", 600)):
+        probe(zoo, name, np.arange(1000) < count, own="my_birds_")
+    found = compared(zoo, "one", "two")["columns"]
+    assert {one["table"]: one["title"] for one in found} == {
+        "imagenet-linear": "ImageNet Linear Evaluation",
+        "voc-svm": "VOC SVM / Low-shot SVM",
+        "own-my_birds_-linear": "my_birds_ Linear Evaluation",
+    }
+    said = capsys.readouterr().out
+    assert "| my_birds\\_ Linear Evaluation (digits) " in said
+    assert "- my_birds\\_ Linear Evaluation, AvgPool: of the images 100 only two has right" in said
+    picture = zoo / "own.svg"
+    main(["compare", "one", "two", "--zoo", str(zoo), "--picture", str(picture)])
+    assert "my_birds_ Linear Evaluation, AvgPool" in picture.read_text()
+
+
 def test_an_interval_does_not_change_with_the_rows_beside_it(zoo: Path) -> None:
     probe(zoo, "three", np.arange(1000) < 700)
     alone = compared(zoo, "one", "two")["columns"]
