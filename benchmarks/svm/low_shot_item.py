@@ -159,12 +159,8 @@ class VocLowShot:
         layers: dict[str, dict[str, results.Shot]] = {}
         for item, part in parts.items():
             layers.setdefault(item.layer, {})[str(item.k)] = part.shot
-        # A table shows one layer: kept are the outcomes of those that are best at some k.
-        best = {
-            max(layers, key=lambda layer: layers[layer][str(k)].mean) for k in self.protocol.shots
-        }
+        # Of every layer: a table shows the one that is the best of another record, the full SVM's.
         of_parts = {f"{item.layer}.k={item.k}": (item.result, part) for item, part in parts.items()}
-        others = {f"{item.layer}.k={item.k}" for item in parts if item.layer not in best}
         settings = msgspec.to_builtins(self.protocol) | {
             "solver": self.source.solver,
             "draws": {str(item.k): part.draws for item, part in parts.items()},
@@ -172,7 +168,7 @@ class VocLowShot:
         record = results.LowShotRecord(
             **record_fields(self.source, self.protocol, settings),
             **joined(self.source, list(parts.values())),
-            outcomes=gathered(self.result, of_parts, self.source.splits[1], others),
+            outcomes=gathered(self.result, of_parts, self.source.splits[1]),
             notes=(
                 *self.source.all_notes(),
                 *(

@@ -1,6 +1,6 @@
 """The file that each part of an SVM benchmark leaves, and how parts become a record."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -135,27 +135,19 @@ def _made(source: Source, parts: Sequence[Part]) -> results.Made:
     return results.Made(None, str(source.features), str(source.labels), **took)
 
 
-def gathered(
-    record: Path,
-    found: Mapping[str, tuple[Path, Part]],
-    test: Split,
-    halves_alone: Collection[str] = (),
-) -> str | None:
+def gathered(record: Path, found: Mapping[str, tuple[Path, Part]], test: Split) -> str | None:
     """Write the outcomes of a record, those of its parts by name; their fingerprint.
 
-    Of the parts named in `halves_alone` only the few numbers by half of the images are kept. None
-    when another part has none. `UserError` for a file of outcomes that was damaged since.
+    Parts of earlier builds have none and are left out; None when no part has any. `UserError` for a
+    file of outcomes that was damaged since.
     """
     tensors: dict[str, NDArray[Any]] = {}
     for name, (path, part) in found.items():
         if part.outcomes is None:
-            if name in halves_alone:
-                continue
-            return None
+            continue
         for kind, array in read_outcomes(path, part.outcomes, test).items():
-            if kind == "halves" or name not in halves_alone:
-                tensors[kind if kind == "labels" else f"{name}.{kind}"] = array
-    return write_outcomes(record, tensors, test)
+            tensors[kind if kind == "labels" else f"{name}.{kind}"] = array
+    return write_outcomes(record, tensors, test) if tensors else None
 
 
 def part_stem(name: str, *inputs: object) -> str:

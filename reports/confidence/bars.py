@@ -38,14 +38,16 @@ def picture_bounds(
             one = interval(figure.value, samples)
             bounds[str(figure.found.path), figure.name] = (one.low, one.high)
     for found in shown:
-        bounds |= _of_classes(found, collection)
+        record = found.record
+        if isinstance(record, VocSvmRecord) and (str(found.path), record.best_layer) in bounds:
+            bounds |= _of_classes(found, record, collection)
     return bounds
 
 
-def _of_classes(found: Found, collection: Collection) -> dict[tuple[str, str], tuple[float, float]]:
+def _of_classes(
+    found: Found, record: VocSvmRecord, collection: Collection
+) -> dict[tuple[str, str], tuple[float, float]]:
     """The intervals of AP at the best layer, of a record that was held against its outcomes."""
-    record = found.record
-    assert isinstance(record, VocSvmRecord)
     by_class = _class_samples(found, record, collection)
     bounds = {}
     for name, value in zip(record.classes, record.layers[record.best_layer].ap):

@@ -1,7 +1,7 @@
 """The figures of a record, resampled: from the outcomes beside it to bootstrap samples."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from benchmarks.svm.solver.workers import each
 from reports.collect import Found
 from reports.confidence.accuracy import resampled_accuracies
 from reports.confidence.average_precision import RankedClasses, resampled_maps
-from reports.confidence.kept import kept_path, read_kept, write_kept
+from reports.confidence.kept import kept_names, kept_path, read_kept, write_kept
 from reports.confidence.resampling import (
     BLOCK,
     RESAMPLES,
@@ -31,6 +31,7 @@ from reports.tables import Row
 from slurm.errors import UserError
 from slurm.threads import share_of
 
+NOT_KEPT = "no outcomes are kept"  # in the notes of low-shot records of too many scores
 # Five draws at eight k take forty times as long as one mAP.
 LOW_SHOT_RESAMPLES = 1000
 MOST_PROCESSES = 4  # each holds a block of counts: 50 MB for 50,000 images
@@ -89,12 +90,20 @@ def test_split(found: Found) -> Split:
 
 def why_none(figure: Figure) -> str:
     """Why a figure cannot be resampled, and what helps if anything does."""
-    name = figure.found.path.name
-    if figure.found.record.outcomes is None:
+    record, name = figure.found.record, figure.found.path.name
+    if any(NOT_KEPT in note for note in record.notes):
+        return f"{name} holds no outcomes, as its notes say"
+    if not isinstance(record, VocSvmRecord | LowShotRecord):
         return f"{name} holds no outcomes: move it away and run its benchmark again"
+    layer = "" if record.outcomes is None else f" of {figure.name.partition('.')[0]}"
+    if layer and isinstance(record, LowShotRecord):
+        return (
+            f"{name} is of an earlier build and holds no outcomes{layer}: move it away and run its "
+            "benchmark again, which takes them from the folder parts beside it"
+        )
     return (
-        f"{name} keeps the outcomes of layers that are best at some k alone, which "
-        f"{figure.name.partition('.')[0]} is not"
+        f"{name} holds no outcomes{layer}: move it away, with the folder parts beside it, and run "
+        "its benchmark again"
     )
 
 
@@ -105,12 +114,9 @@ def samples_of(record: Record) -> int:
 
 def work_of(wanted: Sequence[Figure], zoo: Path) -> int:
     """The samples that are to be computed, for a bar."""
-    records = {str(figure.found.path): figure.found for figure in wanted}
-    return sum(
-        samples_of(found.record) * len(figures(found))
-        for found in records.values()
-        if found.record.outcomes and not _kept(zoo, found).exists()
-    )
+    records = _records(wanted)
+    kept = {path: kept_names(_kept(zoo, found)) for path, found in records.items()}
+    return sum(samples_of(figure.found.record) for figure in _lacking(wanted, kept))
 
 
 def resampled(
@@ -118,42 +124,60 @@ def resampled(
 ) -> list[Floats | None]:
     """Bootstrap samples of each figure, percent; all of one test set by the same draws of images.
 
-    None for a figure without outcomes: its record is of an earlier build, or it is of a layer that
-    the low-shot outcomes leave out. What `zoo` keeps is not computed again; all figures of a record
-    are, and are kept. `UserError` for outcomes that are missing, damaged, of other images, or do
-    not give the record's figure. `tick` is told how many samples of figures are done.
+    None for a figure without outcomes: its record, or its part of it, is of an earlier build. What
+    `zoo` keeps is not computed again; what is computed is kept. `UserError` for outcomes that are
+    missing, damaged, of other images, or do not give the record's figure. `tick` is told how many
+    samples of figures are done.
     """
-    records = {str(figure.found.path): figure.found for figure in wanted}
-    known: dict[str, dict[str, Floats]] = {}
-    fresh: list[Found] = []
-    for path, found in records.items():
-        known[path] = {}
-        if found.record.outcomes is not None:
-            known[path] = read_kept(_kept(zoo, found), samples_of(found.record))
-            if not known[path]:
-                fresh.append(found)
-    for found, samples in zip(fresh, _computed(fresh, tick)):
-        known[str(found.path)] = samples
-        write_kept(_kept(zoo, found), samples)
+    records = _records(wanted)
+    known = {
+        path: read_kept(_kept(zoo, found), samples_of(found.record))
+        for path, found in records.items()
+    }
+    fresh: dict[str, set[str]] = {}
+    for figure in _lacking(wanted, known):
+        fresh.setdefault(str(figure.found.path), set()).add(figure.name)
+    made = _computed([(records[path], names) for path, names in fresh.items()], tick)
+    for path, samples in zip(fresh, made):
+        known[path] |= samples
+        if samples:
+            write_kept(_kept(zoo, records[path]), known[path])
     return [known[str(figure.found.path)].get(figure.name) for figure in wanted]
+
+
+def _records(wanted: Sequence[Figure]) -> dict[str, Found]:
+    """The records of the figures, by path."""
+    return {str(figure.found.path): figure.found for figure in wanted}
+
+
+def _lacking(wanted: Sequence[Figure], known: Mapping[str, Collection[str]]) -> list[Figure]:
+    """The figures to be computed, where those in `known` are kept."""
+    return [
+        figure
+        for figure in wanted
+        if figure.found.record.outcomes and figure.name not in known[str(figure.found.path)]
+    ]
 
 
 def _kept(zoo: Path, found: Found) -> Path:
     return kept_path(zoo, found.record, {one.name: one.value for one in figures(found)})
 
 
-def _computed(records: Sequence[Found], tick: Callable[[int], object]) -> list[dict[str, Floats]]:
-    """The samples of all figures of each record, by name; the images are drawn once for all."""
-    found: list[dict[str, Floats]] = [{} for _ in records]
+def _computed(
+    wanted: Sequence[tuple[Found, set[str]]], tick: Callable[[int], object]
+) -> list[dict[str, Floats]]:
+    """The samples of the named figures of each record; the images are drawn once for all."""
+    found: list[dict[str, Floats]] = [{} for _ in wanted]
     by_images: dict[tuple[str, int, int], list[int]] = {}
-    for at, item in enumerate(records):
+    for at, (item, _) in enumerate(wanted):
         split = test_split(item)
         alike = (split.sha256, split.images, samples_of(item.record))
         by_images.setdefault(alike, []).append(at)
     for (sha256, images, samples), places in by_images.items():
-        made = [sources(records[at]) for at in places]
-        for at, one in zip(places, in_blocks(made, images, sha256, samples, tick)):
-            found[at] = one
+        made = [sources(*wanted[at]) for at in places]
+        if any(made):
+            for at, one in zip(places, in_blocks(made, images, sha256, samples, tick)):
+                found[at] = one
     return found
 
 
@@ -192,12 +216,16 @@ def in_blocks(
 Resample = Callable[[Counts, int], Floats]  # the samples of a block that begins at this one
 
 
-def sources(found: Found) -> dict[str, Resample]:
-    """How each figure of a record that has outcomes is resampled."""
+def sources(found: Found, names: Collection[str] | None = None) -> dict[str, Resample]:
+    """How the named figures (None: all) of a record that has outcomes are resampled."""
     record = found.record
     assert record.outcomes is not None
     tensors = read_outcomes(found.path, record.outcomes, test_split(found))
-    made = {figure.name: _resample(figure, tensors) for figure in figures(found)}
+    made = {
+        figure.name: _resample(figure, tensors)
+        for figure in figures(found)
+        if names is None or figure.name in names
+    }
     return {name: resample for name, resample in made.items() if resample is not None}
 
 

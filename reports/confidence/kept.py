@@ -41,6 +41,17 @@ def read_kept(path: Path, samples: int) -> dict[str, Floats]:
     return dict(found) if whole else {}
 
 
+def kept_names(path: Path) -> set[str]:
+    """The figures that have samples there, by the head of the file alone; none if it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as found:
+            return set(found.keys())
+    except (OSError, SafetensorError):
+        return set()
+
+
 def write_kept(path: Path, found: Mapping[str, Floats]) -> None:
     """Keep the samples, where the zoo can be written."""
     from safetensors.numpy import save

@@ -21,8 +21,7 @@ def draw(columns: Sequence[Column], form: str) -> bytes:
             axes.plot([one.difference], [place], "o", color=colour)
         many = len({one.second for one in columns}) > 1
         labels = [
-            f"{one.title}, {one.column}" + (f": {one.second}" if many else "")
-            for one in columns
+            f"{one.title}, {one.column}" + (f": {one.second}" if many else "") for one in columns
         ]
         axes.set_yticks(range(len(columns)), labels, fontsize=8)
         axes.invert_yaxis()

@@ -9,16 +9,20 @@ from reports.confidence.figures import (
     Figure,
     figure_of,
     resampled,
+    why_none,
     work_of,
 )
 from reports.confidence.intervals import LEVEL, difference, interval
 from reports.confidence.resampling import RESAMPLES, Floats
 from reports.confidence.selection import with_choices
 from reports.measured import Measured
-from reports.tables import Cell, Row, mixed_parts
+from reports.tables import Cell, Row, escape, mixed_parts
 from slurm.progress import progress
 
+SHOWN_REASONS = 6  # of figures without an interval, in the footnote
+
 Cells = dict[tuple[int, str, str], tuple[Figure, Floats]]  # table, row, column
+Reasons = dict[tuple[int, str, str], str]  # why there is no interval
 
 
 def with_intervals(measured: Sequence[Measured], collection: Collection) -> list[Measured]:
@@ -44,22 +48,26 @@ def with_intervals(measured: Sequence[Measured], collection: Collection) -> list
         for place, figure, one in zip(places, wanted, samples)
         if one is not None
     }
-    shown = [_table(item, number, known) for number, item in enumerate(measured)]
+    reasons = {
+        place: why_none(figure)
+        for place, figure, one in zip(places, wanted, samples)
+        if one is None
+    }
+    shown = [_table(item, number, known, reasons) for number, item in enumerate(measured)]
     return with_choices(shown, collection)
 
 
-def _note(measured: Measured) -> str:
+def _note(measured: Measured, number: int, reasons: Reasons) -> str:
     """What the plus-minus signs of a table are, as a footnote."""
     cells = [cell for row in measured.table.rows for cell in row.cells.values()]
-    if all(cell.low is None for cell in cells):
-        return (
-            "No intervals: its records hold no outcomes (they are of an earlier build; measured "
-            "again, in another --zoo, they do)."
-        )
     without = sum(cell.low is None and cell.value is not None for cell in cells)
+    why = "; ".join(_whys(measured, number, reasons))
+    if all(cell.low is None for cell in cells):
+        return f"No intervals: {why}."
     few = measured.kind.layout == "best layer"
     low_shot = f"; {LOW_SHOT_RESAMPLES:,} over images and draws in low-shot columns" if few else ""
-    lacking = f"; {without} figures have no outcomes" if without else ""
+    figures = "1 figure has" if without == 1 else f"{without} figures have"
+    lacking = f". {figures} no interval: {why}" if without else ""
     return (
         f"**±**: half the {100 * LEVEL:.0f} % interval over test sets of as many images "
         f"(percentile bootstrap, {RESAMPLES:,} resamples{low_shot}); seeds and pretraining runs "
@@ -67,7 +75,24 @@ def _note(measured: Measured) -> str:
     )
 
 
-def _table(item: Measured, number: int, known: Cells) -> Measured:
+def _whys(measured: Measured, number: int, reasons: Reasons) -> list[str]:
+    """Why figures have no interval and what helps, for each row and reason its columns."""
+    columns: dict[tuple[str, str], list[str]] = {}
+    for row in measured.table.rows:
+        for column, cell in row.cells.items():
+            if cell.value is not None and cell.low is None:
+                reason = reasons.get((number, row.name, column), "no outcomes are kept of these")
+                columns.setdefault((row.name, reason), []).append(column)
+    texts = [f"{row} {_range(names)}, as {reason}" for (row, reason), names in columns.items()]
+    more = len(texts) - SHOWN_REASONS
+    return [*map(escape, texts[:SHOWN_REASONS]), *([f"{more} more alike"] if more > 0 else [])]
+
+
+def _range(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]}"
+
+
+def _table(item: Measured, number: int, known: Cells, reasons: Reasons) -> Measured:
     mixed = mixed_parts(item.table)
     best = {
         column: _best(number, column, item.table.rows, known)
@@ -76,7 +101,7 @@ def _table(item: Measured, number: int, known: Cells) -> Measured:
     }
     rows = tuple(replace(row, cells=_cells(number, row, known, best)) for row in item.table.rows)
     shown = replace(item, table=replace(item.table, rows=rows))
-    return replace(shown, intervals=_note(shown))
+    return replace(shown, intervals=_note(shown, number, reasons))
 
 
 def _cells(number: int, row: Row, known: Cells, best: Mapping[str, set[str]]) -> dict[str, Cell]:

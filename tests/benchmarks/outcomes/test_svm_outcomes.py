@@ -56,16 +56,18 @@ def test_low_shot(tmp_path: Path, solver: str, threads: str) -> None:
     more = ["--shots", "1,2", "--samples", "3", "--threads", threads]
     record, found = run(low_shot_svm, folder, "--solver", solver, *more)
     assert isinstance(record, results.LowShotRecord)
-    # both layers hold the same features; the first of equals is the best
-    halves = {f"feature{layer}.k={k}.halves" for layer in (4, 5) for k in (1, 2)}
-    assert set(found) == {"feature4.k=1.ranks", "feature4.k=2.ranks", "labels", *halves}
-    for k, shot in record.layers["feature4"].shots.items():
-        ranks = found[f"feature4.k={k}.ranks"]
+    # of every layer, as a table shows that of the full SVM, which may be best at no k
+    names = [(f"feature{layer}", k) for layer in (4, 5) for k in ("1", "2")]
+    kinds = {f"{layer}.k={k}.{kind}" for layer, k in names for kind in ("ranks", "halves")}
+    assert set(found) == {"labels", *kinds}
+    for layer, k in names:
+        shot = record.layers[layer].shots[k]
+        ranks = found[f"{layer}.k={k}.ranks"]
         assert (ranks.dtype, ranks.shape) == (np.uint16, (3, 60, 3))
         draws = [np.mean(average_precisions(-one.astype(float), found["labels"])) for one in ranks]
         assert draws == pytest.approx(shot.by_cost[repr(shot.cost)], abs=1e-12)
         cost = list(shot.by_cost).index(repr(shot.cost))
-        by_half = found[f"feature4.k={k}.halves"]
+        by_half = found[f"{layer}.k={k}.halves"]
         assert by_half.shape == (len(shot.by_cost), 2 * SPLITS)
         for at, half in enumerate(both_halves(60, record.data["test"].sha256)):
             aps = [average_precisions(-one[half], found["labels"][half]) for one in ranks * 1.0]
@@ -95,3 +97,15 @@ def test_an_old_part_without_outcomes_makes_a_record_without(tmp_path: Path) -> 
     flags = ["--features", str(folder), "--labels", str(folder), "--zoo", str(tmp_path / "zoo")]
     voc_svm.main([*flags, "--device", "cpu"])
     assert read_record(path).outcomes is None
+
+
+def test_layers_of_old_parts_without_outcomes_are_left_out(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", make(RECIPE), layers=(4, 5))
+    more = ["--shots", "1", "--samples", "2"]
+    run(low_shot_svm, folder, *more)
+    zoo = tmp_path / "zoo"
+    next(zoo.glob("results/*/*/*.json")).unlink()
+    part = next(zoo.glob("results/*/*/parts/feature4*.json"))
+    part.write_text(json.dumps(json.loads(part.read_text()) | {"outcomes": None}))
+    _, found = run(low_shot_svm, folder, *more)
+    assert set(found) == {"labels", "feature5.k=1.ranks", "feature5.k=1.halves"}

@@ -2,19 +2,31 @@ import csv
 import io
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from benchmarks import results
+from benchmarks.catalog.records import read_record
+from benchmarks.outcomes.files import read_outcomes, write_outcomes
 from reports.__main__ import main
 from reports.collect import collect
 from reports.confidence.bars import picture_bounds
+from reports.confidence.figures import figures, resampled
+from reports.confidence.kept import kept_names, kept_path
 from reports.confidence.tables import with_intervals
 from reports.measured import measured_tables
 from reports.pictures.curves import pictures
 from reports.pictures.plots import draw
 from reports.pictures.shapes import SureCurve
 from slurm.errors import UserError
-from tests.reports.confidence.outcome_zoo import probe, scores_and_labels, svm
+from tests.reports.confidence.outcome_zoo import (
+    low_shot,
+    probe,
+    scores_and_labels,
+    svm,
+    svm_of_layers,
+)
 
 AVGPOOL = ("one", 500), ("two", 510), ("three", 700), ("four", 690)
 
@@ -88,6 +100,64 @@ def test_bounds_reach_csv_latex_and_the_page(zoo: Path, capsys: pytest.CaptureFi
     printed(zoo, capsys, "--ci", "--html", str(zoo / "page.html"))
     low, high = float(cell["low"]), float(cell["high"])
     assert f'title="{low:.2f} to {high:.2f}"' in (zoo / "page.html").read_text()
+
+
+def without(zoo: Path, path: Path, layer: str) -> None:
+    """Outcomes as earlier builds kept them: of this layer the mAP on halves alone."""
+    record = read_record(path)
+    tensors = read_outcomes(path, record.outcomes or "", record.data["test"])
+    old = {name: one for name, one in tensors.items() if name != f"{layer}.k=1.ranks"}
+    outcomes = write_outcomes(path, old, record.data["test"])
+    results.write(path, msgspec.structs.replace(record, outcomes=outcomes))
+
+
+def test_low_shot_figures_of_the_full_svms_layer_have_intervals(
+    zoo: Path, capsys: pytest.CaptureFixture
+) -> None:
+    good, labels = scores_and_labels(1, 2.0)
+    bad = scores_and_labels(2, 0.5)[0]
+    svm_of_layers(zoo, "net", {"feature4": bad, "feature5": good}, labels)
+    path = low_shot(zoo, "net", {"feature4": good[None], "feature5": bad[None]}, labels)
+    text = printed(zoo, capsys, "--ci")
+    row = next(line for line in text.splitlines() if line.startswith("| net"))
+    assert row.count("±") == 2  # the SVM at feature5, and k=1 there, which is best at feature4
+    assert "have no interval" not in text
+    without(zoo, path, "feature5")
+    text = printed(zoo, capsys, "--ci")
+    assert next(line for line in text.splitlines() if line.startswith("| net")).count("±") == 1
+    assert "1 figure has no interval: net k=1, as" in text
+    assert f"{path.name} is of an earlier build" in text
+    assert "holds no outcomes of feature5: move it away and run its benchmark again" in text
+
+
+def test_only_the_figures_that_are_shown_are_resampled_and_others_are_added(zoo: Path) -> None:
+    good, labels = scores_and_labels(1, 2.0)
+    path = svm_of_layers(zoo, "net", {"feature4": good + 1, "feature5": good}, labels)
+    collection = collect(zoo)
+    found = next(one for one in collection.found if one.path == path)
+    values = {figure.name: figure for figure in figures(found)}
+    kept = kept_path(zoo, found.record, {name: one.value for name, one in values.items()})
+    (alone,) = resampled([values["feature5"]], zoo)
+    assert kept_names(kept) == {"feature5"}
+    other, again = resampled([values["feature4"], values["feature5"]], zoo)
+    assert kept_names(kept) == {"feature4", "feature5"}
+    assert np.array_equal(alone, again)
+    assert np.array_equal(alone, other)  # of the same order of images
+    kept.write_bytes(b"")
+    assert kept_names(kept) == set()
+
+
+def test_pictures_of_a_record_without_the_outcomes_of_its_best_layer(zoo: Path) -> None:
+    good, labels = scores_and_labels(1, 2.0)
+    bad = scores_and_labels(2, 0.5)[0]
+    path = svm_of_layers(zoo, "one", {"feature4": bad, "feature5": good}, labels)
+    record = read_record(path)
+    kept = {"feature4.scores": bad, "labels": labels}
+    outcomes = write_outcomes(path, kept, record.data["test"])
+    results.write(path, msgspec.structs.replace(record, outcomes=outcomes))
+    collection = collect(zoo)
+    bounds = picture_bounds(measured_tables(collection), collection)
+    assert [name for at, name in bounds if at == str(path)] == ["feature4"]
 
 
 @pytest.mark.parametrize("flag", ["--seeds", "--compare", "--published"])
