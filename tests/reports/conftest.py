@@ -11,11 +11,15 @@ import pytest
 
 from benchmarks import results
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_knn import IMAGENET_KNN
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_logreg import IMAGENET_LOGREG
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.catalog.voc07_svm import COSTS_MMSELFSUP, VOC07_SVM
 from benchmarks.checkpoints.cards import Card
+from benchmarks.knn.record import Accuracy, KnnRecord
+from benchmarks.logreg.record import FewLabels, LogregRecord, PathPoint
 from benchmarks.protocols import LinearProtocol, Protocol
 from benchmarks.results import (
     Checkpoint,
@@ -112,6 +116,44 @@ class Zoo:
             **extra,
         }
         return self._write(ProbeRecord, protocol, name, made)
+
+    def knn(self, name: str, top1: Mapping[int, float], **extra: Any) -> Path:
+        by_k = {str(k): value for k, value in top1.items()}
+        made = {
+            "k": {k: Accuracy(value, min(value + 20, 100)) for k, value in by_k.items()},
+            "temperature": 0.07,
+            "grid": {"0.03": {k: value / 2 for k, value in by_k.items()}, "0.07": by_k},
+            "dimensions": 2048,
+            "data": IMAGES,
+            **extra,
+        }
+        return self._write(KnnRecord, IMAGENET_KNN, name, made)
+
+    def logreg(self, name: str, top1: float, few: float, **extra: Any) -> Path:
+        """The best of five costs is 1; `few` is the mean of every few-label row."""
+        costs = (0.01, 0.1, 1.0, 10.0, 100.0)
+        held_out = tuple(top1 * part for part in (0.1, 0.5, 0.9, 0.8, 0.7))
+        path = tuple(
+            PathPoint(cost, held, top1 if cost == 1.0 else top1 / 2, 1.0, 1e-9)
+            for cost, held in zip(costs, held_out)
+        )
+        draws = around(few, 5, 2.0)
+        row = FewLabels(
+            few, min(draws), max(draws), pstdev(draws), 1.0, draws, held_out, 1000, "drawn"
+        )
+        made = {
+            "top1": top1,
+            "top5": min(top1 + 20, 100),
+            "cost": 1.0,
+            "path": path,
+            "held_out": 128116,
+            "shots": {"1": row, "10": row},
+            "fractions": {"0.01": row, "0.1": row},
+            "dimensions": 2048,
+            "data": IMAGES,
+            **extra,
+        }
+        return self._write(LogregRecord, IMAGENET_LOGREG, name, made)
 
     def deepcluster(self, name: str = "sobel_resnet50_8xb64-steplr-200e") -> None:
         """All records of the published DeepCluster row of MMSelfSup."""
