@@ -59,6 +59,7 @@ pretrain.deepcluster.watching
 pretrain.deepcluster
 pretrain
 reports: collect contradictions costs differing document footnotes measured published seeds tables
+reports.pictures: style
 reports.confidence
 reports.pictures
 reports.comparison

@@ -21,7 +21,7 @@ class Column(msgspec.Struct, frozen=True):
     """One column of a table in which both rows have a figure; percent, `second` less `first`."""
 
     table: str
-    title: str  # of the table
+    title: str  # of the table, with its number where several are of its kind and variant
     variant: str
     column: str
     first: str  # the names of the two rows
@@ -72,7 +72,7 @@ def compare_rows(
         if one is None or other is None:
             sides = ((pair.first, one), (pair.second, other))
             why = [why_none(figure) for figure, found in sides if found is None]
-            missing.append(f"{pair.table.kind.title}, {pair.column}: {'; '.join(why)}")
+            missing.append(f"{_title(pair.table)}, {pair.column}: {'; '.join(why)}")
             continue
         found = difference(pair.second.value - pair.first.value, one, other)
         columns.append(_column(pair, first, second, found))
@@ -102,7 +102,7 @@ def _column(pair: _Pair, first: str, second: str, found: Difference) -> Column:
     wins, losses = _won_and_lost(pair)
     return Column(
         table=pair.table.kind.key,
-        title=pair.table.kind.title,
+        title=_title(pair.table),
         variant=pair.table.variant,
         column=pair.column,
         first=first,
@@ -119,6 +119,10 @@ def _column(pair: _Pair, first: str, second: str, found: Difference) -> Column:
         losses=losses,
         classes=_moved(pair),
     )
+
+
+def _title(measured: Measured) -> str:
+    return ", ".join(filter(None, (measured.kind.title, measured.table.number)))
 
 
 def _won_and_lost(pair: _Pair) -> tuple[int | None, int | None]:

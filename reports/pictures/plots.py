@@ -1,9 +1,6 @@
 """Draw pictures with matplotlib, the same bytes each time: SVG without dates, and PNG.
 
 Each file holds the fingerprint of what it shows, by which a stale one is known.
-
-Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; markers and dashes
-tell the lines apart in grey.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.pictures.shapes import Curve, Panel, Picture, SureCurve, fingerprint
+from reports.pictures.style import COLOURS, DASHES, DOTS, HATCHES, MARKERS, STYLE
 from slurm.files import atomic_path
 
 if TYPE_CHECKING:
@@ -18,32 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = ("svg", "png")
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
-MARKERS = "osD^vPX*"
-DASHES: tuple[tuple[int, tuple[int, ...]], ...] = (
-    (0, ()),
-    (0, (5, 2)),
-    (0, (1, 1.5)),  # type: ignore[assignment]
-    (0, (6, 2, 1, 2)),
-    (0, (3, 1, 1, 1, 1, 1)),
-)
-HATCHES = ("", "//", "..", "\\\\", "xx")
-_STYLE = {
-    "svg.hashsalt": "deepcluster-bench",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
+MOST_TICKS = 10  # of a logarithmic axis, one a value; beyond them one a decade
+REACH = 0.5  # of one place of an axis, which the points of all rows share where they have bars
 
 
 def write(folder: Path, pictures: Iterable[Picture]) -> None:
-    """Draw each picture as `NAME.svg` and `NAME.png` (160 dots an inch) in `folder`."""
+    """Draw each picture as `NAME.svg` and `NAME.png` in `folder`."""
     for picture in pictures:
         for suffix in SUFFIXES:
             with atomic_path(folder / f"{picture.name}.{suffix}") as temporary:
@@ -72,10 +50,10 @@ def draw(picture: Picture, suffix: str) -> bytes:
     metadata: dict[str, str | None] = {"Software": None, "Fingerprint": content}
     if suffix == "svg":  # which takes the fields of Dublin Core alone
         metadata = {"Date": None, "Creator": None, "Identifier": content}
-    with rc_context(), style.context(["default", _STYLE]):
+    with rc_context(), style.context(["default", STYLE]):
         figure = Figure(figsize=_size(picture), layout="constrained")
         _fill(figure, picture)
-        figure.savefig(stream, format=suffix, dpi=160, metadata=metadata)
+        figure.savefig(stream, format=suffix, dpi=DOTS, metadata=metadata)
     return stream.getvalue()
 
 
@@ -99,10 +77,11 @@ def _fill(figure: "Figure", picture: Picture) -> None:
 
 def _draw_line(axes: "Axes", panel: Panel, curve: Curve, number: int) -> None:
     colour = COLOURS[number % len(COLOURS)]
-    x: list[float] = list(curve.x)
+    places = places_of(panel, curve, number)
+    x: list[float] = list(places)
     y: list[float] = list(curve.y)
     if panel.gap_after is not None:
-        later = [position for position in x if position > panel.gap_after]
+        later = [position for position in curve.x if position > panel.gap_after]
         if later:
             x.insert(len(x) - len(later), panel.gap_after + 0.5)
             y.insert(len(y) - len(later), float("nan"))
@@ -120,10 +99,10 @@ def _draw_line(axes: "Axes", panel: Panel, curve: Curve, number: int) -> None:
         label=curve.label,
         zorder=3,
     )
-    _draw_bars(axes, curve, curve.x, curve.y, colour)
+    _draw_bars(axes, curve, places, curve.y, colour)
     if curve.low:
         axes.fill_between(
-            curve.x,
+            places,
             curve.low,
             curve.high,
             facecolor=colour,
@@ -133,6 +112,15 @@ def _draw_line(axes: "Axes", panel: Panel, curve: Curve, number: int) -> None:
             hatch=HATCHES[number % len(HATCHES)],
             zorder=1,
         )
+
+
+def places_of(panel: Panel, curve: Curve, number: int) -> list[float]:
+    """Where the points of a row stand: beside those of the others where there are bars to see."""
+    count = len(panel.curves)
+    if not any(isinstance(one, SureCurve) for one in panel.curves):
+        return list(curve.x)
+    offset = (number - (count - 1) / 2) * min(REACH / count, 0.08)
+    return [x * 2**offset if panel.log_x else x + offset for x in curve.x]
 
 
 def _draw_dots(axes: "Axes", curve: Curve, number: int, count: int) -> None:
@@ -181,17 +169,14 @@ def _draw_bars(
 
 
 def _label(axes: "Axes", panel: Panel) -> None:
-    from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     axes.set_title(panel.title, loc="left", fontsize=11)
     axes.set_xlabel(panel.y_label if panel.sideways else panel.x_label)
     if not panel.sideways:
         axes.set_ylabel(panel.y_label)
     if panel.log_x:
-        shots = sorted({x for curve in panel.curves for x in curve.x})
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(shots, [f"{shot:g}" for shot in shots])
-        axes.xaxis.set_minor_locator(NullLocator())
+        _label_log_x(axes, sorted({x for curve in panel.curves for x in curve.x}))
     elif panel.sideways:
         axes.set_yticks(range(len(panel.ticks)), panel.ticks)
         axes.set_ylim(len(panel.ticks) - 0.4, -0.6)
@@ -209,3 +194,16 @@ def _label(axes: "Axes", panel: Panel) -> None:
     axes.legend(
         loc="upper left", bbox_to_anchor=(0, -0.16 if not panel.sideways else -0.1), ncols=1
     )
+
+
+def _label_log_x(axes: "Axes", values: Sequence[float]) -> None:
+    """A tick for each value, or for each decade of many."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    if len(values) > MOST_TICKS:
+        axes.set_xscale("log", base=10)
+        axes.xaxis.set_major_locator(LogLocator(base=10, numticks=MOST_TICKS + 2))
+        return
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())

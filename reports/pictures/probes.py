@@ -12,7 +12,7 @@ from reports.tables import BEST, FEATURES, Row
 
 def layers(item: Measured) -> Picture:
     """Top-1 by column, a line for each row."""
-    columns = [column for column in item.table.columns if column != BEST]  # no layer of its own
+    columns = _columns(item)
     curves = [_row_curve(row, columns) for row in item.table.rows]
     panel = Panel(
         f"{item.kind.title}, {which(item, 'mean over seeds')}",
@@ -20,10 +20,26 @@ def layers(item: Measured) -> Picture:
         "top-1 (%)",
         tuple(curve for curve in curves if curve.x),
         tuple(columns),
-        gap_after=len(FEATURES) - 1,
+        gap_after=len(FEATURES) - 1 if FEATURES[-1].capitalize() in columns else None,
     )
     alt = f"{item.kind.title} ({which(item, 'mean over seeds')}): top-1 accuracy by layer"
     return Picture(f"layers-{item.kind.key}-{item.variant}", alt, (panel,))
+
+
+def _columns(item: Measured) -> list[str]:
+    """The layers, those of the features or those behind the last one where any was measured."""
+    known = {
+        column
+        for row in item.table.rows
+        for column, cell in row.cells.items()
+        if cell.value is not None and column != BEST  # no layer of its own
+    }
+    features = {column.lower() in FEATURES for column in known}
+    return [
+        column
+        for column in item.table.columns
+        if column != BEST and (column.lower() in FEATURES) in features
+    ]
 
 
 def _row_curve(row: Row, columns: Sequence[str]) -> Curve:

@@ -2,17 +2,19 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
+from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_LINEAR
 from reports.collect import collect
 from reports.measured import measured_tables
 from reports.pictures.curves import pictures
-from reports.pictures.plots import draw, write
-from reports.pictures.shapes import Curve, Panel, Picture
+from reports.pictures.plots import draw, places_of, write
+from reports.pictures.shapes import Curve, Panel, Picture, SureCurve
 
 HISTORY = {
     "loss": [3.0, 2.0, 1.0],
@@ -104,6 +106,48 @@ def test_a_card_without_a_history_has_no_picture(zoo: Any, history: object) -> N
     zoo.probe("net", {"feature5": 50.0})
     zoo.card("net", pretraining={"history": history})
     assert "pretraining-net" not in found(zoo)
+
+
+@pytest.mark.parametrize(
+    ("heads", "ticks", "gap"),
+    [
+        (["feature2", "feature5"], ("Feature1", "Feature2", "Feature3", "Feature4", "Feature5"), 4),
+        (["avgpool"], ("AvgPool",), None),
+    ],
+)
+def test_layers_that_no_row_was_measured_on_have_no_place(
+    zoo: Any, heads: list[str], ticks: tuple[str, ...], gap: int | None
+) -> None:
+    protocol = IMAGENET_AVGPOOL if heads == ["avgpool"] else IMAGENET_LINEAR
+    zoo.probe("net", dict.fromkeys(heads, 50.0), protocol)
+    (panel,) = found(zoo)["layers-imagenet-linear-mmselfsup"].panels
+    assert (panel.ticks, panel.gap_after) == (ticks, gap)
+    places = [int(x) for x in panel.curves[0].x]
+    assert [ticks[place].lower() for place in places] == heads
+
+
+def test_rows_with_bars_stand_side_by_side() -> None:
+    curves = [SureCurve(name, (1.0, 8.0), (5.0, 6.0), bars=((4, 6), (5, 7))) for name in "abc"]
+    plain = Panel("", "", "", tuple(Curve(one.label, one.x, one.y) for one in curves))
+    assert [places_of(plain, one, at) for at, one in enumerate(plain.curves)] == [[1, 8]] * 3
+    sure, log = (Panel("", "", "", tuple(curves), log_x=log_x) for log_x in (False, True))
+    for panel, apart in ((sure, lambda x, other: other - x), (log, lambda x, other: other / x)):
+        left, middle, right = (places_of(panel, one, at) for at, one in enumerate(curves))
+        assert middle == [1, 8]
+        distances = [apart(*pair) for pair in (*zip(left, middle), *zip(middle, right))]
+        assert distances == pytest.approx([distances[0]] * 4)
+        assert distances[0] == pytest.approx(0.08 if panel is sure else 2**0.08)
+    many = replace(sure, curves=(curves[0],) * 50)
+    reach = places_of(many, curves[0], 49)[0] - places_of(many, curves[0], 0)[0]
+    assert reach < 0.5  # of one place
+
+
+@pytest.mark.parametrize(("costs", "ticks"), [(45, 12), (8, 8)])
+def test_many_values_of_a_logarithmic_axis_are_told_by_decades(costs: int, ticks: int) -> None:
+    x = tuple(10.0 ** (-6 + 11 * number / 44) for number in range(costs))
+    panel = Panel("t", "C", "y", (Curve("net", x, (50.0,) * costs),), log_x=True)
+    drawn = draw(Picture("costs", "", (panel,)), "svg")
+    assert drawn.count(b'<g id="xtick_') == ticks
 
 
 def test_tables_of_one_variant_have_pictures_of_their_own(zoo: Any) -> None:

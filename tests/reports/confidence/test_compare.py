@@ -9,6 +9,8 @@ from benchmarks import results
 from benchmarks.catalog.records import read_record
 from benchmarks.outcomes.files import read_outcomes, write_outcomes
 from reports.__main__ import main
+from reports.confidence.paired import Column
+from reports.confidence.picture import drawn
 from slurm.errors import UserError
 from tests.reports.confidence.outcome_zoo import IMAGES, probe, scores_and_labels, svm
 
@@ -74,7 +76,7 @@ def test_rows_of_own_data_are_compared(zoo: Path, capsys: pytest.CaptureFixture)
     assert "- my_birds\\_ Linear Evaluation, AvgPool: of the images 100 only two has right" in said
     picture = zoo / "own.svg"
     main(["compare", "one", "two", "--zoo", str(zoo), "--picture", str(picture)])
-    assert "my_birds_ Linear Evaluation, AvgPool" in picture.read_text()
+    assert "my_birds_ Linear Evaluation (digits), AvgPool" in picture.read_text()
 
 
 def test_an_interval_does_not_change_with_the_rows_beside_it(zoo: Path) -> None:
@@ -157,3 +159,43 @@ def test_a_picture_is_drawn_the_same_again(zoo: Path) -> None:
     assert (zoo / "a.svg").read_bytes() == (zoo / "b.svg").read_bytes()
     with pytest.raises(UserError, match=r"end in \.svg or \.png"):
         main(["compare", "one", "two", "--zoo", str(zoo), "--picture", str(zoo / "a.pdf")])
+
+
+@pytest.mark.parametrize("seconds", [["two"], ["two", "sobel_resnet50_8xb64-steplr-200e_in1k"]])
+@pytest.mark.parametrize("own", ["", "my photographs of the last year, sorted by hand "])
+def test_nothing_of_a_picture_is_cut_off(seconds: list[str], own: str) -> None:
+    title = f"{own}Linear Evaluation"
+    numbers = {"a": 50.0, "b": 49.0, "difference": -1.0, "low": -3.0, "high": 1.0, "p": 0.4}
+    columns = [
+        Column(
+            "t", title, "custom", f"Feature{at}", "one", second, **numbers, p_holm=1, separable=no
+        )
+        for second in seconds
+        for at, no in ((1, False), (2, True))
+    ]
+    figure = drawn(columns)
+    figure.draw_without_rendering()
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= width
+    assert box.y1 <= height
+    (axes,) = figure.axes
+    assert len(axes.get_yticks()) == 2
+    assert axes.get_xlabel().startswith("percent points, paired 95 % interval")
+
+
+def test_tables_measured_otherwise_are_told_apart(zoo: Path) -> None:
+    for name in ("one", "two"):
+        path = next(zoo.glob(f"results/{name}/imagenet_avgpool/*.json"))
+        record = read_record(path)
+        other = path.with_name("again.json")
+        tensors = read_outcomes(path, record.outcomes or "", record.data["val"])
+        write_outcomes(other, tensors, record.data["val"])
+        results.write(other, msgspec.structs.replace(record, protocol_version=2))
+    found = compared(zoo, "one", "two")["columns"]
+    assert sorted(one["title"] for one in found) == [
+        "ImageNet Linear Evaluation, 1 of 2",
+        "ImageNet Linear Evaluation, 2 of 2",
+        "VOC SVM / Low-shot SVM",
+    ]
