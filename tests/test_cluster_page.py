@@ -75,6 +75,7 @@ def test_the_file_has_every_stage_and_asks_for_what_it_says(settings: ClusterSet
     assert requests["collect"].gpus_per_node == 0
     for stage in ("check", "voc_svm", "low_shot_svm", "collect"):
         assert requests[stage].settings.partition == "cpu"
+        assert requests[stage].settings.sbatch == {}  # no node of it has the feature of a GPU
     assert pretraining.settings.sbatch["exclusive"] is True
     assert pretraining.settings.sbatch["constraint"] == "a100&ib"
 

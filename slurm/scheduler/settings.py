@@ -9,6 +9,8 @@
     [stages.voc_svm]          # other settings for one stage of a sweep
     partition = "cpu"
     cpus_per_task = 4
+    [stages.voc_svm.sbatch]
+    constraint = false        # false takes away what [sbatch] has for the others
 
 A flag wins over the file; a stage's own table wins over the rest of the file.
 """
@@ -55,6 +57,7 @@ MOST = {
     "time": 366 * 24 * 60,
     "array_parallelism": 4_000_000,
 }
+Options = dict[str, str | int | bool]  # of sbatch, by name
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f\"'#-][^\s\x00-\x1f\x7f\"'#]*")
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -72,7 +75,8 @@ class ClusterSettings:
     mem_gb: int | None = None  # per node
     time: int | None = None  # minutes; None: what the item asks for
     array_parallelism: int = 256  # tasks of an array that run at once
-    sbatch: dict[str, str | int | bool] = field(default_factory=dict)  # true: without a value
+    # true: without a value; false in a stage's table: not at all
+    sbatch: Options = field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -92,10 +96,15 @@ def settings_from(args: argparse.Namespace) -> ClusterSettings:
     base = read_settings(args.cluster_config) if args.cluster_config else ClusterSettings()
     names = [item.name for item in fields(ClusterSettings) if item.name not in ("sbatch", "stages")]
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
-    sbatch = base.sbatch | dict(_pair(text) for text in args.sbatch or [])
+    options: Options = dict(_pair(text) for text in args.sbatch or [])
+    sbatch = _merged(base.sbatch, options)
     # A flag is the user's last word, so it also wins over the table of a stage.
     stages = {
-        stage: {key: value for key, value in table.items() if key not in given}
+        stage: {
+            key: _without(value, options) if key == "sbatch" else value
+            for key, value in table.items()
+            if key not in given
+        }
         for stage, table in base.stages.items()
     }
     return check_settings(replace(base, **given, sbatch=sbatch, stages=stages), "the flags")
@@ -122,7 +131,7 @@ def check_settings(settings: ClusterSettings, where: str) -> ClusterSettings:
         place = f"{where}: [stages.{name}]"
         if "stages" in table:
             raise UserError(f"{place}: unknown setting 'stages'; a stage has no stages")
-        _check_values(_convert(table, place), place)
+        _check_values(_convert(table, place), place, settings.sbatch)
     _check_values(settings, where)
     return settings
 
@@ -135,7 +144,8 @@ def check_stages(settings: ClusterSettings, goals: Sequence[Item], where: str) -
             choose(name, known, f"stage in {where}:")
 
 
-def _check_values(own: ClusterSettings, where: str) -> None:
+def _check_values(own: ClusterSettings, where: str, above: Options | None = None) -> None:
+    """`above` are the options of sbatch that the table of a stage can take away."""
     for name, most in MOST.items():
         value = getattr(own, name)
         least = 0 if name == "gpus_per_node" else 1
@@ -148,7 +158,7 @@ def _check_values(own: ClusterSettings, where: str) -> None:
         if value is not None and not _NAME.fullmatch(value):
             raise UserError(f"{where}: {name} = {_shown(value)} is not a name that SLURM can have")
     for key, value in own.sbatch.items():
-        option = key.replace("_", "-")
+        option = _option(key)
         if not _OPTION.fullmatch(key) or len(key) == 1:
             raise UserError(
                 f"{where}: sbatch option {_shown(key)} is not the long name of an option, such as "
@@ -158,15 +168,17 @@ def _check_values(own: ClusterSettings, where: str) -> None:
             flag = FLAGS[option]
             name = flag.lstrip("-").replace("-", "_")
             raise UserError(f"{where}: sbatch option {key!r} is {flag}, or {name} in the file")
+        if option in RESERVED:
+            raise UserError(f"{where}: sbatch option {key!r} is set by the launcher; remove it")
+        if value is False:
+            if option in map(_option, above or ()):
+                continue
+            raise UserError(f"{where}: sbatch option {key} = false says nothing: leave it out")
         if option in ("account", "qos") and getattr(own, option) not in (None, value):
             raise UserError(
                 f"{where}: {option} = {getattr(own, option)} and sbatch option {option} = "
                 f"{_shown(value)}: leave one out"
             )
-        if option in RESERVED:
-            raise UserError(f"{where}: sbatch option {key!r} is set by the launcher; remove it")
-        if value is False:
-            raise UserError(f"{where}: sbatch option {key} = false says nothing: leave it out")
         if not str(value).isprintable() or not str(value).strip() or len(str(value)) > 1000:
             raise UserError(
                 f"{where}: sbatch option {key} = {_shown(value)} is not one line of text"
@@ -177,7 +189,8 @@ def for_stage(settings: ClusterSettings, stage: str) -> ClusterSettings:
     """The settings of one stage: its own table over the rest."""
     table = settings.stages.get(stage, {})
     merged = asdict(replace(settings, stages={})) | table
-    merged["sbatch"] = settings.sbatch | table.get("sbatch", {})
+    options = _merged(settings.sbatch, table.get("sbatch", {}))
+    merged["sbatch"] = {key: value for key, value in options.items() if value is not False}
     return _convert(merged, f"[stages.{stage}]")
 
 
@@ -197,6 +210,21 @@ def request_for(settings: ClusterSettings, stage: str, wanted: Resources, most: 
         nodes = own.nodes or nodes
         tasks = max(tasks, gpus)
     return Request(nodes, tasks, gpus, own.time or wanted.minutes, own)
+
+
+def _merged(options: Options, over: Options) -> Options:
+    """`options` with those of `over` in the place of their own, however both are spelled."""
+    return _without(options, over) | over
+
+
+def _without(options: Options, others: Options) -> Options:
+    named = set(map(_option, others))
+    return {key: value for key, value in options.items() if _option(key) not in named}
+
+
+def _option(key: str) -> str:
+    """The option of sbatch, as its manual spells it."""
+    return key.replace("_", "-")
 
 
 def _pair(text: str) -> tuple[str, str | bool]:

@@ -133,6 +133,24 @@ def test_a_dry_run_says_what_slurm_would_be_asked_for(tmp_path: Path) -> None:
     assert "--partition" not in program(tmp_path, *flags).stdout
 
 
+def test_a_dry_run_shows_what_a_stage_takes_away(tmp_path: Path) -> None:
+    config = tmp_path / "cluster.toml"
+    config.write_text(
+        'partition = "gpu"\n[sbatch]\nconstraint = "a100&ib"\nexclude = "n1"\n'
+        '[stages.fit]\npartition = "cpu"\nsbatch = {constraint = false, exclude = false}\n'
+    )
+    done = program(tmp_path, "--cluster", "slurm", "--cluster-config", str(config), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    asked = [line.split() for line in done.stdout.splitlines() if "--partition" in line]
+    assert {
+        line[0]: [word for word in line if "--c" in word or "--ex" in word] for line in asked
+    } == {
+        "extract:": ["--constraint=a100&ib", "--exclude=n1"],
+        "fit:": [],
+        "table:": ["--constraint=a100&ib", "--exclude=n1"],
+    }
+
+
 def test_gpu_hours_are_those_of_all_tasks_and_nodes() -> None:
     settings = ClusterSettings(gpus_per_node=4, nodes=2, time=90)
     wide, narrow = Resources(gpus=1, distributed=True), Resources(gpus=1, minutes=30)

@@ -50,6 +50,35 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
     assert settings.array_parallelism == ClusterSettings().array_parallelism
 
 
+def test_a_stage_takes_options_of_the_others_away(tmp_path: Path) -> None:
+    path = toml(
+        tmp_path,
+        '[sbatch]\nconstraint = "a100"\ngres-flags = "x"\nexclude = "n1"\n'
+        "[stages.svm.sbatch]\nconstraint = false\ngres_flags = false\nexclusive = true\n"
+        '[stages.knn.sbatch]\ngres_flags = "y"\n',
+    )
+    settings = settings_from(parse("--cluster-config", str(path)))
+    assert for_stage(settings, "svm").sbatch == {"exclude": "n1", "exclusive": True}
+    assert for_stage(settings, "knn").sbatch == {
+        "constraint": "a100",
+        "exclude": "n1",
+        "gres_flags": "y",
+    }
+    assert for_stage(settings, "probe").sbatch == settings.sbatch
+    # a flag is the last word, for each stage
+    settings = settings_from(parse("--cluster-config", str(path), "--sbatch=constraint=ib"))
+    assert for_stage(settings, "svm").sbatch["constraint"] == "ib"
+
+
+def test_only_what_the_others_have_can_be_taken_away(tmp_path: Path) -> None:
+    path = toml(tmp_path, '[sbatch]\nconstraint = "a"\n[stages.svm.sbatch]\nexclude = false\n')
+    with pytest.raises(UserError, match=r"\[stages.svm\]: sbatch option exclude = false says noth"):
+        read_settings(path)
+    path.write_text("[sbatch]\nconstraint = false\n[stages.svm.sbatch]\nconstraint = false\n")
+    with pytest.raises(UserError, match=r"toml: sbatch option constraint = false says nothing"):
+        read_settings(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
