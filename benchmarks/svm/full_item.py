@@ -13,6 +13,7 @@ from benchmarks.svm.parts import (
     gathered,
     is_part_done,
     joined,
+    notes_of,
     part_path,
     part_stem,
     record_fields,
@@ -128,10 +129,7 @@ class VocSvm:
             **record_fields(self.source, self.protocol, settings),
             **joined(self.source, list(parts.values())),
             outcomes=gathered(self.result, of_parts, self.source.splits[1]),
-            notes=(
-                *self.source.all_notes(),
-                *(f"{layer}: {note}" for layer, part in parts.items() for note in part.notes),
-            ),
+            notes=notes_of(self.source, parts),
             classes=next(iter(parts.values())).classes,
             layers={layer: part.layer for layer, part in parts.items()},
             # The first of equals; published tables take the best layer, chosen on test.

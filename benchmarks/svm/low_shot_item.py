@@ -13,6 +13,7 @@ from benchmarks.svm.parts import (
     gathered,
     is_part_done,
     joined,
+    notes_of,
     part_path,
     part_stem,
     record_fields,
@@ -169,13 +170,8 @@ class VocLowShot:
             **record_fields(self.source, self.protocol, settings),
             **joined(self.source, list(parts.values())),
             outcomes=gathered(self.result, of_parts, self.source.splits[1]),
-            notes=(
-                *self.source.all_notes(),
-                *(
-                    f"{item.layer} k={item.k}: {note}"
-                    for item, part in parts.items()
-                    for note in part.notes
-                ),
+            notes=notes_of(
+                self.source, {f"{item.layer} k={item.k}": part for item, part in parts.items()}
             ),
             layers={name: results.LowShotLayer(shots) for name, shots in layers.items()},
             selection=self.protocol.selection,

@@ -163,6 +163,17 @@ def part_path(source: Source, benchmark: str, stem: str) -> str:
     return f"{source.folder}/{benchmark}/parts/{stem}.json"
 
 
+def notes_of(source: Source, parts: Mapping[str, Part]) -> tuple[str, ...]:
+    """What a reader of the record must know: of the source, of its forward pass, and of its parts.
+
+    `parts` by what stands before their notes.
+    """
+    forward = read_forward(source.features) if source.convention is None else None
+    half = forward is not None and forward.precision == "amp"
+    of_parts = (f"{name}: {note}" for name, part in parts.items() for note in part.notes)
+    return (*source.all_notes(), *(["half-precision forward"] if half else []), *of_parts)
+
+
 def record_fields(
     source: Source, protocol: "SvmProtocol | LowShotProtocol", settings: dict[str, Any]
 ) -> dict[str, Any]:
@@ -170,6 +181,8 @@ def record_fields(
     stated = {
         **({"label_values": source.convention} if source.convention else {}),
         **({"decode": "fast"} if source.decode == "fast" else {}),
+        # The checkpoint of feature files is called after those of the chosen layers.
+        **({"features": source.files_by_layer} if source.convention else {}),
     }
     forward = read_forward(source.features) if source.convention is None else None
     return {

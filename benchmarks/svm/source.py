@@ -66,9 +66,14 @@ class Source:
         """Below which the results of this checkpoint lie."""
         return self.zoo / "results" / self.checkpoint.name
 
+    @property
+    def files_by_layer(self) -> dict[str, str]:
+        """What the features of each layer are of."""
+        return dict(zip(self.layers, self.identities))
+
     def inputs(self, layer: str) -> tuple[object, ...]:
         """All that a layer's result depends on beside the protocol, for its file name."""
-        identity = self.identities[self.layers.index(layer)]
+        identity = self.files_by_layer[layer]
         stated: tuple[object, ...] = ("voc",) if self.convention == "voc" else ()
         stated = (*stated, {"classes": self.classes}) if self.classes else stated
         return (layer, identity, self.splits, self.seed, self.solver, *stated)
@@ -90,7 +95,7 @@ class Source:
         if self.convention is None:
             planned.require_extracted(self.features, layer)
             return read_layer(self.features, self.labels, layer)
-        planned.require_layer(self.features, layer, self.identities[self.layers.index(layer)])
+        planned.require_layer(self.features, layer, self.files_by_layer[layer])
         data = read_layer(self.features, self.labels, layer, self.convention)
         planned.require_labels(self.labels, (data.train_labels, data.test_labels), self.splits)
         planned.require_names(self.labels, data.classes, self.classes)

@@ -135,3 +135,16 @@ def test_threads_are_those_asked_for_when_the_trunk_is_a_file(tmp_path: Path, vo
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["threads"] == 3
+
+
+def test_half_precision_is_noted_in_both_records(tmp_path: Path, voc: Path) -> None:
+    trunk = make_trunk(tmp_path, "random:resnet18")
+    for one in (trunk, replace(trunk, precision="amp")):
+        full, few = voc_svm_item(one, voc, SVM), low_shot_item(one, voc, LOW_SHOT)
+        run_sweep([full, few], Launch())
+        records = (
+            results.read(full.result, results.VocSvmRecord),
+            results.read(few.result, results.LowShotRecord),
+        )
+        noted = ["half-precision forward" in record.notes for record in records]
+        assert noted == [one.precision == "amp"] * 2
