@@ -2,42 +2,32 @@
 
 Records lie at `results/NAME/BENCHMARK/PROTOCOL-KEY.json`; what lies deeper are parts of them.
 Whatever stands in a record's place and is not a record is named: it is an error, or left out
-when that is asked for. Two records that claim the same cell are always an error.
+when that is asked for. Of two records that claim the same cell the fuller one is shown, or each in
+a table of its own where they were measured otherwise; else they are always an error.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
-
-import msgspec
 
 from benchmarks import results
 from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import Card, card_path
 from benchmarks.checkpoints.fit import what_differs, why_outdated
-from benchmarks.knn.record import KnnRecord
-from benchmarks.logreg.record import LogregRecord
-from benchmarks.protocols import (
-    ADDED,
-    ADDED_ON_FEATURES,
-    KnnProtocol,
-    LinearProtocol,
-    LogregProtocol,
-    LowShotProtocol,
-    SvmProtocol,
+from benchmarks.results import Record
+from reports.alike import (
+    conditions,
+    contradiction,
+    differing,
+    figures_by_name,
+    holds,
+    layers_of,
+    measurement,
 )
-from benchmarks.results import ProbeRecord, Record
 from reports.contradictions import faults
 from slurm.cli import choose
 from slurm.errors import UserError
-
-# Settings that are no field of a protocol are of one run; `shots` only says which cells there are.
-SETTINGS = {
-    setting.name
-    for protocol in (LinearProtocol, SvmProtocol, LowShotProtocol, KnnProtocol, LogregProtocol)
-    for setting in dataclasses.fields(protocol)
-} - {"shots"} | {"decode"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +36,13 @@ class Found:
 
     path: Path
     record: Record
+    apart: tuple[str, ...] = ()  # conditions that tell its table from another of its measurement
+
+    @property
+    def measurement(self) -> bytes:
+        """What two records must share so that their figures may share a column."""
+        here = conditions(self.record)
+        return measurement(self.record) + "".join(f" {here[name]}" for name in self.apart).encode()
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,8 @@ def collect(
 
     `UserError` names the first file that is not a valid record; with `skip_invalid` such files
     are listed in `skipped` instead, as are, always, records of what a registered checkpoint was
-    before: of other weights, architecture, mean or std. Clashes are errors in either case.
+    before: of other weights, architecture, mean or std; and those that hold no more than another
+    one does. Clashes are errors in either case.
     """
     if not zoo.is_dir():
         raise UserError(f"there is no zoo at {zoo}; name its directory with --zoo")
@@ -110,8 +108,10 @@ def collect(
     current = [item for item, reason in zip(found, reasons) if reason is None]
     skipped += [f"{item.path} {reason}" for item, reason in zip(found, reasons) if reason]
 
-    refuse_clashes(current)
-    ordered = _of_variants(_in_order(current, names), variants)
+    refuse_mixed_networks(current)
+    settled, lesser = settle_clashes(current)
+    skipped += lesser
+    ordered = _of_variants(_in_order(settled, names), variants)
     shown = {item.record.checkpoint.name for item in ordered}
     return Collection(
         zoo,
@@ -121,43 +121,87 @@ def collect(
     )
 
 
-def measurement(record: Record) -> bytes:
-    """What two records must share so that their figures may share a column."""
-    settings = {key: value for key, value in record.settings.items() if key in SETTINGS}
-    settings = settings_before(record) | settings
-    alike = (record.variant, record.protocol, record.protocol_version, settings, record.data)
-    return msgspec.json.encode(alike, order="deterministic")
+def settle_clashes(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
+    """What is left where several records claim one cell, and a line for each that is not.
+
+    Of two that were measured alike the one with more layers or k is left. Where two were measured
+    otherwise all records of their measurement are told apart by that. `UserError` with both paths
+    where figures contradict each other.
+    """
+    claims: dict[tuple[str, bytes, str, int], list[Found]] = {}
+    for item in found:
+        record = item.record
+        cell = (record.benchmark, measurement(record), record.checkpoint.name, record.seed)
+        claims.setdefault(cell, []).append(item)
+    lesser: dict[Path, str] = {}
+    apart: dict[tuple[str, bytes], set[str]] = {}
+    for (benchmark, alike, _, _), items in claims.items():
+        fuller: list[Found] = []
+        for item in sorted(items, key=_fullest_first):
+            other = next((one for one in fuller if holds(one.record, item.record)), None)
+            if other is None:
+                fuller.append(item)
+            else:
+                lesser[item.path] = f"{item.path} holds no more than {other.path}"
+        names = {_apart(one, other) for one, other in combinations(fuller, 2)}
+        apart.setdefault((benchmark, alike), set()).update(names)
+    settled = [
+        replace(item, apart=tuple(sorted(apart[item.record.benchmark, item.measurement])))
+        for item in found
+        if item.path not in lesser
+    ]
+    return settled, list(lesser.values())
 
 
-def settings_before(record: Record) -> dict[str, object]:
-    """What stands for settings that came after older records had been written."""
-    if isinstance(record, ProbeRecord):  # as JSON has them, which has no tuples
-        return {name: list(one) if isinstance(one, tuple) else one for name, one in ADDED.items()}
-    return dict(ADDED_ON_FEATURES) if isinstance(record, KnnRecord | LogregRecord) else {}
+def _fullest_first(item: Found) -> tuple[object, ...]:
+    count = sum(map(len, figures_by_name(item.record).values()))
+    return (-count, item.record.outcomes is None, item.record.precision is None, str(item.path))
 
 
-def refuse_clashes(found: Sequence[Found]) -> None:
-    """`UserError` with both paths where two records claim one cell or mix two networks."""
-    cells: dict[tuple[object, ...], Found] = {}
+def _apart(one: Found, other: Found) -> str:
+    """The first condition in which two records of a cell differ; `UserError` for none."""
+    names = differing(one.record, other.record)
+    if not names:
+        first, second = sorted((one, other), key=lambda item: str(item.path))
+        record = one.record
+        raise UserError(
+            f"{first.path} and {second.path} both claim {record.benchmark} of "
+            f"{record.checkpoint.name} (protocol {record.protocol}, seed {record.seed}), and "
+            f"differ: {contradiction(first.record, second.record)}; remove the one that is out of "
+            "date"
+        )
+    return names[0]
+
+
+def refuse_mixed_networks(found: Sequence[Found]) -> None:
+    """`UserError` with both paths where two records of one name are of two networks."""
     weights: dict[tuple[object, ...], Found] = {}
     for item in found:
         record = item.record
-        cell = (record.checkpoint.name, record.benchmark, record.seed, measurement(record))
-        other = cells.setdefault(cell, item)
-        if other is not item:
-            raise UserError(
-                f"{other.path} and {item.path} both claim {record.benchmark} of "
-                f"{record.checkpoint.name} (protocol {record.protocol}, seed {record.seed}): "
-                "remove the one that is out of date"
-            )
         # A random trunk is another network for each seed; everything else is one network.
         seed = record.seed if record.checkpoint.weights.startswith("random:") else None
         other = weights.setdefault((record.checkpoint.name, seed), item)
-        if differs := what_differs(other.record.checkpoint, record.checkpoint):
+        if differs := _what_differs(other.record, record):
             raise UserError(
                 f"{other.path} and {item.path} are of different {differs} under the one name "
                 f"{record.checkpoint.name}: remove the one that is out of date"
             )
+
+
+def _what_differs(one: Record, other: Record) -> str | None:
+    """In what two records are not of one network; feature files are held together by layer.
+
+    Their weights are a hash of the files of the layers that were measured, so that those of other
+    layers say nothing where earlier builds recorded no more.
+    """
+    differs = what_differs(one.checkpoint, other.checkpoint)
+    if differs != "weights" or layers_of(one) == layers_of(other):
+        return differs
+    if not all(record.checkpoint.weights.startswith("features:") for record in (one, other)):
+        return differs
+    here, there = (record.settings.get("features", {}) for record in (one, other))
+    known = [layer for layer in here if layer in there]
+    return differs if any(here[layer] != there[layer] for layer in known) else None
 
 
 def _record_paths(

@@ -24,7 +24,7 @@ _PART = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?(e-[0-9]{1,3})?")  # of the labe
 
 def faults(record: Record) -> Iterator[str]:
     """What cannot be in a record, each as `names ...` or `has ...`."""
-    for name, figure in _figures(record):
+    for name, figure in figures(record):
         if not 0 <= figure <= 100:
             yield f"has a figure outside 0..100: {name} = {figure}"
     counts = [("seed", record.seed)]
@@ -76,7 +76,7 @@ def _svm_contradictions(where: str, layer: SvmLayer, classes: int) -> Iterator[s
     for name, values in (("ap", layer.ap), ("cost", layer.cost), ("cv_ap", layer.cv_ap)):
         if len(values) != classes or not values:
             yield f"has {len(values)} values of {name} {where}, of {classes} classes"
-    if layer.ap and not _same(layer.map, fmean(layer.ap)):
+    if layer.ap and not same(layer.map, fmean(layer.ap)):
         yield f"has map = {layer.map} {where}, but the mean of its ap is {fmean(layer.ap)}"
 
 
@@ -88,7 +88,7 @@ def _shot_contradictions(where: str, shot: Shot) -> Iterator[str]:
         return
     found = {"mean": fmean(draws), "min": min(draws), "max": max(draws), "std": pstdev(draws)}
     for name, value in found.items():
-        if not _same(getattr(shot, name), value):
+        if not same(getattr(shot, name), value):
             yield f"has {name} = {getattr(shot, name)} {where}, but its by_cost gives {value}"
 
 
@@ -97,11 +97,11 @@ def _head_contradictions(where: str, head: Head, evaluated: Sequence[int]) -> It
     if len(by_epoch) != len(evaluated) or not by_epoch:
         yield f"has {len(by_epoch)} values of top1_by_epoch {where}, of {len(evaluated)} epochs"
         return
-    if not _same(head.top1, by_epoch[-1]):
+    if not same(head.top1, by_epoch[-1]):
         yield f"has top1 = {head.top1} {where}, but top1_by_epoch ends with {by_epoch[-1]}"
     yield from _top5_contradictions(where, head.top1, head.top5)
     at_best = dict(zip(evaluated, by_epoch)).get(head.best_epoch)
-    if at_best is None or not _same(head.best_top1, at_best) or not _same(at_best, max(by_epoch)):
+    if at_best is None or not same(head.best_top1, at_best) or not same(at_best, max(by_epoch)):
         yield (
             f"has best_top1 = {head.best_top1} of epoch {head.best_epoch} {where}, "
             f"but the best of top1_by_epoch is {max(by_epoch)}"
@@ -144,7 +144,7 @@ def _knn_contradictions(record: KnnRecord) -> Iterator[str]:
         yield "has a grid of other k than its own"
         return
     for k, one in record.k.items():
-        if not _same(one.top1, row[k]):
+        if not same(one.top1, row[k]):
             yield f"has top1 = {one.top1} at k={k}, but its grid has {row[k]}"
 
 
@@ -163,10 +163,10 @@ def _logreg_contradictions(record: LogregRecord) -> Iterator[str]:
     if point is None:
         yield f"has no point in its path of its cost {record.cost}"
         return
-    if not _same(record.top1, point.top1):
+    if not same(record.top1, point.top1):
         yield f"has top1 = {record.top1}, but its path at its cost {record.cost} has {point.top1}"
     best = max(one.held_out_top1 for one in record.path)
-    if not _same(point.held_out_top1, best):
+    if not same(point.held_out_top1, best):
         yield f"has cost = {record.cost}, which is not the best on the held-out images"
     few = [(f"{k}-shot", one) for k, one in record.shots.items()]
     for name, one in (*few, *((f"of {part}", one) for part, one in record.fractions.items())):
@@ -180,21 +180,21 @@ def _few_contradictions(where: str, few: FewLabels, path: Sequence[PathPoint]) -
         return
     found = {"mean": fmean(few.top1), "min": min(few.top1), "max": max(few.top1)}
     for name, value in (found | {"std": pstdev(few.top1)}).items():
-        if not _same(getattr(few, name), value):
+        if not same(getattr(few, name), value):
             yield f"has {name} = {getattr(few, name)} {where}, but its top1 gives {value}"
     if len(few.held_out_by_cost) != len(path):
         yield f"has {len(few.held_out_by_cost)} values of held_out_by_cost {where}, of {len(path)}"
         return
     held_out = {one.cost: value for one, value in zip(path, few.held_out_by_cost)}
     best = max(few.held_out_by_cost)
-    if few.cost not in held_out or not _same(held_out[few.cost], best):
+    if few.cost not in held_out or not same(held_out[few.cost], best):
         yield f"has cost = {few.cost} {where}, which is not the best on the held-out images"
     if few.labels < 1:
         yield f"has labels = {few.labels} {where}"
 
 
 def _top5_contradictions(where: str, top1: float, top5: float) -> Iterator[str]:
-    if top5 < top1 and not _same(top5, top1):
+    if top5 < top1 and not same(top5, top1):
         yield f"has top5 = {top5}{where and f' {where}'}, less than top1 = {top1}"
 
 
@@ -206,12 +206,12 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _same(a: float, b: float) -> bool:
+def same(a: float, b: float) -> bool:
     """Whether two figures are one, but for the order in which numbers were added."""
     return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6)
 
 
-def _figures(record: Record) -> Iterator[tuple[str, float]]:
+def figures(record: Record) -> Iterator[tuple[str, float]]:
     """All percent values of a record."""
     if isinstance(record, VocSvmRecord):
         for name, layer in record.layers.items():
@@ -243,5 +243,5 @@ def _figures(record: Record) -> Iterator[tuple[str, float]]:
         for name, few in (*record.shots.items(), *record.fractions.items()):
             values = (few.mean, few.min, few.max, few.std, *few.top1, *few.held_out_by_cost)
             yield from ((f"few labels {name[:20]}", value) for value in values)
-    elif figures := BENCHMARKS[record.benchmark].figures:
-        yield from figures(record).items()
+    elif shown := BENCHMARKS[record.benchmark].figures:
+        yield from shown(record).items()

@@ -1,11 +1,12 @@
 """What differs between the tables of one kind and variant that were measured otherwise."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.checkpoints.wording import shown
-from benchmarks.results import Record, Split
-from reports.collect import SETTINGS, settings_before
+from benchmarks.results import Split
+from reports.alike import SETTINGS, conditions, measurement, settings_before
+from reports.collect import Found
 from reports.measured import Measured
 from reports.tables import code, escape
 
@@ -16,26 +17,37 @@ MOST_LISTED = 40  # settings in a footnote: all of a protocol that this project 
 
 def otherwise(measured: Measured, parts: Mapping[str, str]) -> str:
     """What differs from the other tables, in the words of a heading; `parts` names each part."""
-    words: dict[str, None] = {}
+    words: dict[tuple[str, ...], None] = {}  # what differs, and of which part
+    settings: dict[str, dict[str, None]] = {}  # by part
+    data: dict[str, None] = {}
     for other in _references(measured):
-        for part, record in _records(measured).items():
-            of = f" of {parts[part]}" if len(measured.kind.parts) > 1 else ""
+        for part, here in _records(measured).items():
             if part not in other.found:
                 continue
-            there = other.found[part][0].record
-            if record.protocol != there.protocol:
-                words[f"protocol{of}"] = None
+            there = other.found[part][0]
+            if here.record.protocol != there.record.protocol:
+                words["protocol", part] = None
                 continue
-            if record.protocol_version != there.protocol_version:
-                words[f"version of the protocol{of}"] = None
-            names = list(_settings(record, there))
-            if len(names) > MOST_NAMED:
-                words[f"{len(names)} settings{of}"] = None
-            elif names:
-                words[f"{', '.join(shown(name, 80) for name in names)}{of}"] = None
+            if here.record.protocol_version != there.record.protocol_version:
+                words["version of the protocol", part] = None
+            if names := _settings(here, there):
+                words["", part] = None  # all of a part stand in the place of the first
+                settings.setdefault(part, {}).update(dict.fromkeys(names))
         if list(_data(_splits(measured), _splits(other))):
-            words["data"] = None
-    return ", ".join(words)
+            data["data"] = None
+    many = len(measured.kind.parts) > 1
+    texts = [
+        (what or _listed(list(settings[part]))) + (f" of {parts[part]}" if many else "")
+        for what, part in words
+    ]
+    return ", ".join([*texts, *data])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Settings in a heading."""
+    if len(names) > MOST_NAMED:
+        return f"{len(names)} settings"
+    return ", ".join(shown(name, 80) for name in names)
 
 
 def otherwise_notes(measured: Measured, parts: Mapping[str, str]) -> list[str]:
@@ -44,9 +56,9 @@ def otherwise_notes(measured: Measured, parts: Mapping[str, str]) -> list[str]:
     for other in _references(measured):
         facts = [
             f"{parts[part]} {fact}"
-            for part, record in _records(measured).items()
+            for part, found in _records(measured).items()
             if part in other.found
-            for fact in _facts(record, other.found[part][0].record)
+            for fact in _facts(found, other.found[part][0])
         ]
         facts += _data(_splits(measured), _splits(other))
         if facts:
@@ -57,14 +69,17 @@ def otherwise_notes(measured: Measured, parts: Mapping[str, str]) -> list[str]:
 def _references(measured: Measured) -> tuple[Measured, ...]:
     """The tables that one is held against: the first table; the first one against all others.
 
-    Others too that share a protocol with it that the first table has not: what differs between
-    those two would be said nowhere.
+    Others too that share a protocol with it that the first table has not, or that conditions alone
+    tell from it: what differs between those two would be said nowhere.
     """
     if measured.table.number.startswith("1 "):
         return measured.others
     first, rest = measured.others[:1], measured.others[1:]
     said = _shared(measured, first[0]) if first else set()
-    return (*first, *(one for one in rest if _shared(measured, one) - said))
+    return (
+        *first,
+        *(one for one in rest if _shared(measured, one) - said or _told_apart(measured, one)),
+    )
 
 
 def _shared(measured: Measured, other: Measured) -> set[str]:
@@ -72,49 +87,73 @@ def _shared(measured: Measured, other: Measured) -> set[str]:
     there = _records(other)
     return {
         part
-        for part, record in _records(measured).items()
-        if part in there and record.protocol == there[part].protocol
+        for part, found in _records(measured).items()
+        if part in there and found.record.protocol == there[part].record.protocol
     }
 
 
-def _records(measured: Measured) -> dict[str, Record]:
+def _told_apart(measured: Measured, other: Measured) -> bool:
+    """Whether a part of both has one measurement."""
+    there = _records(other)
+    return any(
+        measurement(found.record) == measurement(there[part].record)
+        for part, found in _records(measured).items()
+        if part in there and found.apart and found.measurement != there[part].measurement
+    )
+
+
+def _records(measured: Measured) -> dict[str, Found]:
     """By part: one of the records, which were all measured alike."""
-    return {part: found[0].record for part, found in measured.found.items()}
+    return {part: found[0] for part, found in measured.found.items()}
 
 
 def _splits(measured: Measured) -> dict[str, Split]:
     return {
-        name: split for record in _records(measured).values() for name, split in record.data.items()
+        name: split
+        for found in _records(measured).values()
+        for name, split in found.record.data.items()
     }
 
 
-def _facts(here: Record, there: Record) -> Iterator[str]:
+def _facts(mine: Found, theirs: Found) -> Iterator[str]:
+    here, there = mine.record, theirs.record
     if here.protocol != there.protocol:
         yield f"by {code(here.protocol)} instead of {code(there.protocol)}"
         return
     if here.protocol_version != there.protocol_version:
         yield f"by version {here.protocol_version} of it instead of {there.protocol_version}"
-    settings = _settings(here, there)
+    settings = _settings(mine, theirs)
     if settings:
         changes = [
-            f"{shown(name, 80)} {shown(mine, 80)} instead of {shown(theirs, 80)}"
-            for name, (mine, theirs) in list(settings.items())[:MOST_LISTED]
+            f"{shown(name, 80)} {shown(one, 80)} instead of {shown(other, 80)}"
+            for name, (one, other) in list(settings.items())[:MOST_LISTED]
         ]
         if len(settings) > MOST_LISTED:
             changes.append(f"and {len(settings) - MOST_LISTED} more")
         yield f"with {escape(', '.join(changes))}"
 
 
-def _settings(here: Record, there: Record) -> dict[str, tuple[Any, Any]]:
-    """The settings in which two records of one protocol differ, with dots for those of parts."""
+def _settings(one: Found, other: Found) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two records of one protocol differ, with dots for those of parts.
+
+    And the conditions that tell their tables apart.
+    """
+    here, there = one.record, other.record
     known = SETTINGS if here.protocol_version == there.protocol_version else SETTINGS - {"version"}
-    mine, theirs = (dict(_flat(settings_before(one) | one.settings)) for one in (here, there))
-    return {
+    mine, theirs = (dict(_flat(settings_before(x) | x.settings)) for x in (here, there))
+    found = {
         name: (mine.get(name, _MISSING), theirs.get(name, _MISSING))
         for name in dict.fromkeys((*mine, *theirs))
         if name.partition(".")[0] in known
         and mine.get(name, _MISSING) != theirs.get(name, _MISSING)
     }
+    ours, others = conditions(here), conditions(there)
+    apart = {
+        name: (ours[name] or _MISSING, others[name] or _MISSING)
+        for name in one.apart
+        if name in other.apart and ours[name] != others[name]
+    }
+    return found | apart
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

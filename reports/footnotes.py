@@ -4,7 +4,7 @@ Nothing here changes from run to run of the same figures: times, durations and h
 records.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
@@ -15,6 +15,7 @@ from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.overrides import CUSTOM
 from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
+from reports.alike import HALF, conditions, layers_of
 from reports.collect import Found, by_name
 from reports.differing import otherwise_notes
 from reports.measured import Measured, chosen, of_type
@@ -47,10 +48,15 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     of_records = (
         f"{item.record.checkpoint.name}: {note}"
         for item in everything
-        for note in item.record.notes
+        for note in (*item.record.notes, *_half(item.record))
     )
     notes = dict.fromkeys((*measured.remarks, *of_records))
     return (*lines, *(f"Note on {escape(note)}" for note in notes))
+
+
+def _half(record: Record) -> list[str]:
+    """What records of the SVMs did not note in earlier builds."""
+    return [HALF] if conditions(record)["precision"] == "amp" else []
 
 
 def shown_records(found: Sequence[Found], seeds: bool) -> list[Found]:
@@ -60,7 +66,10 @@ def shown_records(found: Sequence[Found], seeds: bool) -> list[Found]:
 
 def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
     low_shot, svm = (by_name(of_type(shown, kind)) for kind in (LowShotRecord, VocSvmRecord))
-    names = [name for name in low_shot if name not in svm]
+    # Of one layer another note says that there was no choice.
+    names = [
+        name for name in low_shot if name not in svm and len(layers_by_row(low_shot)[name]) > 1
+    ]
     if not names:
         return []
     shown_names = escape(", ".join(names))
@@ -104,10 +113,11 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
         f"version {record.protocol_version}",
         *changes_of(record),
         *(["images by --decode fast"] if record.settings.get("decode") == "fast" else []),
-        *_procedure(record),
+        *_procedure(shown),
         f"n = {_sizes(record)}",
         *_given_features(shown),
-        *_one_layer(shown),
+        *_fewer_layers(shown),
+        *_unlike_rows(shown),
         _seeds(shown, found, seeds),
     ]
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
@@ -122,14 +132,47 @@ def _given_features(shown: Sequence[Found]) -> list[str]:
     return [f"{escape(', '.join(names))}: features from files, by whatever trunk and images"]
 
 
-def _one_layer(shown: Sequence[Found]) -> list[str]:
-    """Rows of an SVM on one layer, which is the best of nothing."""
+def layers_by_row(rows: Mapping[str, Sequence[Found]]) -> dict[str, tuple[str, ...]]:
+    """By row of an SVM: the layers that its best one is the best of."""
+    layers = {name: [layers_of(item.record) for item in items] for name, items in rows.items()}
+    return {
+        name: tuple(layer for layer in of[0] if all(layer in one for one in of))
+        for name, of in layers.items()
+    }
+
+
+def _fewer_layers(shown: Sequence[Found]) -> list[str]:
+    """Rows of an SVM on fewer layers than other rows; on one, which is the best of nothing."""
+    rows = layers_by_row(by_name(shown))
+    every = {layer for layers in rows.values() for layer in layers}
     return [
-        f"{escape(item.record.checkpoint.name)}: {next(iter(item.record.layers))} alone, no other "
-        "layer was measured"
-        for item in shown
-        if isinstance(item.record, VocSvmRecord) and len(item.record.layers) == 1
+        f"{escape(name)}: {', '.join(layers)} alone, no other layer was measured"
+        for name, layers in rows.items()
+        if layers and (len(layers) == 1 or len(layers) < len(every))
     ]
+
+
+def _unlike_rows(shown: Sequence[Found]) -> list[str]:
+    """The conditions in which rows of one column differ; official draws are always said."""
+    facts = []
+    for name in ("precision", "solver", "draws"):
+        rows: dict[str, list[str]] = {}
+        for item in shown:
+            weights = item.record.checkpoint.weights
+            if name != "precision" or not weights.startswith("features:"):
+                rows.setdefault(conditions(item.record)[name], []).append(
+                    item.record.checkpoint.name
+                )
+        if len(rows) > 1:
+            of = (f"{x or 'not recorded'} ({_names(names)})" for x, names in rows.items())
+            facts.append(f"{name} {', '.join(of)}")
+        elif any(source.startswith("official") for source in rows):
+            facts.append("official draws")
+    return facts
+
+
+def _names(names: Iterable[str]) -> str:
+    return escape(", ".join(dict.fromkeys(names)))
 
 
 def changes_of(record: Record) -> list[str]:
@@ -142,7 +185,8 @@ def changes_of(record: Record) -> list[str]:
     return [f"changed: {escape(', '.join(changed_numbers(plain, used)))}"]
 
 
-def _procedure(record: Record) -> list[str]:
+def _procedure(shown: Sequence[Found]) -> list[str]:
+    record = shown[0].record
     if isinstance(record, ProbeRecord):
         every = record.settings.get("evaluate_every", 1)
         rarely = f", evaluated every {every}" if every != 1 else ""
@@ -168,17 +212,29 @@ def _procedure(record: Record) -> list[str]:
             "nothing is selected",
         ]
     if isinstance(record, LogregRecord):
-        few = [f"few labels: mean over {_draws(record)}"] * bool(record.shots or record.fractions)
         return [
             f"top-1 (%) on val; cost among {len(record.path)} by {record.held_out:,} train images "
             "held out, then fitted on all of train",
-            *few,
+            *_few_labels(shown),
         ]
     if not isinstance(record, VocSvmRecord):
         return []
     folds = record.settings.get("folds")
     by = f"{folds}-fold cross-validation" if folds else "cross-validation"
     return ["mAP (%)", f"cost of each class by {by}", "layer with the best mAP on the test set"]
+
+
+def _few_labels(shown: Sequence[Found]) -> list[str]:
+    """How rows with few labels were drawn, for each way which."""
+    rows: dict[str, list[str]] = {}
+    for item in shown:
+        record = item.record
+        if isinstance(record, LogregRecord) and (record.shots or record.fractions):
+            rows.setdefault(_draws(record), []).append(record.checkpoint.name)
+    if len(rows) < 2:
+        return [f"few labels: mean over {draws}" for draws in rows]
+    each = (f"of {_names(names)} mean over {draws}" for draws, names in rows.items())
+    return [f"few labels: {', '.join(each)}"]
 
 
 def _draws(record: LogregRecord) -> str:

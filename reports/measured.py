@@ -13,7 +13,8 @@ from benchmarks.catalog.own import own_name
 from benchmarks.catalog.partial import partial_record
 from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
-from reports.collect import Collection, Found, by_name, measurement
+from reports.alike import conditions, measurement, order, shots_of
+from reports.collect import Collection, Found, by_name
 from reports.seeds import seed_matters
 from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, in_order, own_kinds
 
@@ -116,10 +117,11 @@ def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, 
         for item in found:
             record = item.record
             if record.variant == variant and record.benchmark == part and _is_of(record, kind):
-                alike.setdefault(measurement(item.record), []).append(item)
+                alike.setdefault(item.measurement, []).append(item)
         free = [group for group in groups if part not in group]
-        for _, items in sorted(alike.items(), key=lambda pair: _newest_first(pair[1][0].record)):
-            partner = next((group for group in free if _same_data(group, items[0].record)), None)
+        for items in sorted(alike.values(), key=_newest_first):
+            partners = [group for group in free if _same_data(group, items[0].record)]
+            partner = min(partners, key=lambda group: _unlike(group, items[0]), default=None)
             if partner is None:
                 groups.append({part: tuple(items)})
             else:
@@ -138,10 +140,22 @@ def _own_kinds(found: Sequence[Found]) -> list[Kind]:
     return [kind for name in sorted(names) for kind in own_kinds(name)]
 
 
-def _newest_first(record: Record) -> tuple[object, ...]:
-    """The order of groups: the model-zoo suite's protocols come before others of their version."""
+def _newest_first(items: Sequence[Found]) -> tuple[object, ...]:
+    """The order of groups: the model-zoo suite's protocols come before others of their version.
+
+    Of those that their conditions alone tell apart: the most rows, then the most figures.
+    """
+    record = items[0].record
     place = _PLACES.get(record.protocol, len(_PLACES))
-    return (-record.protocol_version, place, record.protocol, measurement(record))
+    measured = (-record.protocol_version, place, record.protocol, measurement(record))
+    return (*measured, -len(by_name(items)), *order(record), items[0].measurement)
+
+
+def _unlike(group: Mapping[str, Sequence[Found]], item: Found) -> int:
+    """In how many conditions that tell tables apart another part was measured otherwise."""
+    other = next(iter(group.values()))[0]
+    here, there = conditions(item.record), conditions(other.record)
+    return sum(here[name] != there[name] for name in {*item.apart, *other.apart} - {"shots"})
 
 
 def _same_data(group: dict[str, tuple[Found, ...]], record: Record) -> bool:
@@ -172,7 +186,7 @@ def _table(
     if kind.layout == "columns":
         columns = in_order(columns, _further_columns(kind, group))
     else:
-        found = {k for item in of_type(group, LowShotRecord) for k in _shots(item.record)}
+        found = {k for item in of_type(group, LowShotRecord) for k in shots_of(item.record)}
         columns = [*columns[:2], *(f"k={shot}" for shot in sorted(found | set(SHOTS)))]
     rows = []
     grouped = {part: by_name(items) for part, items in group.items()}
@@ -240,7 +254,7 @@ def _best_layer_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
     )
     if cell is not None:
         cells["SVM"] = cell
-    for k in sorted({k for item in low_shot for k in _shots(item.record)}):
+    for k in sorted({k for item in low_shot for k in shots_of(item.record)}):
         cell = _cell(
             (item, item.record.layers[layer].shots[str(k)].mean)
             for item in low_shot
@@ -264,12 +278,6 @@ def _low_shot_layer(found: Sequence[Found]) -> str | None:
             means = [shots[str(top)].mean for shots in layers if str(top) in shots]
             scores[name] = (top, sum(means) / max(len(means), 1))
     return max(scores, key=lambda name: scores[name]) if scores else None
-
-
-def _shots(record: Record) -> set[int]:
-    if not isinstance(record, LowShotRecord):
-        return set()
-    return {int(k) for layer in record.layers.values() for k in layer.shots}
 
 
 def _cell(figures: Iterable[tuple[Found, float]]) -> Cell | None:

@@ -58,7 +58,8 @@ pretrain.deepcluster.clusters
 pretrain.deepcluster.watching
 pretrain.deepcluster
 pretrain
-reports: collect contradictions costs differing document footnotes measured published seeds tables
+reports: alike collect contradictions costs seeds
+reports: differing document footnotes measured published tables
 reports.pictures: style
 reports.confidence
 reports.pictures

@@ -24,7 +24,8 @@ from benchmarks.knn.__main__ import main as knn
 from benchmarks.logreg.__main__ import main as logreg
 from benchmarks.registry import load_backbone
 from benchmarks.results import Record, key_of
-from reports.collect import collect, measurement
+from reports.alike import measurement
+from reports.collect import collect
 from reports.footnotes import footnotes
 from reports.measured import measured_tables
 from reports.reproduce import command as command_of
