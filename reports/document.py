@@ -12,12 +12,15 @@ CLASSIFICATION = (
     "The classification benchmarks includes 4 downstream task datasets, **VOC**, **ImageNet**,  "
     "**iNaturalist2018** and **Places205**. If not specified, the results are Top-1 (%)."
 )
+OWN_DATA = (
+    "The results are on data of the user's own: {names}. If not specified, they are Top-1 (%)."
+)
 BEST_LAYER = (
     "The **Best Layer** indicates that the best results are obtained from which layers feature "
     "map. For example, if the **Best Layer** is **feature3**, its best result is obtained from the "
     "second stage of ResNet (1 for stem layer, 2-5 for 4 stage layers)."
 )
-SHOTS = "Besides, k=1 to 96 indicates the hyper-parameter of Low-shot SVM."
+SHOTS = "Besides, {columns} indicates the hyper-parameter of Low-shot SVM."
 FEATURES = (
     "The **Feature1 - Feature5** don't have the GlobalAveragePooling, the feature map is pooled to "
     "the specific dimensions and then follows a Linear layer to do the classification. Please "
@@ -61,15 +64,20 @@ def explanation(table: Table, protocols: dict[str, str]) -> list[str]:
     """The paragraphs between a heading and its table; `protocols` by part, as Markdown."""
     kind, columns = table.kind, table.columns
     if kind.layout == "best layer":
-        return [BEST_LAYER, SHOTS]
+        shots = [column for column in columns if column.startswith("k=")]
+        return [BEST_LAYER, *([SHOTS.format(columns=_span(shots))] if shots else [])]
     owned = [column for column in _BY_COLUMN if column in kind.columns]
     texts = {kind.part(column): _BY_COLUMN[column] for column in owned}
-    span = " to ".join(dict.fromkeys((columns[0], columns[-1])))
     return [
-        texts[part].format(protocol=name, columns=span.replace("to k=", "to "))
+        texts[part].format(protocol=name, columns=_span(columns))
         for part, name in protocols.items()
         if part in texts
     ]
+
+
+def _span(columns: Sequence[str]) -> str:
+    """The columns from the first to the last, as `k=1 to 96`."""
+    return " to ".join(dict.fromkeys((columns[0], columns[-1]))).replace("to k=", "to ")
 
 
 def section(
@@ -125,7 +133,11 @@ def everything(
 ) -> str:
     """The block `all`: every table under one heading, then the pictures where there are any."""
     sections = measured_sections(tables, seeds=seeds, bold=bold)
-    blocks = ["### Classification", CLASSIFICATION, sections]
+    own = dict.fromkeys(table.kind.own for table in tables if table.kind.own)
+    names = ", ".join(f"**{escape(name)}**" for name in own)
+    all_own = bool(tables) and all(table.kind.own for table in tables)
+    begin = OWN_DATA.format(names=names) if all_own else CLASSIFICATION
+    blocks = ["### Classification", begin, sections]
     if pictures:
         blocks += ["### Pictures", pictures]
     return "\n\n".join(blocks)

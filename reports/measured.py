@@ -187,7 +187,8 @@ def _table(
         columns = in_order(columns, _further_columns(kind, group))
     else:
         found = {k for item in of_type(group, LowShotRecord) for k in shots_of(item.record)}
-        columns = [*columns[:2], *(f"k={shot}" for shot in sorted(found | set(SHOTS)))]
+        published = () if kind.own else SHOTS  # a dash there is a figure that others have
+        columns = [*columns[:2], *(f"k={shot}" for shot in sorted({*found, *published}))]
     rows = []
     grouped = {part: by_name(items) for part, items in group.items()}
     for name in links:

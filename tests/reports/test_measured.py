@@ -326,6 +326,14 @@ def test_tables_that_differ_in_what_the_first_has_not_say_it_of_each_other(zoo: 
         assert f"- **Measured otherwise** than {other} of 3: AvgPool with epochs" in section
 
 
+def test_a_heading_names_each_setting_once(zoo: Any) -> None:
+    changes = ({}, {"epochs": 2}, {"epochs": 3, "gamma": 0.2}, {"gamma": 0.3})
+    for number, change in enumerate(changes):
+        zoo.probe(f"net{number}", HEADS, replace(IMAGENET_LINEAR, **change, variant="custom"))
+    first = measured_section(tables(zoo)[0])
+    assert "(variant `custom`, 1 of 4, measured otherwise: epochs, gamma of Feature1 -" in first
+
+
 def test_changed_numbers_have_tables_and_footnotes_of_their_own(zoo: Any) -> None:
     zoo.probe("net", {"feature1": 10.0})
     custom = replace(IMAGENET_LINEAR, epochs=1, learning_rate=0.03, variant="custom")

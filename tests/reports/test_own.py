@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs, to_builtins
 
+from benchmarks import results
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.catalog.own import on_own_data
-from benchmarks.results import Split
+from benchmarks.catalog.records import read_record
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
+from benchmarks.catalog.voc07_svm import VOC07_SVM
+from benchmarks.results import LowShotLayer, LowShotRecord, Split
 from reports.__main__ import main
 from reports.collect import collect
 from reports.measured import measured_tables
@@ -79,3 +84,51 @@ def test_a_name_that_markdown_would_read_is_escaped(
     own(zoo, "net", "birds_")
     main(["--zoo", str(zoo.path)])
     assert "#### birds\\_ Linear Evaluation\n" in capsys.readouterr().out
+
+
+def test_a_readme_of_own_tables_alone_names_its_data(
+    zoo: Zoo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own(zoo, "net", "birds_")
+    own(zoo, "net", "bees")
+    main(["--zoo", str(zoo.path)])
+    out = capsys.readouterr().out
+    assert "The results are on data of the user's own: **bees**, **birds\\_**. If not" in out
+    assert "downstream" not in out
+    zoo.probe("net", HEADS)
+    main(["--zoo", str(zoo.path)])
+    assert "includes 4 downstream task datasets, **VOC**" in capsys.readouterr().out
+
+
+def few_shots(zoo: Zoo, name: str, *ks: str) -> None:
+    """A low-shot record on birds of these k alone."""
+    protocol = on_own_data(VOC07_LOW_SHOT, "birds")
+    path = zoo.low_shot(
+        name, {"feature5": [10.0] * 8}, settings=to_builtins(protocol), benchmark="own_low_shot_svm"
+    )
+    record = read_record(path)
+    assert isinstance(record, LowShotRecord)
+    shots = {k: record.layers["feature5"].shots[k] for k in ks}
+    layers = {"feature5": LowShotLayer(shots)}
+    results.write(path, structs.replace(record, layers=layers))
+
+
+def test_own_low_shot_tables_have_the_columns_that_were_measured(
+    zoo: Zoo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = to_builtins(on_own_data(VOC07_SVM, "birds"))
+    zoo.svm("net", {"feature5": 70.0}, settings=settings, benchmark="own_svm")
+    main(["--zoo", str(zoo.path)])
+    out = capsys.readouterr().out
+    assert "| Self-Supervised Config | Best Layer | SVM   |\n" in out
+    assert "hyper-parameter" not in out
+    few_shots(zoo, "net", "2")
+    main(["--zoo", str(zoo.path)])
+    out = capsys.readouterr().out
+    assert "| net                    | feature5   | 70.00 | 10.00 |\n" in out
+    assert "Besides, k=2 indicates the hyper-parameter of Low-shot SVM.\n" in out
+    few_shots(zoo, "other", "1", "2", "4")
+    main(["--zoo", str(zoo.path)])
+    out = capsys.readouterr().out
+    assert "| net                    | feature5   | 70.00 | -     | 10.00 | -     |\n" in out
+    assert "Besides, k=1 to 4 indicates" in out
