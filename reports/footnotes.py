@@ -141,6 +141,15 @@ def layers_by_row(rows: Mapping[str, Sequence[Found]]) -> dict[str, tuple[str, .
     }
 
 
+def best_of(
+    found: Mapping[str, Sequence[Found]], seeds: bool = False
+) -> dict[str, tuple[str, ...]]:
+    """By row of a table: the layers that its best layer was chosen among."""
+    shown = {part: shown_records(items, seeds) for part, items in found.items()}
+    low_shot, svm = (by_name(of_type(shown, kind)) for kind in (LowShotRecord, VocSvmRecord))
+    return layers_by_row(low_shot) | layers_by_row(svm)
+
+
 def _fewer_layers(shown: Sequence[Found]) -> list[str]:
     """Rows of an SVM on fewer layers than other rows; on one, which is the best of nothing."""
     rows = layers_by_row(by_name(shown))

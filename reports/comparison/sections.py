@@ -16,10 +16,21 @@ from reports.comparison.beside import (
 )
 from reports.comparison.reasons import reasons
 from reports.document import NO_RESULTS, numbered
-from reports.footnotes import footnotes
+from reports.footnotes import best_of, footnotes
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow
-from reports.tables import BEST, PART_NAMES, Cell, Row, Table, code, escape, link, markdown
+from reports.tables import (
+    BEST,
+    FEATURES,
+    PART_NAMES,
+    Cell,
+    Row,
+    Table,
+    code,
+    escape,
+    link,
+    markdown,
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,7 @@ def _section(
     if shown:
         rows.append(band.band_row(bands))
         notes = [band.NOTE, *notes, *_without(item, shown, barred)]
-        notes += [] if only else _elsewhere(item, published, barred)
+        notes += _fewer_layers(item) + ([] if only else _elsewhere(item, published, barred))
         notes += _alone(alone, only) + _about(item, shown, published)
     elif not any(item.kind.key in one.figures for one in published.rows):
         notes.append(f"Not compared: no figures of {escape(item.kind.title)} are published.")
@@ -188,6 +199,17 @@ def _without(item: Measured, shown: Sequence[PublishedRow], barred: Mapping[str,
         f"Not compared: {columns} of {band.shown(names)}, which no published row of the same "
         "protocol has."
         for columns, names in missing.items()
+    ]
+
+
+def _fewer_layers(item: Measured) -> list[str]:
+    """Rows whose best layer is of fewer than those among which the published ones were chosen."""
+    rows = best_of(item.found)
+    return [
+        f"Not alike: the best layer of {escape(name)} is of {', '.join(layers)} alone, those of "
+        f"published rows are of all {len(FEATURES)}."
+        for name, layers in rows.items()
+        if not {*FEATURES} <= {*layers}
     ]
 
 

@@ -32,18 +32,22 @@ def compare(args: argparse.Namespace) -> None:
     found = [compare_rows(measured, collection, names[0], name) for name in names[1:]]
     columns = [column for one in found for column in one.columns]
     missing = list(dict.fromkeys(line for one in found for line in one.missing))
+    unlike = list(dict.fromkeys(line for one in found for line in one.unlike))
     if not columns:
         raise UserError(
             "; ".join(missing[:3])
             or f"{' and '.join(names)} have no figures in one table: measure them alike"
         )
-    text = "\n\n".join([to_markdown(one) for one in found if one.columns] + [_notes(missing)])
+    text = "\n\n".join(
+        [to_markdown(one) for one in found if one.columns] + [_notes(missing, unlike)]
+    )
     if args.json is not None:
         content = msgspec.json.format(
             msgspec.json.encode(
                 {
                     "columns": columns,
                     "missing": missing,
+                    "unlike": unlike,
                     "level": LEVEL,
                     "resamples": RESAMPLES,
                     "low_shot_resamples": LOW_SHOT_RESAMPLES,
@@ -109,11 +113,12 @@ def _details(one: Column) -> list[str]:
     return []
 
 
-def _notes(missing: Sequence[str]) -> str:
+def _notes(missing: Sequence[str], unlike: Sequence[str]) -> str:
     lines = [
         f"Intervals: {100 * LEVEL:.0f} %, paired percentile bootstrap over the test images, "
         f"{RESAMPLES:,} resamples ({LOW_SHOT_RESAMPLES:,} over images and draws in low-shot "
         "columns); percent points. Not in them: other seeds of a probe, another pretraining run.",
+        *(f"Not measured alike: {escape(one_line(line))}." for line in unlike),
         *(f"Not compared: {escape(one_line(line))}." for line in missing),
     ]
     return "\n".join(f"- {line}" for line in lines)

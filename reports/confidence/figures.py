@@ -14,6 +14,7 @@ from benchmarks.logreg.record import LogregRecord
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from benchmarks.svm.solver.workers import each
+from reports.alike import draws_of, shots_of
 from reports.collect import Found
 from reports.confidence.accuracy import resampled_accuracies
 from reports.confidence.average_precision import RankedClasses, resampled_maps
@@ -160,7 +161,11 @@ def _lacking(wanted: Sequence[Figure], known: Mapping[str, Collection[str]]) -> 
 
 
 def _kept(zoo: Path, found: Found) -> Path:
-    return kept_path(zoo, found.record, {one.name: one.value for one in figures(found)})
+    record = found.record
+    sources = sorted({draws_of(record, str(k)) for k in shots_of(record)})
+    # Those of seed 0 are called as they were when all draws were taken again together.
+    what = "" if sources in ([], ["seed 0"]) else f"draws of {', '.join(sources)}"
+    return kept_path(zoo, record, {one.name: one.value for one in figures(found)}, what)
 
 
 def _computed(
@@ -253,13 +258,14 @@ def _resample(figure: Figure, tensors: Mapping[str, NDArray[Any]]) -> Resample |
     ranks = _tensor(figure, tensors, "ranks")
     if ranks is None:
         return None
+    source = draws_of(record, figure.name.rpartition("k=")[2])
     draws = [RankedClasses(-draw.astype(np.float64), labels) for draw in ranks]
     _require(figure, float(np.mean([resampled_maps(classes, once)[0] for classes in draws])))
 
     def low_shot(counts: Counts, begin: int) -> Floats:
         """Images within draws, then draws: both are drawn again."""
         by_draw = np.stack([resampled_maps(classes, counts) for classes in draws])
-        chosen = resample_draws(len(draws), split.sha256, begin, counts.shape[1])
+        chosen = resample_draws(len(draws), split.sha256, begin, counts.shape[1], source)
         mean: Floats = np.take_along_axis(by_draw, chosen, axis=0).mean(0)
         return mean
 

@@ -9,8 +9,9 @@ import numpy as np
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import ProbeRecord, VocSvmRecord
 from reports.collect import Collection
-from reports.confidence.figures import Figure, figure_of, resampled, test_split, why_none, work_of
+from reports.confidence.figures import figure_of, resampled, test_split, why_none, work_of
 from reports.confidence.intervals import Difference, difference, holm
+from reports.confidence.unlike import Pair, title_of, unlike
 from reports.measured import Measured
 from slurm.progress import progress
 
@@ -20,7 +21,7 @@ SHOWN_CLASSES = 3  # that moved most
 class Column(msgspec.Struct, frozen=True):
     """One column of a table in which both rows have a figure; percent, `second` less `first`."""
 
-    table: str
+    table: str  # its key
     title: str  # of the table, with its number where several are of its kind and variant
     variant: str
     column: str
@@ -45,14 +46,7 @@ class Comparison:
 
     columns: tuple[Column, ...]
     missing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    table: Measured
-    column: str
-    first: Figure
-    second: Figure
+    unlike: tuple[str, ...] = ()  # in what the rows were measured otherwise
 
 
 def compare_rows(
@@ -66,7 +60,7 @@ def compare_rows(
         desc=f"{second} against {first}", total=work_of(wanted, zoo), unit="sample"
     ) as bar:
         samples = resampled(wanted, zoo, bar.update)
-    columns, missing = [], []
+    columns, missing, compared = [], [], []
     for at, pair in enumerate(pairs):
         one, other = samples[2 * at], samples[2 * at + 1]
         if one is None or other is None:
@@ -76,16 +70,18 @@ def compare_rows(
             continue
         found = difference(pair.second.value - pair.first.value, one, other)
         columns.append(_column(pair, first, second, found))
+        compared.append(pair)
     adjusted = holm([column.p for column in columns])
     return Comparison(
         tuple(msgspec.structs.replace(one, p_holm=p) for one, p in zip(columns, adjusted)),
         tuple(missing),
+        tuple(unlike(compared, first, second)),
     )
 
 
 def _pairs(
     measured: Sequence[Measured], collection: Collection, first: str, second: str
-) -> Iterator[_Pair]:
+) -> Iterator[Pair]:
     found = {str(item.path): item for item in collection.found}
     for item in measured:
         rows = {row.name: row for row in item.table.rows}
@@ -95,15 +91,15 @@ def _pairs(
             one = figure_of(rows[first], column, found)
             other = figure_of(rows[second], column, found)
             if one is not None and other is not None:
-                yield _Pair(item, column, one, other)
+                yield Pair(item, column, one, other)
 
 
-def _column(pair: _Pair, first: str, second: str, found: Difference) -> Column:
+def _column(pair: Pair, first: str, second: str, found: Difference) -> Column:
     wins, losses = _won_and_lost(pair)
     return Column(
         table=pair.table.kind.key,
-        title=_title(pair.table),
         variant=pair.table.variant,
+        title=title_of(pair.table),
         column=pair.column,
         first=first,
         second=second,
@@ -121,11 +117,7 @@ def _column(pair: _Pair, first: str, second: str, found: Difference) -> Column:
     )
 
 
-def _title(measured: Measured) -> str:
-    return ", ".join(filter(None, (measured.kind.title, measured.table.number)))
-
-
-def _won_and_lost(pair: _Pair) -> tuple[int | None, int | None]:
+def _won_and_lost(pair: Pair) -> tuple[int | None, int | None]:
     right = []
     for figure in (pair.first, pair.second):
         path, record = figure.found.path, figure.found.record
@@ -136,7 +128,7 @@ def _won_and_lost(pair: _Pair) -> tuple[int | None, int | None]:
     return int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
 
 
-def _moved(pair: _Pair) -> dict[str, float]:
+def _moved(pair: Pair) -> dict[str, float]:
     """The classes whose AP differs most, by size of the difference."""
     one, other = pair.first.found.record, pair.second.found.record
     if not (isinstance(one, VocSvmRecord) and isinstance(other, VocSvmRecord)):

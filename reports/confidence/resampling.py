@@ -6,6 +6,7 @@ arithmetic. So an interval does not change with the rows beside it, with process
 and two rows of one dataset are always resampled alike.
 """
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -56,12 +57,24 @@ def block_counts(images: int, sha256: str, begin: int, columns: int) -> Counts:
     return np.ascontiguousarray(counts.T)
 
 
-def resample_draws(draws: int, sha256: str, begin: int, columns: int) -> NDArray[np.int64]:
+def resample_draws(
+    draws: int, sha256: str, begin: int, columns: int, source: str = "seed 0"
+) -> NDArray[np.int64]:
     """Which of the `draws` of low-shot training each sample takes, (draws, columns) of 0..draws-1.
 
-    For samples `begin` to `begin + columns`, by a generator of its own.
+    For samples `begin` to `begin + columns`, by a generator of its own for each `source` of draws:
+    the same draws are taken again together, others independently.
     """
-    words = np.random.Philox(key=int(sha256[:32] or "0", 16), counter=1 << 192)
+    counter = (1 << 192) + (draws_stream(source) << 128)
+    words = np.random.Philox(key=int(sha256[:32] or "0", 16), counter=counter)
     raw = words.random_raw((begin + columns) * draws)[begin * draws :]
     chosen = ((raw >> np.uint64(32)) * np.uint64(draws)) >> np.uint64(32)
     return chosen.astype(np.int64).reshape(columns, draws).T
+
+
+def draws_stream(source: str) -> int:
+    """The number, below 2^64, of the generator for draws of `seed N` (N itself) or of files."""
+    kind, _, seed = source.partition(" ")
+    if kind == "seed" and seed.isdecimal() and int(seed) < 2**63:
+        return int(seed)
+    return 2**63 + int(hashlib.sha256(source.encode()).hexdigest()[:15], 16)

@@ -78,6 +78,17 @@ def test_a_published_row_is_shown_whole_beside_a_row_with_fewer_figures(zoo: Any
     assert lines(text, "difference")[1][:4] == ["same", "-0.26", "-", "-"]
 
 
+def test_the_best_of_fewer_layers_than_published_is_said(zoo: Any) -> None:
+    zoo.svm("few", {"feature4": 60.0, "feature5": 74.0})
+    zoo.svm("full", {f"feature{stage}": 10.0 * stage for stage in range(1, 6)})
+    text = compare(zoo)
+    assert (
+        "- Not alike: the best layer of few is of feature4, feature5 alone, those of published "
+        "rows are of all 5.\n"
+    ) in text
+    assert text.count("Not alike") == 1
+
+
 def test_a_card_s_method_finds_the_published_rows(zoo: Any) -> None:
     assert compare(zoo) == NO_RESULTS
     zoo.svm("mine", {"feature5": 74.0})

@@ -111,6 +111,31 @@ def low_shot(
     return path
 
 
+def low_shot_of_draws(
+    zoo: Path, name: str, draws: NDArray[np.float32], labels: NDArray[np.int8], source: str
+) -> Path:
+    """A low-shot record of k = 1 on feature5: scores (draws, N, classes), by draws of `source`."""
+    split = results.Split(len(labels), labels.shape[1], LIST)
+    path = zoo / "results" / name / "voc07_low_shot_svm" / f"{LOW_SHOT.name}-0123456789abcdef.json"
+    maps = tuple(float(np.mean(average_precisions(one, labels))) for one in draws)
+    kept = np.stack([ranks(one.T).T for one in draws])
+    cost = LOW_SHOT.costs[0]
+    shot = results.Shot(
+        float(np.mean(maps)), min(maps), max(maps), float(np.std(maps)), cost, {repr(cost): maps}
+    )
+    fields = _fields(LOW_SHOT, name, {"trainval": results.Split(9, 3, "cd"), "test": split})
+    fields["settings"] |= {"samples": len(draws), "draws": {"1": source}}
+    record = results.LowShotRecord(
+        **fields,
+        seed=0,
+        layers={"feature5": results.LowShotLayer({"1": shot})},
+        selection="test",
+        outcomes=write_outcomes(path, {"feature5.k=1.ranks": kept, "labels": labels}, split),
+    )
+    results.write(path, record)
+    return path
+
+
 def average_precisions(scores: NDArray[np.float32], labels: NDArray[np.int8]) -> tuple[float, ...]:
     """Of each class, percent."""
     return tuple(
