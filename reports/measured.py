@@ -13,7 +13,7 @@ from benchmarks.catalog.own import own_name
 from benchmarks.catalog.partial import partial_record
 from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
-from reports.alike import conditions, measurement, order, shots_of
+from reports.alike import differing, measurement, order, shots_of
 from reports.collect import Collection, Found, by_name
 from reports.seeds import seed_matters
 from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, in_order, own_kinds
@@ -120,8 +120,9 @@ def _groups(kind: Kind, variant: str, found: Sequence[Found]) -> list[dict[str, 
                 alike.setdefault(item.measurement, []).append(item)
         free = [group for group in groups if part not in group]
         for items in sorted(alike.values(), key=_newest_first):
-            partners = [group for group in free if _same_data(group, items[0].record)]
-            partner = min(partners, key=lambda group: _unlike(group, items[0]), default=None)
+            data = [group for group in free if _same_data(group, items[0].record)]
+            partners = [group for group in data if "precision" not in _unlike(group, items[0])]
+            partner = min(partners, key=lambda x: len(_unlike(x, items[0])), default=None)
             if partner is None:
                 groups.append({part: tuple(items)})
             else:
@@ -151,14 +152,13 @@ def _newest_first(items: Sequence[Found]) -> tuple[object, ...]:
     return (*measured, -len(by_name(items)), *order(record), items[0].measurement)
 
 
-def _unlike(group: Mapping[str, Sequence[Found]], item: Found) -> int:
-    """In how many conditions that tell tables apart another part was measured otherwise."""
+def _unlike(group: Mapping[str, Sequence[Found]], item: Found) -> set[str]:
+    """The conditions that tell tables apart in which another part was measured otherwise."""
     other = next(iter(group.values()))[0]
-    here, there = conditions(item.record), conditions(other.record)
-    return sum(here[name] != there[name] for name in {*item.apart, *other.apart} - {"shots"})
+    return {*item.apart, *other.apart} & {*differing(item.record, other.record)} - {"shots"}
 
 
-def _same_data(group: dict[str, tuple[Found, ...]], record: Record) -> bool:
+def _same_data(group: Mapping[str, Sequence[Found]], record: Record) -> bool:
     other: dict[str, Split] = next(iter(group.values()))[0].record.data
     return all(other[name] == split for name, split in record.data.items() if name in other)
 

@@ -190,6 +190,21 @@ def test_parts_that_were_measured_alike_stand_in_one_row(zoo: Any) -> None:
     assert texts(second)["net"][2:] == ["10.00"] * 8
 
 
+def test_a_row_is_of_one_precision_where_that_tells_tables_apart(zoo: Any) -> None:
+    """Low-shot figures of fp32 do not stand at the best layer of an SVM in half precision."""
+    for precision, value in (("fp32", 80.0), ("amp", 20.0)):
+        zoo.svm("net", {**FIVE, "feature2": value}, precision=precision, key=precision)
+    for solver, mean in (("gram", 10.0), ("liblinear", 11.0)):
+        means = {"feature2": [mean] * 8, "feature4": [mean] * 8}
+        zoo.low_shot("net", means, precision="fp32", key=solver, settings=gram(solver=solver))
+    rows = [texts(table)["net"][:3] for table in tables(zoo)]
+    assert rows == [
+        ["feature2", "80.00", "10.00"],
+        ["feature4", "70.00", "-"],
+        ["feature2", "-", "11.00"],
+    ]
+
+
 def test_official_draws_that_came_later_stand_in_a_table_of_their_own(zoo: Any) -> None:
     ks = ("1", "2", "4", "8", "16", "32", "64", "96")
     own = gram(draws=dict.fromkeys(ks, "seed 0"))
