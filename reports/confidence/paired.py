@@ -66,7 +66,7 @@ def compare_rows(
         if one is None or other is None:
             sides = ((pair.first, one), (pair.second, other))
             why = [why_none(figure) for figure, found in sides if found is None]
-            missing.append(f"{_title(pair.table)}, {pair.column}: {'; '.join(why)}")
+            missing.append(f"{title_of(pair.table)}, {pair.column}: {'; '.join(why)}")
             continue
         found = difference(pair.second.value - pair.first.value, one, other)
         columns.append(_column(pair, first, second, found))

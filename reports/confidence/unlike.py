@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from benchmarks.results import LowShotRecord
 from reports.alike import conditions, draws_of
 from reports.confidence.figures import Figure
-from reports.document import numbered
 from reports.footnotes import best_of
 from reports.measured import Measured
 from reports.seeds import seed_matters
@@ -32,9 +31,8 @@ def unlike(pairs: Iterable[Pair], first: str, second: str) -> list[str]:
 
 
 def title_of(table: Measured) -> str:
-    """The title of a table, with what tells it from others of its kind."""
-    number = f" ({numbered(table)})" if table.table.number else ""
-    return f"{table.kind.title}{number}"
+    """The title of a table, with its number where several are of its kind and variant."""
+    return ", ".join(filter(None, (table.kind.title, table.table.number)))
 
 
 def _differences(pair: Pair, first: str, second: str) -> Iterator[str]:

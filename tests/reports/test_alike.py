@@ -1,6 +1,7 @@
 """Two records of one cell: the fuller one, a table for each, or an error that says what differs."""
 
 from pathlib import Path
+from statistics import pstdev
 from typing import Any
 
 import msgspec
@@ -41,7 +42,7 @@ def knn(zoo: Any, name: str, top1: float, precision: str, key: str, **extra: Any
     made = {
         "k": {"10": Accuracy(top1, 100.0)},
         "temperature": 0.07,
-        "grid": {},
+        "grid": {"0.07": {"10": top1}},
         "dimensions": 8,
         "data": IMAGES,
         "precision": precision,
@@ -55,7 +56,8 @@ def knn(zoo: Any, name: str, top1: float, precision: str, key: str, **extra: Any
 
 def logreg(zoo: Any, name: str, source: str, key: str, top1: float = 60.0) -> Path:
     draws = (40.0,) if source != "drawn" else (38.0, 40.0, 42.0)
-    few = FewLabels(40.0, min(draws), max(draws), 0.0, 1.0, draws, (30.0,), 100, source)
+    spread = pstdev(draws)
+    few = FewLabels(40.0, min(draws), max(draws), spread, 1.0, draws, (30.0,), 100, source)
     made = {
         "top1": top1,
         "top5": 90.0,
