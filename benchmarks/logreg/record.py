@@ -41,6 +41,14 @@ class LogregRecord(Record, frozen=True, kw_only=True):
     fractions: dict[str, FewLabels]  # by the fraction of labels
     dimensions: int  # of the features
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError`, which msgspec makes its own, for a fraction that is no number."""
+        for part in self.fractions:
+            try:
+                float(part)
+            except ValueError:
+                raise ValueError(f"the fraction {part[:20]!r} is no number") from None
+
 
 def top1_by_column(record: LogregRecord) -> dict[str, float]:
     """Top-1 (%) by column: LogReg, 1-shot, ..., 1%, ..."""

@@ -93,15 +93,16 @@ class LowShot:
         total = protocol.samples * len(protocol.costs)
         with running(source, self.layer, protocol, name, total) as work:
             data = work.machine.data
-            store = source.zoo / "low_shot" / results.key_of(source.splits[0], source.seed)
+            negatives = protocol.negatives_per_positive
+            drawn = results.key_of(source.splits[0], source.seed, negatives)
             targets = read_or_draw(
                 planned_folder(source.labels, self.draws, protocol.samples, self.k),
-                store,
+                source.zoo / "low_shot" / drawn,
                 data.train_labels,
                 data.classes,
                 protocol.samples,
                 self.k,
-                protocol.negatives_per_positive,
+                negatives,
                 source.seed,
                 source.convention or "fair",
             )

@@ -110,6 +110,15 @@ def test_low_shot_record_and_its_draws(features: Path) -> None:
     ]
 
 
+def test_the_draws_that_are_left_are_those_that_were_used(features: Path) -> None:
+    """Other numbers of negatives are other draws: none are left under the name of these."""
+    more = flags(features, "--shots", "1", "--samples", "1", "--layers", "feature5")
+    low_shot_svm.main([*more, "--set", "negatives_per_positive=3"])
+    low_shot_svm.main(more)
+    files = (features.parent / "zoo/low_shot").glob("*/train_targets_sample1_k1.npy")
+    assert sorted(int((np.load(file)[:, 0] == 0).sum()) for file in files) == [3, 19]
+
+
 def test_official_draws_are_used_when_they_are_there(features: Path) -> None:
     more = ("--shots", "1", "--samples", "2", "--layers", "feature5")
     ours = run_json(low_shot_svm, features, *more)
