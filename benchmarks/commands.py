@@ -18,8 +18,7 @@ from slurm.distributed import find_world
 from slurm.errors import SweepError, UserError, one_line
 from slurm.executor import dry_run, launch_from, run_sweep
 from slurm.files import check_writable
-from slurm.outputs import write_output
-from slurm.streams import write_stdout
+from slurm.outputs import write_json
 from slurm.sweep import Item, all_items
 
 MOST_NOTES = 20  # that are said; all of them stand in the records and below the tables
@@ -44,8 +43,7 @@ def finish_command(
         rehearse_command(args, work, launch)
         return
     if args.dry_run:
-        if speaks:
-            print(dry_run(work, launch))
+        dry_run(work, launch, args.json)
         return
     checks = checks_of(goals)
     if not all(item.done() for item in (*checks, *goals)):  # else a read-only zoo will do
@@ -62,10 +60,7 @@ def finish_command(
     if args.json:
         contents = [path.read_bytes().rstrip(b"\n") for path in records]
         content = contents[0] if len(contents) == 1 else b"[" + b",\n".join(contents) + b"]"
-        if args.json == "-":
-            write_stdout(content + b"\n")
-        else:
-            write_output(Path(args.json), content + b"\n")
+        write_json(args.json, content + b"\n")
     _say_figures(records)
 
 

@@ -1,13 +1,11 @@
 """Pretraining: `python -m pretrain METHOD --recipe NAME ...`, `list`, or `show RECIPE`."""
 
 import sys
-from pathlib import Path
 
 from pretrain.methods import METHODS
 from slurm.cli import Parser, add_common_flags, choose, run_command
 from slurm.files import check_writable
-from slurm.outputs import write_output
-from slurm.streams import write_stdout
+from slurm.outputs import write_json
 
 PROG = "python -m pretrain"
 
@@ -68,9 +66,8 @@ def _run(name: str, words: list[str]) -> None:
     launch = launch_from(args)
     done = item.done()
     if args.dry_run:
-        text = dry_run([item], launch)
+        dry_run([item], launch, args.json)
         if speaks:
-            print(text)
             say(item.plan)
         return
     card = card_path(args.zoo, args.name)
@@ -85,10 +82,8 @@ def _run(name: str, words: list[str]) -> None:
         return
     if not done:
         say(f"{args.name} is registered, as --ckpt {args.name}: {card}")
-    if args.json == "-":
-        write_stdout(card.read_bytes())
-    elif args.json:
-        write_output(Path(args.json), card.read_bytes())
+    if args.json:
+        write_json(args.json, card.read_bytes())
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
         "--json",
         type=json_path,
         metavar="PATH",
-        help="also write the result here; - is standard output",
+        help="also write the result here, or the plan of a --dry-run; - is standard output",
     )
     group.add_argument(
         "--dry-run", action="store_true", help="say what would run and what is done already"

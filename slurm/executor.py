@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from slurm.distributed import find_world
 from slurm.errors import UserError
 from slurm.failures import Failure, blocked_by, failure_of, raise_failures
+from slurm.outputs import write_json
 from slurm.progress import say
 from slurm.scheduler.settings import (
     MOST,
@@ -28,6 +31,7 @@ from slurm.sweep import (
     items_to_run,
     missing_stages,
     must_run,
+    planned,
 )
 from slurm.tasks.agreement import end_together, run_agreed, started_by_torchrun
 from slurm.threads import thread_variables
@@ -68,16 +72,24 @@ def run_sweep(goals: Sequence[Item], launch: Launch) -> None:
         _run_inline(goals)
 
 
-def dry_run(goals: Sequence[Item], launch: Launch) -> str:
-    """What `--dry-run` prints: what would run, and with `--cluster slurm` what it would ask for."""
+def dry_run(goals: Sequence[Item], launch: Launch, json: str | None = None) -> None:
+    """Say what would run, and with `--cluster slurm` what it would ask for; run nothing.
+
+    `json` is what `--json` names: it gets the plan as JSON, and standard output nothing else.
+    """
     _check_plan(goals, launch)
     stages = missing_stages(goals)
+    if not find_world().first:
+        return
     text = describe(goals, stages)
-    if launch.cluster != "slurm" or not stages:
-        return text
-    from slurm.launch.launcher import describe_requests
+    if launch.cluster == "slurm" and stages:
+        from slurm.launch.launcher import describe_requests
 
-    return f"{text}\n{describe_requests(launch.settings, stages)}"
+        text = f"{text}\n{describe_requests(launch.settings, stages)}"
+    if json:
+        content = msgspec.json.format(msgspec.json.encode(planned(goals, stages)), indent=1)
+        write_json(json, content + b"\n")
+    print(text, file=sys.stderr if json == "-" else sys.stdout)
 
 
 def _check_plan(goals: Sequence[Item], launch: Launch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slurm.errors import UserError
 from slurm.files import atomic_path
+from slurm.streams import write_stdout
 
 _MOST_LINKS = 40  # as Linux follows
 _DESCRIPTORS = r"/proc/(\d+|self|thread-self)(?:/task/\d+)?/fd"
@@ -44,6 +45,14 @@ def check_output(path: Path) -> None:
     folder = next(parent for parent in target.parents if _stat(parent) is not None)
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise UserError(f"{path}: {folder} is no folder that you can write in")
+
+
+def write_json(where: str, content: bytes) -> None:
+    """Write what `--json` asks for: to standard output, which - is, or to a file."""
+    if where == "-":
+        write_stdout(content)
+    else:
+        write_output(Path(where), content)
 
 
 def write_output(path: Path, content: bytes) -> None:

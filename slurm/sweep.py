@@ -152,21 +152,10 @@ def all_items(goals: Sequence[Item]) -> dict[str, Item]:
     return found
 
 
-def describe(goals: Sequence[Item], stages: Sequence[Stage] | None = None) -> str:
-    """What `--dry-run` prints: each stage with its missing items, or that all is done.
-
-    `stages` are the missing ones, where they are known already.
-    """
-    stages = missing_stages(goals) if stages is None else stages
-    missing = {item.key for stage in stages for item in stage.items}
+def describe(goals: Sequence[Item], stages: Sequence[Stage]) -> str:
+    """What `--dry-run` prints: each stage with its missing items, or that all is done."""
     results = [part for goal in goals for part in parts_of(goal)]
-    open_parts = {
-        part.key
-        for goal in goals
-        if goal.key in missing
-        for part in parts_of(goal)
-        if part is goal or not part.done()
-    }
+    open_parts = _open_parts(goals, stages)
     done = sum(result.key not in open_parts for result in results)
     lines = [f"{done} of {len(results)} results are done"]
     for stage in stages:
@@ -178,6 +167,36 @@ def describe(goals: Sequence[Item], stages: Sequence[Stage] | None = None) -> st
         if len(stage.items) > 20:
             lines.append(f"  ... and {len(stage.items) - 20} more")
     return "\n".join(lines)
+
+
+def planned(goals: Sequence[Item], stages: Sequence[Stage]) -> dict[str, object]:
+    """What `--dry-run --json` writes: the results that are asked for, and what would run."""
+    open_parts = _open_parts(goals, stages)
+    results = [
+        {
+            "key": part.key,
+            "path": str(part.result) if hasattr(part, "result") else None,
+            "done": part.key not in open_parts,
+        }
+        for goal in goals
+        for part in parts_of(goal)
+    ]
+    missing = [
+        {"stage": stage.name, "items": [item.key for item in stage.items]} for stage in stages
+    ]
+    return {"dry_run": True, "results": results, "stages": missing}
+
+
+def _open_parts(goals: Sequence[Item], stages: Sequence[Stage]) -> set[str]:
+    """The keys of the results that are not done, of `goals` of which `stages` are missing."""
+    missing = {item.key for stage in stages for item in stage.items}
+    return {
+        part.key
+        for goal in goals
+        if goal.key in missing
+        for part in parts_of(goal)
+        if part is goal or not part.done()
+    }
 
 
 def parts_of(item: Item) -> tuple[Item, ...]:

@@ -1,13 +1,11 @@
 """What the commands print: aligned rows, lines, and JSON where it is asked for."""
 
 import sys
-from pathlib import Path
 from typing import TextIO
 
 from benchmarks.checkpoints.cards import Card
 from benchmarks.checkpoints.wording import shown
-from slurm.outputs import write_output
-from slurm.streams import write_stdout
+from slurm.outputs import write_json
 
 Rows = list[tuple[str, ...]]
 LONGEST_CELL = 1000  # characters
@@ -29,10 +27,8 @@ def rows_of(card: Card) -> Rows:
 
 def output(json: str | None, content: bytes, rows: Rows) -> None:
     """The JSON where it belongs, and rows as aligned columns."""
-    if json == "-":
-        write_stdout(content)
-    elif json:
-        write_output(Path(json), content)
+    if json:
+        write_json(json, content)
     rows = [tuple(shown(cell, LONGEST_CELL) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:

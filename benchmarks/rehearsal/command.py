@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -12,8 +11,7 @@ from benchmarks.rehearsal.report import Report
 from slurm.distributed import find_world
 from slurm.errors import UserError
 from slurm.executor import Launch, run_sweep
-from slurm.outputs import write_output
-from slurm.streams import write_stdout
+from slurm.outputs import write_json
 from slurm.sweep import Item
 
 
@@ -30,13 +28,9 @@ def rehearse_command(args: argparse.Namespace, work: Sequence[Item], launch: Lau
     report = _report(args, tuple(work), launch)
     content = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
     text = "\n".join(lines_of(report))
-    if args.json == "-":
-        write_stdout(content)
-        print(text, file=sys.stderr)
-        return
     if args.json:
-        write_output(Path(args.json), content)
-    print(text)
+        write_json(args.json, content)
+    print(text, file=sys.stderr if args.json == "-" else sys.stdout)
 
 
 def _report(args: argparse.Namespace, work: tuple[Item, ...], launch: Launch) -> Report:

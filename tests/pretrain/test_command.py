@@ -336,6 +336,16 @@ def test_a_state_that_went_further_is_not_removed_by_a_command_of_fewer_epochs(
 def test_dry_run_and_json(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(flags(data, tmp_path, "--dry-run"))
     assert "tiny/deepcluster" in capsys.readouterr().out
+    main(flags(data, tmp_path, "--dry-run", "--json", "-"))
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {
+        "dry_run": True,
+        "results": [
+            {"key": "tiny/deepcluster", "path": str(card_path(tmp_path, "tiny")), "done": False}
+        ],
+        "stages": [{"stage": "pretrain", "items": ["tiny/deepcluster"]}],
+    }
+    assert "pretrain: 1 to run" in said.err
     assert list(tmp_path.iterdir()) == []
     main(flags(data, tmp_path, "--json", "-"))
     card = card_path(tmp_path, "tiny").read_text()

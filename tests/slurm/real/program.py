@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     goals = suite(args.suite, args.folder)
     if args.dry_run:
-        print(dry_run(goals, launch_from(args)))
+        dry_run(goals, launch_from(args), args.json)
         return
     run_sweep(goals, launch_from(args))
 
