@@ -11,7 +11,7 @@ kept as soon as it exists, so that a killed run continues.
 
 from dataclasses import replace
 
-from benchmarks.flags.measuring import add_own_flag, add_rehearse_flag
+from benchmarks.flags.measuring import add_own_flag, add_rehearse_flag, add_set_flags
 from benchmarks.flags.source import add_source_flags
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 from slurm.errors import UserError
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--samples", type=positive, metavar="N", help="draws (default: the protocol's)"
     )
+    add_set_flags(parser, epochs=False, example="costs=1,10 or image.resize=300")
     add_rehearse_flag(parser)
     add_common_flags(parser)
     args = parser.parse_args(argv)
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks.catalog.own import on_own_data
     from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
     from benchmarks.commands import finish_command
+    from benchmarks.overrides import check_set_once, custom
     from benchmarks.protocols import LowShotProtocol
     from benchmarks.svm.low_shot_item import VocLowShot
     from benchmarks.svm.source import find_source
@@ -46,7 +48,10 @@ def main(argv: list[str] | None = None) -> None:
         protocol = replace(protocol, shots=read_shots(args.shots))
     if args.samples is not None:
         protocol = replace(protocol, samples=args.samples)
-    protocol = on_own_data(protocol, args.own)
+    flags = {f"shots={args.shots}": f"--shots {args.shots}"} if args.shots is not None else {}
+    flags |= {f"samples={args.samples}": f"--samples {args.samples}"} if args.samples else {}
+    check_set_once(args.set, flags)
+    (protocol,) = custom([on_own_data(protocol, args.own)], args)
     finish_command(args, [VocLowShot(find_source(args, protocol), protocol)])
 
 

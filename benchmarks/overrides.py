@@ -5,23 +5,31 @@ part are written with a dot, as in `train.crop=64`.
 """
 
 import argparse
+import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from dataclasses import fields, is_dataclass, replace
+from types import MappingProxyType, NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from benchmarks.protocols import ImageTransform, Protocol
-from slurm.cli import choose
 from slurm.errors import UserError
 
 C = TypeVar("C")
 P = TypeVar("P", bound=Protocol)
 
 CUSTOM: Literal["custom"] = "custom"  # the variant of a protocol whose numbers were changed
-IDENTITY = ("name", "benchmark", "dataset", "variant", "version")  # what cannot be
+_KINDS = {  # of values, in words: one, and several
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "words true or false"),
+    str: ("a word", "words"),
+}
+# What cannot be: what a protocol is, and on what the low-shot SVMs choose, which is a word alone.
+IDENTITY = ("name", "benchmark", "dataset", "variant", "version", "selection")
 
 
 def custom(protocols: Sequence[P], args: argparse.Namespace) -> list[P]:
@@ -33,9 +41,10 @@ def custom(protocols: Sequence[P], args: argparse.Namespace) -> list[P]:
     check_set_once(args.set, {f"epochs={epochs}": f"--epochs {epochs}"} if epochs else {})
     changes = [*([f"epochs={epochs}"] if epochs else []), *args.set]
     for change in changes:
-        part = change.partition("=")[0].partition(".")[0]
-        if not any(hasattr(protocol, part) for protocol in protocols):
-            changed(protocols[0], [change], IDENTITY)  # says what is wrong
+        name, _ = _halves(change, f"--set {change}")
+        if not any(hasattr(protocol, name.partition(".")[0]) for protocol in protocols):
+            known = [field for one in protocols for field in _fields(one, IDENTITY)]
+            _choose_field(name, list(dict.fromkeys(known)))
     return [_custom(protocol, changes) for protocol in protocols]
 
 
@@ -86,27 +95,96 @@ def changed(
     """
     content = msgspec.to_builtins(config)
     for change in changes:
-        name, equals, text = change.partition("=")
         said = flags.get(change, f"--set {change}")
-        if not equals:
-            raise UserError(f"{said}: write FIELD=VALUE, as in --set epochs=1")
-        known = [field for field, _ in _flat(content) if field not in fixed]
-        choose(name, [*known, *_parts(content)], "field of --set")
+        name, text = _halves(change, said)
+        _choose_field(name, _fields(content, fixed))
         for value in _readings(text):
             try:
                 tried = _with(content, name.split("."), value)
                 found = msgspec.convert(tried, type(config))
                 break
-            except msgspec.ValidationError as error:
-                reason = str(error).split(" - at ")[0]
+            except msgspec.ValidationError:
+                continue
         else:
-            raise UserError(f"{said}: {reason}")
+            raise UserError(f"{said}: needs {_wanted(type(config), name.split('.'))}")
         content = msgspec.to_builtins(found)
         _check(said, _at(content, name.split(".")))
     found = msgspec.convert(content, type(config))
     if changes:
-        _check_images(found, ", ".join(flags.get(one, f"--set {one}") for one in changes))
+        said = ", ".join(flags.get(one, f"--set {one}") for one in changes)
+        _check_images(found, said)
+        _check_fits(found, said)
     return found
+
+
+def _halves(change: str, said: str) -> tuple[str, str]:
+    """Field and value of a change."""
+    name, equals, text = change.partition("=")
+    if not equals:
+        raise UserError(f"{said}: write FIELD=VALUE, as in --set epochs=1")
+    return name, text
+
+
+def _wanted(config: type, path: Sequence[str]) -> str:
+    """What a field takes, in words."""
+    hint = get_type_hints(config)[path[0]]
+    kinds = [one for one in get_args(hint) if one is not NoneType] or [hint]
+    optional = NoneType in get_args(hint)
+    if len(path) > 1:
+        return _wanted(kinds[0], path[1:])
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, kinds))}"
+    kind = kinds[0] if optional else hint
+    if is_dataclass(kind):
+        names = [f"{path[0]}.{field.name}" for field in fields(kind)[:2]]
+        return f"its fields one by one, such as {' and '.join(names)}"
+    members = get_args(kind)
+    if get_origin(kind) is tuple:
+        count = "" if members[-1] is Ellipsis else f"{len(members)} "
+        found = f"{count}{_KINDS[members[0]][1]} with commas between"
+        optional = optional or members[-1] is Ellipsis
+    else:
+        found = _KINDS[kind][0]
+    return f"{found}, or none" if optional else found
+
+
+def _fields(config: object, fixed: Sequence[str]) -> list[str]:
+    """The names of all that can be changed, parts among them."""
+    content = msgspec.to_builtins(config)
+    parts = [name for name, value in content.items() if isinstance(value, dict)]
+    return [*(name for name, _ in _flat(content) if name not in fixed), *parts]
+
+
+def _choose_field(name: str, known: Sequence[str]) -> None:
+    """`UserError` unless `name` is among `known`: the one that was meant, and all that there are.
+
+    Of parts only their names, unless the field is of that part: `train.crop` makes `train.*`.
+    """
+    if name in known:
+        return
+    initials = {re.sub(r"([a-z])[a-z]*_?", r"\1", one): one for one in known if "_" in one}
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    meant = [initials[name]] if name in initials else close
+    part = f"{name.partition('.')[0]}."
+    of_part = [one for one in known if one.startswith(part)]
+    parts = dict.fromkeys(f"{one.partition('.')[0]}.*" for one in known if "." in one)
+    plain = [one for one in known if "." not in one and f"{one}.*" not in parts]
+    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
+    raise UserError(
+        f"unknown field of --set {name[:100]!r}; {hint}"
+        f"known: {', '.join(of_part or [*plain, *parts])}"
+    )
+
+
+def _check_fits(config: object, said: str) -> None:
+    """Raise `UserError` for numbers that no SVM or regression can be fitted with."""
+    costs = getattr(config, "costs", None)
+    if costs is not None and not (costs and min(costs) > 0):
+        raise UserError(f"{said}: costs are one or more numbers above 0")
+    if getattr(config, "positive_weight", 1.0) <= 0:
+        raise UserError(f"{said}: positive_weight is above 0")
+    if getattr(config, "folds", 2) < 2:
+        raise UserError(f"{said}: folds are 2 or more, each tested on what the others learn")
 
 
 def _check_images(config: object, changes: str) -> None:
@@ -150,10 +228,6 @@ def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
-
-
-def _parts(content: dict[str, Any]) -> list[str]:
-    return [name for name, value in content.items() if isinstance(value, dict)]
 
 
 def _readings(text: str) -> Iterator[Any]:

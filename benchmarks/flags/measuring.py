@@ -26,8 +26,13 @@ def add_own_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_set_flags(parser: argparse.ArgumentParser, *, epochs: bool = True) -> None:
-    """Add `--set`, and `--epochs` where there are any."""
+def add_set_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    epochs: bool = True,
+    example: str = "learning_rate=0.03 or test.resize=300",
+) -> None:
+    """Add `--set`, and `--epochs` where there are any; `example` is of this command's fields."""
     if epochs:
         parser.add_argument(
             "--epochs",
@@ -40,8 +45,8 @@ def add_set_flags(parser: argparse.ArgumentParser, *, epochs: bool = True) -> No
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="another number than the protocol's, as in learning_rate=0.03 or test.resize=300; may "
-        "be repeated; recorded as the variant custom, in tables of its own",
+        help=f"another number than the protocol's, as in {example}; may be repeated; recorded as "
+        "the variant custom, in tables of its own",
     )
 
 

@@ -232,6 +232,12 @@ def find_source(args: argparse.Namespace, protocol: SvmProtocol | LowShotProtoco
             raise UserError("give --ckpt and --data, or --features and --labels, not both")
         if args.features is None or args.labels is None:
             raise UserError("--features and --labels go together: name both folders")
+        for change in args.set:
+            if change.startswith(("image.", "image=", "pooled_size=")):
+                raise UserError(
+                    f"--set {change}: says how features are made, and those in {args.features} are "
+                    "made already: leave it out"
+                )
         return file_source(
             args.zoo,
             args.features,

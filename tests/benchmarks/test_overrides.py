@@ -60,14 +60,23 @@ def test_a_change_is_that_field_alone(config: Any, change: str, fields: dict[str
         ("epochs", "write FIELD=VALUE"),
         ("epocs=1", "did you mean epochs"),
         ("train.crp=1", "did you mean train.crop"),
-        ("epochs=one", "Expected `int`"),
-        ("epochs=1.5", "Expected `int`"),
+        ("lr=1", "unknown field of --set 'lr'; did you mean learning_rate. known: epochs, milest"),
+        ("wd=1", "did you mean weight_decay"),
+        ("anything=1", r"unknown field of --set 'anything'; known: epochs, .*train.\*, test.\*$"),
+        ("train.anything=1", "known: train.crop, train.resize, .*train.greyscale$"),
+        ("epochs=one", "^--set epochs=one: needs a whole number$"),
+        ("epochs=1.5", "needs a whole number$"),
+        ("milestones=soon", "needs whole numbers with commas between, or none$"),
+        ("train.jitter=0.4", "needs 4 numbers with commas between, or none$"),
+        ("nesterov=3", "needs true or false$"),
+        ("init_std=much", "needs a number, or none$"),
+        ("train=4", "needs its fields one by one, such as train.crop and train.resize$"),
         ("epochs=0", "0 is not a number that this field can have"),
         ("epochs=-1", "-1 is not a number"),
         ("learning_rate=-0.1", "-0.1 is not a number"),
-        ("learning_rate=NaN", "Expected `float`"),
-        ("learning_rate=1e999", "Expected `float`|not a number"),
-        ("batch_norm=none!", "Invalid enum value"),
+        ("learning_rate=NaN", "needs a number"),
+        ("learning_rate=1e999", "needs a number|not a number"),
+        ("batch_norm=none!", "needs one of none, plain, affine"),
         ("name=other", "unknown field of --set 'name'"),
         ("train.crop=64", "train.crop and test.crop differ"),
         ("test.crop=300", "test.crop 300 is larger than the resized image, 256"),
@@ -78,7 +87,7 @@ def test_a_change_is_that_field_alone(config: Any, change: str, fields: dict[str
 )
 def test_a_wrong_change_is_one_line(change: str, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint) as raised:
-        overrides.changed(IMAGENET_LINEAR, [change], fixed=("name",))
+        overrides.changed(IMAGENET_LINEAR, [change], fixed=overrides.IDENTITY)
     assert "\n" not in str(raised.value)
 
 
@@ -109,6 +118,40 @@ def test_a_suite_changes_the_protocols_that_have_the_field() -> None:
 def test_what_is_set_to_what_it_is_stays_the_protocol() -> None:
     same = overrides.custom([IMAGENET_LINEAR], flags("--epochs", "90", "--set", "momentum=0.9"))
     assert same == [IMAGENET_LINEAR]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("costs=0", "costs are one or more numbers above 0"),
+        ("costs=none", "costs are one or more numbers above 0"),
+        ("positive_weight=0.0", "positive_weight is above 0"),
+        ("folds=1", "folds are 2 or more"),
+    ],
+)
+def test_numbers_that_no_svm_can_have(change: str, complaint: str) -> None:
+    with pytest.raises(UserError, match=f"^--set {change}: {complaint}"):
+        overrides.custom([VOC07_SVM], flags("--set", change))
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
+def test_every_field_says_what_it_takes(config: Any) -> None:
+    names = [line.split()[0] for line in overrides.lines_of(config)]
+    words = ("name", "arch", "benchmark", "dataset", "selection", "config", "feature")
+    for name in names:
+        if name not in words:  # which take any word
+            with pytest.raises(UserError, match=rf"^--set {name}={{}}: needs [a-z0-9, ]+$"):
+                overrides.changed(config, [f"{name}={{}}"])
+
+
+def test_what_the_low_shot_svms_choose_on_is_a_word_and_cannot_be_set() -> None:
+    with pytest.raises(UserError, match="unknown field of --set 'selection'"):
+        overrides.custom([VOC07_LOW_SHOT], flags("--set", "selection=val"))
+
+
+def test_a_suite_names_the_fields_of_all_its_protocols() -> None:
+    with pytest.raises(UserError, match=r"known: epochs, .*lars_eta, .*costs, folds, .*image"):
+        overrides.custom([IMAGENET_LINEAR, VOC07_SVM], flags("--set", "anything=1"))
 
 
 @pytest.mark.parametrize("change", ["folds=4", "name=x", "variant=fair", "version=7", "nothing=1"])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import low_shot_svm, results, voc_svm
+from benchmarks.__main__ import main as suite
 from benchmarks.catalog.records import read_record
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.catalog.voc07_svm import VOC07_SVM
@@ -23,6 +24,7 @@ from benchmarks.svm.source import file_source
 from slurm import cli
 from slurm.errors import UserError
 from tests.benchmarks.svm.svm_data import Recipe, make, write
+from tests.benchmarks.voc_data import write_voc
 
 RECIPE = Recipe(rows=150, test_rows=60, dimensions=20, classes=3)
 
@@ -542,3 +544,51 @@ def test_a_killed_run_continues_from_its_layers(features: Path) -> None:
     assert cli._exit_code(voc_svm.main, flags(features)) == 0
     assert first.stat().st_mtime_ns == written
     assert len(list(parts.parent.glob("*.json"))) == 1
+
+
+def test_other_numbers_are_the_variant_custom(features: Path) -> None:
+    usual = run_json(voc_svm, features, "--layers", "feature5")
+    record = run_json(voc_svm, features, "--layers", "feature5", "--set", "costs=1,10")
+    assert (record["variant"], record["settings"]["costs"]) == ("custom", [1.0, 10.0])
+    assert set(record["layers"]["feature5"]["cost"]) <= {1.0, 10.0}
+    assert usual["variant"] == "mmselfsup"
+    assert len(list((features.parent / "zoo/results/mine/voc07_svm").glob("*.json"))) == 2
+    few = ("--shots", "1", "--samples", "2", "--layers", "feature5")
+    record = run_json(low_shot_svm, features, *few, "--set", "costs=1,10")
+    assert record["variant"] == "custom"
+    assert list(record["layers"]["feature5"]["shots"]["1"]["by_cost"]) == ["1.0", "10.0"]
+
+
+def test_what_is_set_is_the_same_result_as_in_a_suite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_voc(tmp_path / "VOCdevkit" / "VOC2007", {"trainval": 48, "test": 20})
+    flags = ["--ckpt", "random:resnet18", "--zoo", str(tmp_path / "zoo"), "--device", "cpu"]
+    flags += ["--set", "costs=1,10", "--set", "image.resize=256", "--dry-run", "--json", "-"]
+    commands = {"voc07_svm": voc_svm, "voc07_low_shot_svm": low_shot_svm}
+    for benchmark, command in commands.items():
+        shots = ["--shots", "1"] * (benchmark == "voc07_low_shot_svm")
+        plans = []
+        command.main([*flags, *shots, "--data", str(tmp_path / "VOCdevkit/VOC2007")])
+        plans.append(json.loads(capsys.readouterr().out)["results"])
+        suite([*flags, *shots, "--data", str(tmp_path), "--suite", benchmark])
+        plans.append(json.loads(capsys.readouterr().out)["results"])
+        assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "says"),
+    [
+        (voc_svm, "--set cost=1", "unknown field of --set 'cost'; did you mean costs. known: "),
+        (low_shot_svm, "--set shot=1", "did you mean shots. known: costs, shots, samples, "),
+        (low_shot_svm, "--shots 1 --set shots=2", "--shots 1 and --set shots=2 are both given"),
+        (low_shot_svm, "--samples 1 --set samples=2", "--samples 1 and --set samples=2 are both"),
+        (voc_svm, "--set image.resize=9", "--set image.resize=9: says how features are made, and"),
+        (voc_svm, "--set pooled_size=9", "--set pooled_size=9: says how features are made, and"),
+    ],
+)
+def test_what_cannot_be_set_is_one_line(
+    features: Path, command: Any, words: str, says: str
+) -> None:
+    with pytest.raises(UserError, match=f"^{says}" if says.startswith("--") else says):
+        command.main(flags(features, *words.split()))

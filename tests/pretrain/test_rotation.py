@@ -205,7 +205,7 @@ def test_the_command_registers_and_refuses_in_one_line(
     assert "registered already" in capsys.readouterr().err
     assert "is of another run" in refusal(capsys, given)
     assert "pass --resume" in refusal(capsys, [*given, "--momentum", "0.8", "--epochs", "2"])
-    assert "--momentum x: Expected `float`" in refusal(capsys, [*given, "--momentum", "x"])
+    assert "--momentum x: needs a number" in refusal(capsys, [*given, "--momentum", "x"])
     assert "did you mean" in refusal(capsys, [*given, "--arch", "resnet51"])
     other = [*given[:3], "--name", "other", *given[5:]]
     line = refusal(capsys, [*other, "--learning-rate", "1e30"])
