@@ -92,9 +92,8 @@ def add_launch_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--jobs",
         type=processes,
-        default=2,
         metavar="N",
-        help="local: processes at once (default 2)",
+        help="with --cluster local: processes at once (default 2)",
     )
     group.add_argument(
         "--threads",

@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -163,19 +163,41 @@ def _attempt(
     return None
 
 
+def _check_cluster(args: argparse.Namespace) -> None:
+    """`UserError` for flags that would do nothing: a login node is no place to find that out."""
+    of_slurm = [one.name for one in fields(ClusterSettings) if one.name != "stages"]
+    known = {"local": ["jobs"], "slurm": [*of_slurm, "cluster_config", "detach"]}
+    here = {
+        "inline": "in this process, on this machine",
+        "local": "on this machine",
+        "slurm": "as job arrays",
+    }
+    for cluster, names in known.items():
+        values = {name: getattr(args, name) for name in names}
+        given = [name for name, value in values.items() if value is not None and value is not False]
+        if given and args.cluster != cluster:
+            flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise UserError(
+                f"{flags}: of --cluster {cluster} alone, and --cluster {args.cluster} would "
+                f"compute {here[args.cluster]}: add --cluster {cluster}, or leave {flags} out"
+            )
+
+
 def launch_from(args: argparse.Namespace) -> Launch:
     """The launch that the flags of `slurm.cli.add_common_flags` describe.
 
     With `--cluster inline` this process is the one that computes: its threads are set here, also
-    when torch is there already, as it is once a checkpoint file was read.
+    when torch is there already, as it is once a checkpoint file was read. Raises `UserError` for
+    flags of a cluster that is not asked for.
     """
+    _check_cluster(args)
     if args.cluster == "inline" and args.threads is not None:
         os.environ.update(thread_variables(args.threads))
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(args.threads)
     return Launch(
         args.cluster,
-        args.jobs,
+        args.jobs or Launch.jobs,
         args.threads,
         logs=args.zoo / "logs",
         runs=args.zoo / "runs",

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from slurm.cli import Parser, add_common_flags
 from slurm.errors import SweepError, UserError
-from slurm.executor import Launch, run_sweep
+from slurm.executor import Launch, launch_from, run_sweep
 from slurm.launch.launcher import describe_requests
 from slurm.scheduler.settings import ClusterSettings
 from slurm.sweep import Resources, Stage
@@ -54,7 +55,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from slurm.cli import run_command
 from slurm.distributed import broadcast_object, find_world, process_group
-from slurm.executor import Launch, run_sweep
+from slurm.executor import Launch, launch_from, run_sweep
 from slurm.launch.launcher import describe_requests
 from slurm.scheduler.settings import ClusterSettings
 from slurm.sweep import Resources, Stage
@@ -130,7 +131,6 @@ def test_a_dry_run_says_what_slurm_would_be_asked_for(tmp_path: Path) -> None:
     assert lines[-2] == "in all 10 task(s), and 0 GPU-hours if each took all of its time"
     assert lines[-1].startswith("not asked: SLURM itself")
     assert not (tmp_path / "zoo").exists()
-    assert "--partition" not in program(tmp_path, *flags).stdout
 
 
 def test_a_dry_run_shows_what_a_stage_takes_away(tmp_path: Path) -> None:
@@ -177,9 +177,42 @@ def test_settings_are_checked_before_anything_runs(
     config = tmp_path / "cluster.toml"
     config.write_text(text)
     flags = ["--cluster-config", str(config), *["--dry-run"] * dry]
-    for cluster in ("slurm", "inline"):
-        done = program(tmp_path, "--cluster", cluster, *flags)
-        assert done.returncode == 2
-        assert done.stderr == f"error: {line.format(config)}\n"
-        assert not done.stdout
+    done = program(tmp_path, "--cluster", "slurm", *flags)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {line.format(config)}\n"
+    assert not done.stdout
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--partition gpu", "--partition: of --cluster slurm alone, and --cluster inline would "),
+        ("--detach", "--detach: of --cluster slurm alone"),
+        ("--gpus-per-node 0", "--gpus-per-node: of --cluster slurm alone"),
+        ("--sbatch constraint=a100", "--sbatch: of --cluster slurm alone"),
+        ("--cluster-config no.toml", "--cluster-config: of --cluster slurm alone"),
+        ("--time 3 --mem-gb 7", "--mem-gb and --time: of --cluster slurm alone"),
+        (
+            "--jobs 4",
+            "--jobs: of --cluster local alone, and --cluster inline would compute in this",
+        ),
+        ("--cluster local --qos a", "--qos: of --cluster slurm alone, and --cluster local would"),
+        ("--cluster slurm --jobs 4", "--jobs: of --cluster local alone, and --cluster slurm would"),
+    ],
+)
+def test_flags_of_a_cluster_that_is_not_asked_for(flags: str, says: str) -> None:
+    """They would do nothing, and a login node would compute."""
+    parser = Parser(prog="x", description="")
+    add_common_flags(parser)
+    with pytest.raises(UserError, match=f"^{says}"):
+        launch_from(parser.parse_args(flags.split()))
+
+
+def test_jobs_are_two_where_none_are_named() -> None:
+    parser = Parser(prog="x", description="")
+    add_common_flags(parser)
+    assert launch_from(parser.parse_args(["--cluster", "local"])).jobs == 2
+    assert launch_from(parser.parse_args(["--cluster", "local", "--jobs", "3"])).jobs == 3
+    slurm = launch_from(parser.parse_args(["--cluster", "slurm", "--time", "3", "--detach"]))
+    assert (slurm.settings.time, slurm.detach) == (3, True)
