@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["protocols"]:
+    if words and not words[0].startswith("-"):
+        choose(words[0], ["protocols"], "subcommand")
         show_protocols(words[1:])
         return
     parser = Parser(prog="python -m benchmarks", description=__doc__ or "")

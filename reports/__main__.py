@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from slurm.cli import Parser, add_zoo_flag, folder_path, output_path, run_command
+from slurm.cli import Parser, add_zoo_flag, choose, folder_path, output_path, run_command
 from slurm.errors import UserError
 from slurm.outputs import check_output
 
@@ -112,6 +112,8 @@ def main(argv: list[str] | None = None) -> None:
     if words[:1] == ["reproduce"]:
         _reproduce(words[1:])
         return
+    if words and not words[0].startswith("-"):
+        choose(words[0], ["compare", "reproduce"], "subcommand")
     args = parser().parse_args(words)
     if args.check and args.readme is None:
         raise UserError("--check needs the README to check: add --readme FILE")

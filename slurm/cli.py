@@ -17,7 +17,8 @@ from slurm.streams import STDOUT, give_up_stdout, safe_streams, was_closed
 MOST = 10**9  # of a number that is no seed
 MOST_SEED = 2**32 - 1  # scikit-learn's and NumPy's; torch and faiss take what is derived of it
 MOST_PROCESSES = 1024
-MOST_NAMED = 100  # names that are worth listing in part
+MOST_NAMED = 100  # names that are worth listing,
+MOST_SHOWN = 40  # of them these
 Main = Callable[[list[str] | None], None]
 AGAIN = "run the same command again"
 STOPPED = 75  # EX_TEMPFAIL: saved on request, run the same command again
@@ -209,19 +210,20 @@ def processes(text: str) -> int:
 
 
 def choose(name: str, known: Iterable[str], what: str) -> str:
-    """Return `name` if it is in `known`; else raise `UserError` with the close matches."""
+    """Return `name` if it is in `known`; else raise `UserError` with what is known and like it."""
     names = list(known)
     if name in names:
         return name
     import difflib
 
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    known_names = f"known: {', '.join(names[:20]) or 'none'}{more}"
-    if len(names) > MOST_NAMED:
-        known_names = f"none of the {len(names):,} that are known is like it"
-    hint = f"did you mean {' or '.join(close)}?" if close else known_names
-    raise UserError(f"unknown {what} {name!r}; {hint}")
+    close = difflib.get_close_matches(name, names, n=3)
+    hint = [f"did you mean {' or '.join(close)}?"] if close else []
+    if len(names) <= MOST_NAMED:
+        more = f" and {len(names) - MOST_SHOWN:,} more" if len(names) > MOST_SHOWN else ""
+        hint.append(f"known: {', '.join(names[:MOST_SHOWN]) or 'none'}{more}")
+    elif not close:
+        hint.append(f"none of the {len(names):,} that are known is like it")
+    raise UserError(f"unknown {what} {name!r}; {' '.join(hint)}")
 
 
 def run_command(main: Main, argv: list[str] | None = None, flag: str = "") -> NoReturn:

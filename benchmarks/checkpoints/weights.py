@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -51,11 +51,25 @@ def fitted(
         found = "; ".join(f"{kind}: {shorten(names)}" for kind, names in lists.items() if names)
         matched = len(shapes) - len(missing) - len(reshaped)
         trunk = f"{arch}{' with Sobel stem' if sobel else ''}"
-        raise UserError(f"{what} is no {trunk}: {matched} of {len(shapes)} keys match; {found}")
+        raise UserError(
+            f"{what} is no {trunk}: {matched} of {len(shapes)} keys match; {found}"
+            f"{_without_heads(unexpected, shapes) if matched == len(shapes) else ''}"
+        )
     tensors = {name: _plain(tensor) for name, tensor in sorted(tensors.items())}
     for name, tensor in tensors.items():
         _check_values(name, tensor, what)
     return tensors
+
+
+def _without_heads(names: list[str], trunk: Iterable[str]) -> str:
+    """How to leave out what stands beside a whole trunk; nothing where it stands within it."""
+    heads = tuple(dict.fromkeys(f"{name.partition('.')[0]}." for name in names))
+    if any(name.startswith(heads) for name in trunk):
+        return ""
+    return (
+        "; a head is to be left out: {name: tensor for name, tensor in state_dict.items() "
+        f"if not name.startswith({heads!r})}}"
+    )
 
 
 def _check_kind(name: str, tensor: Tensor, what: str) -> None:

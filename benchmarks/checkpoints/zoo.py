@@ -5,7 +5,6 @@ the trunk and where it came from. The card is written last and holds the fingerp
 tensors, so whatever was interrupted, truncated or altered is noticed when it is loaded.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +27,7 @@ from benchmarks.checkpoints.cards import (
     weights_of,
     weights_path,
 )
+from benchmarks.checkpoints.unregistered import file_card
 from slurm.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Triple = tuple[float, float, float]
 
 
 def register(
-    zoo: Path,
+    zoo: str | Path,
     name: str,
     state_dict: "Mapping[str, Tensor]",
     *,
@@ -78,7 +78,7 @@ def register(
         pretraining=pretraining or {},
         notes=notes,
     )
-    return store(zoo, card, tensors, force=force, keep=_keep_remarks)
+    return store(Path(zoo), card, tensors, force=force, keep=_keep_remarks)
 
 
 def same_trunk(one: Card, other: Card) -> bool:
@@ -185,16 +185,22 @@ def resolve(zoo: Path, ckpt: str, seed: int = 0) -> Card:
     if is_registered(zoo, ckpt):
         return read_card(zoo, ckpt)
     if Path(ckpt).is_file():
-        return _file_card(zoo, Path(ckpt))[0]
+        return file_card(zoo, Path(ckpt))[0]
     names = registered_names(zoo)
     known = f"registered: {', '.join(names[:20])}" if names else "nothing is registered"
+    if "," in ckpt:
+        raise UserError(
+            f"no checkpoint {ckpt!r} in {zoo} ({known}): one is taken here; "
+            f"python -m benchmarks --ckpt {ckpt} --suite quick takes several"
+        )
+    found = "that is a folder" if Path(ckpt).is_dir() else "no such file"
     raise UserError(
-        f"no checkpoint {ckpt!r} in {zoo} ({known}), and no such file; add one with "
+        f"no checkpoint {ckpt!r} in {zoo} ({known}), and {found}; add one with "
         "python -m benchmarks.registry add PATH --name NAME, or take random:ARCH"
     )
 
 
-def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]":
+def load_backbone(zoo: str | Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]":
     """The trunk that `ckpt` names, in eval mode, without gradients, on the CPU; and its card.
 
     Raises `UserError` when there is none, or its weights are not those of the card, or not of the
@@ -203,8 +209,9 @@ def load_backbone(zoo: Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]
     from benchmarks.backbones.backbone import build_backbone, weight_shapes
     from benchmarks.checkpoints.weights import fingerprint, fitted, read_weights
 
+    zoo = Path(zoo)
     if not is_registered(zoo, ckpt) and not ckpt.startswith(RANDOM) and Path(ckpt).is_file():
-        card, tensors = _file_card(zoo, Path(ckpt))
+        card, tensors = file_card(zoo, Path(ckpt))
     else:
         card = resolve(zoo, ckpt, seed)
         tensors = {} if ckpt.startswith(RANDOM) else read_weights(weights_of(zoo, card))
@@ -239,43 +246,6 @@ def _random_card(ckpt: str, seed: int) -> Card:
         std=IMAGENET_STD,
         method="random",
     )
-
-
-def _file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":
-    """A card in memory for a file that is not registered, named after it; and its tensors."""
-    from benchmarks.checkpoints.reading import read_checkpoint
-    from benchmarks.checkpoints.weights import fingerprint
-
-    found = read_checkpoint(path)
-    weights = fingerprint(found.tensors)
-    name = safe_name(path.absolute())
-    card = Card(
-        name=name,
-        arch=found.arch,
-        sobel=found.sobel,
-        weights=weights,
-        mean=found.mean,
-        std=found.std,
-        source=str(path),
-        format=found.format,
-        notes=found.notes,
-    )
-    if is_registered(zoo, name) and read_card(zoo, name).measured != card.measured:
-        same = read_card(zoo, name).weights == weights  # but other pixels, or another network
-        key = results.key_of(card.measured)[:8] if same else weights[:8]
-        card = msgspec.structs.replace(card, name=f"{name[:100]}-{key}")
-    return card, found.tensors
-
-
-def safe_name(path: Path) -> str:
-    """The file's stem (without .pth.tar and the like), fit to be a checkpoint name.
-
-    The weights of a zoo are called after their folder.
-    """
-    path = path.parent if path.name == "weights.safetensors" else path
-    stem = re.sub(r"(\.(pth|pt|tar|torch|ckpt|bin|safetensors))+$", "", path.name)
-    name = re.sub(r"[^A-Za-z0-9._+-]+", "_", stem).strip("._+-")[:128] or "checkpoint"
-    return f"file-{name}"[:128] if name.startswith("random-") else name
 
 
 def _is_whole(path: Path, card: Card) -> bool:

@@ -98,6 +98,8 @@ def add(args: argparse.Namespace) -> None:
     """Read the trunk in a checkpoint file of another project and put it into the zoo."""
     card_path(args.zoo, args.name)  # the name is checked before the file is read
     pixels = given_pixels(args)
+    if args.path.is_dir():
+        raise UserError(f"{args.path} is a folder: name the checkpoint file in it")
     if not args.path.is_file():
         raise UserError(f"no checkpoint file {args.path}")
     if not args.dry_run:

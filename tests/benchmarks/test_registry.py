@@ -20,8 +20,9 @@ from benchmarks import results
 from benchmarks.__main__ import checkpoint_names
 from benchmarks.backbones.backbone import Backbone, build_backbone
 from benchmarks.checkpoints.cards import card_path, list_cards, read_card, weights_path
+from benchmarks.checkpoints.unregistered import safe_name
 from benchmarks.checkpoints.weights import fingerprint, read_weights
-from benchmarks.checkpoints.zoo import resolve, safe_name
+from benchmarks.checkpoints.zoo import resolve
 from benchmarks.flags.trunk import add_trunk_flags
 from benchmarks.registry import load_backbone, main, register
 from benchmarks.trunks import find_trunk
@@ -184,11 +185,50 @@ def test_what_is_no_trunk_is_not_registered(tmp_path: Path, backbone: Backbone) 
         register(tmp_path, "a", state, arch="resnet18", sobel=False)
     with pytest.raises(UserError, match=r"unexpected: 1 \(head\.weight\)"):
         register(tmp_path, "a", state | {"head.weight": torch.ones(2)}, **SOBEL)
+    within = state | {"trunk.layer4.gate": torch.ones(2)}  # which is no head, and no advice
+    with pytest.raises(UserError, match=r"unexpected: 1 \(layer4\.gate\)$"):
+        register(tmp_path, "a", within, **SOBEL)
     with pytest.raises(UserError, match="kept for random trunks"):
         register(tmp_path, "random-resnet18", state, **SOBEL)
     with pytest.raises(UserError, match=r"'\.\./a' is not usable as a file name"):
         register(tmp_path, "../a", state, **SOBEL)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_head_is_left_out_as_the_error_says(tmp_path: Path) -> None:
+    """A zoo may be named by a word."""
+    zoo, state_dict = str(tmp_path), torchvision.models.resnet18().state_dict()
+    with pytest.raises(UserError, match=r"unexpected: 2 \(fc\.weight, fc\.bias\)") as raised:
+        register(zoo, "tv", state_dict, arch="resnet18", sobel=False)
+    said = str(raised.value).partition("a head is to be left out: ")[2]
+    trunk = eval(said, {"state_dict": state_dict})
+    assert len(trunk) == len(state_dict) - 2
+    card = register(zoo, "tv", trunk, arch="resnet18", sobel=False)
+    assert load_backbone(zoo, "tv")[1] == card == load_backbone(tmp_path, "tv")[1]
+
+
+def test_a_file_that_needs_a_flag_is_to_be_registered(tmp_path: Path) -> None:
+    """Benchmarks have no --arch and no --which."""
+    path = tmp_path / "a net.pth"
+    add = f"python -m benchmarks.registry add '{path}' --name NAME"
+    torch.save({"model": timm.create_model("convnext_atto").state_dict()}, path)
+    with pytest.raises(UserError) as raised:
+        resolve(tmp_path, str(path))
+    said = f"{path}: cannot tell the architecture; register it: {add} --arch ARCH (its tensors: "
+    assert str(raised.value).startswith(said)
+    nets = {name: timm.create_model("resnet18").state_dict() for name in ("net_a", "net_b")}
+    torch.save(nets, path)
+    with pytest.raises(UserError) as raised:
+        load_backbone(tmp_path, str(path))
+    assert str(raised.value).endswith(f"register one: {add} --which net_a")
+
+
+def test_several_checkpoints_where_one_is_taken(tmp_path: Path) -> None:
+    says = r"one is taken here; python -m benchmarks --ckpt a,b --suite quick takes several$"
+    with pytest.raises(UserError, match=says):
+        resolve(tmp_path, "a,b")
+    with pytest.raises(UserError, match="and that is a folder; add one with"):
+        resolve(tmp_path, str(tmp_path))
 
 
 def test_random_trunks_depend_on_the_seed_alone(tmp_path: Path, backbone: Backbone) -> None:
@@ -348,6 +388,8 @@ def test_mistakes_are_one_line_and_code_2(tmp_path: Path, released: Path, comman
     blocked.write_text("")
     cases = (
         (tmp_path, ("add", tmp_path / "no.pth", "--name", "x"), "no checkpoint file"),
+        (tmp_path, ("add", tmp_path, "--name", "x"), f"{tmp_path} is a folder: name the"),
+        (tmp_path, ("add", released, "--name", "x", "--format", "foo"), "'foo'; known: "),
         (tmp_path, ("add", garbage, "--name", "x"), "garbage.pth is not a checkpoint"),
         (tmp_path, ("add", released, "--name", "a/b"), "not usable as a file name"),
         (tmp_path, ("add", released, "--name", "x", "--arch", "resnet19"), "did you mean"),

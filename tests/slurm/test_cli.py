@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurm.__main__ import main as slurm_main
-from slurm.cli import Parser, add_common_flags, add_zoo_flag, run_command
+from slurm.cli import Parser, add_common_flags, add_zoo_flag, choose, run_command
 from slurm.errors import SweepError, UserError, one_line, path_error
 from slurm.stop import Stopped, Terminated
 from slurm.threads import share_of
@@ -321,3 +321,33 @@ def test_a_stop_that_was_asked_for_is_no_error(
         assert ended.value.code == code
         expected = f"stopped: {says}; run the same command {how} to go on\n"
         assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "says"),
+    [
+        ("foo", ["moco", "dino"], "'foo'; known: moco, dino"),  # nothing that is not like it
+        ("mocco", ["moco", "dino"], "'mocco'; did you mean moco? known: moco, dino"),
+        ("x", [], "'x'; known: none"),
+        ("x", [f"name{n}" for n in range(42)], ", name39 and 2 more"),
+        ("x", [f"name{n}" for n in range(200)], "none of the 200 that are known is like it"),
+        ("nam7", [f"name{n}" for n in range(200)], "'nam7'; did you mean name7 or "),
+    ],
+)
+def test_an_unknown_name_says_what_is_known(name: str, known: list[str], says: str) -> None:
+    with pytest.raises(UserError) as raised:
+        choose(name, known, "format")
+    assert says in str(raised.value)
+    assert str(raised.value).startswith(f"unknown format {name!r}; ")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("benchmarks protocol", "'protocol'; did you mean protocols? known: protocols"),
+        ("reports compre a b", "'compre'; did you mean compare? known: compare, reproduce"),
+    ],
+)
+def test_a_subcommand_that_is_misspelt(command: str, says: str) -> None:
+    done = bash(f"COMMAND {command}")
+    assert (done.returncode, done.stderr) == (2, f"error: unknown subcommand {says}\n")

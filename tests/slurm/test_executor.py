@@ -166,7 +166,9 @@ def test_gpu_hours_are_those_of_all_tasks_and_nodes() -> None:
     [
         (
             "[stages.extrct]\ntime = 3",
-            "unknown stage in {}: 'extrct'; did you mean extract or collect or pretrain?",
+            "unknown stage in {}: 'extrct'; did you mean extract? known: table, fit, extract, "
+            "check, voc_svm, low_shot_svm, probe, collect, pretrain, features, knn, logreg, "
+            "rehearse",
         ),
         ("time = 10_000_000", "{}: time = 10000000 is absurd; the most is 527040"),
     ],
