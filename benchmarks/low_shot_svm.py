@@ -11,16 +11,23 @@ kept as soon as it exists, so that a killed run continues.
 
 from dataclasses import replace
 
+from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.flags.measuring import add_own_flag, add_rehearse_flag, add_set_flags
 from benchmarks.flags.source import add_source_flags
+from benchmarks.protocols import LowShotProtocol
 from slurm.cli import Parser, add_common_flags, choose, positive, run_command
 from slurm.errors import UserError
+
+LOW_SHOT_PROTOCOLS = {
+    name: one for name, one in PROTOCOLS.items() if isinstance(one, LowShotProtocol)
+}
 
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = Parser(prog="python -m benchmarks.low_shot_svm", description=__doc__ or "")
-    add_source_flags(parser)
+    add_source_flags(parser, list(LOW_SHOT_PROTOCOLS))
     add_own_flag(parser)
     parser.add_argument(
         "--shots", metavar="K[,K]", help="positives a class (default: the protocol's)"
@@ -33,17 +40,14 @@ def main(argv: list[str] | None = None) -> None:
     add_common_flags(parser)
     args = parser.parse_args(argv)
 
-    from benchmarks.catalog.listed import PROTOCOLS
     from benchmarks.catalog.own import on_own_data
-    from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
     from benchmarks.commands import finish_command
     from benchmarks.overrides import check_set_once, custom
-    from benchmarks.protocols import LowShotProtocol
     from benchmarks.svm.low_shot_item import VocLowShot
     from benchmarks.svm.source import find_source
 
-    known = {name: one for name, one in PROTOCOLS.items() if isinstance(one, LowShotProtocol)}
-    protocol = known[choose(args.protocol or VOC07_LOW_SHOT.name, known, "low-shot protocol")]
+    name = choose(args.protocol or VOC07_LOW_SHOT.name, LOW_SHOT_PROTOCOLS, "low-shot protocol")
+    protocol = LOW_SHOT_PROTOCOLS[name]
     if args.shots is not None:
         protocol = replace(protocol, shots=read_shots(args.shots))
     if args.samples is not None:

@@ -11,6 +11,22 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 R = TypeVar("R")
 
+# Metavar and help of the fields of an ImageTransform.
+IMAGES = {
+    "crop": ("PIXELS", "side of the square that the network sees"),
+    "resize": ("PIXELS", "short side before cropping, or none"),
+    "squash": ("", "resize to the square, without keeping the aspect ratio"),
+    "random_resized_crop": ("", "crops of 0.08 to 1 of the area at ratios of 3/4 to 4/3"),
+    "random_crop": ("PIXELS", "side of the centre square that crops are drawn from, or none"),
+    "flip": ("", "mirrored, with probability one half"),
+    "jitter": (
+        "B,C,S,H",
+        "most change of brightness, contrast, saturation (at most 1) and hue (0.5), or none",
+    ),
+    "lighting": ("X", "AlexNet's PCA noise, standard deviation, or none"),
+    "rotation": ("DEGREES", "the most that an image is turned by, or none"),
+    "greyscale": ("P", "probability of losing the colours, or none"),
+}
 FIXED = ("name", "config")  # what a recipe is, and no number of it
 
 
@@ -19,11 +35,13 @@ def add_recipe_flags(
 ) -> None:
     """Add `--set` and a flag for each field of `recipe` but `epochs`, which has one of its own.
 
-    `helps` says by field what a number is.
+    `recipe` is the default one, whose numbers the help names; `helps` says by field what a number
+    is, and by part (`train`) which images.
     """
     group = parser.add_argument_group(
         "numbers of the recipe",
-        "each instead of the recipe's, and recorded; python -m pretrain show RECIPE prints them",
+        "each instead of the recipe's, and recorded; in brackets that of the default recipe; "
+        "python -m pretrain show RECIPE prints those of any",
     )
     group.add_argument(
         "--set",
@@ -35,13 +53,13 @@ def add_recipe_flags(
     )
     hints = get_type_hints(type(recipe))
     for name, value in _numbers(recipe):
-        flag, dest, said = _flag(name), _dest(name), helps.get(name)
+        flag, dest, said = _flag(name), _dest(name), f"{_help(name, helps)} [{_shown(value)}]"
         if isinstance(value, bool):
             group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, help=said)
         elif get_origin(hints.get(name)) is Literal:
             group.add_argument(flag, dest=dest, choices=get_args(hints[name]), help=said)
         else:
-            group.add_argument(flag, dest=dest, metavar=_metavar(value), help=said)
+            group.add_argument(flag, dest=dest, metavar=_metavar(name, value), help=said)
 
 
 def with_flags(recipe: R, args: argparse.Namespace) -> R:
@@ -83,7 +101,26 @@ def _dest(name: str) -> str:
     return f"recipe:{name}"
 
 
-def _metavar(value: object) -> str:
+def _help(name: str, helps: Mapping[str, str]) -> str:
+    part, dot, field = name.rpartition(".")
+    return f"{helps[part]}: {IMAGES[field][1]}" if dot else helps[name]
+
+
+def _metavar(name: str, value: object) -> str:
+    field = name.rpartition(".")[2]
+    if field != name:
+        return IMAGES[field][0]
+    if name in ("mean", "std"):
+        return "R,G,B"
     if isinstance(value, tuple):
-        return "X,X,.."
-    return "NAME" if isinstance(value, str) else "X"
+        return "N,N,.."
+    return "NAME" if isinstance(value, str) else "N" if isinstance(value, int) else "X"
+
+
+def _shown(value: object) -> str:
+    """A value as a flag takes it, but for what is true or false."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(f"{number:g}" for number in value) or "none"
+    return "none" if value is None else f"{value}"

@@ -55,8 +55,16 @@ DIGITS = Recipe(
 RECIPES = {recipe.name: recipe for recipe in (RESNET50, DIGITS)}
 HELP = {
     "arch": "trunk: any timm architecture, or alexnet",
+    "train": "images",
     "batch_size": "images a step, over all processes, each in four turns",
+    "learning_rate": "of all weights, after the warm-up",
     "milestones": "epochs after which the learning rate is times gamma; none for none",
+    "gamma": "what the learning rate is multiplied by at a milestone",
     "warmup_epochs": "in which the learning rate rises from warmup-ratio times it",
+    "warmup_ratio": "what it rises from, of the learning rate",
+    "momentum": "of SGD",
+    "weight_decay": "of SGD, for all weights",
+    "mean": "of the pixels, 0 to 1, which is taken off",
+    "std": "of the pixels, which they are then divided by",
     "sobel": "fixed Sobel filters before a trunk of two channels",
 }

@@ -27,7 +27,8 @@ SHOWN = 500  # characters of a run's command
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = Parser(prog="python -m slurm", description=__doc__ or "")
-    parser.add_argument("action", choices=("list", "status", "resume", "cancel"))
+    actions = ("list", "status", "resume", "cancel")
+    parser.add_argument("action", choices=actions, help="what to do, as above")
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run's name or folder")
     parser.add_argument("--detach", action="store_true", help="resume: return after submission")
     add_zoo_flag(parser)

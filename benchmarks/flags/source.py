@@ -1,6 +1,7 @@
 """Where an SVM's features come from: a trunk, or files on disk; and how it is solved."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Literal
 
 from benchmarks.flags.measuring import folder_flag
@@ -11,8 +12,11 @@ SOLVERS: tuple[Solver, ...] = ("gram", "liblinear")
 CONVENTIONS = ("fair", "voc")  # of label files; see `features.labels`
 
 
-def add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that name the features, the layers, the protocol and the solver."""
+def add_source_flags(parser: argparse.ArgumentParser, protocols: Sequence[str]) -> None:
+    """Add the flags that name the features, the layers, the protocol and the solver.
+
+    `protocols` are the names of those that there are, the default first.
+    """
     group = parser.add_argument_group("features of a checkpoint")
     group.add_argument(
         "--ckpt", help="a registered name, a checkpoint file, or random:ARCH (random:sobel_ARCH)"
@@ -45,7 +49,11 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]",
         help="feature1 to feature5, separated by commas (default: all there are)",
     )
-    parser.add_argument("--protocol", metavar="NAME", help="default: the model zoo's")
+    parser.add_argument(
+        "--protocol",
+        metavar="NAME",
+        help=f"one of {', '.join(protocols)} (default: the first, the model zoo's)",
+    )
     parser.add_argument(
         "--solver",
         choices=SOLVERS,

@@ -27,7 +27,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         epilog="Figures depend on mean and std: results that were measured with other ones are "
         "named, and left out of the tables from then on.",
     )
-    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("name", metavar="NAME", help="of the checkpoint, as list shows it")
     parser.add_argument("--method", help="pretraining method; empty takes it away")
     parser.add_argument("--config", metavar="URL", help="recipe file or URL; empty takes it away")
     add_pixel_flags(parser)

@@ -30,7 +30,7 @@ _UNTOLD = ("identity", "settings", "restart")
 def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the subcommand."""
     parser = commands.add_parser("show", help="one checkpoint", description=show.__doc__)
-    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("name", metavar="NAME", help="of the checkpoint, as list shows it")
     parser.set_defaults(run=show)
 
 

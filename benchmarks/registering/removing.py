@@ -23,7 +23,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "without --results: their rows keep their name in the tables, and are left out once "
         "another checkpoint has it.",
     )
-    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("name", metavar="NAME", help="of the checkpoint, as list shows it")
     parser.add_argument("--results", action="store_true", help="also what was measured on it")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")

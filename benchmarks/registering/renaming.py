@@ -38,8 +38,8 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         "it while nothing computes on it: a job that was planned under the old name fails or "
         "leaves its result there, and nothing is lost. Killed, the same command goes on.",
     )
-    parser.add_argument("name", metavar="OLD")
-    parser.add_argument("new", metavar="NEW")
+    parser.add_argument("name", metavar="OLD", help="its name now, as list shows it")
+    parser.add_argument("new", metavar="NEW", help="its name from now on, which none has yet")
     parser.set_defaults(run=rename)
 
 

@@ -70,7 +70,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--images", type=positive, default=12, metavar="N", help="images of a row (default: 12)"
     )
-    parser.add_argument("--seed", type=seed, default=0, help="which images of a cluster")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="which images of a cluster (default: 0)"
+    )
     add_zoo_flag(parser)
     return parser
 
