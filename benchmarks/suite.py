@@ -78,9 +78,11 @@ def goals(trunks: Sequence[Trunk], data: Path, chosen: Sequence[Protocol]) -> li
     folders = {one.dataset: data / DATASETS[entry_name(one.dataset)].folder for one in chosen}
     missing = sorted(str(folder) for folder in folders.values() if not folder.is_dir())
     if missing:
+        mine = any((data / name).is_dir() for name in ("train", "JPEGImages"))
+        own = f"; if {data} itself is data of your own, add --own NAME" if mine else ""
         raise UserError(
             f"no dataset at {', '.join(missing)}: put it (or a link to it) there, name another "
-            "folder with --data, or leave its benchmarks out with --only"
+            f"folder with --data, or leave its benchmarks out with --only{own}"
         )
     return [
         BENCHMARKS[protocol.benchmark].item(trunk, folders[protocol.dataset], protocol)

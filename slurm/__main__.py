@@ -80,7 +80,10 @@ def print_runs(runs: Path) -> None:
     """One line per run, also for one whose manifest cannot be read."""
     from slurm.runs import find_runs
 
-    for run in find_runs(runs):
+    found = find_runs(runs)
+    if not found:
+        print(f"no runs in {runs}: --cluster slurm makes them")
+    for run in found:
         name = one_line(run.name)
         try:
             manifest = run.manifest

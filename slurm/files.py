@@ -95,8 +95,11 @@ def check_is_there(zoo: Path) -> None:
         raise UserError(f"there is no zoo at {zoo}; name its directory with --zoo")
 
 
-def check_writable(directory: Path) -> None:
-    """Create `directory` and prove that a file can be written there, or raise `UserError`."""
+def check_writable(directory: Path, other: str = "--zoo or the environment variable ZOO") -> None:
+    """Create `directory` and prove that a file can be written there, or raise `UserError`.
+
+    `other` is the flag by which the user names another one.
+    """
     probe = temporary_beside(directory / "write-test")
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -104,8 +107,7 @@ def check_writable(directory: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(
-            f"cannot write in {directory}: {error.strerror}; choose another place with --zoo "
-            "or the environment variable ZOO"
+            f"cannot write in {directory}: {error.strerror}; choose another place with {other}"
         ) from error
 
 

@@ -43,8 +43,19 @@ def check_output(path: Path) -> None:
             raise UserError(f"{path} cannot be written by you")
         return
     folder = next(parent for parent in target.parents if _stat(parent) is not None)
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+    if not (folder.is_dir() and os.access(folder, os.W_OK) and _takes_files(folder)):
         raise UserError(f"{path}: {folder} is no folder that you can write in")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be made there, by making one without a name: /proc says it can."""
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def write_json(where: str, content: bytes) -> None:

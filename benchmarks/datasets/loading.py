@@ -29,7 +29,18 @@ def load_dataset(name: str, folder: Path) -> "Dataset":
     """Read a dataset's lists once per process."""
     from benchmarks.datasets.catalog import DATASETS
 
-    return DATASETS[entry_name(name)].load(folder)
+    entry = DATASETS[entry_name(name)]
+    try:
+        return entry.load(folder)
+    except UserError:
+        parts = Path(entry.folder).parts
+        for below in (folder.joinpath(*parts[start:]) for start in range(len(parts))):
+            if below.is_dir():  # `folder` is that of all datasets
+                raise UserError(
+                    f"{folder} does not hold {entry.title} itself: name {below}, which is there, "
+                    "with --data"
+                ) from None
+        raise
 
 
 @lru_cache(maxsize=16)

@@ -7,15 +7,15 @@ extracts them again. Records do not depend on them.
 import argparse
 import fnmatch
 import shutil
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
 
-from slurm.cli import Parser, add_zoo_flag, choose, run_command
+from slurm.cli import Parser, add_zoo_flag, choose, json_path, run_command
 from slurm.errors import UserError
+from slurm.outputs import write_json
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(prog="python -m benchmarks.features", description=__doc__ or "")
     commands = parser.add_subparsers(required=True, metavar="list|remove")
     listing = commands.add_parser("list", help="what is cached, with its size", description=__doc__)
-    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.add_argument(
+        "--json",
+        nargs="?",
+        type=json_path,
+        const="-",
+        metavar="PATH",
+        help="also write JSON here; - (or no PATH) is stdout, and the lines are left out",
+    )
     listing.set_defaults(run=_list)
     remove = commands.add_parser("remove", help="free the disk", description=__doc__)
     remove.add_argument(
@@ -83,7 +90,8 @@ def _look(root: Path, folder: Path) -> Cached:
 def _list(args: argparse.Namespace) -> None:
     found = cached(args.zoo)
     if args.json:
-        sys.stdout.write(msgspec.json.encode([asdict(one) for one in found]).decode() + "\n")
+        write_json(args.json, msgspec.json.encode([asdict(one) for one in found]) + b"\n")
+    if args.json == "-":
         return
     for one in found:
         print(_line(one))
@@ -102,9 +110,17 @@ def _remove(args: argparse.Namespace) -> None:
         raise UserError("name what to remove (NAME, NAME/KEY or a pattern), or pass --all")
     chosen = found if args.all else [one for name in args.names for one in _matching(name, found)]
     for one in dict.fromkeys(chosen):
-        print(("would remove " if args.dry_run else "removed ") + _line(one).strip())
         if not args.dry_run:
-            shutil.rmtree(args.zoo / "features" / one.name)
+            _remove_folder(args.zoo / "features" / one.name)
+        print(("would remove " if args.dry_run else "removed ") + _line(one).strip())
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:  # which may name a file without its folder
+        error.filename = str(folder)
+        raise
 
 
 def _matching(name: str, found: list[Cached]) -> list[Cached]:

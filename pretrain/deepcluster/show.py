@@ -28,20 +28,22 @@ def main(argv: list[str] | None = None) -> None:
     from pretrain.images import read_images
 
     run = read_run(args.zoo, args.name)
+    epochs = len(run.history.get("loss", []))
+    if args.epoch is not None and args.epoch > epochs:
+        raise UserError(f"--epoch {args.epoch}: {args.name} has {epochs} epochs so far: name one")
     images = None
     if args.data is not None:
         images = read_images(args.data)
         if images.fingerprint().sha256 != run.images:
             raise UserError(f"{args.data} holds other images than {args.name} was trained on")
     output = args.output or run.log.parent / "pictures"
-    check_writable(output)
+    check_writable(output, "--output")
     figures: list[Figure] = []
     table: list[tuple[str, ...]] = []
     for figure in _figures(args, run, images, table):
         write_bytes(output / f"{figure.name}.png", figure.png)
         print(output / f"{figure.name}.png")
         figures.append(figure)
-    epochs = len(run.history.get("loss", []))
     said = f"DeepCluster, {epochs} epochs, {'registered' if run.finished else 'by its state'}"
     page = page_of(args.name, said, figures, run.numbers, table)
     write_text(output / "index.html", page)

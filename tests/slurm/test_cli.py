@@ -351,3 +351,9 @@ def test_an_unknown_name_says_what_is_known(name: str, known: list[str], says: s
 def test_a_subcommand_that_is_misspelt(command: str, says: str) -> None:
     done = bash(f"COMMAND {command}")
     assert (done.returncode, done.stderr) == (2, f"error: unknown subcommand {says}\n")
+
+
+def test_a_zoo_without_runs_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slurm_main(["list", "--zoo", str(tmp_path)])
+    said = f"no runs in {tmp_path / 'runs'}: --cluster slurm makes them\n"
+    assert capsys.readouterr().out == said

@@ -121,6 +121,7 @@ def test_descriptors_that_cannot_be_written(tmp_path: Path) -> None:
         ("folder", "is a folder"),
         ("loop", "circle of symbolic links"),
         ("file/a.json", "is no folder that you can write in"),
+        ("proc/a.json", "/proc is no folder that you can write in"),
         ("x" * 300, "File name too long"),
     ],
 )
@@ -130,6 +131,7 @@ def test_what_cannot_be_written_is_known_before_the_work(
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("")
+    (tmp_path / "proc").symlink_to("/proc")  # which says to root that it can be written in
     done = run(f"'{tmp_path / name if name else ''}'")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

@@ -1,11 +1,14 @@
 """`python -m benchmarks.features`: what is cached can be seen and removed, and nothing else."""
 
+import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from benchmarks.features.__main__ import main
+from slurm.cli import run_command
 from slurm.errors import UserError
 
 
@@ -102,3 +105,30 @@ def test_links_and_folders_of_something_else_are_left_alone(
     assert (elsewhere / "voc07-1" / "mine.npy").exists()
     assert (zoo / "features/new/with-notes.txt/notes.txt").exists()
     assert (zoo / "features/new/with-deep.npy/sub/deep.npy").exists()
+
+
+def test_the_list_is_written_where_json_says(
+    zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = []
+    for words in (["--json"], ["--json", "-"]):
+        main(["list", "--zoo", str(zoo), *words])
+        listed.append(capsys.readouterr().out)
+    main(["list", "--json", str(tmp_path / "list.json"), "--zoo", str(zoo)])
+    assert [*listed, (tmp_path / "list.json").read_text()] == [listed[0]] * 3
+    assert capsys.readouterr().out.endswith(f"3 in {zoo / 'features'}, 0.00 GB\n")
+
+
+def test_a_cache_that_is_read_only_is_named_whole(
+    zoo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "complete.json")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)  # as it does, from within the folder
+    with pytest.raises(SystemExit, match="2"):
+        run_command(main, ["remove", "--all", "--zoo", str(zoo)])
+    said = capsys.readouterr()
+    folder = zoo / "features/new/voc07-1"
+    assert said.err == f"error: no permission for {folder}: Permission denied\n"
+    assert not said.out  # nothing was removed

@@ -95,6 +95,9 @@ def test_what_cannot_be_shown_is_one_line(
     assert "not usable as a file name" in refusal("a/b")
     assert "other images than tiny was trained on" in refusal("tiny", "--data", str(data / "val"))
     assert "is not a whole number from 1" in refusal("tiny", "--epoch", "0")
+    assert "--epoch 99: tiny has 2 epochs so far: name one" in refusal("tiny", "--epoch", "99")
+    nowhere = ("tiny", "--output", "/proc/pictures")
+    assert refusal(*nowhere).endswith("choose another place with --output\n")
 
 
 def test_sobel_filters_are_drawn_as_what_they_do_to_the_grey_image() -> None:
