@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,16 +29,24 @@ def blocks(heading: str) -> Iterator[tuple[str, str]]:
 
 
 def add_lines(file: Path, diff: str) -> None:
-    """Insert each run of + lines behind the line that stands before it in the diff."""
+    """Insert each run of + lines behind the line that stands before it in the diff.
+
+    A run at the top of the diff stands before the first of its other lines.
+    """
     text = file.read_text()
-    place = ""
+    top = place = ""
     for line in diff.splitlines():
-        if line.startswith("+"):
-            text = text.replace(place, f"{place}{line[1:]}\n")
-            place += f"{line[1:]}\n"
+        whole = f"{line[1:]}\n"
+        if not line.startswith("+"):
+            assert text.count(whole) == 1, f"{file}: {whole!r} stands {text.count(whole)} times"
+            text = text.replace(whole, f"{top}{whole}")
+            top, place = "", whole
+        elif place:
+            text = text.replace(place, f"{place}{whole}")
+            place += whole
         else:
-            place = f"{line[1:]}\n"
-            assert text.count(place) == 1, f"{file}: {place!r} stands {text.count(place)} times"
+            top += whole
+    assert not top, f"{file}: the diff says not where its lines stand"
     file.write_text(text)
 
 
@@ -63,6 +73,16 @@ class Copy:
             else:
                 assert not file.exists()
                 file.write_text(rest)
+
+    def lint(self) -> None:
+        """As `make lint` of a project in which the examples were followed."""
+        shutil.copy(ROOT / "pyproject.toml", self.folder)
+        for check in (["check"], ["format", "--check"]):
+            command = [sys.executable, "-m", "ruff", *check, "--no-cache", *PACKAGES]
+            done = subprocess.run(
+                command, cwd=self.folder, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
 
     def run(self, line: str) -> None:
         words = line.split()
@@ -91,6 +111,7 @@ def test_a_dataset_a_benchmark_and_a_method(copy: Copy) -> None:
     assert len(json.loads(record.read_text())["heads"]) == 5
     card = json.loads((copy.folder / "zoo/checkpoints/turned/card.json").read_text())
     assert card["method"] == "rotation"
+    copy.lint()
 
 
 def test_a_checkpoint_layout(copy: Copy) -> None:
@@ -100,6 +121,7 @@ def test_a_checkpoint_layout(copy: Copy) -> None:
     torch.save({"acme": {"student": student, "teacher": teacher}}, copy.folder / "acme.pth")
     diff = next(content for language, content in blocks("A checkpoint layout"))
     add_lines(copy.folder / "benchmarks/checkpoints/formats.py", diff.partition("\n")[2])
+    copy.lint()
     copy.run("python -m benchmarks.registry add acme.pth --name acme --arch resnet10t")
     card = json.loads((copy.folder / "zoo/checkpoints/acme/card.json").read_text())
     assert card["format"] == "acme"
