@@ -152,8 +152,12 @@ def all_items(goals: Sequence[Item]) -> dict[str, Item]:
     return found
 
 
-def describe(goals: Sequence[Item], stages: Sequence[Stage]) -> str:
-    """What `--dry-run` prints: each stage with its missing items, or that all is done."""
+def describe(goals: Sequence[Item], stages: Sequence[Stage] | None = None) -> str:
+    """What `--dry-run` prints: each stage with its missing items, or that all is done.
+
+    `stages` are the missing ones, where they are known already.
+    """
+    stages = missing_stages(goals) if stages is None else stages
     results = [part for goal in goals for part in parts_of(goal)]
     open_parts = _open_parts(goals, stages)
     done = sum(result.key not in open_parts for result in results)
