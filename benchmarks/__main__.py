@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks.catalog.own import suite_on_own_data
     from benchmarks.commands import finish_command
     from benchmarks.features.avgpool import share_extractions
-    from benchmarks.overrides import custom
+    from benchmarks.overrides import check_set_once, custom
     from benchmarks.probes.groups import TRUNKS, together
     from benchmarks.protocols import LowShotProtocol
     from benchmarks.trunks import find_trunk
@@ -109,6 +109,7 @@ def main(argv: list[str] | None = None) -> None:
         wanted = {choose(name, known, "benchmark") for name in _split(args.only)}
         protocols = [protocol for protocol in protocols if names[protocol.name] & wanted]
     if args.shots is not None:
+        check_set_once(args.set, {f"shots={args.shots}": f"--shots {args.shots}"})
         shots = low_shot_svm.read_shots(args.shots)
         protocols = [
             replace(one, shots=shots) if isinstance(one, LowShotProtocol) else one

@@ -44,6 +44,11 @@ def test_one_protocol_of_the_suite_is_chosen(
     assert "0 of 3 results are done" in capsys.readouterr().out
 
 
+def test_shots_are_given_once(tmp_path: Path, tiny_imagenet: Path) -> None:
+    with pytest.raises(UserError, match=r"^--shots 1 and --set shots=2 are both given"):
+        plan(tmp_path, tiny_imagenet, "--shots", "1", "--set", "shots=2", "--only", "voc07_svm")
+
+
 def test_a_protocol_of_another_suite_names_that_suite(tmp_path: Path, tiny_imagenet: Path) -> None:
     """A near name of this suite would be another measurement."""
     with pytest.raises(UserError, match=f"--only {LARS}: not in the suite model-zoo; add --suite "):
