@@ -164,23 +164,20 @@ def _attempt(
 
 
 def _check_cluster(args: argparse.Namespace) -> None:
-    """`UserError` for flags that would do nothing: a login node is no place to find that out."""
+    """`UserError` for flags of SLURM without it: a login node is no place to find that out."""
+    if args.jobs is not None and args.cluster != "local" and find_world().first:
+        say(f"note: --jobs does nothing with --cluster {args.cluster}, but with --cluster local")
+    if args.cluster == "slurm":
+        return
     of_slurm = [one.name for one in fields(ClusterSettings) if one.name != "stages"]
-    known = {"local": ["jobs"], "slurm": [*of_slurm, "cluster_config", "detach"]}
-    here = {
-        "inline": "in this process, on this machine",
-        "local": "on this machine",
-        "slurm": "as job arrays",
-    }
-    for cluster, names in known.items():
-        values = {name: getattr(args, name) for name in names}
-        given = [name for name, value in values.items() if value is not None and value is not False]
-        if given and args.cluster != cluster:
-            flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise UserError(
-                f"{flags}: of --cluster {cluster} alone, and --cluster {args.cluster} would "
-                f"compute {here[args.cluster]}: add --cluster {cluster}, or leave {flags} out"
-            )
+    values = {name: getattr(args, name) for name in (*of_slurm, "cluster_config", "detach")}
+    given = [name for name, value in values.items() if value is not None and value is not False]
+    if given:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(
+            f"{flags}: of --cluster slurm alone, and --cluster {args.cluster} would compute on "
+            f"this machine: add --cluster slurm, or leave {flags} out"
+        )
 
 
 def launch_from(args: argparse.Namespace) -> Launch:

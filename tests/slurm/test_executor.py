@@ -195,12 +195,7 @@ def test_settings_are_checked_before_anything_runs(
         ("--sbatch constraint=a100", "--sbatch: of --cluster slurm alone"),
         ("--cluster-config no.toml", "--cluster-config: of --cluster slurm alone"),
         ("--time 3 --mem-gb 7", "--mem-gb and --time: of --cluster slurm alone"),
-        (
-            "--jobs 4",
-            "--jobs: of --cluster local alone, and --cluster inline would compute in this",
-        ),
         ("--cluster local --qos a", "--qos: of --cluster slurm alone, and --cluster local would"),
-        ("--cluster slurm --jobs 4", "--jobs: of --cluster local alone, and --cluster slurm would"),
     ],
 )
 def test_flags_of_a_cluster_that_is_not_asked_for(flags: str, says: str) -> None:
@@ -209,6 +204,26 @@ def test_flags_of_a_cluster_that_is_not_asked_for(flags: str, says: str) -> None
     add_common_flags(parser)
     with pytest.raises(UserError, match=f"^{says}"):
         launch_from(parser.parse_args(flags.split()))
+
+
+@pytest.mark.parametrize(
+    ("flags", "note"),
+    [
+        ("--jobs 4", "note: --jobs does nothing with --cluster inline, but with --cluster local"),
+        ("--cluster slurm --jobs 4", "note: --jobs does nothing with --cluster slurm, but "),
+        ("--cluster local --jobs 4", ""),
+        ("", ""),
+    ],
+)
+def test_jobs_of_another_cluster_are_noted(
+    flags: str, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser(prog="x", description="")
+    add_common_flags(parser)
+    launch_from(parser.parse_args(flags.split()))
+    said = capsys.readouterr().err
+    assert said.startswith(note)
+    assert bool(said) is bool(note)
 
 
 def test_jobs_are_two_where_none_are_named() -> None:
