@@ -55,6 +55,7 @@ class Knn(OnFeatures):
         from benchmarks.devices import resolve_device
         from benchmarks.features.provenance import record_fields, stored_ranks
         from benchmarks.knn.neighbours import nearest
+        from benchmarks.knn.twins import count_twins, twins_note
         from benchmarks.knn.votes import percent, vote_ranks
         from benchmarks.outcomes.files import write_outcomes
         from slurm.progress import progress
@@ -75,8 +76,12 @@ class Knn(OnFeatures):
         chosen = grid[protocol.temperature]
         ranks = {str(k): stored_ranks(chosen[k]) for k in protocol.ks}
         kept = {f"{k}.rank": one for k, one in ranks.items()}
+        twins = count_twins(features.train, features.val, near)
+        fields = record_fields(self.extraction, protocol, device)
+        notes = (*fields.pop("notes"), *twins_note(twins, len(truth)))
         record = KnnRecord(
-            **record_fields(self.extraction, protocol, device),
+            **fields,
+            notes=notes,
             started=clock.started,
             seconds=clock.seconds(),
             outcomes=write_outcomes(self.result, kept, self.extraction.splits[1]),
