@@ -40,7 +40,7 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: int
     classes: int
     sha256: str  # of the list of relative paths and labels
-    sizes: str = ""  # hash of the sizes of some of the files; tells apart images of the same names
+    sizes: str = ""  # hash of some of the files' sizes (datasets.splits): of images of equal names
 
 
 class Made(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ when that is asked for. Of two records that claim the same cell the fuller one i
 a table of its own where they were measured otherwise; else they are always an error.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -16,15 +16,16 @@ from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import Card, card_path
 from benchmarks.checkpoints.fit import what_differs, why_outdated
 from benchmarks.results import Record
-from reports.alike import (
+from reports.clashes.alike import (
+    agree,
     conditions,
     contradiction,
     differing,
     figures_by_name,
     holds,
-    layers_of,
     measurement,
 )
+from reports.clashes.joined import join
 from reports.contradictions import faults
 from slurm.cli import choose
 from slurm.errors import UserError
@@ -124,9 +125,10 @@ def collect(
 def settle_clashes(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
     """What is left where several records claim one cell, and a line for each that is not.
 
-    Of two that were measured alike the one with more layers or k is left. Where two were measured
-    otherwise all records of their measurement are told apart by that. `UserError` with both paths
-    where figures contradict each other.
+    Of two that were measured alike the one with more layers or k is left, or one of both together
+    where neither has all of the other. Where two were measured otherwise all records of their
+    measurement are told apart by that. `UserError` with both paths where figures contradict each
+    other.
     """
     claims: dict[tuple[str, bytes, str, int], list[Found]] = {}
     for item in found:
@@ -134,21 +136,32 @@ def settle_clashes(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
         cell = (record.benchmark, measurement(record), record.checkpoint.name, record.seed)
         claims.setdefault(cell, []).append(item)
     lesser: dict[Path, str] = {}
+    within: set[Path] = set()  # of which another has the figures now
+    whole: dict[Path, Found] = {}
     apart: dict[tuple[str, bytes], set[str]] = {}
     for (benchmark, alike, _, _), items in claims.items():
         fuller: list[Found] = []
         for item in sorted(items, key=_fullest_first):
-            other = next((one for one in fuller if holds(one.record, item.record)), None)
-            if other is None:
+            at = next((n for n, x in enumerate(fuller) if agree(x.record, item.record)), None)
+            other = None if at is None else fuller[at]
+            if other is None or at is None:
                 fuller.append(item)
-            else:
+            elif holds(other.record, item.record):
                 lesser[item.path] = f"{item.path} holds no more than {other.path}"
+            elif (both := join(other.record, item.record, item.path.name)) is not None:
+                fuller[at] = replace(other, record=both)
+                within.add(item.path)
+            else:
+                fuller.append(item)
+        whole |= {item.path: item for item in fuller}
         names = {_apart(one, other) for one, other in combinations(fuller, 2)}
         apart.setdefault((benchmark, alike), set()).update(names)
     settled = [
-        replace(item, apart=tuple(sorted(apart[item.record.benchmark, item.measurement])))
+        replace(
+            whole[item.path], apart=tuple(sorted(apart[item.record.benchmark, item.measurement]))
+        )
         for item in found
-        if item.path not in lesser
+        if item.path not in lesser and item.path not in within
     ]
     return settled, list(lesser.values())
 
@@ -175,33 +188,38 @@ def _apart(one: Found, other: Found) -> str:
 
 def refuse_mixed_networks(found: Sequence[Found]) -> None:
     """`UserError` with both paths where two records of one name are of two networks."""
-    weights: dict[tuple[object, ...], Found] = {}
+    networks: dict[tuple[object, ...], list[Found]] = {}
     for item in found:
         record = item.record
         # A random trunk is another network for each seed; everything else is one network.
         seed = record.seed if record.checkpoint.weights.startswith("random:") else None
-        other = weights.setdefault((record.checkpoint.name, seed), item)
-        if differs := _what_differs(other.record, record):
-            raise UserError(
-                f"{other.path} and {item.path} are of different {differs} under the one name "
-                f"{record.checkpoint.name}: remove the one that is out of date"
-            )
+        networks.setdefault((record.checkpoint.name, seed), []).append(item)
+    for items in networks.values():
+        # The weights of feature files are a hash of all layers that were measured.
+        whole = [item for item in items if not _files(item.record)] or items[:1]
+        layers: dict[str, tuple[str, Found]] = {}
+        for item in items:
+            differs = what_differs(whole[0].record.checkpoint, item.record.checkpoint)
+            by_layer = differs == "weights" and _files(whole[0].record)
+            if differs and not by_layer:
+                raise _mixed(whole[0], item, differs)
+            for layer, mark in _files(item.record).items():
+                known, other = layers.setdefault(layer, (mark, item))
+                if known != mark:
+                    raise _mixed(other, item, "weights")
 
 
-def _what_differs(one: Record, other: Record) -> str | None:
-    """In what two records are not of one network; feature files are held together by layer.
+def _files(record: Record) -> Mapping[str, str]:
+    """Of features from files: the fingerprint of each layer's; empty in records of old builds."""
+    files = record.settings.get("features")
+    return files if isinstance(files, Mapping) else {}
 
-    Their weights are a hash of the files of the layers that were measured, so that those of other
-    layers say nothing where earlier builds recorded no more.
-    """
-    differs = what_differs(one.checkpoint, other.checkpoint)
-    if differs != "weights" or layers_of(one) == layers_of(other):
-        return differs
-    if not all(record.checkpoint.weights.startswith("features:") for record in (one, other)):
-        return differs
-    here, there = (record.settings.get("features", {}) for record in (one, other))
-    known = [layer for layer in here if layer in there]
-    return differs if any(here[layer] != there[layer] for layer in known) else None
+
+def _mixed(one: Found, other: Found, differs: str) -> UserError:
+    return UserError(
+        f"{one.path} and {other.path} are of different {differs} under the one name "
+        f"{one.record.checkpoint.name}: remove the one that is out of date"
+    )
 
 
 def _record_paths(

@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.checkpoints.wording import shown
 from benchmarks.results import Split
-from reports.alike import SETTINGS, conditions, measurement, settings_before
+from reports.clashes.alike import SETTINGS, conditions, measurement, settings_before
 from reports.collect import Found
 from reports.measured import Measured
 from reports.tables import code, escape
@@ -176,4 +176,4 @@ def _data(here: Mapping[str, Split], there: Mapping[str, Split]) -> Iterator[str
         elif mine.sha256 != theirs.sha256:
             yield f"another list of {escape(name)} images"
         elif mine.sizes != theirs.sizes:
-            yield f"{escape(name)} images of the same names and other sizes"
+            yield f"{escape(name)} images of the same names but other files"

@@ -15,7 +15,7 @@ from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.overrides import CUSTOM
 from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
-from reports.alike import HALF, conditions, layers_of
+from reports.clashes.alike import HALF, conditions, layers_of
 from reports.collect import Found, by_name
 from reports.differing import otherwise_notes
 from reports.measured import Measured, chosen, of_type

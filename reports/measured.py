@@ -13,7 +13,7 @@ from benchmarks.catalog.own import own_name
 from benchmarks.catalog.partial import partial_record
 from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
-from reports.alike import differing, measurement, order, shots_of
+from reports.clashes.alike import differing, measurement, order, shots_of
 from reports.collect import Collection, Found, by_name
 from reports.seeds import seed_matters
 from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, in_order, own_kinds

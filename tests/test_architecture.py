@@ -58,7 +58,9 @@ pretrain.deepcluster.clusters
 pretrain.deepcluster.watching
 pretrain.deepcluster
 pretrain
-reports: alike collect contradictions costs seeds
+reports: contradictions
+reports.clashes
+reports: collect costs seeds
 reports: differing document footnotes measured published tables
 reports.pictures: style
 reports.confidence

@@ -202,7 +202,7 @@ def _checked(path: Path, trunk: Trunk, writer: Format, sobel: str) -> Match:
         where = "" if trunk.address == "top" else f", trunk {shown(trunk.address)}"
         raise UserError(
             f"{path} (format {writer.name}{where}) is no {match.label}: {match.filled} of "
-            f"{match.expected} keys match; {match.problems}{_HINT if match.only_more else ''}"
+            f"{match.expected} keys match; {match.problems}{_HINT if match.only_beside else ''}"
         )
     return match
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # What the reader of files advises: flags of `registry add`, which no benchmark has.
 _ADVICE = re.compile(r"(?:give|choose one by|choose one, such as) (--[a-z]+)(?: ([\w./:+-]+))?")
-_FLAG = re.compile(r"(--(?:arch|which|prefix))\b()")
+_FLAG = re.compile(r"(--(?:arch|which|prefix|drop))\b()")
 
 
 def file_card(zoo: Path, path: Path) -> "tuple[Card, dict[str, Tensor]]":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.datasets.reading.folders import is_foreign, say_note
 from benchmarks.datasets.reading.lists import LabelledList, place
-from benchmarks.datasets.reading.same_files import refuse_same_files
+from benchmarks.datasets.reading.same_files import same_files
 from benchmarks.datasets.splits import Dataset, ImageSplit
 from slurm.errors import UserError
 
@@ -41,8 +41,10 @@ def make_dataset(
     if int(val.labels.max()) >= len(classes):
         raise _out_of_range(val, train, len(classes))
     _check_numbering(train, val)
-    refuse_same_files(train, train_root, val, val_root)
     notes = [*train.notes, *val.notes]
+    for note in same_files(train, train_root, val, val_root):
+        notes.append(note)
+        say_note(note)
     tested_classes = len(np.unique(val.labels))
     if tested_classes < len(classes):
         notes.append(f"val has images of {tested_classes} of the {len(classes)} classes of train")

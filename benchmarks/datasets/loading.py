@@ -33,6 +33,8 @@ def load_dataset(name: str, folder: Path) -> "Dataset":
     try:
         return entry.load(folder)
     except UserError:
+        if any((folder / name).is_dir() for name in ("train", "JPEGImages", "data_large")):
+            raise  # it does hold something like it
         parts = Path(entry.folder).parts
         for below in (folder.joinpath(*parts[start:]) for start in range(len(parts))):
             if below.is_dir():  # `folder` is that of all datasets

@@ -41,7 +41,8 @@ def add_check_flag(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="first decode every image once (a dataset is checked once a zoo): those that cannot "
         "be decoded end the run, those of which libjpeg warns are counted in the records. The "
-        "fingerprint in a record sees names, labels and the sizes of some files, never contents",
+        "fingerprint in a record sees names, labels and the sizes of some files (of files without "
+        "compression some content too), not the rest of them",
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from benchmarks import results
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.features.avgpool import ExtractAvgpool, ExtractTogether, OnFeatures, avgpool_item
-from benchmarks.logreg.record import LogregRecord
+from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.protocols import LogregProtocol
 from benchmarks.trunks import Trunk
 from slurm.errors import UserError
@@ -177,5 +177,8 @@ def _check(protocol: LogregProtocol) -> None:
         raise UserError(f"{protocol.name}: held_out is a part of train, between 0 and 1")
     if any(not 0 < fraction <= 1 for fraction in protocol.fractions):
         raise UserError(f"{protocol.name}: a fraction of the labels is between 0 and 1")
+    columns = [percent_name(fraction) for fraction in protocol.fractions]
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UserError(f"{protocol.name}: two fractions are {twice[0]} of the labels: keep one")
     if any(k < 1 for k in protocol.per_class) or protocol.samples < 1:
         raise UserError(f"{protocol.name}: shots and draws are whole numbers from 1")

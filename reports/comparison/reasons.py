@@ -8,7 +8,7 @@ from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.checkpoints.wording import shown
 from benchmarks.overrides import CUSTOM
 from benchmarks.results import Record
-from reports.alike import SETTINGS
+from reports.clashes.alike import SETTINGS
 from reports.footnotes import changes_of
 from reports.measured import Measured
 from reports.published import VARIANT

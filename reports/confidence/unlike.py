@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.results import LowShotRecord
-from reports.alike import conditions, draws_of
+from reports.clashes.alike import conditions, draws_of
 from reports.confidence.figures import Figure
 from reports.footnotes import best_of
 from reports.measured import Measured

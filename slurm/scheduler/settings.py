@@ -98,10 +98,11 @@ def settings_from(args: argparse.Namespace) -> ClusterSettings:
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     options: Options = dict(_pair(text) for text in args.sbatch or [])
     sbatch = _merged(base.sbatch, options)
-    # A flag is the user's last word, so it also wins over the table of a stage.
+    # A flag is the user's last word, so it also wins over the table of a stage, but for what a
+    # stage does not take at all.
     stages = {
         stage: {
-            key: _without(value, options) if key == "sbatch" else value
+            key: _taken_away(value) | _without(value, options) if key == "sbatch" else value
             for key, value in table.items()
             if key not in given
         }
@@ -220,6 +221,10 @@ def _merged(options: Options, over: Options) -> Options:
 def _without(options: Options, others: Options) -> Options:
     named = set(map(_option, others))
     return {key: value for key, value in options.items() if _option(key) not in named}
+
+
+def _taken_away(options: Options) -> Options:
+    return {key: value for key, value in options.items() if value is False}
 
 
 def _option(key: str) -> str:

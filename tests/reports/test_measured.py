@@ -142,7 +142,7 @@ def test_variants_never_share_a_table(zoo: Any) -> None:
         (
             {"data": IMAGES | {"val": structs.replace(IMAGES["val"], sizes="1234")}},
             "data",
-            "val images of the same names and other sizes",
+            "val images of the same names but other files",
         ),
     ],
 )

@@ -28,17 +28,21 @@ _HEADS = re.compile(
     r"projection|projector|prototypes|predictor|aux|sobel|sobel_layer|loss_weight|queue|queue_ptr|"
     r"fc_norm|mask_token)\d*(\.|$)"
 )
-# First parts of names of what training has beside a trunk, and the way from the image to the last
-# feature map has not; 8 and above, of numbered children, come behind it.
+# First parts of names that would belong to the way from the image to the last feature map, or are
+# put in between its stages.
+_OF_A_TRUNK = re.compile(
+    r"(conv|bn|norm|ln|pre|layer|layers|stage|stages|stem|block|blocks|features|patch|embed|pos|"
+    r"cls|reg|register|storage|dist|rope|downsample|"
+    r"se|ca|sa|eca|bam|cbam|attn|attention|gate|adapter|adapters|lora|prompt|prompts)\d*"
+)
+# What has maps or tokens, but of the image's reconstruction, of detection or of another network.
 _OF_TRAINING = re.compile(
     r"(de|dec|decoder|deconv|generator|disc|discriminator|up|fpn|rpn|roi|bbox|mask|seg|segmentation|"
-    r"criterion|loss|losses|metric|metrics|contrast|memory|bank|center|centers|temperature|temp|tau|"
-    r"logit|margin|teacher|student|momentum|ema|average|averaged|shadow|target|online|key|query|text|"
-    r"language|transformer|mlp|cls|proj|clf|rotation|jigsaw|output|outputs|embedding|embeddings|probe|"
-    r"train|test|val|step|steps|epoch|iteration|global|n|fc|head|heads|classifier|projection|pool|gem|"
-    r"projector|predictor|prototypes|bnneck|class|classes|arc|cosine|jig|pretext|codebook|quantizer|"
-    r"tokenizer|vae|vq)\d*|[89]|\d{2,}"
+    r"criterion|loss|losses|metric|metrics|contrast|memory|bank|teacher|student|momentum|ema|average|"
+    r"averaged|shadow|target|online|key|query|text|language|transformer|rotation|jigsaw|codebook|"
+    r"quantizer|tokenizer|vae|vq)\d*|[89]|\d{2,}"
 )
+_IMAGE = 4  # channels at most
 COUNTED = ("total_ops", "total_params")  # that thop leaves in every module
 
 
@@ -67,6 +71,7 @@ class Match:
     unexpected: tuple[str, ...]  # by the file's names, as all that follow
     reshaped: tuple[str, ...]
     twice: tuple[str, ...]
+    grafted: bool  # some of the unexpected lie within the architecture's own modules
 
     @property
     def label(self) -> str:
@@ -90,9 +95,10 @@ class Match:
         return "; ".join(f"{kind}: {listed(names)}" for kind, names in lists.items() if names)
 
     @property
-    def only_more(self) -> bool:
-        """Whether nothing is wrong but tensors that the architecture has not."""
-        return bool(self.unexpected) and not (self.missing or self.reshaped or self.twice)
+    def only_beside(self) -> bool:
+        """Whether nothing is wrong but modules beside those of the architecture."""
+        wrong = self.missing or self.reshaped or self.twice or self.grafted
+        return bool(self.unexpected) and not wrong
 
 
 def match_tensors(inside: Mapping[str, Place], arch: str, twice: list[str]) -> Match:
@@ -107,7 +113,7 @@ def match_tensors(inside: Mapping[str, Place], arch: str, twice: list[str]) -> M
     sobel = channels == 2
     shapes = shapes_of(arch, sobel=sobel)
     tensors = {own[name]: place for name, place in found.items() if name in own}
-    beside, unexpected = _others(inside, arch, own)
+    beside, unexpected, grafted = _others(inside, arch, own)
     missing = [name for name in shapes if name not in tensors and not _counter(name, tensors)]
     reshaped = [
         f"{shown(tensors[name].address)} {tuple(tensors[name].tensor.shape)} instead of "
@@ -128,6 +134,7 @@ def match_tensors(inside: Mapping[str, Place], arch: str, twice: list[str]) -> M
         unexpected=tuple(unexpected),
         reshaped=tuple(reshaped),
         twice=tuple(twice),
+        grafted=grafted,
     )
 
 
@@ -178,19 +185,34 @@ def _first_convolution(found: Mapping[str, Place], arch: str) -> tuple[int, str]
 
 def _others(
     inside: Mapping[str, Place], arch: str, own: Mapping[str, str]
-) -> tuple[list[str], list[str]]:
-    """Names that stand beside the trunk, and addresses of tensors that it should not have."""
+) -> tuple[list[str], list[str], bool]:
+    """Names that stand beside the trunk, and addresses of tensors that it should not have.
+
+    And whether some of these lie within its own modules.
+    """
     heads = {dotted(name) for name in network_names(arch)}
     firsts = {name.split(".")[0] for name in own}
-    beside, unexpected = [], []
+    spatial = {dotted(name).split(".")[0] for name, place in inside.items() if _is_spatial(place)}
+    beside, unexpected, grafted = [], [], False
     for name, place in inside.items():
         same = dotted(name)
         if same in own:
             continue
         first = same.split(".")[0]
         known = name.split(".")[-1] in COUNTED or same in heads or _HEADS.match(name)
-        if known or (first not in firsts and _OF_TRAINING.fullmatch(first)):
+        within = first in firsts or _OF_A_TRUNK.fullmatch(first)
+        if known or not (within or (first in spatial and not _OF_TRAINING.fullmatch(first))):
             beside.append(name)
         else:
             unexpected.append(place.address)
-    return beside, unexpected
+            grafted = grafted or first in firsts
+    return beside, unexpected, grafted
+
+
+def _is_spatial(place: Place) -> bool:
+    """Whether a tensor is of a convolution or of tokens, or of a norm of the image's channels.
+
+    What works on pooled features, as heads do, has matrices and vectors alone.
+    """
+    of_image = place.address.endswith("running_mean") and place.tensor.numel() <= _IMAGE
+    return place.tensor.dim() > 2 or of_image

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 
 from benchmarks.checkpoints.finding.matching import Place, plain
 from benchmarks.checkpoints.finding.searching import TOP, Trunk
-from benchmarks.checkpoints.wording import listed, shown
+from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 
 _FEWEST = 20  # tensors that make a network, where a head has fewer
+_SHOWN = 4
 _FILTERS = 8  # of a first convolution, at least
 # What judges the outputs of a network holds networks of its own, which nobody evaluates.
 _JUDGES = re.compile(
@@ -50,15 +51,17 @@ def check_strangers(path: object, trunk: Trunk, others: list[str]) -> None:
     """`UserError` where a file has other networks, and neither a project nor the user chose."""
     if others:
         raise UserError(
-            f"{path} holds {trunk} and another network that is not known here, {listed(others)}, "
-            "and nothing says which is meant: if it is the known one, choose it by --which "
-            f"{shown(trunk.address)}"
+            f"{path} holds {trunk}, and in {', '.join(others[:_SHOWN])} another network that is "
+            "not known here, and nothing says which is meant: if it is the known one, choose one, "
+            f"such as --which {shown(trunk.address)}"
         )
 
 
 def strangers_note(others: list[str]) -> list[str]:
     """A note for networks that were left, if there are any."""
-    return [f"not looked at, as no network that is known here: {listed(others)}"] if others else []
+    if not others:
+        return []
+    return [f"not looked at, as no network that is known here: {', '.join(others[:_SHOWN])}"]
 
 
 def _tensors(trunk: Trunk) -> Iterable[Place]:

@@ -94,7 +94,7 @@ class _Reduction:
 
 def _is_plain_flag(name: object, flag: object) -> bool:
     """Whether a flag of a script is a value, or a list of values."""
-    values = list.__iter__(flag) if type(flag) is list else (flag,)
+    values = tuple(flag) if isinstance(flag, list | tuple) else (flag,)
     return type(name) is str and all(type(value) in _VALUES for value in values)
 
 

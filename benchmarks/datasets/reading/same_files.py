@@ -1,6 +1,6 @@
 """Images that are one file under two names, by links: trained on and tested, or of two classes.
 
-Copies of a file are not seen.
+Copies of a file are not seen here (see knn.twins).
 """
 
 from collections.abc import Sequence
@@ -15,26 +15,50 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEW = 20_000  # images of both splits, up to which files of a list are looked up one by one
+MANY = 0.01  # of val: more than a large data set has copies
 _NOWHERE = (0, 0)
 _MOST = 100  # inodes that are looked at closely; those of two devices can be alike by chance
 
 
-def refuse_same_files(
+def same_files(
     train: LabelledList, train_root: Path, val: LabelledList, val_root: Path
-) -> None:
-    """`UserError` naming two images that are the same file."""
+) -> list[str]:
+    """A note for images that are the same file as another; `UserError` where that is `MANY`.
+
+    Stores that keep equal files once link the few copies that large data sets have.
+    """
     import numpy as np
 
     few = len(train.paths) + len(val.paths) <= FEW
     every = (_inodes(train, train_root, few), _inodes(val, val_root, few))
     inodes = np.concatenate(every)
     found, counts = np.unique(inodes, return_counts=True)
-    for inode in found[(counts > 1) & (found > 0)][:_MOST].tolist():
+    shared = found[(counts > 1) & (found > 0)]
+    linked = int(np.isin(inodes, shared).sum())
+    pair = _first_pair(inodes, shared, [(train, train_root), (val, val_root)]) if linked else None
+    if pair is None:
+        return []
+    first, second, why = pair
+    if linked > MANY * len(val.paths):
+        raise UserError(f"{first} and {second} are the same file, by a link: {why}")
+    return [f"{linked} images are the same file as another, by links, such as {second}"]
+
+
+def _first_pair(
+    inodes: "NDArray[np.uint64]",
+    shared: "NDArray[np.uint64]",
+    lists: list[tuple[LabelledList, Path]],
+) -> tuple[Path, Path, str] | None:
+    """Two images that are one file, and what is wrong with that; those across splits first."""
+    import numpy as np
+
+    trained = len(lists[0][0].paths)
+    across = np.intersect1d(np.intersect1d(inodes[:trained], shared), inodes[trained:])
+    for inode in np.concatenate([across[:_MOST], shared[:_MOST]]).tolist():
         seen: dict[tuple[int, int], tuple[LabelledList, Path, int]] = {}
         for row in np.flatnonzero(inodes == inode).tolist():
-            tested = row >= len(train.paths)
-            listed, root = (val, val_root) if tested else (train, train_root)
-            row -= len(train.paths) * tested
+            listed, root = lists[row >= trained]
+            row -= trained * (row >= trained)
             path = root / listed.paths[row]
             identity = _identity(path)
             other, first, first_row = seen.setdefault(identity, (listed, path, row))
@@ -42,7 +66,8 @@ def refuse_same_files(
                 alike = other.labels[first_row] == listed.labels[row]
                 why = "its image would count twice: keep one" if alike else "keep the right class"
                 why = "no image may be trained on and tested" if other is not listed else why
-                raise UserError(f"{path} and {first} are the same file, by a link: {why}")
+                return path, first, why
+    return None
 
 
 def _inodes(listed: LabelledList, root: Path, few: bool) -> "NDArray[np.uint64]":

@@ -141,7 +141,9 @@ def test_settings_of_frameworks_become_placeholders(
     torch.save(
         {
             "state_dict": state(),
-            "args": argparse.Namespace(lr=0.1, mean=[0.5, 1], output=Path("/x"), w=torch.ones(2)),
+            "args": argparse.Namespace(
+                lr=0.1, mean=[0.5, 1], std=(0.5,), output=Path("/x"), w=torch.ones(2)
+            ),
             "hyper_parameters": config,
             "message_hub": {"loss": buffer},
             "best": np.float64(0.5),
@@ -155,7 +157,7 @@ def test_settings_of_frameworks_become_placeholders(
     found = read_file(path)
     assert_state(found["state_dict"])
     assert isinstance(found["hyper_parameters"], Placeholder)
-    assert found["args"] == {"lr": 0.1, "mean": [0.5, 1]}
+    assert found["args"] == {"lr": 0.1, "mean": [0.5, 1], "std": (0.5,)}
     assert isinstance(found["message_hub"]["loss"], Placeholder)
     assert set(torch.serialization.get_safe_globals()) == allowed
 

@@ -296,7 +296,8 @@ def test_a_network_that_is_not_known_is_not_passed_over(student: str, arrange: A
     """The teacher alone is of a known architecture, but the student may be meant."""
     content = arrange(dict(STUDENTS[student]().state_dict()))
     message = refused(content)
-    assert "teacher (resnet18) and another network that is not known here" in message
+    assert "teacher (resnet18), and in " in message
+    assert "another network that is not known here" in message
     assert "--which" in message
     found = read(content, which="teacher")
     assert_is(found, TV)
@@ -356,15 +357,43 @@ def test_more_of_a_trunk_is_refused_unless_it_is_dropped(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bam1.gate.weight", "ca.fc1.weight", "sa.conv1.weight", "input_bn.weight", "adapter.x"]
+    ("name", "shape"),
+    [
+        ("bam1.spatial.conv.weight", (4, 64, 1, 1)),
+        ("ca.fc1.weight", (4, 64)),
+        ("input_bn.running_mean", (3,)),
+        ("mixer.weight", (1, 1, 3)),
+    ],
 )
-def test_modules_of_unknown_names_may_be_on_the_way_and_are_refused(name: str) -> None:
+def test_modules_that_may_be_on_the_way_are_refused(name: str, shape: tuple[int, ...]) -> None:
     """Between two stages they change every feature behind them."""
     for prefix in ("", "module.", "backbone."):
-        message = refused(under(prefix, TV | {name: noise(3)}))
+        message = refused(under(prefix, TV | {name: noise(*shape)}))
         assert f"unexpected: 1 ({prefix}{name}" in message
         assert "can be left out by --drop PREFIX" in message
-        assert_is(read(under(prefix, TV | {name: noise(3)}), drop=[prefix + name]), TV)
+        assert_is(read(under(prefix, TV | {name: noise(*shape)}), drop=[prefix + name]), TV)
+
+
+def test_modules_within_the_trunks_own_are_not_to_be_dropped() -> None:
+    """Of a seresnet50, say, which is another network without them."""
+    message = refused(dict(timm.create_model("seresnet50").state_dict()))
+    assert "--drop" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("simclr_layer.0.weight", (512, 512)),
+        ("pred.weight", (9, 512)),
+        ("bottleneck.running_mean", (512,)),
+        ("proxies", (9, 512)),
+        ("log_vars", (2,)),
+        ("lam", (1,)),
+        ("masked_embed", (1, 512)),  # iBOT's, which its students keep
+    ],
+)
+def test_what_works_on_pooled_features_is_a_head(name: str, shape: tuple[int, ...]) -> None:
+    assert_is(read(under("backbone.", TV | {name: noise(*shape)})), TV)
 
 
 def test_tokens_that_change_a_transformer_are_refused() -> None:

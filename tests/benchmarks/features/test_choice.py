@@ -24,7 +24,7 @@ from benchmarks.knn.__main__ import main as knn
 from benchmarks.logreg.__main__ import main as logreg
 from benchmarks.registry import load_backbone
 from benchmarks.results import Record, key_of
-from reports.alike import measurement
+from reports.clashes.alike import measurement
 from reports.collect import collect
 from reports.footnotes import footnotes
 from reports.measured import measured_tables

@@ -65,9 +65,13 @@ def test_a_stage_takes_options_of_the_others_away(tmp_path: Path) -> None:
         "gres_flags": "y",
     }
     assert for_stage(settings, "probe").sbatch == settings.sbatch
-    # a flag is the last word, for each stage
+    # A flag is the last word on what an option is, for the stages that take it.
     settings = settings_from(parse("--cluster-config", str(path), "--sbatch=constraint=ib"))
-    assert for_stage(settings, "svm").sbatch["constraint"] == "ib"
+    assert "constraint" not in for_stage(settings, "svm").sbatch
+    assert for_stage(settings, "probe").sbatch["constraint"] == "ib"
+    settings = settings_from(parse("--cluster-config", str(path), "--sbatch=gres_flags=z"))
+    assert "gres_flags" not in for_stage(settings, "svm").sbatch
+    assert for_stage(settings, "knn").sbatch["gres_flags"] == "z"
 
 
 def test_only_what_the_others_have_can_be_taken_away(tmp_path: Path) -> None:

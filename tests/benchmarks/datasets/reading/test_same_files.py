@@ -80,6 +80,26 @@ def test_equal_numbers_on_two_devices_are_two_files(
     assert len(load(tmp_path).splits["train"].paths) == 12
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_few_copies_that_a_store_keeps_once_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    """Among 6 images of val one is too many; here up to half of them are few."""
+    monkeypatch.setattr(same_files, "MANY", 0.5)
+    write(tmp_path)
+    (tmp_path / "val/a/val0.png").unlink()
+    os.link(tmp_path / "train/a/train1.png", tmp_path / "val/a/val0.png")
+    if listed:
+        write_lists(tmp_path)
+    notes = load(tmp_path).notes
+    assert [note.partition(",")[0] for note in notes] == ["2 images are the same file as another"]
+    for number in range(2):
+        (tmp_path / f"val/b/val{number}.png").unlink()
+        os.link(tmp_path / f"train/b/train{number}.png", tmp_path / f"val/b/val{number}.png")
+    with pytest.raises(UserError, match="no image may be trained on and tested"):
+        load(tmp_path)
+
+
 def test_long_lists_are_not_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
     os.link(tmp_path / "train/a/train1.png", tmp_path / "val/a/x.png")

@@ -115,19 +115,25 @@ def order(record: Record) -> tuple[int, int]:
     return -sum(map(len, figures_by_name(record).values())), place
 
 
-def holds(one: Record, other: Record) -> bool:
-    """Whether `one` has all that `other` has, measured alike: the same figures, and maybe more."""
+def agree(one: Record, other: Record) -> bool:
+    """Whether two records were measured alike, and all figures that both have are the same."""
     here, there = conditions(one), conditions(other)
     known = ("precision", "solver", "labels", "device")
     if any(here[name] != there[name] and here[name] and there[name] for name in known):
         return False
-    if any(draws_of(one, str(k)) != draws_of(other, str(k)) for k in shots_of(other)):
+    shared = shots_of(one) & shots_of(other)
+    if any(draws_of(one, str(k)) != draws_of(other, str(k)) for k in shared):
+        return False
+    if source_of_draws(one) != source_of_draws(other):
         return False
     mine, theirs = figures_by_name(one), figures_by_name(other)
-    return all(
-        len(values) <= len(mine.get(name, ())) and all(map(same, mine[name], values))
-        for name, values in theirs.items()
-    )
+    return all(all(map(same, mine[name], theirs[name])) for name in mine.keys() & theirs.keys())
+
+
+def holds(one: Record, other: Record) -> bool:
+    """Whether `one`, which agrees with `other`, has all that `other` has."""
+    mine, theirs = figures_by_name(one), figures_by_name(other)
+    return all(len(values) <= len(mine.get(name, ())) for name, values in theirs.items())
 
 
 def figures_by_name(record: Record) -> dict[str, list[float]]:

@@ -84,15 +84,19 @@ def test_of_two_runs_on_other_layers_the_fuller_one_is_shown(zoo: Any) -> None:
     assert texts(table)["net"][:2] == ["feature2", "80.00"]
 
 
-def test_layers_of_which_neither_run_has_all_stand_in_two_tables(zoo: Any) -> None:
+def test_runs_on_other_layers_are_joined(zoo: Any) -> None:
+    """The best layer is that of all that were measured, whichever run it was of."""
     zoo.svm("net", {"feature1": 30.0, "feature2": 80.0}, key="low")
     zoo.svm("net", TWO, key="high")
     zoo.svm("other", TWO)
-    first, second = tables(zoo)
-    assert (set(texts(first)), set(texts(second))) == ({"net", "other"}, {"net"})
-    section = measured_section(second)
-    assert "2 of 2, measured otherwise: layers of SVM)" in section
-    assert "SVM with layers feature1, feature2 instead of feature4, feature5" in section
+    (table,) = tables(zoo)
+    assert texts(table)["net"][:2] == ["feature2", "80.00"]
+    section = measured_section(table)
+    assert "other: feature4, feature5 alone" in section
+    assert "Note on net: figures joined of several records" in section
+    zoo.low_shot("net", {"feature2": [10.0] * 8, "feature5": [50.0] * 8}, settings=gram())
+    (table,) = tables(zoo)
+    assert texts(table)["net"][:3] == ["feature2", "80.00", "10.00"]
 
 
 def shots_alone(path: Path, *wanted: str) -> None:
@@ -113,10 +117,40 @@ def test_of_two_runs_with_other_shots_the_fuller_one_is_shown(zoo: Any) -> None:
     full = zoo.low_shot("net", means, key="full", settings=gram())
     assert [item.path for item in collect(zoo.path).found] == [full]
     shots_alone(full, "2", "4")  # now neither has all of the other
-    first, second = tables(zoo)
-    assert "measured otherwise: shots of Low-shot SVM" in measured_section(first)
-    shown = [{name for name in one.table.rows[0].cells if "k=" in name} for one in (first, second)]
-    assert sorted(map(sorted, shown)) == [["k=1", "k=2"], ["k=2", "k=4"]]
+    (table,) = tables(zoo)
+    cells = table.table.rows[0].cells
+    assert {name: cell.value for name, cell in cells.items() if "k=" in name} == {
+        "k=1": 10.0,
+        "k=2": 20.0,
+        "k=4": 30.0,
+    }
+
+
+def test_further_k_stay_with_the_layer_that_the_svm_chose(zoo: Any) -> None:
+    """Whichever of the low-shot layers is best: so for rows of which nothing was added, too."""
+    means = {"feature2": [1.0 * k for k in range(1, 9)], "feature5": [9.0] * 8}
+    for name in ("net", "other"):
+        zoo.svm(name, {"feature2": 80.0, "feature5": 60.0})
+        first = zoo.low_shot(name, means, key="first", settings=gram())
+        shots_alone(first, "1", "2")
+    second = zoo.low_shot("net", means, key="second", settings=gram())
+    shots_alone(second, "2", "8")
+    (table,) = tables(zoo)
+    assert texts(table)["net"][:4] == ["feature2", "80.00", "1.00", "2.00"]
+    assert table.table.rows[0].cells["k=8"].value == 4.0
+    assert texts(table)["other"][:4] == ["feature2", "80.00", "1.00", "2.00"]
+
+
+def test_further_labels_of_logistic_regression_are_joined(zoo: Any) -> None:
+    one, other = (logreg(zoo, "net", "drawn", key) for key in "ab")
+    record = read_record(other)
+    assert isinstance(record, LogregRecord)
+    further = {"0.01": record.fractions["0.1"]}
+    results.write(other, msgspec.structs.replace(record, fractions=further))
+    (table,) = tables(zoo)
+    cells = table.table.rows[0].cells
+    assert (cells["1%"].value, cells["10%"].value) == (40.0, 40.0)
+    assert {*cells["1%"].records} <= {str(one), str(other)}
 
 
 def test_a_layer_that_was_measured_with_another_figure_is_in_another_table(zoo: Any) -> None:
@@ -305,10 +339,20 @@ def test_other_layers_of_feature_files_are_no_other_network(zoo: Any) -> None:
         collect(zoo.path)
 
 
-def test_feature_files_of_earlier_builds_are_told_by_their_figures(zoo: Any) -> None:
+def test_feature_files_are_held_against_every_record_of_their_layer(zoo: Any) -> None:
+    """Whichever record is read first, and has another layer."""
+    of_files(zoo, {"feature1": 9.0}, "a", feature1="x")
+    of_files(zoo, {"feature5": 9.0}, "b", feature5="y")
+    collect(zoo.path)
+    of_files(zoo, {"feature5": 9.0}, "c", feature5="z")
+    with pytest.raises(UserError, match="different weights under the one name net"):
+        collect(zoo.path)
+
+
+def test_feature_files_of_earlier_builds_are_one_set(zoo: Any) -> None:
+    """Their records do not say of which layer a difference is."""
     of_files(zoo, TWO, "two")
-    full = of_files(zoo, FIVE, "five")
-    assert [item.path for item in collect(zoo.path).found] == [full]
-    of_files(zoo, TWO, "again")
+    collect(zoo.path)
+    of_files(zoo, FIVE, "five", **dict.fromkeys(FIVE, "x"))
     with pytest.raises(UserError, match="different weights under the one name net"):
         collect(zoo.path)
