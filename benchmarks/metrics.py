@@ -126,11 +126,16 @@ def true_ranks(logits: "Tensor", labels: "Tensor") -> "Tensor":
     """How many classes stand before the true one, int64 (N,), for logits (N, C); 0 is right.
 
     Of equal logits the class of the lower index comes first. A row with a NaN is wrong at every k:
-    its rank is C.
+    its rank is `wrong_rank`.
     """
     import torch
 
     own = logits.gather(1, labels[:, None])
     before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
     found = ((logits > own) | ((logits == own) & before)).sum(1)
-    return torch.where(logits.isnan().any(1), logits.shape[1], found)
+    return torch.where(logits.isnan().any(1), wrong_rank(logits.shape[1]), found)
+
+
+def wrong_rank(classes: int) -> int:
+    """The rank of a true class that was not predicted at all: beyond the top 5 of few classes."""
+    return max(classes, 5)

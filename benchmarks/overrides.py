@@ -179,8 +179,11 @@ def _choose_field(name: str, known: Sequence[str]) -> None:
 def _check_fits(config: object, said: str) -> None:
     """Raise `UserError` for numbers that no SVM or regression can be fitted with."""
     costs = getattr(config, "costs", None)
-    if costs is not None and not (costs and min(costs) > 0):
-        raise UserError(f"{said}: costs are one or more numbers above 0")
+    if costs is not None and not (costs and min(costs) > 0 and list(costs) == sorted(set(costs))):
+        raise UserError(
+            f"{said}: costs are one or more numbers above 0, ascending, each once (of equally good "
+            "ones the first is chosen)"
+        )
     if getattr(config, "positive_weight", 1.0) <= 0:
         raise UserError(f"{said}: positive_weight is above 0")
     if getattr(config, "folds", 2) < 2:

@@ -64,6 +64,17 @@ def by_name(found: Iterable[Found]) -> dict[str, list[Found]]:
     return groups
 
 
+def chosen(found: Sequence[Found], seeds: bool) -> list[Found]:
+    """The records behind a cell: all seeds, or the lowest one."""
+    lowest = min(item.record.seed for item in found)
+    return [item for item in found if seeds or item.record.seed == lowest]
+
+
+def shown_records(found: Sequence[Found], seeds: bool) -> list[Found]:
+    """The records behind the cells of one part: of each row all seeds, or the lowest one."""
+    return [item for items in by_name(found).values() for item in chosen(items, seeds)]
+
+
 def collect(
     zoo: Path,
     names: Sequence[str] = (),

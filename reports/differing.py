@@ -150,8 +150,8 @@ def _settings(one: Found, other: Found) -> dict[str, tuple[Any, Any]]:
     ours, others = conditions(here), conditions(there)
     apart = {
         name: (ours[name] or _MISSING, others[name] or _MISSING)
-        for name in one.apart
-        if name in other.apart and ours[name] != others[name]
+        for name in dict.fromkeys((*one.apart, *other.apart))
+        if ours[name] != others[name]
     }
     return found | apart
 

@@ -4,7 +4,7 @@ Nothing here changes from run to run of the same figures: times, durations and h
 records.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
 from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
@@ -15,10 +15,11 @@ from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.overrides import CUSTOM
 from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
-from reports.clashes.alike import HALF, conditions, layers_of
-from reports.collect import Found, by_name
+from reports.clashes.alike import HALF, conditions
+from reports.collect import Found, by_name, shown_records
 from reports.differing import otherwise_notes
-from reports.measured import Measured, chosen, of_type
+from reports.layers import fewer_layers, layers_without_svm, low_shot_elsewhere
+from reports.measured import Measured
 from reports.seeds import seed_matters
 from reports.tables import BEST, PART_NAMES, code, escape
 
@@ -37,7 +38,8 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
         for part in measured.kind.parts
         if part in shown
     ]
-    lines += _layers_without_svm(shown)
+    lines += layers_without_svm(shown)
+    lines += low_shot_elsewhere(shown)
     lines += [_grid(part, items) for part, items in shown.items() if _grids(items)]
     lines += _partial(measured)
     lines += [BEST_NOTE] if BEST in measured.table.columns else []
@@ -57,25 +59,6 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
 def _half(record: Record) -> list[str]:
     """What records of the SVMs did not note in earlier builds."""
     return [HALF] if conditions(record)["precision"] == "amp" else []
-
-
-def shown_records(found: Sequence[Found], seeds: bool) -> list[Found]:
-    """The records behind the cells of one part: of each row all seeds, or the lowest one."""
-    return [item for items in by_name(found).values() for item in chosen(items, seeds)]
-
-
-def _layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
-    low_shot, svm = (by_name(of_type(shown, kind)) for kind in (LowShotRecord, VocSvmRecord))
-    # Of one layer another note says that there was no choice.
-    names = [
-        name for name in low_shot if name not in svm and len(layers_by_row(low_shot)[name]) > 1
-    ]
-    if not names:
-        return []
-    shown_names = escape(", ".join(names))
-    return [
-        f"**Best Layer** without an SVM: the best low-shot layer at the highest k ({shown_names})."
-    ]
 
 
 def _grids(shown: Sequence[Found]) -> list[GridPoint]:
@@ -116,7 +99,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
         *_procedure(shown),
         f"n = {_sizes(record)}",
         *_given_features(shown),
-        *_fewer_layers(shown),
+        *fewer_layers(shown),
         *_unlike_rows(shown),
         _seeds(shown, found, seeds),
     ]
@@ -130,35 +113,6 @@ def _given_features(shown: Sequence[Found]) -> list[str]:
     if not names:
         return []
     return [f"{escape(', '.join(names))}: features from files, by whatever trunk and images"]
-
-
-def layers_by_row(rows: Mapping[str, Sequence[Found]]) -> dict[str, tuple[str, ...]]:
-    """By row of an SVM: the layers that its best one is the best of."""
-    layers = {name: [layers_of(item.record) for item in items] for name, items in rows.items()}
-    return {
-        name: tuple(layer for layer in of[0] if all(layer in one for one in of))
-        for name, of in layers.items()
-    }
-
-
-def best_of(
-    found: Mapping[str, Sequence[Found]], seeds: bool = False
-) -> dict[str, tuple[str, ...]]:
-    """By row of a table: the layers that its best layer was chosen among."""
-    shown = {part: shown_records(items, seeds) for part, items in found.items()}
-    low_shot, svm = (by_name(of_type(shown, kind)) for kind in (LowShotRecord, VocSvmRecord))
-    return layers_by_row(low_shot) | layers_by_row(svm)
-
-
-def _fewer_layers(shown: Sequence[Found]) -> list[str]:
-    """Rows of an SVM on fewer layers than other rows; on one, which is the best of nothing."""
-    rows = layers_by_row(by_name(shown))
-    every = {layer for layers in rows.values() for layer in layers}
-    return [
-        f"{escape(name)}: {', '.join(layers)} alone, no other layer was measured"
-        for name, layers in rows.items()
-        if layers and (len(layers) == 1 or len(layers) < len(every))
-    ]
 
 
 def _unlike_rows(shown: Sequence[Found]) -> list[str]:

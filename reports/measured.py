@@ -14,7 +14,7 @@ from benchmarks.catalog.partial import partial_record
 from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.clashes.alike import differing, measurement, order, shots_of
-from reports.collect import Collection, Found, by_name
+from reports.collect import Collection, Found, by_name, chosen
 from reports.seeds import seed_matters
 from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, in_order, own_kinds
 
@@ -79,12 +79,6 @@ def measured_tables(
 def _mark(group: Mapping[str, Sequence[Found]]) -> str:
     """What marks figures that are not of the real data; a group is of one data."""
     return next((mark for found in group.values() if (mark := partial_record(found[0].record))), "")
-
-
-def chosen(found: Sequence[Found], seeds: bool) -> list[Found]:
-    """The records behind a cell: all seeds, or the lowest one."""
-    lowest = min(item.record.seed for item in found)
-    return [item for item in found if seeds or item.record.seed == lowest]
 
 
 def of_type(parts: Mapping[str, Sequence[Found]], kind: type[Record]) -> list[Found]:

@@ -61,7 +61,7 @@ pretrain
 reports: contradictions
 reports.clashes
 reports: collect costs seeds
-reports: differing document footnotes measured published tables
+reports: differing document footnotes layers measured published tables
 reports.pictures: style
 reports.confidence
 reports.pictures

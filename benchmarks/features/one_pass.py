@@ -34,6 +34,7 @@ from slurm.files import write_bytes
 from slurm.progress import progress
 from slurm.stop import Stopped, polite_stop, stop_requested
 
+SMALLEST = 2.0**-14  # of fp16 with all of its bits
 BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
 
 
@@ -190,7 +191,14 @@ def _pooled(reader: _Reader, pixels: torch.Tensor, device: torch.device) -> torc
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), computing(device, reader.forward.precision):
         found = pooled(reader.backbone, pixels, reader.item.feature).cpu()
-    return found.half() if reader.item.dtype == "fp16" else found
+    if reader.item.dtype != "fp16":
+        return found
+    if bool(found.abs().amax(1).median() < SMALLEST) and bool(found.any()):
+        raise UserError(
+            f"the features of {reader.item.trunk.checkpoint.name} are too small for fp16, below "
+            f"{SMALLEST:.1g}, where it rounds coarsely: add --set dtype=fp32"
+        )
+    return found.half()
 
 
 def _check(found: torch.Tensor, reader: _Reader, images: ImageSplit, first: int) -> None:

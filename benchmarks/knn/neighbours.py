@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BANK_ROWS = 8192  # of a block of those that answer
 QUERY_ROWS = 2048  # of a block of those that ask
+WHOLE = 64  # rows; in the remainder of a product equal rows need not have equal cosines
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,24 @@ def nearest(
     """
     if k > len(bank):
         raise ValueError(f"{k} neighbours of {len(bank)} rows")
-    asked = _unit(queries, 0, len(queries), device)
+    asked = _filled(_unit(queries, 0, len(queries), device))
     cosines = torch.full((len(asked), k), -torch.inf, device=device)
     rows = torch.zeros((len(asked), k), dtype=torch.int64, device=device)
     for first in range(0, len(bank), BANK_ROWS):
         block = _unit(bank, first, first + BANK_ROWS, device)
         for start in range(0, len(asked), QUERY_ROWS):
             here = slice(start, start + QUERY_ROWS)
-            near, places = highest(asked[here] @ block.T, k)
+            near, places = highest((asked[here] @ _filled(block).T)[:, : len(block)], k)
             cosines[here], rows[here] = _merged(
                 (cosines[here], rows[here]), (near, places + first), k
             )
         tick(len(block))
-    return Neighbours(cosines, rows)
+    return Neighbours(cosines[: len(queries)], rows[: len(queries)])
+
+
+def _filled(rows: Tensor) -> Tensor:
+    """With rows of zeros behind them, up to a whole number of `WHOLE`."""
+    return F.pad(rows, (0, 0, 0, -len(rows) % WHOLE))
 
 
 def highest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:

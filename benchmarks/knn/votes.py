@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.knn.neighbours import Neighbours
-from benchmarks.metrics import true_ranks
+from benchmarks.metrics import true_ranks, wrong_rank
 
 VOTES = 2**24  # of a block of queries, fp64
 
@@ -23,7 +23,7 @@ def vote_ranks(
 
     `labels` (N,) are those of the bank, `truth` (Q,) those of the queries. Of classes with equal
     votes that of the lower index comes first; a class without any vote is no prediction at all: its
-    rank is the number of classes. Weights are relative to the nearest neighbour's, so that none
+    rank is `wrong_rank`. Weights are relative to the nearest neighbour's, so that none
     overflows at a low temperature.
     """
     found: dict[int, list[Tensor]] = {k: [] for k in ks}
@@ -35,11 +35,11 @@ def vote_ranks(
         weights = ((cosines - cosines[:, :1]) / temperature).exp()
         votes = torch.zeros((len(own), classes), dtype=torch.float64, device=voters.device)
         counted = 0
-        for k in sorted(ks):
+        for k in sorted(set(ks)):
             votes.scatter_add_(1, voters[:, counted:k], weights[:, counted:k])
             counted = k
             given = votes.gather(1, own[:, None])[:, 0] > 0
-            found[k].append(torch.where(given, true_ranks(votes, own), classes).cpu())
+            found[k].append(torch.where(given, true_ranks(votes, own), wrong_rank(classes)).cpu())
     return {k: torch.cat(parts) for k, parts in found.items()}
 
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from benchmarks.features.cache import Features
 from benchmarks.logreg.draws import Rows
+from benchmarks.logreg.newton import Solution
 from benchmarks.logreg.path import solutions
 from benchmarks.logreg.problem import Model, Problem, Standard, logits
 from benchmarks.logreg.record import FewLabels, PathPoint
-from benchmarks.metrics import true_ranks
+from benchmarks.metrics import true_ranks, wrong_rank
 from slurm.errors import UserError
 
 CONVERTED = 8192  # rows at a time
@@ -53,6 +54,7 @@ class Evaluation:
         # The place of each row of the list in `train`.
         self.places = np.empty(len(order), dtype=np.int64)
         self.places[order] = np.arange(len(order))
+        self.few_unsolved: set[float] = set()  # costs at which a fit on few labels was not solved
 
     def choose(self, costs: Sequence[float], tick: Callable[[int], object]) -> Chosen:
         """Every cost on the nine tenths and on all; the best on the held-out tenth is chosen."""
@@ -68,7 +70,7 @@ class Evaluation:
             held_out = self._held_out_top1(self.standard.raw(selecting.model), present, apart)
             ranks = self._ranks(self.standard.raw(refitted.model), every, self.val, self.truth)
             points.append(PathPoint(cost, held_out, _top1(ranks), refitted.value, refitted.gap))
-            unsolved += [cost] * (max(selecting.gap, refitted.gap) > UNSOLVED)
+            unsolved += [cost] * (is_unsolved(selecting) or is_unsolved(refitted))
             if best is None or held_out > points[best].held_out_top1:
                 best, best_ranks = len(points) - 1, ranks.cpu()
             tick(2)
@@ -93,6 +95,8 @@ class Evaluation:
             apart[places] = False
             small, basis = _in_row_space(problem)
             for place, found in enumerate(solutions(small, costs)):
+                if is_unsolved(found):
+                    self.few_unsolved.add(costs[place])
                 weight = found.model.weight if basis is None else basis @ found.model.weight
                 raw = self.standard.raw(Model(weight, found.model.bias))
                 scores[0, number, place] = self._held_out_top1(raw, present, apart)
@@ -142,9 +146,14 @@ class Evaluation:
         for block in logits(raw, features):
             own = mine[start : start + len(block)]
             ranks = true_ranks(block, own.clamp(min=0))
-            found.append(torch.where(own >= 0, ranks, self.classes))
+            found.append(torch.where(own >= 0, ranks, wrong_rank(self.classes)))
             start += len(block)
         return torch.cat(found)
+
+
+def is_unsolved(found: Solution) -> bool:
+    """Whether a fit ended above its minimum, as far as can be told."""
+    return found.gap > UNSOLVED or not found.converged
 
 
 def _top1(ranks: Tensor) -> float:

@@ -80,9 +80,11 @@ class Logreg(OnFeatures):
             for kind, name, source, draws in few:
                 rows[kind][name] = evaluation.few(draws, costs, source, bar.update)
         fields = record_fields(self.extraction, protocol, device)
-        if chosen.unsolved:
-            shown = ", ".join(f"{cost:g}" for cost in chosen.unsolved[:5])
-            fields["notes"] += (f"not solved to its minimum at C = {shown}",)
+        unsolved = {"": chosen.unsolved, " on few labels": sorted(evaluation.few_unsolved)}
+        for what, at in unsolved.items():
+            if at:
+                shown = ", ".join(f"{cost:g}" for cost in at[:5])
+                fields["notes"] += (f"not solved to its minimum{what} at C = {shown}",)
         kept = {"logreg.rank": stored_ranks(chosen.ranks)}
         record = LogregRecord(
             **fields,

@@ -11,7 +11,8 @@ from benchmarks.logreg.problem import Model, Point, Problem
 
 TOLERANCE = 1e-9  # of the objective, relative: how far above its minimum it may end
 FORCING = 0.05  # of the residual that conjugate gradients leave of a step
-LEFT = 0.01  # of what a step saved, at most, is still to be saved after it
+LEFT = 0.01  # of what a step saved, at most, is still to be saved after it,
+QUICK = 0.1  # if that is less than this part of what the step before saved
 RENEWED = 4  # Newton steps that share one preconditioner
 STEPS = 100  # of Newton, per cost
 CG_STEPS = 500  # per Newton step
@@ -33,7 +34,7 @@ class Solution:
 
 def solve(problem: Problem, inverse: Preconditioner, point: Point, cost: float) -> Solution:
     """Minimise from `point`, which is best near the solution."""
-    products, gap = 0, float("inf")
+    products, gap, before = 0, float("inf"), float("inf")
     for number in range(1, STEPS + 1):
         direction, used = _newton_direction(problem, point, cost, inverse)
         products += used
@@ -43,7 +44,9 @@ def solve(problem: Problem, inverse: Preconditioner, point: Point, cost: float) 
             return _ended(point, decrement / 2, number, products)
         saved = max(decrement / 2, point.value - moved.value)
         point = moved
-        gap = LEFT * saved / point.value
+        quick = saved <= QUICK * before
+        gap = (LEFT if quick else 1.0) * saved / point.value
+        before = saved
         if gap <= TOLERANCE:
             return Solution(point.model, point.value, gap, number, products, True)
         if number % RENEWED == 0:
@@ -52,8 +55,11 @@ def solve(problem: Problem, inverse: Preconditioner, point: Point, cost: float) 
 
 
 def _ended(point: Point, gap: float, steps: int, products: int) -> Solution:
-    relative = max(gap, 0.0) / point.value
-    return Solution(point.model, point.value, relative, steps, products, relative <= 1e-8)
+    """Where a direction leads nowhere; one that leads upwards is of rounding, and tells nothing."""
+    relative = abs(gap) / point.value
+    return Solution(
+        point.model, point.value, relative, steps, products, 0 <= gap / point.value <= 1e-8
+    )
 
 
 def _moved(

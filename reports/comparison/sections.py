@@ -16,7 +16,8 @@ from reports.comparison.beside import (
 )
 from reports.comparison.reasons import reasons
 from reports.document import NO_RESULTS, numbered
-from reports.footnotes import best_of, footnotes
+from reports.footnotes import footnotes
+from reports.layers import best_of
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow
 from reports.tables import (

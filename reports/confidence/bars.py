@@ -6,13 +6,12 @@ import numpy as np
 
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import VocSvmRecord
-from reports.collect import Collection, Found
+from reports.collect import Collection, Found, shown_records
 from reports.confidence.average_precision import RankedClasses
 from reports.confidence.figures import figures, resampled, test_split
 from reports.confidence.intervals import interval
 from reports.confidence.kept import kept_path, read_kept, write_kept
 from reports.confidence.resampling import Floats, block_counts
-from reports.footnotes import shown_records
 from reports.measured import Measured, of_type
 
 CLASS_RESAMPLES = 1000  # the first of all: a picture shows no second digit

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from benchmarks.results import LowShotRecord
 from reports.clashes.alike import conditions, draws_of
 from reports.confidence.figures import Figure
-from reports.footnotes import best_of
+from reports.layers import best_of
 from reports.measured import Measured
 from reports.seeds import seed_matters
 

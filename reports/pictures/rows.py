@@ -1,8 +1,7 @@
 """What the pictures of all tables say of the table that they are of."""
 
 from benchmarks.results import Record
-from reports.collect import Found, by_name
-from reports.footnotes import shown_records
+from reports.collect import Found, by_name, shown_records
 from reports.measured import Measured, of_type
 from reports.tables import Cell
 

@@ -12,6 +12,7 @@ from benchmarks.metrics import (
     step_average_precision,
     step_doubt,
     topk_correct,
+    true_ranks,
 )
 
 cases = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=60).filter(
@@ -133,3 +134,8 @@ def test_equal_scores_are_in_no_doubt() -> None:
     scores, positive = np.array([[2.0, 2.0, 1.0]]), np.array([True, False, True])
     assert not step_doubt(scores, positive, np.array([0.1])).any()
     assert step_doubt(scores, positive, np.array([0.6])).all()  # the last one may pass the miss
+
+
+def test_a_row_without_numbers_is_not_within_the_top_5_of_three_classes() -> None:
+    logits = torch.tensor([[0.0, np.nan, 1.0], [0.0, 2.0, 1.0]])
+    assert true_ranks(logits, torch.tensor([2, 2])).tolist() == [5, 1]

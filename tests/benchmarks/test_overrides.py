@@ -124,6 +124,8 @@ def test_what_is_set_to_what_it_is_stays_the_protocol() -> None:
     ("change", "complaint"),
     [
         ("costs=0", "costs are one or more numbers above 0"),
+        ("costs=10,1,0.1", "costs are one or more numbers above 0, ascending, each once"),
+        ("costs=1,1,10", "costs are one or more numbers above 0, ascending, each once"),
         ("costs=none", "costs are one or more numbers above 0"),
         ("positive_weight=0.0", "positive_weight is above 0"),
         ("folds=1", "folds are 2 or more"),

@@ -206,6 +206,24 @@ def test_features_that_are_no_numbers_are_neither_written_nor_read(
         item.read()
 
 
+@pytest.mark.parametrize(("power", "refused"), [(-10, False), (-20, True), (-200, False)])
+def test_features_too_small_for_half_precision_are_not_rounded(
+    item: ExtractAvgpool, monkeypatch: pytest.MonkeyPatch, power: int, refused: bool
+) -> None:
+    """Zeros alone, as dead units have them, lose nothing."""
+    real = one_pass.pooled
+    monkeypatch.setattr(one_pass, "pooled", lambda *args: real(*args) * 2.0**power)
+    half = replace(item, dtype="fp16")
+    if refused:
+        with pytest.raises(UserError, match=r"are too small for fp16, .*: add --set dtype=fp32"):
+            half.run()
+        assert not half.done()
+        replace(item, dtype="fp32").run()
+    else:
+        half.run()
+        assert half.done()
+
+
 def test_a_changed_file_is_noticed(item: ExtractAvgpool) -> None:
     item.run()
     path = item.directory / "val.npy"

@@ -37,6 +37,25 @@ def test_equal_rows_come_in_their_order_whatever_the_blocks(seed: int, k: int, s
     assert found.rows.tolist() == by_a_loop(bank, queries, k)
 
 
+@pytest.mark.parametrize(
+    ("rows", "dimensions", "asked"), [(8200, 512, 200), (87, 512, 1), (50, 2048, 3)]
+)
+def test_equal_rows_are_equally_near_in_the_remainders_of_products(
+    rows: int, dimensions: int, asked: int
+) -> None:
+    """Matrix products give them another last bit there: a later copy would then come first."""
+    for seed in range(3):
+        draws = torch.Generator().manual_seed(seed)
+        bank = torch.randn(rows, dimensions, generator=draws)
+        copies = rows // 4
+        bank[-copies:] = bank[:copies]
+        picked = torch.randint(0, copies, (asked,), generator=draws)
+        queries = bank[picked] + 0.3 * torch.randn(asked, dimensions, generator=draws)
+        found = nearest(bank, queries, 2, CPU)
+        assert (found.cosines[:, 0] == found.cosines[:, 1]).all()
+        assert (found.rows == torch.stack([picked, picked + rows - copies], 1)).all()
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=9, max_size=9), min_size=1), st.integers(1, 9))
 def test_the_highest_are_those_of_a_stable_sort(rows: list[list[int]], k: int) -> None:
@@ -91,6 +110,21 @@ def test_a_class_without_a_vote_is_no_prediction() -> None:
     found = vote_ranks(near, labels, truth, 5, (2,), 0.07)[2]
     assert found.tolist() == [5]
     assert percent(found, 5) == 0.0
+
+
+def test_of_three_classes_one_without_a_vote_is_not_within_the_top_5() -> None:
+    near = neighbours.Neighbours(torch.ones(2, 1), torch.tensor([[0], [1]]))
+    labels, truth = torch.tensor([2, 0]), torch.tensor([2, 1])
+    found = vote_ranks(near, labels, truth, 3, (1,), 0.07)[1]
+    assert [percent(found, k) for k in (1, 5)] == [50.0, 50.0]
+
+
+def test_a_k_that_is_named_twice_is_counted_once() -> None:
+    bank, labels, queries, truth = clouds()
+    near = nearest(bank, queries, 9, CPU)
+    args = near, torch.from_numpy(labels), torch.from_numpy(truth), 7
+    twice, once = (vote_ranks(*args, ks, 0.07) for ks in ((5, 9, 5), (5, 9)))
+    assert {k: one.tolist() for k, one in twice.items()} == {k: x.tolist() for k, x in once.items()}
 
 
 def test_equal_votes_go_to_the_lower_class() -> None:

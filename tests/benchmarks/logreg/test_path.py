@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.logreg import precondition, problem
+from benchmarks.logreg.evaluation import is_unsolved
 from benchmarks.logreg.path import solutions
 from benchmarks.logreg.problem import Model, Problem, Standard, logits
 
@@ -110,3 +111,26 @@ def test_a_separable_problem_keeps_the_digits_of_a_small_loss() -> None:
     assert (
         torch.cat(list(logits(raw, torch.from_numpy(features)))).argmax(1).numpy() == labels
     ).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e4])
+def test_a_fit_that_did_not_reach_its_minimum_is_known(scale: float, seed: int) -> None:
+    """Of features so large that fp32 products tell no way down, and separable classes."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(120) % 3
+    points = rng.normal(size=(120, 20)) + 0.7 * rng.normal(size=(3, 20))[labels]
+    features = (scale * points.astype(np.float32)).astype(np.float32)
+    tensor = torch.from_numpy(features)
+    standard = Standard(tensor.double().mean(0), torch.ones(20, dtype=torch.float64))
+    one = Problem(tensor, torch.from_numpy(labels), 3, standard)
+    costs = (1e-6, 1e-3, 1e-1, 10.0, 1e3, 1e5)
+    centred = features.astype(float) - features.astype(float).mean(0)
+    judge = LogisticRegression(solver="newton-cholesky", tol=1e-12, max_iter=10_000)
+    for cost, found in zip(costs, solutions(one, costs), strict=True):
+        judge.set_params(C=cost).fit(centred, labels)
+        theirs = Model(torch.from_numpy(judge.coef_.T.copy()), torch.from_numpy(judge.intercept_))
+        best = plain_objective(centred, labels, cost, theirs)
+        above = found.value / min(best, found.value) - 1
+        assert above <= 1e-6 or is_unsolved(found), (cost, above, found.gap)
+        assert scale > 1 or not is_unsolved(found)

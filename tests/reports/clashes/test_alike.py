@@ -356,3 +356,15 @@ def test_feature_files_of_earlier_builds_are_one_set(zoo: Any) -> None:
     of_files(zoo, FIVE, "five", **dict.fromkeys(FIVE, "x"))
     with pytest.raises(UserError, match="different weights under the one name net"):
         collect(zoo.path)
+
+
+def test_low_shot_figures_of_another_layer_than_the_best_are_spoken_of(zoo: Any) -> None:
+    zoo.svm("net", FIVE)
+    zoo.low_shot("net", {"feature4": [10.0] * 8}, settings=gram())
+    (table,) = tables(zoo)
+    assert texts(table)["net"][2:] == ["-"] * 8
+    section = measured_section(table)
+    assert (
+        "**Low-shot elsewhere**: net was measured on feature4 alone, not on its best layer "
+        "feature2, and is not shown." in section
+    )
