@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks.commands import finish_command
     from benchmarks.datasets.loading import holds_digits
     from benchmarks.knn.item import knn_item
-    from benchmarks.overrides import CUSTOM, custom
+    from benchmarks.overrides import CUSTOM, check_set_once, custom
     from benchmarks.trunks import find_trunk
 
     protocol = DIGITS_KNN if holds_digits(args.data) else IMAGENET_KNN
@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     (protocol,) = custom([on_own_data(protocol, args.own)], args)
     flags = {"ks": args.k, "feature": args.feature}
     given = {name: value for name, value in flags.items() if value is not None}
+    check_set_once(args.set, {name: f"--{name.removesuffix('s')}" for name in given})
     changed = replace(protocol, **given)
     if changed != protocol:
         protocol = replace(changed, variant=CUSTOM)

@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     from benchmarks.commands import finish_command
     from benchmarks.datasets.loading import holds_digits
     from benchmarks.logreg.item import logreg_item
-    from benchmarks.overrides import CUSTOM, custom
+    from benchmarks.overrides import CUSTOM, check_set_once, custom
     from benchmarks.trunks import find_trunk
 
     protocol = DIGITS_LOGREG if holds_digits(args.data) else IMAGENET_LOGREG
@@ -81,6 +81,8 @@ def main(argv: list[str] | None = None) -> None:
     flags = {"costs": args.costs, "per_class": args.shots, "fractions": args.fraction}
     flags["feature"] = args.feature
     given = {name: value for name, value in flags.items() if value is not None}
+    called = {"per_class": "shots", "fractions": "fraction"}
+    check_set_once(args.set, {name: f"--{called.get(name, name)}" for name in given})
     changed = replace(protocol, **given)
     if changed != protocol:
         protocol = replace(changed, variant=CUSTOM)

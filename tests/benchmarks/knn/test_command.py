@@ -81,6 +81,8 @@ def test_mistakes_are_one_line(
     assert "is not a whole number from 0" in error_of(capsys, *base, "--k", "ten")
     assert "names no number" in error_of(capsys, *base, "--k", ",")
     assert "temperature must be above 0" in error_of(capsys, *base, "--set", "temperature=0.0")
+    both = error_of(capsys, *base, "--k", "3", "--set", "ks=5")
+    assert both == "error: --k and --set ks=5 are both given: leave one out"
     assert "unknown k-NN protocol" in error_of(capsys, *base, "--protocol", "voc07_svm")
     assert not (tmp_path / "features").exists()
 

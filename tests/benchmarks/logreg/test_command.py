@@ -143,6 +143,7 @@ def test_mistakes_are_one_line_before_anything_is_extracted(
         (("--costs", "nan"), "costs must be above 0 and ascending"),
         (("--costs", "one"), "--costs"),
         (("--fraction", "1.5"), "a fraction of the labels is between 0 and 1"),
+        (("--shots", "1", "--set", "per_class=2"), "--shots and --set per_class=2 are both given"),
         (("--fraction", "0.1,0.1000001"), "two fractions are 10% of the labels: keep one"),
         (("--set", "held_out=0.001"), "leaves none to fit or none to select by"),
     ):
