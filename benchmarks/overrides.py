@@ -109,6 +109,8 @@ def changed(
             raise UserError(f"{said}: needs {_wanted(type(config), name.split('.'))}")
         content = msgspec.to_builtins(found)
         _check(said, _at(content, name.split(".")))
+    if content.get("costs"):  # of equally good ones the first is chosen: it is to be the smallest
+        content["costs"] = sorted(set(content["costs"]))
     found = msgspec.convert(content, type(config))
     if changes:
         said = ", ".join(flags.get(one, f"--set {one}") for one in changes)
@@ -179,11 +181,8 @@ def _choose_field(name: str, known: Sequence[str]) -> None:
 def _check_fits(config: object, said: str) -> None:
     """Raise `UserError` for numbers that no SVM or regression can be fitted with."""
     costs = getattr(config, "costs", None)
-    if costs is not None and not (costs and min(costs) > 0 and list(costs) == sorted(set(costs))):
-        raise UserError(
-            f"{said}: costs are one or more numbers above 0, ascending, each once (of equally good "
-            "ones the first is chosen)"
-        )
+    if costs is not None and not (costs and min(costs) > 0):
+        raise UserError(f"{said}: costs are one or more numbers above 0")
     if getattr(config, "positive_weight", 1.0) <= 0:
         raise UserError(f"{said}: positive_weight is above 0")
     if getattr(config, "folds", 2) < 2:

@@ -6,7 +6,7 @@ when that is asked for. Of two records that claim the same cell the fuller one i
 a table of its own where they were measured otherwise; else they are always an error.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import results
 from benchmarks.catalog.records import read_record
 from benchmarks.checkpoints.cards import Card, card_path
-from benchmarks.checkpoints.fit import what_differs, why_outdated
+from benchmarks.checkpoints.fit import why_outdated
 from benchmarks.results import Record
 from reports.clashes.alike import (
     agree,
@@ -25,7 +25,8 @@ from reports.clashes.alike import (
     holds,
     measurement,
 )
-from reports.clashes.joined import join
+from reports.clashes.joined import join, may_be_joined
+from reports.clashes.networks import refuse_mixed_networks
 from reports.contradictions import faults
 from slurm.cli import choose
 from slurm.errors import UserError
@@ -38,6 +39,7 @@ class Found:
     path: Path
     record: Record
     apart: tuple[str, ...] = ()  # conditions that tell its table from another of its measurement
+    joined: tuple["Found", ...] = ()  # of which the record is joined, itself before that the first
 
     @property
     def measurement(self) -> bytes:
@@ -54,6 +56,11 @@ class Collection:
     found: tuple[Found, ...]  # in the order of the rows
     cards: dict[str, Card] = field(default_factory=dict)  # of the checkpoints in `found`
     skipped: tuple[str, ...] = ()  # why a file was left out, one line each
+
+
+def originals(found: Iterable[Found]) -> list[Found]:
+    """The records as they lie in the zoo, of joined ones those that they are joined of."""
+    return [one for item in found for one in item.joined or (item,)]
 
 
 def by_name(found: Iterable[Found]) -> dict[str, list[Found]]:
@@ -120,7 +127,7 @@ def collect(
     current = [item for item, reason in zip(found, reasons) if reason is None]
     skipped += [f"{item.path} {reason}" for item, reason in zip(found, reasons) if reason]
 
-    refuse_mixed_networks(current)
+    refuse_mixed_networks([(item.path, item.record) for item in current])
     settled, lesser = settle_clashes(current)
     skipped += lesser
     ordered = _of_variants(_in_order(settled, names), variants)
@@ -153,15 +160,17 @@ def settle_clashes(found: Sequence[Found]) -> tuple[list[Found], list[str]]:
     for (benchmark, alike, _, _), items in claims.items():
         fuller: list[Found] = []
         for item in sorted(items, key=_fullest_first):
-            at = next((n for n, x in enumerate(fuller) if agree(x.record, item.record)), None)
-            other = None if at is None else fuller[at]
-            if other is None or at is None:
-                fuller.append(item)
-            elif holds(other.record, item.record):
-                lesser[item.path] = f"{item.path} holds no more than {other.path}"
-            elif (both := join(other.record, item.record, item.path.name)) is not None:
-                fuller[at] = replace(other, record=both)
-                within.add(item.path)
+            for at, other in enumerate(fuller):
+                if agree(other.record, item.record) and holds(other.record, item.record):
+                    lesser[item.path] = f"{item.path} holds no more than {other.path}"
+                    break
+                if may_be_joined(other.record, item.record):
+                    parts = (*(other.joined or (other,)), item)
+                    fuller[at] = replace(
+                        other, record=join(other.record, item.record), joined=parts
+                    )
+                    within.add(item.path)
+                    break
             else:
                 fuller.append(item)
         whole |= {item.path: item for item in fuller}
@@ -195,42 +204,6 @@ def _apart(one: Found, other: Found) -> str:
             "date"
         )
     return names[0]
-
-
-def refuse_mixed_networks(found: Sequence[Found]) -> None:
-    """`UserError` with both paths where two records of one name are of two networks."""
-    networks: dict[tuple[object, ...], list[Found]] = {}
-    for item in found:
-        record = item.record
-        # A random trunk is another network for each seed; everything else is one network.
-        seed = record.seed if record.checkpoint.weights.startswith("random:") else None
-        networks.setdefault((record.checkpoint.name, seed), []).append(item)
-    for items in networks.values():
-        # The weights of feature files are a hash of all layers that were measured.
-        whole = [item for item in items if not _files(item.record)] or items[:1]
-        layers: dict[str, tuple[str, Found]] = {}
-        for item in items:
-            differs = what_differs(whole[0].record.checkpoint, item.record.checkpoint)
-            by_layer = differs == "weights" and _files(whole[0].record)
-            if differs and not by_layer:
-                raise _mixed(whole[0], item, differs)
-            for layer, mark in _files(item.record).items():
-                known, other = layers.setdefault(layer, (mark, item))
-                if known != mark:
-                    raise _mixed(other, item, "weights")
-
-
-def _files(record: Record) -> Mapping[str, str]:
-    """Of features from files: the fingerprint of each layer's; empty in records of old builds."""
-    files = record.settings.get("features")
-    return files if isinstance(files, Mapping) else {}
-
-
-def _mixed(one: Found, other: Found, differs: str) -> UserError:
-    return UserError(
-        f"{one.path} and {other.path} are of different {differs} under the one name "
-        f"{one.record.checkpoint.name}: remove the one that is out of date"
-    )
 
 
 def _record_paths(

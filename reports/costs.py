@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.results import ProbeRecord, Record, Split
-from reports.collect import Found, by_name
+from reports.collect import Found, by_name, originals
 
 CPU = "CPU"
 
@@ -55,7 +55,10 @@ def cost_of(record: Record) -> dict[str, Any]:
 
 def hours_by_row(found: Iterable[Found]) -> dict[str, dict[str, float]]:
     """Device hours of all records of each checkpoint, by the device's name."""
-    return {name: _hours([item.record for item in items]) for name, items in by_name(found).items()}
+    return {
+        name: _hours([item.record for item in originals(items)])
+        for name, items in by_name(found).items()
+    }
 
 
 def _hours(records: Iterable[Record]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from benchmarks.overrides import CUSTOM
 from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.clashes.alike import HALF, conditions
-from reports.collect import Found, by_name, shown_records
+from reports.collect import Found, by_name, originals, shown_records
 from reports.differing import otherwise_notes
 from reports.layers import fewer_layers, layers_without_svm, low_shot_elsewhere
 from reports.measured import Measured
@@ -46,7 +46,7 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     lines += [text for text in (measured.intervals, measured.choices) if text]
     lines += otherwise_notes(measured, PART_NAMES)
     everything = [item for found in shown.values() for item in found]
-    lines.append(_software(everything))
+    lines.append(_software(originals(everything)))
     of_records = (
         f"{item.record.checkpoint.name}: {note}"
         for item in everything

@@ -14,7 +14,7 @@ from benchmarks.catalog.partial import partial_record
 from benchmarks.protocols import VARIANTS
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from reports.clashes.alike import differing, measurement, order, shots_of
-from reports.collect import Collection, Found, by_name, chosen
+from reports.collect import Collection, Found, by_name, chosen, originals
 from reports.seeds import seed_matters
 from reports.tables import BEST, FEATURES, KINDS, SHOTS, Cell, Kind, Row, Table, in_order, own_kinds
 
@@ -244,7 +244,7 @@ def _best_layer_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
     cells = {"Best Layer": Cell(text=layer, protocol=svm[0].record.protocol if svm else None)}
     cell = _cell(
         (item, item.record.layers[layer].map)
-        for item in svm
+        for item in originals(svm)
         if isinstance(item.record, VocSvmRecord) and layer in item.record.layers
     )
     if cell is not None:
@@ -252,7 +252,7 @@ def _best_layer_cells(parts: dict[str, list[Found]]) -> dict[str, Cell]:
     for k in sorted({k for item in low_shot for k in shots_of(item.record)}):
         cell = _cell(
             (item, item.record.layers[layer].shots[str(k)].mean)
-            for item in low_shot
+            for item in originals(low_shot)
             if isinstance(item.record, LowShotRecord)
             and layer in item.record.layers
             and str(k) in item.record.layers[layer].shots
@@ -276,7 +276,10 @@ def _low_shot_layer(found: Sequence[Found]) -> str | None:
 
 
 def _cell(figures: Iterable[tuple[Found, float]]) -> Cell | None:
-    pairs = list(figures)
+    by_seed: dict[int, tuple[Found, float]] = {}
+    for item, value in figures:  # of several that were joined the first
+        by_seed.setdefault(item.record.seed, (item, value))
+    pairs = list(by_seed.values())
     if not pairs:
         return None
     values = [value for _, value in pairs]

@@ -193,7 +193,8 @@ def _pooled(reader: _Reader, pixels: torch.Tensor, device: torch.device) -> torc
         found = pooled(reader.backbone, pixels, reader.item.feature).cpu()
     if reader.item.dtype != "fp16":
         return found
-    if bool(found.abs().amax(1).median() < SMALLEST) and bool(found.any()):
+    largest = found.abs().amax(1)
+    if bool(found.any()) and bool(largest[largest > 0].median() < SMALLEST):
         raise UserError(
             f"the features of {reader.item.trunk.checkpoint.name} are too small for fp16, below "
             f"{SMALLEST:.1g}, where it rounds coarsely: add --set dtype=fp32"

@@ -46,9 +46,10 @@ def nearest(
     rows = torch.zeros((len(asked), k), dtype=torch.int64, device=device)
     for first in range(0, len(bank), BANK_ROWS):
         block = _unit(bank, first, first + BANK_ROWS, device)
+        filled = _filled(block).T
         for start in range(0, len(asked), QUERY_ROWS):
             here = slice(start, start + QUERY_ROWS)
-            near, places = highest((asked[here] @ _filled(block).T)[:, : len(block)], k)
+            near, places = highest((asked[here] @ filled)[:, : len(block)], k)
             cosines[here], rows[here] = _merged(
                 (cosines[here], rows[here]), (near, places + first), k
             )
@@ -58,7 +59,7 @@ def nearest(
 
 def _filled(rows: Tensor) -> Tensor:
     """With rows of zeros behind them, up to a whole number of `WHOLE`."""
-    return F.pad(rows, (0, 0, 0, -len(rows) % WHOLE))
+    return F.pad(rows, (0, 0, 0, -len(rows) % WHOLE)) if len(rows) % WHOLE else rows
 
 
 def highest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,10 @@ class Logreg(OnFeatures):
         for what, at in unsolved.items():
             if at:
                 shown = ", ".join(f"{cost:g}" for cost in at[:5])
-                fields["notes"] += (f"not solved to its minimum{what} at C = {shown}",)
+                fields["notes"] += (
+                    f"not solved to its minimum{what}, as far as rounding lets it be told, at C = "
+                    f"{shown}",
+                )
         kept = {"logreg.rank": stored_ranks(chosen.ranks)}
         record = LogregRecord(
             **fields,

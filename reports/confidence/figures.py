@@ -15,7 +15,6 @@ from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import LowShotRecord, ProbeRecord, Record, Split, VocSvmRecord
 from benchmarks.svm.solver.workers import each
 from reports.clashes.alike import draws_of, shots_of
-from reports.clashes.joined import NOTE
 from reports.collect import Found
 from reports.confidence.accuracy import resampled_accuracies
 from reports.confidence.average_precision import RankedClasses, resampled_maps
@@ -95,11 +94,6 @@ def why_none(figure: Figure) -> str:
     record, name = figure.found.record, figure.found.path.name
     if any(NOT_KEPT in note for note in record.notes):
         return f"{name} holds no outcomes, as its notes say"
-    if any(note.startswith(NOTE) for note in record.notes):
-        return (
-            f"it is of another record than {name}: run its benchmark with all layers and k at "
-            "once, which takes what is there"
-        )
     if not isinstance(record, VocSvmRecord | LowShotRecord):
         return f"{name} holds no outcomes: move it away and run its benchmark again"
     layer = "" if record.outcomes is None else f" of {figure.name.partition('.')[0]}"

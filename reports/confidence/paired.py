@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import ProbeRecord, VocSvmRecord
-from reports.collect import Collection
+from reports.collect import Collection, originals
 from reports.confidence.figures import figure_of, resampled, test_split, why_none, work_of
 from reports.confidence.intervals import Difference, difference, holm
 from reports.confidence.unlike import Pair, title_of, unlike
@@ -82,7 +82,7 @@ def compare_rows(
 def _pairs(
     measured: Sequence[Measured], collection: Collection, first: str, second: str
 ) -> Iterator[Pair]:
-    found = {str(item.path): item for item in collection.found}
+    found = {str(item.path): item for item in originals(collection.found)}
     for item in measured:
         rows = {row.name: row for row in item.table.rows}
         if first not in rows or second not in rows:

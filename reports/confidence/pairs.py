@@ -5,7 +5,7 @@ from itertools import combinations
 
 import msgspec
 
-from reports.collect import Collection
+from reports.collect import Collection, originals
 from reports.confidence.figures import Figure, figure_of, resampled
 from reports.confidence.intervals import Difference, difference, holm
 from reports.confidence.resampling import Floats
@@ -58,7 +58,7 @@ def paired_rows(measured: Sequence[Measured], collection: Collection) -> list[Pa
 
 
 def _samples(item: Measured, collection: Collection) -> Sampled:
-    found = {str(one.path): one for one in collection.found}
+    found = {str(one.path): one for one in originals(collection.found)}
     places: list[tuple[str, str]] = []
     wanted: list[Figure] = []
     for row in item.table.rows[:MOST_ROWS]:

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.outcomes.files import SPLITS, read_outcomes
 from benchmarks.outcomes.halves import both_halves, other_halves
 from benchmarks.results import LowShotRecord, VocSvmRecord
-from reports.collect import Collection, Found
+from reports.collect import Collection, Found, originals
 from reports.confidence.figures import figures, sources, test_split
 from reports.confidence.kept import kept_path, read_kept, write_kept
 from reports.confidence.resampling import Floats
@@ -30,7 +30,7 @@ HALVES = 2 * SPLITS
 
 def with_choices(measured: Sequence[Measured], collection: Collection) -> list[Measured]:
     """The tables with what each figure would be had its choices not seen the images it is of."""
-    found = {str(item.path): item for item in collection.found}
+    found = {str(item.path): item for item in originals(collection.found)}
     return [
         _table(item, found, collection) if item.kind.layout == "best layer" else item
         for item in measured

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from reports.collect import Collection
+from reports.collect import Collection, originals
 from reports.confidence.figures import (
     LOW_SHOT_RESAMPLES,
     Figure,
@@ -30,7 +30,7 @@ def with_intervals(measured: Sequence[Measured], collection: Collection) -> list
 
     Cells that a paired comparison cannot tell from the best of their column are marked as best.
     """
-    found = {str(item.path): item for item in collection.found}
+    found = {str(item.path): item for item in originals(collection.found)}
     places: list[tuple[int, str, str]] = []
     wanted: list[Figure] = []
     for number, item in enumerate(measured):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from reports.collect import Collection, Found
+from reports.collect import Collection, Found, originals
 from reports.costs import cost_of, hours_by_row
 from reports.document import numbered
 from reports.footnotes import changes_of, footnotes
@@ -180,7 +180,7 @@ def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, b
 
     Paths are relative to `base`.
     """
-    shown = {str(item.path): _relative(item.path, base) for item in collection.found}
+    shown = {str(item.path): _relative(item.path, base) for item in originals(collection.found)}
     document = {
         "schema": SCHEMA,
         "tables": [
@@ -195,7 +195,9 @@ def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, b
             }
             for item in measured
         ],
-        "records": {shown[str(item.path)]: _provenance(item) for item in collection.found},
+        "records": {
+            shown[str(item.path)]: _provenance(item) for item in originals(collection.found)
+        },
         "left_out": collection.skipped,
         VOLATILE: {"device_hours": hours_by_row(collection.found)},
     }

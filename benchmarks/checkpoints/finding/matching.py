@@ -1,5 +1,6 @@
 """Whether the tensors below a prefix of a file are those of an architecture, one for one."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,12 +29,15 @@ _HEADS = re.compile(
     r"projection|projector|prototypes|predictor|aux|sobel|sobel_layer|loss_weight|queue|queue_ptr|"
     r"fc_norm|mask_token)\d*(\.|$)"
 )
-# First parts of names that would belong to the way from the image to the last feature map, or are
-# put in between its stages.
+# First parts of names that would belong to the way from the image to the last feature map.
 _OF_A_TRUNK = re.compile(
     r"(conv|bn|norm|ln|pre|layer|layers|stage|stages|stem|block|blocks|features|patch|embed|pos|"
-    r"cls|reg|register|storage|dist|rope|downsample|"
-    r"se|ca|sa|eca|bam|cbam|attn|attention|gate|adapter|adapters|lora|prompt|prompts)\d*"
+    r"reg|register|registers|storage|dist|rope|downsample)\d*"
+)
+# Words, anywhere in a name's first part, for what is put in between the stages.
+_IN_BETWEEN = re.compile(
+    r"(?:^|_)(?:se|ca|sa|eca|c?bam|attn|attention|gate|gating|adapters?|lora|prompts?|film|excit\w*|"
+    r"squeeze\w*|normali[sz]e\w*|pixel)\d*(?:_|$)"
 )
 # What has maps or tokens, but of the image's reconstruction, of detection or of another network.
 _OF_TRAINING = re.compile(
@@ -42,7 +46,7 @@ _OF_TRAINING = re.compile(
     r"averaged|shadow|target|online|key|query|text|language|transformer|rotation|jigsaw|codebook|"
     r"quantizer|tokenizer|vae|vq)\d*|[89]|\d{2,}"
 )
-_IMAGE = 4  # channels at most
+_OF_PIXELS = re.compile(r"(?:^|[._])(?:mean|std|var|weight|bias)$")
 COUNTED = ("total_ops", "total_params")  # that thop leaves in every module
 
 
@@ -192,7 +196,11 @@ def _others(
     """
     heads = {dotted(name) for name in network_names(arch)}
     firsts = {name.split(".")[0] for name in own}
-    spatial = {dotted(name).split(".")[0] for name, place in inside.items() if _is_spatial(place)}
+    others: dict[str, dict[str, Place]] = {}
+    for name, place in inside.items():
+        if dotted(name) not in own:
+            others.setdefault(name.split(".")[0], {})[name] = place
+    on_features = _on_features(others, _width(shapes_of(arch, sobel=False)))
     beside, unexpected, grafted = [], [], False
     for name, place in inside.items():
         same = dotted(name)
@@ -200,8 +208,9 @@ def _others(
             continue
         first = same.split(".")[0]
         known = name.split(".")[-1] in COUNTED or same in heads or _HEADS.match(name)
-        within = first in firsts or _OF_A_TRUNK.fullmatch(first)
-        if known or not (within or (first in spatial and not _OF_TRAINING.fullmatch(first))):
+        part = name.split(".")[0]
+        within = first in firsts or _OF_A_TRUNK.fullmatch(first) or _IN_BETWEEN.search(part)
+        if known or not (within or not (part in on_features or _OF_TRAINING.fullmatch(first))):
             beside.append(name)
         else:
             unexpected.append(place.address)
@@ -209,10 +218,39 @@ def _others(
     return beside, unexpected, grafted
 
 
-def _is_spatial(place: Place) -> bool:
-    """Whether a tensor is of a convolution or of tokens, or of a norm of the image's channels.
+def _on_features(others: Mapping[str, Mapping[str, Place]], width: int) -> set[str]:
+    """Which modules, by the first part of their names, can work on pooled features, as heads do.
 
-    What works on pooled features, as heads do, has matrices and vectors alone.
+    They have no maps and no tokens, and their matrices take what the trunk gives, or another of
+    them. One of numbers for the image's channels alone works on the image.
     """
-    of_image = place.address.endswith("running_mean") and place.tensor.numel() <= _IMAGE
-    return place.tensor.dim() > 2 or of_image
+    matrices: dict[str, list[tuple[int, int]]] = {}
+    for part, places in others.items():
+        shapes = {name: _squeezed(place.tensor.shape) for name, place in places.items()}
+        pairs = [(shape[0], shape[1]) for shape in shapes.values() if len(shape) == 2]
+        of_pixels = [
+            name
+            for name, shape in shapes.items()
+            if len(shape) == 1 and shape[0] in (2, 3, 4) and _OF_PIXELS.search(name)
+        ]
+        if all(len(shape) < 3 for shape in shapes.values()) and (pairs or not of_pixels):
+            matrices[part] = pairs
+    widths, found, before = {width}, set[str](), -1
+    while len(found) > before:  # one may take what another gives
+        before = len(found)
+        for part, pairs in matrices.items():
+            if not pairs or any(taken % one == 0 for _, taken in pairs for one in widths):
+                found.add(part)
+                widths |= {given for given, _ in pairs if given > 1}
+    return found
+
+
+def _squeezed(shape: Size) -> tuple[int, ...]:
+    """The shape of a 1x1 convolution as that of its matrix, of one vector as that of a vector."""
+    sizes = tuple(shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape)
+    return (max(sizes),) if len(sizes) > 1 and math.prod(sizes) == max(sizes) else sizes
+
+
+def _width(shapes: Mapping[str, Size]) -> int:
+    """Of the trunk's last map: that of its last norm or bias."""
+    return [shape[0] for shape in shapes.values() if len(shape) == 1][-1]

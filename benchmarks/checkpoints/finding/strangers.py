@@ -51,9 +51,9 @@ def check_strangers(path: object, trunk: Trunk, others: list[str]) -> None:
     """`UserError` where a file has other networks, and neither a project nor the user chose."""
     if others:
         raise UserError(
-            f"{path} holds {trunk}, and in {', '.join(others[:_SHOWN])} another network that is "
-            "not known here, and nothing says which is meant: if it is the known one, choose one, "
-            f"such as --which {shown(trunk.address)}"
+            f"{path} holds {trunk}, and what is no network that is known here in {_listed(others)}"
+            ", and nothing says which is meant: if it is the known one, choose one, such as "
+            f"--which {shown(trunk.address)}"
         )
 
 
@@ -61,7 +61,12 @@ def strangers_note(others: list[str]) -> list[str]:
     """A note for networks that were left, if there are any."""
     if not others:
         return []
-    return [f"not looked at, as no network that is known here: {', '.join(others[:_SHOWN])}"]
+    return [f"not looked at, as no network that is known here: {_listed(others)}"]
+
+
+def _listed(others: list[str]) -> str:
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    return ", ".join(others[:_SHOWN]) + more
 
 
 def _tensors(trunk: Trunk) -> Iterable[Place]:

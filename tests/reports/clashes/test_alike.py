@@ -86,15 +86,18 @@ def test_of_two_runs_on_other_layers_the_fuller_one_is_shown(zoo: Any) -> None:
 
 def test_runs_on_other_layers_are_joined(zoo: Any) -> None:
     """The best layer is that of all that were measured, whichever run it was of."""
-    zoo.svm("net", {"feature1": 30.0, "feature2": 80.0}, key="low")
-    zoo.svm("net", TWO, key="high")
-    zoo.svm("other", TWO)
+    usual = {"precision": "fp32", "settings": gram()}
+    low = zoo.svm("net", {"feature1": 30.0, "feature2": 80.0}, key="low", **usual)
+    zoo.svm("net", TWO, key="high", **usual, versions={"torch": "9.9.9"}, commit="f" * 40)
+    zoo.svm("other", TWO, **usual)
     (table,) = tables(zoo)
     assert texts(table)["net"][:2] == ["feature2", "80.00"]
+    assert table.table.rows[0].cells["SVM"].records == (str(low),)
     section = measured_section(table)
     assert "other: feature4, feature5 alone" in section
-    assert "Note on net: figures joined of several records" in section
-    zoo.low_shot("net", {"feature2": [10.0] * 8, "feature5": [50.0] * 8}, settings=gram())
+    assert "torch 2.6.0 and 9.9.9" in section
+    assert "f" * 40 in section
+    zoo.low_shot("net", {"feature2": [10.0] * 8, "feature5": [50.0] * 8}, **usual)
     (table,) = tables(zoo)
     assert texts(table)["net"][:3] == ["feature2", "80.00", "10.00"]
 
@@ -112,9 +115,9 @@ def shots_alone(path: Path, *wanted: str) -> None:
 
 def test_of_two_runs_with_other_shots_the_fuller_one_is_shown(zoo: Any) -> None:
     means = {"feature5": [10.0 * k for k in range(1, 9)]}
-    few = zoo.low_shot("net", means, key="few", settings=gram(shots=[1, 2]))
+    few = zoo.low_shot("net", means, key="few", settings=gram(shots=[1, 2]), precision="fp32")
     shots_alone(few, "1", "2")
-    full = zoo.low_shot("net", means, key="full", settings=gram())
+    full = zoo.low_shot("net", means, key="full", settings=gram(), precision="fp32")
     assert [item.path for item in collect(zoo.path).found] == [full]
     shots_alone(full, "2", "4")  # now neither has all of the other
     (table,) = tables(zoo)
@@ -131,9 +134,9 @@ def test_further_k_stay_with_the_layer_that_the_svm_chose(zoo: Any) -> None:
     means = {"feature2": [1.0 * k for k in range(1, 9)], "feature5": [9.0] * 8}
     for name in ("net", "other"):
         zoo.svm(name, {"feature2": 80.0, "feature5": 60.0})
-        first = zoo.low_shot(name, means, key="first", settings=gram())
+        first = zoo.low_shot(name, means, key="first", settings=gram(), precision="fp32")
         shots_alone(first, "1", "2")
-    second = zoo.low_shot("net", means, key="second", settings=gram())
+    second = zoo.low_shot("net", means, key="second", settings=gram(), precision="fp32")
     shots_alone(second, "2", "8")
     (table,) = tables(zoo)
     assert texts(table)["net"][:4] == ["feature2", "80.00", "1.00", "2.00"]
@@ -141,16 +144,26 @@ def test_further_k_stay_with_the_layer_that_the_svm_chose(zoo: Any) -> None:
     assert texts(table)["other"][:4] == ["feature2", "80.00", "1.00", "2.00"]
 
 
-def test_further_labels_of_logistic_regression_are_joined(zoo: Any) -> None:
-    one, other = (logreg(zoo, "net", "drawn", key) for key in "ab")
-    record = read_record(other)
-    assert isinstance(record, LogregRecord)
-    further = {"0.01": record.fractions["0.1"]}
-    results.write(other, msgspec.structs.replace(record, fractions=further))
+def test_official_draws_of_other_k_are_joined_and_those_of_the_seed_are_apart(zoo: Any) -> None:
+    """The fingerprint of official draws is of one k."""
+    means = {"feature5": [10.0 * k for k in range(1, 9)]}
+    for key, ks, draws in (("a", "12", "official:x"), ("b", "48", "official:y")):
+        settings = gram(draws={k: draws + k for k in ks})
+        path = zoo.low_shot("net", means, key=key, settings=settings, precision="fp32")
+        shots_alone(path, *ks)
     (table,) = tables(zoo)
-    cells = table.table.rows[0].cells
-    assert (cells["1%"].value, cells["10%"].value) == (40.0, 40.0)
-    assert {*cells["1%"].records} <= {str(one), str(other)}
+    assert {name for name in table.table.rows[0].cells if "k=" in name} == {
+        f"k={k}" for k in (1, 2, 4, 8)
+    }
+    drawn = zoo.low_shot("net", means, key="c", settings=gram(), precision="fp32")
+    shots_alone(drawn, "1", "2")
+    assert len(tables(zoo)) == 2
+
+
+def test_records_that_do_not_say_how_they_were_measured_are_not_joined(zoo: Any) -> None:
+    zoo.svm("net", {"feature1": 30.0, "feature2": 80.0}, key="low", settings=gram())
+    zoo.svm("net", TWO, key="high", settings=gram(), precision="fp32")
+    assert len(tables(zoo)) == 2
 
 
 def test_a_layer_that_was_measured_with_another_figure_is_in_another_table(zoo: Any) -> None:
