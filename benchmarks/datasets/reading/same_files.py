@@ -15,59 +15,50 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEW = 20_000  # images of both splits, up to which files of a list are looked up one by one
-MANY = 0.01  # of val: more than a large data set has copies
+MANY = 0.01  # of val that is trained on, or of all: more than a large data set has copies
+_BOTH = "no image may be trained on and tested"
+_TWO_CLASSES = "keep the right class"
+_TWICE = "its image would count twice: keep one"
 _NOWHERE = (0, 0)
-_MOST = 100  # inodes that are looked at closely; those of two devices can be alike by chance
+_MOST = 100_000  # images that are looked up, since numbers of two devices can be alike by chance
 
 
 def same_files(
     train: LabelledList, train_root: Path, val: LabelledList, val_root: Path
 ) -> list[str]:
-    """A note for images that are the same file as another; `UserError` where that is `MANY`.
+    """A note for images that are the same file as another; `UserError` where these are `MANY`.
 
     Stores that keep equal files once link the few copies that large data sets have.
     """
     import numpy as np
 
+    lists = ((train, train_root), (val, val_root))
     few = len(train.paths) + len(val.paths) <= FEW
-    every = (_inodes(train, train_root, few), _inodes(val, val_root, few))
-    inodes = np.concatenate(every)
+    inodes = np.concatenate([_inodes(listed, root, few) for listed, root in lists])
     found, counts = np.unique(inodes, return_counts=True)
-    shared = found[(counts > 1) & (found > 0)]
-    linked = int(np.isin(inodes, shared).sum())
-    pair = _first_pair(inodes, shared, [(train, train_root), (val, val_root)]) if linked else None
-    if pair is None:
+    shared = np.isin(inodes, found[(counts > 1) & (found > 0)])
+    again: dict[str, list[tuple[Path, Path]]] = {}  # the later image of each pair, by what is wrong
+    seen: dict[tuple[int, int], tuple[int, int, Path]] = {}
+    for row in np.flatnonzero(shared)[:_MOST].tolist():
+        which = int(row >= len(train.paths))
+        listed, root = lists[which]
+        place = row - which * len(train.paths)
+        path = root / listed.paths[place]
+        identity = _identity(path)
+        other, label, first = seen.setdefault(identity, (which, listed.labels[place], path))
+        if first != path and identity != _NOWHERE:
+            alike = label == listed.labels[place]
+            why = _TWICE if alike else _TWO_CLASSES
+            again.setdefault(_BOTH if other != which else why, []).append((path, first))
+    linked = sum(map(len, again.values()))
+    if not linked:
         return []
-    first, second, why = pair
-    if linked > MANY * len(val.paths):
-        raise UserError(f"{first} and {second} are the same file, by a link: {why}")
-    return [f"{linked} images are the same file as another, by links, such as {second}"]
-
-
-def _first_pair(
-    inodes: "NDArray[np.uint64]",
-    shared: "NDArray[np.uint64]",
-    lists: list[tuple[LabelledList, Path]],
-) -> tuple[Path, Path, str] | None:
-    """Two images that are one file, and what is wrong with that; those across splits first."""
-    import numpy as np
-
-    trained = len(lists[0][0].paths)
-    across = np.intersect1d(np.intersect1d(inodes[:trained], shared), inodes[trained:])
-    for inode in np.concatenate([across[:_MOST], shared[:_MOST]]).tolist():
-        seen: dict[tuple[int, int], tuple[LabelledList, Path, int]] = {}
-        for row in np.flatnonzero(inodes == inode).tolist():
-            listed, root = lists[row >= trained]
-            row -= trained * (row >= trained)
-            path = root / listed.paths[row]
-            identity = _identity(path)
-            other, first, first_row = seen.setdefault(identity, (listed, path, row))
-            if first != path and identity != _NOWHERE:
-                alike = other.labels[first_row] == listed.labels[row]
-                why = "its image would count twice: keep one" if alike else "keep the right class"
-                why = "no image may be trained on and tested" if other is not listed else why
-                return path, first, why
-    return None
+    why = next(one for one in (_BOTH, _TWO_CLASSES, _TWICE) if one in again)
+    path, first = again[why][0]
+    tested = len(again.get(_BOTH, ()))
+    if tested > MANY * len(val.paths) or linked - tested > MANY * len(inodes):
+        raise UserError(f"{path} and {first} are the same file, by a link: {why}")
+    return [f"images that are the same file as another, by links: {linked}, such as {path}"]
 
 
 def _inodes(listed: LabelledList, root: Path, few: bool) -> "NDArray[np.uint64]":

@@ -224,6 +224,22 @@ def test_features_too_small_for_half_precision_are_not_rounded(
         assert half.done()
 
 
+def test_rows_of_zeros_alone_do_not_make_the_others_too_small(
+    item: ExtractAvgpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = one_pass.pooled
+
+    def mostly_dead(*args: Any) -> torch.Tensor:
+        found = real(*args).clone()
+        found[1:] = 0
+        return found
+
+    monkeypatch.setattr(one_pass, "pooled", mostly_dead)
+    half = replace(item, dtype="fp16")
+    half.run()
+    assert half.done()
+
+
 def test_a_changed_file_is_noticed(item: ExtractAvgpool) -> None:
     item.run()
     path = item.directory / "val.npy"

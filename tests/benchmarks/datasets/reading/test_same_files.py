@@ -14,6 +14,9 @@ from benchmarks.datasets.splits import ImageSplit
 from slurm.errors import UserError
 
 
+NOTE = "images that are the same file as another, by links: "
+
+
 def write(folder: Path, ending: str = "png") -> Path:
     """Three classes of four images in train, two in val."""
     draws = np.random.default_rng(0)
@@ -77,7 +80,11 @@ def test_equal_numbers_on_two_devices_are_two_files(
     """The number of a file says which it is only within its device."""
     write(tmp_path)
     monkeypatch.setattr("benchmarks.datasets.reading.folders._inode", lambda entry: 7)
-    assert len(load(tmp_path).splits["train"].paths) == 12
+    assert load(tmp_path).notes == ()
+    monkeypatch.setattr(same_files, "MANY", 0.5)
+    (tmp_path / "val/a/val0.png").unlink()
+    os.link(tmp_path / "train/a/train1.png", tmp_path / "val/a/val0.png")
+    assert [note.partition(", such")[0] for note in load(tmp_path).notes] == [NOTE + "1"]
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -92,10 +99,11 @@ def test_a_few_copies_that_a_store_keeps_once_are_noted(
     if listed:
         write_lists(tmp_path)
     notes = load(tmp_path).notes
-    assert [note.partition(",")[0] for note in notes] == ["2 images are the same file as another"]
-    for number in range(2):
-        (tmp_path / f"val/b/val{number}.png").unlink()
-        os.link(tmp_path / f"train/b/train{number}.png", tmp_path / f"val/b/val{number}.png")
+    assert [note.partition(", such")[0] for note in notes] == [NOTE + "1"]
+    for label, number in (("b", 0), ("b", 1), ("c", 0)):
+        (tmp_path / f"val/{label}/val{number}.png").unlink()
+        trained = tmp_path / f"train/{label}/train{number}.png"
+        os.link(trained, tmp_path / f"val/{label}/val{number}.png")
     with pytest.raises(UserError, match="no image may be trained on and tested"):
         load(tmp_path)
 
