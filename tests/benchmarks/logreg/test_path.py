@@ -113,7 +113,7 @@ def test_a_separable_problem_keeps_the_digits_of_a_small_loss() -> None:
     ).all()
 
 
-@pytest.mark.filterwarnings("ignore:Line search of Newton solver")  # of scikit-learn's
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e4])
 def test_a_fit_that_did_not_reach_its_minimum_is_known(scale: float, seed: int) -> None:

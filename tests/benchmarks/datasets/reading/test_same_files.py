@@ -13,7 +13,6 @@ from benchmarks.datasets.reading import same_files
 from benchmarks.datasets.splits import ImageSplit
 from slurm.errors import UserError
 
-
 NOTE = "images that are the same file as another, by links: "
 
 
