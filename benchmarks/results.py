@@ -19,6 +19,7 @@ from slurm.files import read_regular, refuse_pointer, write_bytes
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss", "liblinear-official")
+HALF = "half-precision forward"  # the note of a record by --precision amp
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,8 +14,8 @@ from benchmarks.knn.record import KnnRecord
 from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.overrides import CUSTOM
 from benchmarks.overrides import differences as changed_numbers
-from benchmarks.results import GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
-from reports.clashes.alike import HALF, conditions
+from benchmarks.results import HALF, GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
+from reports.clashes.alike import conditions
 from reports.collect import Found, by_name, originals, shown_records
 from reports.differing import otherwise_notes
 from reports.layers import fewer_layers, layers_without_svm, low_shot_elsewhere

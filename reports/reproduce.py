@@ -17,7 +17,7 @@ from benchmarks.datasets.loading import entry_name
 from benchmarks.knn.record import KnnRecord
 from benchmarks.logreg.record import LogregRecord
 from benchmarks.overrides import CUSTOM, IDENTITY
-from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
+from benchmarks.results import HALF, LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from benchmarks.suite import SUITES
 from slurm.errors import UserError
 
@@ -121,7 +121,7 @@ def _how(record: Record) -> list[str]:
     words = ["--device", "cpu" if cpu else "cuda", "--threads", str(record.threads)]
     if record.precision is not None and not _features(record):
         words += ["--precision", record.precision]
-    elif "half-precision forward" in record.notes:
+    elif HALF in record.notes:
         words += ["--precision", "amp"]
     return [*words, *(["--decode", "fast"] if record.settings.get("decode") == "fast" else [])]
 

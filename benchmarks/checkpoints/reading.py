@@ -25,6 +25,7 @@ from benchmarks.checkpoints.finding.searching import Trunk, find_trunks, tensors
 from benchmarks.checkpoints.finding.strangers import check_strangers, other_networks, strangers_note
 from benchmarks.checkpoints.finding.surroundings import (
     check_dilation,
+    head_notes,
     nameless_notes,
     pixel_notes,
 )
@@ -146,7 +147,7 @@ def read_content(
     pixels = said_pixels(content, config.arch)
     mean, std = (card.mean, card.std) if card else _pixels(config, pixels, writer)
     check_pixels(mean, std, str(path))
-    beside = [*pixel_notes(trunk, places), *nameless_notes(content)]
+    beside = [*pixel_notes(trunk, places), *nameless_notes(content), *head_notes(match)]
     if match.sobel and not sobel_filters:
         beside.append("its first convolution takes 2 channels: DeepCluster's Sobel was assumed")
     if said in architectures() and said != config.arch:

@@ -29,7 +29,7 @@ def record_fields(
     notes = [
         *trunk.notes,
         *load_dataset(extraction.dataset, extraction.data).notes,
-        *(["half-precision forward"] if forward and forward.precision == "amp" else []),
+        *([results.HALF] if forward and forward.precision == "amp" else []),
         *([CLS_NOTE] if extraction.feature == CLS else []),
         *check_notes(trunk.zoo, extraction.dataset, data),
     ]

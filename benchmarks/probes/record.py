@@ -42,7 +42,7 @@ def probe_record(
     evaluated = evaluated_epochs(protocol)
     said = [*trunk.notes, *notes, *([f"{processes} processes"] if processes > 1 else [])]
     precision = precision_on(device, trunk.precision)
-    said += ["half-precision forward"] if precision == "amp" else []
+    said += [results.HALF] if precision == "amp" else []
     data = {"train": splits[0], "val": splits[1]}
     said += check_notes(trunk.zoo, protocol.dataset, data)
     return results.ProbeRecord(

@@ -171,7 +171,7 @@ def notes_of(source: Source, parts: Mapping[str, Part]) -> tuple[str, ...]:
     forward = read_forward(source.features) if source.convention is None else None
     half = forward is not None and forward.precision == "amp"
     of_parts = (f"{name}: {note}" for name, part in parts.items() for note in part.notes)
-    return (*source.all_notes(), *(["half-precision forward"] if half else []), *of_parts)
+    return (*source.all_notes(), *([results.HALF] if half else []), *of_parts)
 
 
 def record_fields(

@@ -21,7 +21,7 @@ from benchmarks.protocols import (
     LowShotProtocol,
     SvmProtocol,
 )
-from benchmarks.results import LowShotRecord, ProbeRecord, Record, VocSvmRecord
+from benchmarks.results import HALF, LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.contradictions import figures, same
 
 # Settings that are no field of a protocol are of one run; `shots` only says which cells there are.
@@ -30,7 +30,6 @@ SETTINGS = {
     for protocol in (LinearProtocol, SvmProtocol, LowShotProtocol, KnnProtocol, LogregProtocol)
     for setting in dataclasses.fields(protocol)
 } - {"shots"} | {"decode"}
-HALF = "half-precision forward"  # the note of a record by --precision amp
 PRECISIONS = ("fp32", "tf32", "amp")  # the order of tables
 _SHOWN = 3  # differences in a line
 

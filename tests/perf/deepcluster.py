@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -38,6 +37,7 @@ from pretrain.deepcluster import extract, train  # noqa: E402
 from pretrain.deepcluster.clusters import feature_file  # noqa: E402
 from pretrain.deepcluster.clusters.agreement import nmi  # noqa: E402
 from pretrain.deepcluster.clusters.assignment import assign  # noqa: E402
+from pretrain.deepcluster.clusters.faiss_library import faiss  # noqa: E402
 from pretrain.deepcluster.clusters.kmeans import Clustering  # noqa: E402
 from pretrain.deepcluster.clusters.whitening import whiten  # noqa: E402
 from pretrain.deepcluster.recipes import Recipe  # noqa: E402

@@ -46,7 +46,8 @@ _OF_TRAINING = re.compile(
     r"averaged|shadow|target|online|key|query|text|language|transformer|rotation|jigsaw|codebook|"
     r"quantizer|tokenizer|vae|vq)\d*|[89]|\d{2,}"
 )
-_OF_PIXELS = re.compile(r"(?:^|[._])(?:mean|std|var|weight|bias)$")
+# Last words of names of vectors with a number for each channel of what they work on.
+_BY_CHANNEL = re.compile(r"(?:^|[._])(?:mean|std|var|weight|bias|gamma|beta|scale)$")
 COUNTED = ("total_ops", "total_params")  # that thop leaves in every module
 
 
@@ -76,6 +77,7 @@ class Match:
     reshaped: tuple[str, ...]
     twice: tuple[str, ...]
     grafted: bool  # some of the unexpected lie within the architecture's own modules
+    guessed: tuple[str, ...]  # of what stands beside: modules taken for heads by their shapes alone
 
     @property
     def label(self) -> str:
@@ -117,7 +119,7 @@ def match_tensors(inside: Mapping[str, Place], arch: str, twice: list[str]) -> M
     sobel = channels == 2
     shapes = shapes_of(arch, sobel=sobel)
     tensors = {own[name]: place for name, place in found.items() if name in own}
-    beside, unexpected, grafted = _others(inside, arch, own)
+    beside, unexpected, grafted, guessed = _others(inside, arch, own)
     missing = [name for name in shapes if name not in tensors and not _counter(name, tensors)]
     reshaped = [
         f"{shown(tensors[name].address)} {tuple(tensors[name].tensor.shape)} instead of "
@@ -139,6 +141,7 @@ def match_tensors(inside: Mapping[str, Place], arch: str, twice: list[str]) -> M
         reshaped=tuple(reshaped),
         twice=tuple(twice),
         grafted=grafted,
+        guessed=tuple(guessed),
     )
 
 
@@ -189,10 +192,11 @@ def _first_convolution(found: Mapping[str, Place], arch: str) -> tuple[int, str]
 
 def _others(
     inside: Mapping[str, Place], arch: str, own: Mapping[str, str]
-) -> tuple[list[str], list[str], bool]:
+) -> tuple[list[str], list[str], bool, list[str]]:
     """Names that stand beside the trunk, and addresses of tensors that it should not have.
 
-    And whether some of these lie within its own modules.
+    And whether some of these lie within its own modules, and which modules beside it are heads by
+    their shapes alone.
     """
     heads = {dotted(name) for name in network_names(arch)}
     firsts = {name.split(".")[0] for name in own}
@@ -202,46 +206,49 @@ def _others(
             others.setdefault(name.split(".")[0], {})[name] = place
     on_features = _on_features(others, _width(shapes_of(arch, sobel=False)))
     beside, unexpected, grafted = [], [], False
+    guessed: dict[str, None] = {}
     for name, place in inside.items():
         same = dotted(name)
         if same in own:
             continue
-        first = same.split(".")[0]
+        first, part = same.split(".")[0], name.split(".")[0]
         known = name.split(".")[-1] in COUNTED or same in heads or _HEADS.match(name)
-        part = name.split(".")[0]
         within = first in firsts or _OF_A_TRUNK.fullmatch(first) or _IN_BETWEEN.search(part)
-        if known or not (within or not (part in on_features or _OF_TRAINING.fullmatch(first))):
+        of_training = not within and _OF_TRAINING.fullmatch(first)
+        if known or of_training:
             beside.append(name)
+        elif not within and part in on_features:
+            beside.append(name)
+            guessed[part] = None
         else:
             unexpected.append(place.address)
             grafted = grafted or first in firsts
-    return beside, unexpected, grafted
+    return beside, unexpected, grafted, list(guessed)
 
 
 def _on_features(others: Mapping[str, Mapping[str, Place]], width: int) -> set[str]:
     """Which modules, by the first part of their names, can work on pooled features, as heads do.
 
-    They have no maps and no tokens, and their matrices take what the trunk gives, or another of
-    them. One of numbers for the image's channels alone works on the image.
+    They have no maps and no tokens. Their matrices take what the trunk gives, of that `width`, or
+    another of them does; of vectors alone, those by channel have as many numbers.
     """
-    matrices: dict[str, list[tuple[int, int]]] = {}
+    takes: dict[str, list[int]] = {}
+    gives: dict[str, list[int]] = {}
     for part, places in others.items():
         shapes = {name: _squeezed(place.tensor.shape) for name, place in places.items()}
-        pairs = [(shape[0], shape[1]) for shape in shapes.values() if len(shape) == 2]
-        of_pixels = [
-            name
-            for name, shape in shapes.items()
-            if len(shape) == 1 and shape[0] in (2, 3, 4) and _OF_PIXELS.search(name)
-        ]
-        if all(len(shape) < 3 for shape in shapes.values()) and (pairs or not of_pixels):
-            matrices[part] = pairs
+        if any(len(shape) > 2 for shape in shapes.values()):
+            continue
+        pairs = [shape for shape in shapes.values() if len(shape) == 2]
+        vectors = [s[0] for n, s in shapes.items() if len(s) == 1 and _BY_CHANNEL.search(n)]
+        takes[part] = [taken for _, taken in pairs] or [size for size in vectors if size > 1]
+        gives[part] = [given for given, _ in pairs if given > 1]
     widths, found, before = {width}, set[str](), -1
-    while len(found) > before:  # one may take what another gives
+    while len(found) > before:
         before = len(found)
-        for part, pairs in matrices.items():
-            if not pairs or any(taken % one == 0 for _, taken in pairs for one in widths):
+        for part, taken in takes.items():
+            if not taken or any(size % one == 0 for size in taken for one in widths):
                 found.add(part)
-                widths |= {given for given, _ in pairs if given > 1}
+                widths |= {*gives[part]}
     return found
 
 
@@ -253,4 +260,4 @@ def _squeezed(shape: Size) -> tuple[int, ...]:
 
 def _width(shapes: Mapping[str, Size]) -> int:
     """Of the trunk's last map: that of its last norm or bias."""
-    return [shape[0] for shape in shapes.values() if len(shape) == 1][-1]
+    return next((shape[0] for shape in reversed(list(shapes.values())) if len(shape) == 1), 1)

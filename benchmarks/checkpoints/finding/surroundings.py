@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
-from benchmarks.checkpoints.finding.matching import Place
+from benchmarks.checkpoints.finding.matching import Match, Place
 from benchmarks.checkpoints.finding.searching import DEEPEST, Trunk, is_optimizer
 from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 
 _FEWEST = 4  # tensors in a list that may be weights
 _MOST_NOTES = 4
+_MOST_NAMED = 8
 _FIRST = 64  # of the lists within a list
 _PIXELS = re.compile(r"(?:^|[._])(mean|std)$")
 
@@ -45,6 +46,15 @@ def pixel_notes(trunk: Trunk, places: list[Place]) -> list[str]:
             values = [round(value, 4) for value in place.tensor.flatten().tolist()]
             notes.append(f"{shown(place.address)} is {values}: it was not used to normalise pixels")
     return notes
+
+
+def head_notes(match: Match) -> list[str]:
+    """A note for modules beside the trunk that no name says to be heads."""
+    if not match.guessed:
+        return []
+    named = ", ".join(map(shown, match.guessed[:_MOST_NAMED]))
+    more = f" and {len(match.guessed) - _MOST_NAMED} more" * (len(match.guessed) > _MOST_NAMED)
+    return [f"taken for heads by the shapes of their tensors, and left: {named}{more}"]
 
 
 def nameless_notes(content: Mapping[Any, Any]) -> list[str]:

@@ -368,6 +368,8 @@ def test_more_of_a_trunk_is_refused_unless_it_is_dropped(name: str) -> None:
         ("channel_attn.fc1.weight", (4, 512)),
         ("excitation.0.weight", (4, 64)),
         ("film.weight", (512, 512)),
+        ("extra_bn.running_mean", (256,)),
+        ("between.gamma", (64,)),
         ("mixing.weight", (64, 64)),
         ("grid.weight", (64, 64, 3, 3)),
     ],
@@ -405,7 +407,17 @@ def test_modules_within_the_trunks_own_are_not_to_be_dropped() -> None:
     ],
 )
 def test_what_works_on_pooled_features_is_a_head(name: str, shape: tuple[int, ...]) -> None:
-    assert_is(read(under("backbone.", TV | {name: noise(*shape)})), TV)
+    found = read(under("backbone.", TV | {name: noise(*shape)}))
+    assert_is(found, TV)
+    part = name.partition(".")[0]
+    notes = [note for note in found.notes if "taken for heads" in note]
+    assert notes == [f"taken for heads by the shapes of their tensors, and left: {part}"]
+
+
+def test_heads_of_known_names_need_no_note() -> None:
+    known = {"fc.weight": noise(9, 512), "projection_head.0.weight": noise(64, 512)}
+    notes = read(under("backbone.", TV | known)).notes
+    assert not any("taken for heads" in note for note in notes)
 
 
 def test_a_head_may_work_on_another() -> None:
@@ -452,7 +464,7 @@ def test_names_from_files_are_escaped_and_cut() -> None:
 
 
 def test_many_dropped_names_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = TV | {f"head_{i}\x1b.weight": noise(9) for i in range(120)}
+    state = TV | {f"head_{i}\x1b.weight": noise(512) for i in range(120)}
     torch.save(state, tmp_path / "x.pth")
     main(["add", str(tmp_path / "x.pth"), "--name", "x", "--zoo", str(tmp_path), "--dry-run"])
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("dropped"))
