@@ -18,7 +18,10 @@ from slurm.errors import UserError
 from slurm.files import read_regular, refuse_pointer, write_bytes
 
 SCHEMA = 1
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "faiss", "liblinear-official")
+PACKAGES = (
+    *("torch", "torchvision", "timm", "pillow", "simplejpeg"),
+    *("numpy", "scikit-learn", "faiss", "liblinear-official"),
+)
 HALF = "half-precision forward"  # the note of a record by --precision amp
 
 

@@ -107,13 +107,10 @@ class ExtractVoc:
         from benchmarks.devices import device_name, precision_on, resolve_device
         from benchmarks.features.files import feature_path
         from benchmarks.features.labels import label_path, telling_names
-        from benchmarks.images.decoding import require_fast
 
         dataset = load_dataset(self.dataset, self.data)
         for split, planned in zip(("trainval", "test"), self.splits):
             dataset.splits[split].require(planned)
-        if self.trunk.fast:
-            require_fast()
         backbone = load_trunk(self.trunk)
         device = resolve_device(self.trunk.device)
         forward = Forward(device.type, precision_on(device, self.trunk.precision))

@@ -25,7 +25,6 @@ from benchmarks.features.pooled import pooled, width_of
 from benchmarks.features.rows import BYTES, RowsFile, read_saved
 from benchmarks.images.batches import Loader, Source, requests_of
 from benchmarks.images.colour import Colour, Normalise
-from benchmarks.images.decoding import require_fast
 from benchmarks.images.transforms import Geometry
 from benchmarks.trunks import load_trunk
 from benchmarks.whole_files import write_array
@@ -66,8 +65,6 @@ def extract(items: Sequence[AvgpoolCache], name: str) -> None:
     dataset = load_dataset(first.dataset, first.data)
     for split, planned in zip(SPLITS, first.splits):
         dataset.splits[split].require(planned)
-    if first.trunk.fast:
-        require_fast()
     for item in items:
         item.require_own()
     device = resolve_device(first.trunk.device)

@@ -28,8 +28,8 @@ def add_forward_flags(parser: argparse.ArgumentParser) -> None:
         "--decode",
         choices=DECODERS,
         default="pil",
-        help="pil, as the published figures; or fast, torchvision's decoder and resize of 8 bits, "
-        "up to 2 grey levels away and never in one table with the other (default: pil)",
+        help="pil, as the published figures; or fast, simplejpeg and torchvision's resize of 8 "
+        "bits, up to 2 grey levels away and never in one table with the other (default: pil)",
     )
     add_check_flag(parser)
 

@@ -101,9 +101,9 @@ class Source:
         # the generators of other devices.
         entropy = np.random.SeedSequence([self.seed, epoch, key])
         torch.default_generator.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
-        fast = self.geometry.fast
-        part = None if fast else self.geometry.draw_part(encoded)
-        image: Picture = encoded.tensor() if fast else encoded.image(part and part.bottom)
+        part = self.geometry.draw_part(encoded)
+        decode = encoded.tensor if self.geometry.fast else encoded.image
+        image: Picture = decode(part and part.bottom)
         try:
             return self.geometry(image, part)
         except UserError as error:

@@ -1,6 +1,7 @@
 """Images from disk, by PIL: whole, as RGB of 8 bits, or one line that says what is wrong.
 
-What PIL's decoders repair in silence, such as a JPEG damaged within, is not seen here: see
+By choice (`--decode fast`) simplejpeg decodes JPEG files, the same libjpeg-turbo with less around
+it. What PIL's decoders repair in silence, such as a JPEG damaged within, is not seen here: see
 `images.checking`.
 """
 
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from simplejpeg import decode_jpeg, decode_jpeg_header
 
 from benchmarks.images.jpeg import Jpeg
 from benchmarks.input_files import OF_THE_MACHINE, open_file, reading_error
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _REMEDY = "complete the images or correct the list"
+_COLOURS = ("YCbCr", "Gray", "RGB")  # else CMYK, in which PIL knows its way
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf")  # chunks on which no pixel depends
 
@@ -71,23 +75,32 @@ class Encoded:
                 return decode_image(io.BytesIO(self._jpeg.upper(rows)), self.path)
         return decode_image(io.BytesIO(self.content), self.path)
 
-    def tensor(self) -> "Tensor":
-        """A JPEG file by torchvision's decoder, as RGB (3, H, W) uint8; all else as `image` does.
+    def tensor(self, rows: int | None = None) -> "Tensor":
+        """A JPEG file without PIL, as RGB (3, H, W) uint8; all else, and rows, as `image` does.
 
-        Always whole, since that decoder warns of what it leaves unread. What it refuses goes to
-        PIL, whose errors name the file; so does what PIL refuses for its size or its header.
+        What libjpeg warns of or refuses goes to PIL, whose errors name the file; so does what PIL
+        refuses for its size or its header.
         """
         import torch
-        from torchvision.io import ImageReadMode, decode_jpeg
 
-        if self.content.startswith(b"\xff\xd8") and self._is_sound():
-            encoded = torch.frombuffer(bytearray(self.content), dtype=torch.uint8)
-            with suppress(RuntimeError):
-                found: Tensor = decode_jpeg(encoded, mode=ImageReadMode.UNCHANGED)
-                if len(found) in (1, 3):  # else CMYK, in which PIL knows its way
-                    return found.expand(3, -1, -1)
-        pixels = np.array(self.image())
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        pixels = self._jpeg_pixels(rows)
+        if pixels is None:
+            pixels = np.array(self.image())
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def _jpeg_pixels(self, rows: int | None) -> NDArray[np.uint8] | None:
+        """(H, W, 3); None for what is PIL's business."""
+        if self._decoded is not None or not self.content.startswith(b"\xff\xd8"):
+            return None
+        if not self._is_sound():
+            return None
+        # Of an upper part libjpeg warns in any case: of the codes that come after it.
+        part = self.content if rows is None or self._jpeg is None else self._jpeg.upper(rows)
+        with suppress(ValueError):
+            if decode_jpeg_header(part)[2] in _COLOURS:
+                found: NDArray[np.uint8] = decode_jpeg(part, "RGB", strict=part is self.content)
+                return found
+        return None
 
     def _is_sound(self) -> bool:
         """Whether PIL knows the header and has nothing to say about the size."""
@@ -112,17 +125,6 @@ class Encoded:
 def _too_large(pixels: int) -> bool:
     """Whether PIL warns of an image of so many pixels."""
     return Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS
-
-
-def require_fast() -> None:
-    """Raise `UserError` where torchvision has no decoder."""
-    try:
-        from torchvision.io import decode_jpeg  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "--decode fast needs torchvision.io.decode_jpeg, which this torchvision has not: "
-            "leave the flag out, or install another version"
-        ) from None
 
 
 def decode_image(file: BinaryIO, path: Path) -> Image.Image:

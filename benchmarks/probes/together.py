@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import torch
 
 from benchmarks.datasets.splits import Dataset
-from benchmarks.images.decoding import require_fast
 from benchmarks.probes.frozen import FrozenTrunk
 from benchmarks.probes.stream import Stream
 from benchmarks.probes.training import Job, ProbeRun, share_of_batch
@@ -34,8 +33,6 @@ def run_jobs(
     """
     for job in jobs:
         share_of_batch(job.protocol, world.size)
-    if jobs[0].trunk.fast:
-        require_fast()
     torch.use_deterministic_algorithms(True, warn_only=True)
     failures: list[UserError] = []
     left = by_trunk(jobs)

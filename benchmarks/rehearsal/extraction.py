@@ -12,7 +12,6 @@ from benchmarks.datasets.loading import load_dataset
 from benchmarks.devices import computing, resolve_device
 from benchmarks.features.extraction import BATCH, ExtractVoc
 from benchmarks.images.batches import Images
-from benchmarks.images.decoding import require_fast
 from benchmarks.images.transforms import build_transform
 from benchmarks.probes.frozen import FrozenTrunk
 from benchmarks.rehearsal.report import GIB, Row, Speeds
@@ -33,8 +32,6 @@ def extraction_row(item: ExtractVoc, seconds: float) -> tuple[Row, Sample]:
     """Measure `item` on its images."""
     trunk = item.trunk
     device = resolve_device(trunk.device)
-    if trunk.fast:
-        require_fast()
     begin_item(device)
     splits = load_dataset(item.dataset, item.data).splits
     split = splits["trainval"]

@@ -9,7 +9,6 @@ import torch
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.devices import resolve_device
 from benchmarks.images.batches import Decoded, Loader, Request, requests_of
-from benchmarks.images.decoding import require_fast
 from benchmarks.probes.item import Probe
 from benchmarks.probes.optimization import evaluated_epochs
 from benchmarks.probes.stream import DECODED, TRAIN, VAL, Stream
@@ -40,8 +39,6 @@ def probe_row(parts: Sequence[Probe], *, limited: bool, seconds: float, folder: 
     """Measure `parts`, which read one stream, as one item; state files go to `folder`."""
     first = parts[0]
     device = resolve_device(first.trunk.device)
-    if first.trunk.fast:
-        require_fast()
     torch.use_deterministic_algorithms(True, warn_only=True)  # as the real run
     begin_item(device)
     dataset = load_dataset(first.protocol.dataset, first.data)

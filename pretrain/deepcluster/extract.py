@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from benchmarks.images.batches import Images
-from benchmarks.images.decoding import require_fast
 from benchmarks.images.transforms import Transform, build_transform
 from pretrain.deepcluster.clusters import feature_file
 from pretrain.deepcluster.clusters.feature_file import Precision
@@ -25,8 +24,6 @@ TRAIN, EXTRACT = 0, 1  # the transforms of a run's images
 def transforms_of(recipe: Recipe) -> list[Transform]:
     """Those at `TRAIN` and `EXTRACT`; `UserError` where torchvision cannot decode as told."""
     fast = recipe.decode == "fast"
-    if fast:
-        require_fast()
     return [
         build_transform(spec, recipe.mean, recipe.std, fast=fast)
         for spec in (recipe.train, recipe.extract)

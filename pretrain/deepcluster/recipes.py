@@ -46,7 +46,7 @@ class Recipe:
     balance: bool = False  # clusters of the same size, to one image
     reweight: bool = False  # a loss weighted by 1/sqrt(size of the cluster), with mean weight 1
     features: Literal["fp32", "fp16"] = "fp32"  # as they are kept on disk until they are clustered
-    decode: Literal["pil", "fast"] = "pil"  # fast: torchvision's decoder and resize of 8 bits
+    decode: Literal["pil", "fast"] = "pil"  # fast: simplejpeg, and a resize of 8 bits
 
 
 # Fields that came after runs had been registered, and what they are in recipes without them.
@@ -78,7 +78,7 @@ HELP = {
     "balance": "after k-means, images go to the nearest centroids so that clusters are of one size",
     "reweight": "weight the loss by 1/sqrt(size of the cluster), mean weight 1",
     "features": "kept on disk until they are clustered as fp32, or as fp16 in half the space",
-    "decode": "pil, or fast: torchvision's decoder and resize of 8 bits, up to 2 grey levels away",
+    "decode": "pil, or fast: simplejpeg and a resize of 8 bits, up to 2 grey levels away",
 }
 
 

@@ -156,6 +156,8 @@ def test_fewer_rows_are_decoded(tmp_path: Path) -> None:
     encoded = Encoded(tmp_path / "x.jpg")
     assert encoded.size() == (90, 400)
     assert encoded.image(rows=20).size == (90, 24)
+    assert encoded.tensor(rows=20).shape == (3, 24, 90)
+    assert torch.equal(encoded.tensor(rows=20)[:, :20], encoded.tensor()[:, :20])
     assert encoded.image().size == open_image(tmp_path / "x.jpg").size == (90, 400)
 
 
