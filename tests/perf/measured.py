@@ -404,9 +404,12 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
     """What one stream of images saves, beside commit 5aee93e in one run."""
     yield (
         f"CPU time of a worker for an image of 500 x 375 (`make perf-stream`, beside commit "
-        f"{found['before']} in one run): multi-head {found['multi_head_ms']:.1f} ms, "
-        f"{found['multi_head_ratio']:.2f} of then; DeepCluster {found['deepcluster_ms']:.1f} ms, "
-        f"{found['deepcluster_ratio']:.2f}{_fast(found)}. Four small trunks by both "
+        f"{found['before']} in one run), in an epoch of {8 * found['images']:,}: multi-head "
+        f"{found['multi_head_ms']:.1f} ms, {found['multi_head_ratio']:.2f} of then; DeepCluster "
+        f"{found['deepcluster_ms']:.1f} ms, {found['deepcluster_ratio']:.2f}{_fast(found)}; in one "
+        f"of {found['images']:,}, in which the worker's start weighs, "
+        f"{found['multi_head_short_ratio']:.2f} and {found['deepcluster_short_ratio']:.2f}"
+        f"{_fast(found, '_short')}. Four small trunks by both "
         f"protocols at 64 pixels take {found['together_s']:.0f} s on one stream, "
         f"{found['eight_runs_before_s']:.0f} s as eight runs then: "
         f"{found['together_times_as_fast']:.1f} times as fast."
@@ -419,10 +422,8 @@ def stream(found: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _fast(found: dict[str, Any]) -> str:
-    if "deepcluster_fast_ratio" not in found:
-        return ""
-    ratios = [found[f"{name}_fast_ratio"] for name in ("multi_head", "deepcluster")]
+def _fast(found: dict[str, Any], epoch: str = "") -> str:
+    ratios = [found[f"{name}_fast{epoch}_ratio"] for name in ("multi_head", "deepcluster")]
     return f" (with `--decode fast` {ratios[0]:.2f} and {ratios[1]:.2f})"
 
 

@@ -1,10 +1,11 @@
 """What one stream of images costs beside the loaders and runs of commit 5aee93e, in one run.
 
-python tests/perf/stream.py                  # all that follows; half an hour on 2 quiet cores
+python tests/perf/stream.py                  # all that follows; 40 minutes on 2 quiet cores
 python tests/perf/stream.py --only loader    # or: together, memory, killed
 python tests/perf/stream.py --only device    # on a machine with a GPU; two minutes
 
-loader: CPU time an image of a worker process, JPEGs of 500 x 375, handing over included.
+loader: CPU time an image of a worker process, JPEGs of 500 x 375, handing over included; in an
+    epoch of 8,192 images, and in one of 1,024, in which the start of the worker weighs.
 together: 4 checkpoints x 2 protocols at 64 pixels against eight runs, and the JPEGs decoded.
 memory: of workers that look up 2.4 million names, and over epochs.
 killed: groups of four probes, killed 20 times at random in all, against one left alone.
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -39,6 +41,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHECKPOINTS = ("test_resnet", "test_efficientnet", "test_byobnet", "test_convnext")
 CLASSES = 8
 BATCH = 256
+TIMES = {"": 8, "_short": 1}  # that an epoch of the loader reads each image
 GROUP_EPOCHS = 16  # of the group that is killed: longer than a start takes
 NAMES = 2_448_873  # of Places205
 
@@ -79,26 +82,21 @@ def specs() -> dict[str, Any]:
     return {"multi_head": linear_protocols()[0].train, "deepcluster": SOBEL_RESNET50.train}
 
 
-def time_loader(folder: Path, repeats: int) -> dict[str, float]:
-    """CPU milliseconds an image of a worker process, the least of several rounds.
-
-    From its fork to the batches that it hands over.
-    """
+def time_loader(folder: Path) -> dict[str, float]:
+    """CPU milliseconds an image of a worker process, from its fork to its last batch."""
     import numpy as np
     import torch
 
     torch.set_num_threads(1)
     paths = tuple(str(path.relative_to(folder)) for path in sorted(folder.glob("train/*/*.jpg")))
-    rows = np.arange(len(paths))
     found = {}
     for name, load in _loaders(folder, paths).items():
-        rounds = []
-        for number in range(repeats):
+        for length, times in TIMES.items():
+            rows = np.tile(np.arange(len(paths)), times)
             start = _ended_seconds()
-            load(rows, number)
+            load(rows, 0)
             gc.collect()  # the loader, with which its worker ends
-            rounds.append((_ended_seconds() - start) / len(rows))
-        found[name] = 1000 * min(rounds)
+            found[name + length] = 1000 * (_ended_seconds() - start) / len(rows)
     return found
 
 
@@ -280,15 +278,15 @@ def side(checkout: Path, words: list[str]) -> dict[str, float]:
 def measure_loader(before: Path, data: Path, repeats: int) -> dict[str, Any]:
     """Medians over rounds in which the two sides follow one another; a machine's pace changes."""
     rounds = [
-        {name: side(where, ["loader", str(data), "2"]) for name, where in
+        {name: side(where, ["loader", str(data)]) for name, where in
          (("before", before), ("ours", ROOT))}
         for _ in range(repeats)
     ]  # fmt: skip
     found: dict[str, Any] = {"loader_rounds": repeats}
-    for name in ("multi_head", "deepcluster"):
-        then = [one["before"][name] for one in rounds]
-        found[f"{name}_before_ms"] = median(then)
-        for kind in (name, f"{name}_fast"):
+    for name, length in product(("multi_head", "deepcluster"), TIMES):
+        then = [one["before"][name + length] for one in rounds]
+        found[f"{name}{length}_before_ms"] = median(then)
+        for kind in (name + length, f"{name}_fast{length}"):
             now = [one["ours"][kind] for one in rounds]
             ratios = sorted(ours / before for ours, before in zip(now, then))
             found[f"{kind}_ms"], found[f"{kind}_ratio"] = median(now), median(ratios)
@@ -422,7 +420,7 @@ def group(folder: Path, zoo: Path, workers: int, epochs: int) -> dict[str, float
 def on_this_side(words: list[str]) -> dict[str, float]:
     name, data, *rest = words
     if name == "loader":
-        return time_loader(Path(data), int(rest[0]))
+        return time_loader(Path(data))
     if name == "memory":
         return memory(Path(data))
     if name == "device":
@@ -521,7 +519,7 @@ def main() -> None:
     parser.add_argument("--only", choices=(*PARTS, DEVICE), action="append", help="may be repeated")
     parser.add_argument("--images", type=int, default=1024, help="of training (default: 1024)")
     parser.add_argument("--epochs", type=int, default=2, help="of the eight probes (default: 2)")
-    parser.add_argument("--repeats", type=int, default=9, help="rounds of the loader (default: 9)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of the loader (default: 5)")
     parser.add_argument("--kills", type=int, default=20, help="(default: 20)")
     parser.add_argument("--before", type=Path, help=f"a checkout of {BEFORE}, where git has none")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
