@@ -88,12 +88,32 @@ def _negatives_above(row: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[
 def ranked(scores: NDArray[Any]) -> NDArray[np.intp]:
     """The places of (..., N) scores from the highest on; of equal ones the earlier comes first."""
     rows = scores.reshape(-1, scores.shape[-1])
-    found = np.argsort(-rows, axis=1)  # three times as fast as a stable one
-    in_order = np.take_along_axis(rows, found, axis=1)
-    tied = (in_order[:, 1:] == in_order[:, :-1]).any(1)
-    if tied.any():
-        found[tied] = np.argsort(-rows[tied], axis=1, kind="stable")
+    found = np.empty(rows.shape, np.intp)
+    for row, order in zip(rows, found):
+        order[:] = _ranked(row)
     return found.reshape(scores.shape)
+
+
+def _ranked(row: NDArray[Any]) -> NDArray[np.int64]:
+    """Sorted are not places by their scores but numbers that hold both, five times as fast.
+
+    How far a score lies below the highest is not negative, so that its bits, read as a whole
+    number, rise with it; the lowest of them give way to the place.
+    """
+    if not len(row):
+        return np.arange(0)
+    best = row.max() + 0.0  # not -0, less which 0 would have a sign
+    keys: NDArray[np.int64] = np.subtract(best, row, dtype=np.float64).view(np.int64)
+    places = (1 << (len(row) - 1).bit_length()) - 1
+    keys &= ~places
+    keys |= np.arange(len(row))
+    keys.sort()
+    keys &= places
+    in_order = row[keys]
+    if not (in_order[1:] <= in_order[:-1]).all():
+        # Some differ in the bits that gave way alone, or are not finite.
+        keys = np.argsort(-row, kind="stable")
+    return keys
 
 
 def _rows(

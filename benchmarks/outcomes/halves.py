@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metrics import ranked
 from benchmarks.outcomes.files import SPLITS
 
 Floats = NDArray[np.float64]
@@ -44,31 +43,32 @@ def other_halves(by_half: NDArray[Any]) -> NDArray[Any]:
 
 
 def average_precisions(
-    scores: NDArray[Any], positive: NDArray[np.bool_], first: NDArray[np.bool_]
+    order: NDArray[np.intp], labels: NDArray[np.int8], first: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
     """Envelope AP in 0..1 over all, (problems,), and over each half, (problems, 2 * SPLITS).
 
-    `scores` is (problems, N), `positive` (N,), and `first` (SPLITS, N) says which of these N are in
-    the first halves. NaN for a half without a positive. Every problem is ranked once; for the
-    definition see `benchmarks.metrics.envelope_average_precision`.
+    `order` (problems, N) are the rows from the highest score on, `labels` (N,) 1, 0, or -1 for rows
+    that are not judged, and `first` (SPLITS, N) says which rows are in the first halves. NaN for a
+    half without a positive. For the definition see `metrics.envelope_average_precision`.
     """
-    problems, count = len(scores), int(positive.sum())
-    if not count:
+    problems, positive, judged = len(order), labels == 1, labels != -1
+    if not positive.any():
         raise ValueError("average precision needs at least one positive")
-    if not np.isfinite(scores).all():
-        raise ValueError("scores are not finite")
-    order = ranked(scores)
     at = np.flatnonzero(positive[order])  # of the positives, best first, problem after problem
-    places = at % scores.shape[1] + 1
+
+    def placed(among: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """The positives' places among some rows, from 1."""
+        return np.cumsum(among[order], axis=1, dtype=np.int32).ravel()[at]
+
+    places = placed(judged)
     by_half = np.full((problems, 2 * len(first)), np.nan)
     for number, half in enumerate(first):
-        inside = half[order]
-        here = np.cumsum(inside, axis=1, dtype=np.int32).ravel()[at]  # as placed in the half
-        mine = inside.ravel()[at]
+        here = placed(half & judged)
+        mine = half[order.ravel()[at]]
         for column, ranks in ((number, here[mine]), (number + len(first), (places - here)[~mine])):
             if len(ranks):
                 by_half[:, column] = _area(ranks.reshape(problems, -1))
-    return _area(places.reshape(problems, count)), by_half
+    return _area(places.reshape(problems, -1)), by_half
 
 
 def _area(places: NDArray[Any]) -> Floats:

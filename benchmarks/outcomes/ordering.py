@@ -41,9 +41,19 @@ def _part(row: NDArray[np.float32], order: NDArray[np.intp], differs: NDArray[np
 
 def ranks(scores: NDArray[Any]) -> NDArray[np.uint16] | NDArray[np.int32]:
     """The place of each of (..., N) scores from the highest, 0, on; ties keep their order."""
-    kind = np.uint16 if scores.shape[-1] <= 2**16 else np.int32
-    order = ranked(scores)
-    places = np.broadcast_to(np.arange(scores.shape[-1], dtype=kind), scores.shape)
-    found = np.empty(scores.shape, dtype=kind)
-    np.put_along_axis(found, order, places, axis=-1)
+    return ranks_of(ranked(scores))
+
+
+def ranks_of(order: NDArray[np.intp]) -> NDArray[np.uint16] | NDArray[np.int32]:
+    """The same, of the rows from the highest score on; see `metrics.ranked`."""
+    count = order.shape[-1]
+    found: NDArray[Any] = np.empty(order.shape, dtype=rank_type(count))
+    places = np.arange(count, dtype=found.dtype)
+    for row, rows in zip(found.reshape(-1, count), order.reshape(-1, count)):
+        row[rows] = places
     return found
+
+
+def rank_type(count: int) -> type[np.uint16] | type[np.int32]:
+    """The smallest type that holds the ranks of so many."""
+    return np.uint16 if count <= 2**16 else np.int32

@@ -16,20 +16,20 @@ from benchmarks.features.files import LayerData
 from benchmarks.features.labels import Labels
 from benchmarks.metrics import (
     envelope_average_precision,
+    ranked,
     step_average_precision,
     step_doubt,
 )
 from benchmarks.outcomes.halves import average_precisions, first_halves
-from benchmarks.outcomes.ordering import narrow, ranks
+from benchmarks.outcomes.ordering import narrow, rank_type, ranks_of
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Shot, SvmLayer
 from benchmarks.svm.classes import check_classes, check_test
 from benchmarks.svm.machine import Machine
 from benchmarks.svm.solver.fits import Engine, Fits, Floats
-from benchmarks.svm.solver.multiplying import in_turn
 from benchmarks.svm.solver.workers import shared_array
 
-MOST_SCORES = 2**30  # bytes of test scores that low-shot training keeps
+MOST_RANKS = 2**30  # bytes of test ranks that low-shot training keeps
 
 
 def stratified_folds(positive: NDArray[np.bool_], folds: int) -> NDArray[np.int64]:
@@ -123,16 +123,19 @@ def evaluate_low_shot(
     problems = drawn.transpose(0, 2, 1).reshape(-1, rows)
     names = [f"{name} of draw {sample + 1}" for sample in range(samples) for name in data.classes]
 
-    kept = _room_for_scores(machine, (len(problems), len(costs), len(data.test_labels)))
+    kept = _room_for_ranks(machine, (len(problems), len(costs), len(data.test_labels)))
     first = first_halves(len(data.test_labels), sha256)
     by_half = shared_array((len(problems), len(costs), 2 * len(first)), np.float64)
 
     def grade(problem: int, cost: int, scores: NDArray[Any]) -> Floats:
         if kept is None:
             return _test_ap(data, problem % count, scores)
-        here = slice(cost, cost + len(scores))
-        kept[problem, here] = scores
-        ap, by_half[problem, here] = _test_aps(data, problem % count, scores, first)
+        if not np.isfinite(scores).all():
+            raise ValueError("scores are not finite")
+        order, here = ranked(scores), slice(cost, cost + len(scores))
+        kept[problem, here] = ranks_of(order)
+        labels = data.test_labels[:, problem % count]
+        ap, by_half[problem, here] = average_precisions(order, labels, first)
         return ap
 
     tiled = np.tile(costs, (len(problems), 1))
@@ -142,8 +145,7 @@ def evaluate_low_shot(
     best = int(by_draw.mean(1).argmax())
     at = by_draw[best]
     if kept is not None:
-        by_problem = np.stack(list(in_turn(ranks, kept[:, best])))
-        places = by_problem.reshape(samples, count, -1).transpose(0, 2, 1)
+        places = kept[:, best].reshape(samples, count, -1).transpose(0, 2, 1)
         halves = _half_maps(by_half.reshape(samples, count, *by_half.shape[1:]))
         machine.outcomes = {"ranks": places, "labels": data.test_labels, "halves": halves}
     convergence = {**_state(machine, fits), "by_cost": _round(fits.effort.max(0))}
@@ -158,13 +160,14 @@ def evaluate_low_shot(
     )
 
 
-def _room_for_scores(machine: Machine, shape: tuple[int, ...]) -> NDArray[Any] | None:
-    """Where the test scores of every problem and cost are kept until the cost is chosen."""
-    size = 8 * math.prod(shape)
-    if size <= MOST_SCORES:
-        return shared_array(shape, np.float64)
+def _room_for_ranks(machine: Machine, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Where the test ranks of every problem and cost are kept until the cost is chosen."""
+    kind = rank_type(shape[-1])
+    size = np.dtype(kind).itemsize * math.prod(shape)
+    if size <= MOST_RANKS:
+        return shared_array(shape, kind)
     machine.notes.append(
-        f"no outcomes are kept, so that there is no interval: {size / 2**30:.1f} GiB of test scores"
+        f"no outcomes are kept, so that there is no interval: {size / 2**30:.1f} GiB of test ranks"
     )
     return None
 
@@ -187,15 +190,6 @@ def _test_ap(data: LayerData, column: int, scores: Floats) -> Floats:
     labels = data.test_labels[:, column]
     kept = labels != -1
     return envelope_average_precision(scores[..., kept], labels[kept] == 1)
-
-
-def _test_aps(
-    data: LayerData, column: int, scores: Floats, first: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
-    """The same, and on halves of those rows."""
-    labels = data.test_labels[:, column]
-    kept = labels != -1
-    return average_precisions(scores[..., kept], labels[kept] == 1, first[:, kept])
 
 
 def _average_dual(engine: Engine, best: NDArray[np.int64], folds: int) -> NDArray[Any] | None:

@@ -108,6 +108,34 @@ def test_ranked_is_a_stable_descending_sort(seed: int, count: int, distinct: int
     assert ranked(scores).tolist() == np.argsort(-scores, axis=-1, kind="stable").tolist()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("offset", "scale"),
+    [
+        (0.0, 1.0),
+        (0.0, -1e-300),
+        (0.0, 1e37),
+        (1.0, 1e-13),
+        (-1e9, 1e-6),
+        (-1e9, 1e-30),
+        (5e-324, 0),
+    ],
+)
+def test_ranks_hold_to_the_last_bit(offset: float, scale: float, dtype: type) -> None:
+    """Also where all scores are nearly alike, or as far apart as numbers are."""
+    draws = np.random.default_rng(0).standard_normal((4, 1000))
+    with np.errstate(over="ignore"):
+        scores = (offset + scale * draws).astype(dtype)
+        expected = np.argsort(-scores, axis=-1, kind="stable")
+        assert np.array_equal(ranked(scores), expected)
+
+
+def test_zeros_are_equal_whatever_their_sign() -> None:
+    for scores in ([-0.0, 0.0, -0.0], [0.0, -0.0, 0.0], [-1.0, -0.0, 0.0], [0.0, 1.0, -0.0]):
+        row = np.array(scores)
+        assert ranked(row).tolist() == np.argsort(-row, kind="stable").tolist()
+
+
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 1e-3, 0.05, 1.0]))
 def test_no_error_moves_an_ap_by_more_than_its_doubt(seed: int, error: float) -> None:
     rng = np.random.default_rng(seed)

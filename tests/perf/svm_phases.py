@@ -38,7 +38,6 @@ PHASES = (
     ("full protocol, the rest of it", "benchmarks.svm.full_item", "VocSvmLayer.run"),
     ("low-shot, the rest of it", "benchmarks.svm.low_shot_item", "LowShot.run"),
     ("draws", "benchmarks.svm.draws", "read_or_draw"),
-    ("ranks of outcomes", "benchmarks.svm.evaluation", "ranks"),
     ("writing outcomes", "benchmarks.svm.parts", "write_outcomes"),
 )
 _seconds: dict[str, list[float]] = {}  # of the clock, and of all CPUs

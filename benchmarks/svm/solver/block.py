@@ -24,7 +24,7 @@ BYTES, WIDE_BYTES = 8, 24  # that a block takes for each of its entries, at most
 
 @dataclass
 class Entries:
-    """X~ X~' of n rows, entry by entry."""
+    """X~ X~' of n rows, entry by entry: the lower half of it, which is all that is read."""
 
     centred: Floats32  # (n, n)
     wide: Floats | None  # (n, n): the same in fp64; None for a large one, widened when needed
@@ -33,9 +33,8 @@ class Entries:
     @classmethod
     def of(cls, rows: Floats32) -> "Entries":
         """Of rows (n, D)."""
-        lower = ssyrk(1.0, rows.T, trans=1)  # the other half is left at zero
-        centred = lower + lower.T
-        centred[np.diag_indices(len(rows))] /= 2
+        # SciPy's upper half by columns is NumPy's lower half by rows.
+        centred = ssyrk(1.0, rows.T, trans=1).T
         return cls(centred, _widened(centred), widened=True)
 
     def times(self, vector: Floats32) -> Floats32:
@@ -49,14 +48,18 @@ class Entries:
         if self.wide is not None:
             product = dsymv(1.0, self.wide.T, vector)
             return product
-        product = np.empty_like(vector)
+        product = np.zeros_like(vector)
         for start in range(0, len(vector), STRIP):
             strip = slice(start, start + STRIP)
-            product[strip] = self.centred[strip].astype(np.float64) @ vector
+            left = self.centred[strip, :start].astype(np.float64)
+            product[strip] += left @ vector[:start]
+            product[:start] += vector[strip] @ left
+            square = self.centred[strip, strip].astype(np.float64)
+            product[strip] += dsymv(1.0, square.T, vector[strip])
         return product
 
     def part(self, rows: Rows) -> "Entries":
-        """Of some of these rows."""
+        """Of some of these rows, in ascending order."""
         centred = _square(self.centred, rows)
         if self.widened:
             return Entries(centred, _widened(centred), widened=True)
@@ -231,16 +234,17 @@ class Block:
             matrix[np.diag_indices(len(rows))] += 1 / (2 * cost * weights[rows])
             return matrix
 
-        # Symmetric: its transpose is what LAPACK reads and overwrites.
+        # The upper half of its transpose is what LAPACK reads and overwrites.
         _, solved, failed = dposv(system().T, remainder[rows], overwrite_a=1)
         if failed:  # not positive definite in rounding; an LU still solves it
-            solved = np.linalg.solve(system(), remainder[rows])
+            lower = system()
+            solved = np.linalg.solve(np.tril(lower) + np.tril(lower, -1).T, remainder[rows])
         found = np.zeros_like(remainder)
         found[rows] = solved
         return found
 
     def exact(self, rows: Rows) -> Floats:
-        """K of some of these rows, fp64."""
+        """K of some of these rows, in ascending order, fp64: its lower half."""
         assert isinstance(self.inner, Entries)
         lift = self.lift[rows]
         whole = self.inner.centred if self.inner.wide is None else self.inner.wide
@@ -265,7 +269,8 @@ def _widened(centred: Floats32) -> Floats | None:
 
 
 def _square(matrix: NDArray[Any], rows: Rows) -> NDArray[Any]:
-    found = np.empty((len(rows), len(rows)), matrix.dtype)
+    """The lower half of a symmetric matrix of some rows, in ascending order; else zeros."""
+    found = np.zeros((len(rows), len(rows)), matrix.dtype)
     for at, row in enumerate(rows.tolist()):
-        matrix[row].take(rows, out=found[at], mode="clip")
+        matrix[row].take(rows[: at + 1], out=found[at, : at + 1], mode="clip")
     return found

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.metrics import envelope_average_precision
+from benchmarks.metrics import envelope_average_precision, ranked
 from benchmarks.outcomes.files import SPLITS
 from benchmarks.outcomes.halves import average_precisions, both_halves, first_halves, other_halves
 
@@ -39,13 +39,16 @@ def test_average_precisions_are_those_of_all_images_and_of_each_half(
 ) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, distinct, (3, images)).astype(np.float32)  # with ties
-    positive = rng.random(images) < 0.4
+    labels = rng.choice(np.array([1, 0, -1], np.int8), images, p=[0.4, 0.5, 0.1])
     halves = both_halves(images, f"{seed:064x}")
-    positive[rng.integers(images)] = True
-    whole, found = average_precisions(scores, positive, halves[:SPLITS])
-    assert whole.tolist() == envelope_average_precision(scores, positive).tolist()
+    labels[rng.integers(images)] = 1
+    positive, judged = labels == 1, labels != -1
+    whole, found = average_precisions(ranked(scores), labels, halves[:SPLITS])
+    expected = envelope_average_precision(scores[:, judged], positive[judged])
+    assert whole.tolist() == expected.tolist()
     for problem, row in enumerate(scores):
         for at, half in enumerate(halves):
+            half = half & judged
             if positive[half].any():
                 expected = envelope_average_precision(row[half], positive[half])
                 assert found[problem, at] == pytest.approx(float(expected), abs=1e-12)

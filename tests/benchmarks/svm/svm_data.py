@@ -65,3 +65,9 @@ def kernel_of(features: NDArray[Any]) -> Kernel:
     with training_rows(features, 1e-5) as training:
         pass
     return Kernel(training)
+
+
+def mirrored(lower: NDArray[Any]) -> NDArray[Any]:
+    """The symmetric matrix of which this holds the lower half, whatever else it holds."""
+    found: NDArray[Any] = np.tril(lower) + np.tril(lower, -1).T
+    return found

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.metrics import ranked
 from benchmarks.outcomes.files import SPLITS
 from benchmarks.outcomes.halves import average_precisions as halved_precisions
 from benchmarks.outcomes.halves import both_halves
@@ -113,7 +114,9 @@ def test_of_equal_layers_it_is_what_choosing_on_the_test_images_adds() -> None:
     for number in range(sets):
         scores = rng.normal(size=(2, images)) + positive
         first = both_halves(images, f"{number:064x}")[:SPLITS]
-        whole, maps = (100 * ap for ap in halved_precisions(scores, positive, first))
+        whole, maps = (
+            100 * ap for ap in halved_precisions(ranked(scores), positive.astype(np.int8), first)
+        )
         names = ("a", "b")
         best = names[int(whole.argmax())]
         layers = dict(zip(names, maps, strict=True))

@@ -11,7 +11,7 @@ from benchmarks.svm.solver.block import Block, Features, bytes_of
 from benchmarks.svm.solver.convergence import LONGEST, line_search, search_alone
 from benchmarks.svm.solver.kernel import eigenspace
 from benchmarks.svm.solver.multiplying import one_thread_each
-from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
+from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make, mirrored
 
 
 @pytest.fixture(autouse=True)
@@ -28,14 +28,14 @@ def test_products_do_not_drown_in_the_mean_of_the_features() -> None:
     rows = np.arange(0, 300, 2)
     block = Block.gather(kernel, eigenspace(kernel, 16, 0), rows)
     vector = np.random.default_rng(0).normal(0, 100, len(rows)).astype(np.float32)
-    exact = block.exact(np.arange(len(rows)))
+    exact = mirrored(block.exact(np.arange(len(rows))))
     expected = exact @ vector.astype(np.float64)
     ours = np.abs(block.multiply(vector) - expected).max()
     plain = np.abs(exact.astype(np.float32) @ vector - expected).max()
     assert ours < plain / 5
     np.testing.assert_allclose(block.multiply_exactly(vector.astype(np.float64)), expected)
     few = np.arange(3, 9)
-    assert np.array_equal(block.part(few).exact(np.arange(6)), exact[few][:, few])
+    assert np.array_equal(mirrored(block.part(few).exact(np.arange(6))), exact[few][:, few])
 
 
 def test_a_large_block_is_not_kept_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,10 +51,12 @@ def test_a_large_block_is_not_kept_twice(monkeypatch: pytest.MonkeyPatch) -> Non
     expected = whole.multiply_exactly(vector)
     np.testing.assert_allclose(large.multiply_exactly(vector), expected, rtol=1e-12)
     some = np.arange(5, 125)
-    np.testing.assert_array_equal(large.exact(some), whole.exact(some))
+    np.testing.assert_array_equal(mirrored(large.exact(some)), mirrored(whole.exact(some)))
     part = large.part(some)
     assert part.inner.wide is None
-    np.testing.assert_array_equal(part.exact(np.arange(9)), whole.exact(some[:9]))
+    np.testing.assert_array_equal(
+        mirrored(part.exact(np.arange(9))), mirrored(whole.exact(some[:9]))
+    )
     assert part.part(np.arange(50)).inner.wide is not None
 
 
@@ -122,7 +124,7 @@ def test_a_block_of_features_is_that_of_their_products(monkeypatch: pytest.Monke
             there, weigh, rest = active[some], weights[some], vector[some]
             found = block.solve(there, weigh, cost, rest)
             assert not found[~there].any()
-            system = other.exact(np.flatnonzero(there))
+            system = mirrored(other.exact(np.flatnonzero(there)))
             system[np.diag_indices(len(system))] += 1 / (2 * cost * weigh[there])
             np.testing.assert_allclose(
                 system @ found[there], rest[there], atol=1e-4 * np.abs(rest).max()
@@ -130,7 +132,10 @@ def test_a_block_of_features_is_that_of_their_products(monkeypatch: pytest.Monke
     small = whole.part(np.arange(9))
     assert not small.factored
     np.testing.assert_allclose(
-        small.exact(np.arange(9)), expected.exact(np.arange(9)), rtol=1e-6, atol=1e-6
+        mirrored(small.exact(np.arange(9))),
+        mirrored(expected.exact(np.arange(9))),
+        rtol=1e-6,
+        atol=1e-6,
     )
 
 

@@ -17,7 +17,7 @@ from benchmarks.svm.solver.kernel import eigenspace
 from benchmarks.svm.solver.multiplying import one_thread_each
 from benchmarks.svm.solver.problems import Problems
 from slurm.errors import UserError
-from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make
+from tests.benchmarks.svm.svm_data import Recipe, kernel_of, make, mirrored
 
 COSTS = (0.5**4, 1.0, 10.0, 100.0, 1000.0)
 COSTS_OF_A_BATCH = (0.5**7, 0.5**5, 0.5**4, 0.5**3, 0.5**2, 0.5)
@@ -46,7 +46,7 @@ def test_no_solution_claims_more_than_it_is(limit: int, monkeypatch: pytest.Monk
             for cost in COSTS:
                 found = solver.solve(cost)
                 price = np.array([cost])
-                value = block.exact(rows) @ found.dual
+                value = mirrored(block.exact(rows)) @ found.dual
                 signs, weighted, dual, values = (
                     one[None] for one in (labels, weights, found.dual, value)
                 )
