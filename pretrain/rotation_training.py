@@ -116,6 +116,7 @@ class Training:
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right answers
         self.history: History = {}
         self.started = self.saved = time.monotonic()
+        self.mistakes: list[UserError] = []  # images of this process that cannot be read
 
     def train(self) -> None:
         """Go on from the state, if there is one, to the end of the last epoch.
@@ -144,6 +145,7 @@ class Training:
             seed=seed,
             epoch=self.epoch,
             workers=self.settings.workers,
+            mistakes=self.mistakes,
         )
         self.trained.train()
         bar = progress(
@@ -175,6 +177,7 @@ class Training:
         self.sums += torch.stack([loss.detach().double(), right.double()])
 
     def _end_epoch(self, steps: int, seen: int) -> None:
+        distributed.raise_together(self.mistakes)
         self._agree()
         row = {
             "loss": float(self.sums[0]) / steps,
@@ -200,6 +203,7 @@ class Training:
         """Save now and then; save and stop when it is asked for, all processes at one step."""
         if self.world.size > 1 and self.step % VOTE_STEPS:
             return
+        distributed.raise_together(self.mistakes)
         due = time.monotonic() - self.saved > self.settings.save_seconds
         if not distributed.any_true(due or stop_requested(), self.device):
             return

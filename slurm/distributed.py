@@ -9,7 +9,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,17 +243,18 @@ def broadcast_object(value: object) -> object:
     return box[0]
 
 
-def raise_together(mistake: UserError | None) -> None:
-    """Raise the first process's `mistake` that has one, in every process; all must call it.
+def raise_together(mistakes: Sequence[UserError]) -> None:
+    """Raise the first mistake of a process in every process; all must call it.
 
     Else the others would end in an error of the connection to the one that left.
     """
     import torch.distributed as dist
 
-    said = [None if mistake is None else str(mistake)]
+    mine = str(mistakes[0]) if mistakes else None
+    said = [mine]
     if dist.is_initialized():
         said = [None] * dist.get_world_size()
-        dist.all_gather_object(said, None if mistake is None else str(mistake))
+        dist.all_gather_object(said, mine)
     for text in said:
         if text is not None:
             raise UserError(text)

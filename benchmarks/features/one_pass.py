@@ -23,8 +23,9 @@ from benchmarks.features.extraction import FORWARD, Forward, read_forward
 from benchmarks.features.marker import unchanged, write_marker
 from benchmarks.features.pooled import pooled, width_of
 from benchmarks.features.rows import BYTES, RowsFile, read_saved
-from benchmarks.images.batches import Loader, Source, requests_of
+from benchmarks.images.batches import Loader, Source
 from benchmarks.images.colour import Colour, Normalise
+from benchmarks.images.requests import requests_of
 from benchmarks.images.transforms import Geometry
 from benchmarks.trunks import load_trunk
 from benchmarks.whole_files import write_array

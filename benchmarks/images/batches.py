@@ -23,21 +23,11 @@ from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.colour import Colour, Draws
 from benchmarks.images.decoding import Encoded
 from benchmarks.images.names import Names
+from benchmarks.images.requests import Request, Rows, requests_of
 from benchmarks.images.slots import PREFETCH, Place, Slots
 from benchmarks.images.transforms import Geometry, Picture, Transform
 from slurm.errors import UserError
 from slurm.stop import stop_requested
-
-Rows = NDArray[np.int64]
-
-
-class Request(NamedTuple):
-    """A batch that is wanted."""
-
-    source: int  # which of the loader's
-    epoch: int
-    rows: Rows  # (N,) which images
-    keys: Rows  # (N,) by what each one's draws are keyed: its row, or its place in a sample
 
 
 class Decoded(NamedTuple):
@@ -70,6 +60,11 @@ class Source:
     def shape(self, request: Request) -> tuple[int, int, int, int]:
         """Of the pixels of a batch."""
         return len(request.rows), self.geometry.crop, self.geometry.crop, 3
+
+    def blank(self, request: Request) -> Decoded:
+        """A batch of black images, of which nothing was drawn."""
+        draws = tuple(Draws.none(len(request.rows)) for _ in self.colours)
+        return Decoded(torch.zeros(self.shape(request), dtype=torch.uint8), draws)
 
     def load(self, request: Request, pixels: Tensor | None = None) -> Decoded:
         """Decode one batch, into `pixels` if they are given.
@@ -121,11 +116,24 @@ class Loader:
         self._wanted: list[Request] = []
         self._loader: DataLoader[Any] | None = None
 
-    def batches(self, requests: Sequence[Request]) -> Iterator[Decoded]:
-        """What is wanted, in order; `UserError` naming the file when an image cannot be read."""
-        for found in self._found(list(requests)):
+    def batches(
+        self, requests: Sequence[Request], mistakes: list[UserError] | None = None
+    ) -> Iterator[Decoded]:
+        """What is wanted, in order; `UserError` naming the file when an image cannot be read.
+
+        With `mistakes` it goes there, and black images come from then on: processes that step
+        together would wait for one that left. They must not use what they make of these.
+        """
+        requests = list(requests)
+        for number, found in enumerate(self._found(requests)):
             if isinstance(found, _Failure):
-                raise UserError(found.message)
+                mistake = UserError(found.message)
+                if mistakes is None:
+                    raise mistake
+                mistakes.append(mistake)
+                for request in requests[number:]:
+                    yield self._sources.sources[request.source].blank(request)
+                return
             yield found
 
     def _found(self, requests: list[Request]) -> "Iterator[Decoded | _Failure]":
@@ -178,14 +186,21 @@ class Images:
         self._loader = Loader(sources, workers, device)
 
     def batches(
-        self, transform: int, epoch: int, rows: Rows, batch_size: int, keys: Rows | None = None
+        self,
+        transform: int,
+        epoch: int,
+        rows: Rows,
+        batch_size: int,
+        keys: Rows | None = None,
+        mistakes: list[UserError] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images (B, 3, H, W) float32 on the device, keys (B,) int64 of the CPU), in order.
 
         Random transforms are seeded by (seed, epoch, key); the keys are `rows` if none are given.
+        For `mistakes` see `Loader.batches`.
         """
         requests = requests_of(transform, epoch, rows, batch_size, keys)
-        for request, decoded in zip(requests, self._loader.batches(requests)):
+        for request, decoded in zip(requests, self._loader.batches(requests, mistakes)):
             pixels = decoded.pixels.to(self.device, non_blocking=True)
             images = self._transforms[transform].finish(pixels, decoded.draws[0])
             yield images, torch.tensor(request.keys)
@@ -201,27 +216,17 @@ def load_batches(
     epoch: int,
     workers: int = 0,
     device: torch.device | None = None,
+    mistakes: list[UserError] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (images (B, 3, H, W) float32 on `device`, indices (B,) int64) in order of `indices`.
 
     Random transforms of image i are seeded by (seed, epoch, i). Worker processes are given the
-    paths but no labels. Raises `UserError` naming the file when an image cannot be read.
+    paths but no labels. Raises `UserError` naming the file when an image cannot be read, or puts
+    it into `mistakes` (see `Loader.batches`).
     """
     images = Images(split, [transform], seed, workers, device or torch.device("cpu"))
     rows = np.ascontiguousarray(indices, dtype=np.int64)
-    return images.batches(0, epoch, rows, batch_size)
-
-
-def requests_of(
-    source: int, epoch: int, rows: Rows, batch_size: int, keys: Rows | None = None
-) -> list[Request]:
-    """`rows` in batches."""
-    keys = rows if keys is None else keys
-    starts = range(0, len(rows), batch_size)
-    return [
-        Request(source, epoch, rows[first : first + batch_size], keys[first : first + batch_size])
-        for first in starts
-    ]
+    return images.batches(0, epoch, rows, batch_size, mistakes=mistakes)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets.splits import Dataset
 from benchmarks.devices import to_device
-from benchmarks.images.batches import Loader, Source, requests_of
+from benchmarks.images.batches import Loader, Source
 from benchmarks.images.colour import Colour
+from benchmarks.images.requests import requests_of
 from benchmarks.images.transforms import Geometry
 from benchmarks.probes.pieces import Cutter, Piece
 from benchmarks.probes.training import ProbeRun, order_of
@@ -29,6 +30,7 @@ from slurm.stop import Stopped, stop_requested
 from slurm.tasks.voting import Votes
 
 TRAIN, VAL = 0, 1  # the loader's sources
+MISTAKE = 2  # the wish of a process that cannot read an image, above that to stop
 DECODED = 64  # images that a worker hands over at once, at most
 GRADED = 256  # validation images of a piece, of all processes
 SAVE_SECONDS = 600.0  # between two saves of the states within an epoch
@@ -75,6 +77,7 @@ class Stream:
             for source, split in self.splits.items()
         }
         self.votes = Votes(self.device)
+        self.mistakes: list[UserError] = []  # images of this process that cannot be read
         self.failures: list[UserError] = []
 
     def run(self) -> None:
@@ -118,6 +121,7 @@ class Stream:
             self._pause_if_asked()
         for lane in lanes:
             self._feed(lane, lane.cutter.rest(), training=True)
+        distributed.raise_together(self.mistakes)
 
     def _drop_diverged(self, runs: Sequence[ProbeRun]) -> None:
         """End the epoch's images in each run; those that cannot go on leave the stream."""
@@ -146,6 +150,7 @@ class Stream:
                 self._feed(lane, lane.cutter.add(pieces[lane.colour]), training=False)
         for lane in lanes:
             self._feed(lane, lane.cutter.rest(), training=False)
+        distributed.raise_together(self.mistakes)
         for run in runs:
             run.end_evaluation(images)
 
@@ -169,7 +174,7 @@ class Stream:
         """The images of `rows` from `start` on, as they come from the workers, for each colour."""
         unit = min(DECODED, size)
         requests = requests_of(source, epoch, rows[start:], unit)
-        for request, decoded in zip(requests, self.loader.batches(requests)):
+        for request, decoded in zip(requests, self.loader.batches(requests, self.mistakes)):
             labels = self.labels[source][to_device(torch.from_numpy(request.rows), self.device)]
             pixels = decoded.pixels.to(self.device, non_blocking=True)
             yield [Piece(start, pixels, draws, labels) for draws in decoded.draws]
@@ -198,12 +203,18 @@ class Stream:
                 self.finished(run)
 
     def _pause_if_asked(self, *, now: bool = False) -> None:
-        """Save now and then; save and stop when the scheduler asks, all processes together."""
-        if self.votes.agree(stop_requested(), now=now):
+        """Save now and then; save and stop when the scheduler asks, all processes together.
+
+        What came after the last vote may be of black images.
+        """
+        heard = self.votes.agree(MISTAKE if self.mistakes else int(stop_requested()), now=now)
+        if heard == MISTAKE:
+            distributed.raise_together(self.mistakes)
+        if heard:
             for run in self.runs:
                 run.save()
             distributed.barrier()  # the end of one process would end the first one's writing
             raise Stopped("; ".join(f"{run.name}: saved at {run.position}" for run in self.runs))
         for run in self.runs:
-            if time.monotonic() - run.saved > SAVE_SECONDS:
+            if self.votes.held and time.monotonic() - run.saved > SAVE_SECONDS:
                 run.save()

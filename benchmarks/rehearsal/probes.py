@@ -8,7 +8,8 @@ import torch
 
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.devices import resolve_device
-from benchmarks.images.batches import Decoded, Loader, Request, requests_of
+from benchmarks.images.batches import Decoded, Loader
+from benchmarks.images.requests import Request, requests_of
 from benchmarks.probes.item import Probe
 from benchmarks.probes.optimization import evaluated_epochs
 from benchmarks.probes.stream import DECODED, TRAIN, VAL, Stream
@@ -17,6 +18,7 @@ from benchmarks.probes.training import Job, ProbeRun, order_of
 from benchmarks.rehearsal.report import GIB, Row, Speeds, evaluation_speed
 from benchmarks.rehearsal.watch import CPU_PIECE, Enough, Watch, begin_item, gpu_gib, host_gib
 from slurm.distributed import World
+from slurm.errors import UserError
 
 # Shares of the time that an item is measured for.
 LOADER, TEST_LOADER, TRUNK, BOTH = 0.25, 0.1, 0.25, 0.4
@@ -28,7 +30,9 @@ class _Kept(Loader):
     def __init__(self, batch: Decoded) -> None:
         self.batch = batch
 
-    def batches(self, requests: Sequence[Request]) -> Iterator[Decoded]:
+    def batches(
+        self, requests: Sequence[Request], mistakes: list[UserError] | None = None
+    ) -> Iterator[Decoded]:
         """As many images as each request wants; none wants more than the batch has."""
         pixels, draws = self.batch
         for count in (len(request.rows) for request in requests):

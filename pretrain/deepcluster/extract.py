@@ -62,7 +62,7 @@ def extract(
     bar = progress(
         desc=f"{settings.key}: features", total=last - first, unit="img", disable=not world.first
     )
-    mistake: UserError | None = None
+    mistakes: list[UserError] = []
     try:
         with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
             for pixels, _ in batches:
@@ -73,12 +73,12 @@ def extract(
                 if stop_requested():
                     raise Stopped(f"{settings.key}: stopped while extracting features")
     except UserError as error:
-        mistake = error
+        mistakes.append(error)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     try:
-        distributed.raise_together(mistake)
+        distributed.raise_together(mistakes)
     except UserError:
         path.unlink(missing_ok=True)
         raise

@@ -57,16 +57,15 @@ class Run:
             raise UserError("--amp is half precision on a GPU; leave it out on the CPU")
         if recipe.batch_size % world.size:
             raise UserError(
-                f"{recipe.name} has batches of {recipe.batch_size} images, which "
-                f"{world.size} processes cannot share equally; use a divisor of it"
+                f"{world.size} processes cannot share the batches of {recipe.batch_size} images of "
+                f"{recipe.name} equally; use a divisor of it"
             )
         torch.backends.cudnn.benchmark = settings.fast
         torch.backends.cudnn.deterministic = not settings.fast
         torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device
-        transforms = transforms_of(recipe)
-        self.loaded = Images(images, transforms, settings.seed, settings.workers, device)
+        self.loaded = Images(images, transforms_of(recipe), settings.seed, settings.workers, device)
         self.net = DeepClusterNet(recipe, seed=settings.seed).to(device)
         if device.type == "cuda":
             self.net = self.net.to(memory_format=torch.channels_last)
@@ -94,6 +93,7 @@ class Run:
         self.seconds = 0.0  # of this epoch before `started`
         self.started = self.saved = time.monotonic()
         self.votes = Votes(device)
+        self.mistakes: list[UserError] = []  # images of this process that cannot be read
 
     def train(self) -> None:
         """Go on from the state file, if there is one, to the end of the last epoch."""
@@ -158,8 +158,9 @@ class Run:
     def _batches(self, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left of the epoch: images and their ids in the plan."""
         mine = plan.share(self.world.rank, self.world.size)
-        ids = mine[self.step :].ravel()
-        return self.loaded.batches(TRAIN, self.epoch, plan.images[ids], mine.shape[1], ids)
+        ids, size = mine[self.step :].ravel(), mine.shape[1]
+        images = plan.images[ids]
+        return self.loaded.batches(TRAIN, self.epoch, images, size, ids, self.mistakes)
 
     def _train_step(self, pixels: Tensor, targets: Tensor) -> None:
         # Dropout draws from torch's own generator: keyed by the position, so that a run which
@@ -174,6 +175,7 @@ class Run:
         self.loss += loss.detach()
 
     def _end_epoch(self, steps: int) -> None:
+        distributed.raise_together(self.mistakes)
         loss = float(distributed.mean(self.loss) / steps)
         self._check_loss(loss)
         seconds = self.seconds + time.monotonic() - self.started
@@ -205,15 +207,20 @@ class Run:
             return {}
         started, top1 = time.monotonic(), None
         if self.world.first:
-            top1 = probe(self.net, self.images, self.recipe, self.settings)
+            try:
+                top1 = probe(self.net, self.images, self.recipe, self.settings)
+            except UserError as mistake:
+                self.mistakes.append(mistake)
+        distributed.raise_together(self.mistakes)
         seconds = time.monotonic() - started
         return {"knn_top1": distributed.broadcast_object(top1), "seconds_probe": seconds}
 
     def _save_or_stop(self) -> None:
         """Save now and then; save and stop when it is asked for, all processes at one step."""
         due = time.monotonic() - self.saved > self.settings.save_seconds
-        if not self.votes.agree(due or stop_requested()):
+        if not self.votes.agree(bool(due or self.mistakes or stop_requested())):
             return
+        distributed.raise_together(self.mistakes)
         distributed.mean(self.loss)  # the same in every process, as it will be after a resume
         self._check_loss(float(self.loss))
         self.save()

@@ -108,8 +108,9 @@ def loading_speed(machine: Machine) -> Iterator[Figures]:
     import numpy as np
     import torch
 
-    from benchmarks.images.batches import Loader, Source, requests_of
+    from benchmarks.images.batches import Loader, Source
     from benchmarks.images.names import Names
+    from benchmarks.images.requests import requests_of
     from benchmarks.images.transforms import build_transform
     from tests.perf.stream import MEAN, STD, linear_protocols, write_images
 

@@ -137,7 +137,8 @@ def _before(folder: Path, paths: tuple[str, ...], spec: Any) -> Load:
 def _ours(folder: Path, names: Any, spec: Any, fast: bool = False) -> Load:
     import torch
 
-    from benchmarks.images.batches import Loader, Source, requests_of
+    from benchmarks.images.batches import Loader, Source
+    from benchmarks.images.requests import requests_of
     from benchmarks.images.transforms import build_transform
 
     transform = build_transform(spec, MEAN, STD, fast=fast)
@@ -319,8 +320,9 @@ def memory(folder: Path) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from benchmarks.images.batches import Loader, Request, Source
+    from benchmarks.images.batches import Loader, Source
     from benchmarks.images.names import Names
+    from benchmarks.images.requests import Request
     from benchmarks.images.transforms import build_transform
 
     names = Names([f"a/abbey/gsun_{number:032d}.jpg" for number in range(NAMES)])

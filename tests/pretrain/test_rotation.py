@@ -182,6 +182,31 @@ item_of(Path(sys.argv[1]), Path(sys.argv[2]), ONE).run()
     assert two["history"]["loss"] == pytest.approx(one["history"]["loss"], rel=0.15)  # type: ignore[index]
 
 
+def test_a_damaged_image_of_one_process_is_the_line_of_both(data: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from slurm.errors import UserError
+from tests.pretrain.test_rotation import TINY, item_of
+item = item_of(Path(sys.argv[1]), Path(sys.argv[2]))
+try:
+    item.run()
+except UserError as mistake:
+    sys.stdout.write(f"{mistake}; {item.state.exists()}\\n")
+"""
+    (tmp_path / "program.py").write_text(program)
+    images = Path(shutil.copytree(data, tmp_path / "images"))
+    image = sorted(images.glob("train/*/*.*"))[-1]
+    image.write_bytes(image.read_bytes()[:80])
+    done = processes.run(tmp_path / "program.py", tmp_path, images, processes=2, timeout=200)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    # Within the first epoch, of which nothing is saved that black images were part of.
+    assert all(f"{image.name} is damaged or not an image" in line for line in lines)
+    assert all(line.endswith("; False") for line in lines)
+
+
 def refusal(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
     capsys.readouterr()
     with pytest.raises(SystemExit) as exit_:

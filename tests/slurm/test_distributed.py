@@ -116,9 +116,9 @@ def test_collectives_among_two_processes(tmp_path: Path) -> None:
                 assert any_true(world.rank == 1, device)
                 assert not any_true(False, device)
                 assert mean(torch.tensor([float(world.rank)])).tolist() == [0.5]
-                raise_together(None)
+                raise_together([])
                 try:
-                    raise_together(UserError("of the second") if world.rank else None)
+                    raise_together([UserError("of the second")] if world.rank else [])
                     raise AssertionError("nothing was raised")
                 except UserError as error:
                     assert str(error) == "of the second"
@@ -144,9 +144,9 @@ def test_without_a_group_every_collective_is_the_identity() -> None:
         assert not distributed.any_true(False, device)
         assert distributed.broadcast_object(3) == 3
         assert distributed.mean(torch.tensor([2.0])).item() == 2.0
-        distributed.raise_together(None)
+        distributed.raise_together([])
         with pytest.raises(UserError, match="its own"):
-            distributed.raise_together(UserError("its own"))
+            distributed.raise_together([UserError("its own")])
 
 
 DEVICES = """

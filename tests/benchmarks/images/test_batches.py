@@ -22,10 +22,11 @@ from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
 from benchmarks.checkpoints.cards import IMAGENET_STD as STD
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images import batches
-from benchmarks.images.batches import Loader, Source, load_batches, requests_of
+from benchmarks.images.batches import Loader, Source, load_batches
 from benchmarks.images.colour import Colour
 from benchmarks.images.decoding import open_image
 from benchmarks.images.names import Names
+from benchmarks.images.requests import requests_of
 from benchmarks.images.transforms import build_transform
 from benchmarks.protocols import ImageTransform
 from slurm.errors import UserError

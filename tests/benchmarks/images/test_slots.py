@@ -11,8 +11,9 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN as MEAN
 from benchmarks.checkpoints.cards import IMAGENET_STD as STD
-from benchmarks.images.batches import Decoded, Loader, Source, _Shared, requests_of
+from benchmarks.images.batches import Decoded, Loader, Source, _Shared
 from benchmarks.images.names import Names
+from benchmarks.images.requests import requests_of
 from benchmarks.images.slots import PREFETCH, SLOTS, Slots
 from benchmarks.images.transforms import build_transform
 from tests.benchmarks.images.pictures import AUGMENTED, photo

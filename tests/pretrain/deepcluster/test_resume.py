@@ -116,6 +116,36 @@ def test_a_damaged_image_ends_all_processes_in_lines(data: Path, tmp_path: Path,
     assert not list((tmp_path / "zoo").rglob("features.*"))
 
 
+def test_an_image_damaged_while_training_ends_all_processes_in_lines(
+    data: Path, tmp_path: Path
+) -> None:
+    """After its features were extracted: between the steps of an epoch that all take together."""
+    images = tmp_path / "images"
+    shutil.copytree(data, images)
+    damaged = sorted(images.glob("train/*/*.png"))[-1]
+    program = f"""
+import runpy, sys
+from pathlib import Path
+from pretrain.deepcluster import train
+cluster = train.cluster_images
+def damage_afterwards(*words, **more):
+    found = cluster(*words, **more)
+    Path({str(damaged)!r}).write_bytes(b"cut")
+    return found
+train.cluster_images = damage_afterwards
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    (tmp_path / "program.py").write_text(program.replace("sys.argv[0]", repr(str(TINY))))
+    words = [str(tmp_path / "program.py"), *command(images, tmp_path / "zoo")[1:]]
+    done = processes.run(*words, processes=2, timeout=200)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert lines
+    assert all(f"{damaged.name} is damaged or not an image" in line for line in lines)
+    assert "Connection closed" not in done.stderr
+    assert position(tmp_path / "zoo") == (0, 0)  # the clustering, and no step of black images
+
+
 def test_two_processes_agree_with_one(data: Path, tmp_path: Path, uninterrupted: Path) -> None:
     done = processes.run(*command(data, tmp_path, "--resume"), processes=2)
     assert done.returncode == 0, done.stderr

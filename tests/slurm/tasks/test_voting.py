@@ -52,9 +52,17 @@ def test_the_slowest_process_says_when_the_next_vote_is(
     # After the first step, three later, and then after the 8 that we take in two seconds.
     assert found[:4] == [(False, 1), (False, 1), (False, 1), (True, 2)]
     assert found[4:] == [(False, 2)] * 4
-    assert votes.agree(True) is False  # our own wish waits for the vote as well
+    assert not votes.agree(True)  # our own wish waits for the vote as well
+    assert not votes.held
     assert [votes.agree(True) for _ in range(3)] == [False, False, True]
     assert others.votes == 3
+
+
+def test_the_largest_wish_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    Others(monkeypatch, [(2, 1), (0, 1), (1, 1)])  # type: ignore[list-item]
+    votes = Votes(CPU)
+    assert [votes.agree(wish, now=True) for wish in (1, 2, 0)] == [2, 2, 1]
+    assert votes.held
 
 
 def test_a_vote_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
