@@ -36,7 +36,11 @@ def read_images(folder: Path) -> ImageSplit:
             )
     if is_folder(folder / "train") and is_folder(folder / "val"):
         return imagenet.load(folder).splits["train"]
-    root = folder / "train" if is_folder(folder / "train") else folder
+    root = folder
+    if is_folder(folder / "train"):
+        root = folder / "train"
+        if beside := _images_beside(folder):
+            say_note(f"only {root} is read; there are images beside it: {beside}")
     # Sorted as a whole: neither links nor the depth of folders move an image.
     passed = Passed()
     paths = tuple(sorted(images_below(root, str(root), owners_above(root), passed)))
@@ -48,3 +52,16 @@ def read_images(folder: Path) -> ImageSplit:
             "lead to train/ and val/, or to any folder of images"
         )
     return ImageSplit(root, paths, np.zeros(len(paths), dtype=np.int64), ())
+
+
+def _images_beside(folder: Path) -> str:
+    """What else holds images in a folder with `train/`; those for tests are left out on purpose."""
+    found, loose = [], 0
+    for entry in sorted(folder.iterdir()):
+        if is_folder(entry):
+            usual = entry.name.lower() in ("train", "val", "validation", "test")
+            if not usual and images_below(entry, str(entry), owners_above(entry)):
+                found.append(f"{entry.name}/")
+        loose += entry.suffix.lower() in EXTENSIONS
+    files = [f"{loose} file{'s' * (loose > 1)}"] if loose else []
+    return ", ".join([*found[:5], *(["..."] if len(found) > 5 else []), *files])

@@ -27,6 +27,7 @@ from slurm.sweep import Item, Resources
 if TYPE_CHECKING:
     from benchmarks.datasets.splits import ImageSplit
 
+UNSEEN = "not seen"  # the warning of a kind of JPEG that only PIL decodes
 KEPT = 20  # files that are named; all are counted
 TOGETHER = 64  # images between two reports of progress
 SAVE_SECONDS = 10.0  # between two saves of what was found so far
@@ -38,6 +39,7 @@ class Checked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: int
     warned: int  # images of which libjpeg warned
     files: dict[str, str]  # the first of them, and the first warning of each
+    unseen: int = 0  # images of which it cannot say anything
 
 
 class Findings(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,12 +49,15 @@ class Findings(msgspec.Struct, forbid_unknown_fields=True):
     broken: dict[str, str] = {}  # all that cannot be decoded, and why
     warned: int = 0
     files: dict[str, str] = {}
+    unseen: int = 0
 
     def enter(self, name: str, error: str, warning: str) -> None:
         """Enter what is wrong with an image, which may have been broken before."""
         self.broken.pop(name, None)
         if error:
             self.broken[name] = error
+        elif warning == UNSEEN:
+            self.unseen += 1
         elif warning:
             self.warned += 1
             if len(self.files) < KEPT:
@@ -129,7 +134,7 @@ class CheckImages:
 
     def write(self, found: "Findings") -> None:
         """Leave the result of a look that found nothing broken."""
-        results.write(self.result, Checked(found.done, found.warned, found.files))
+        results.write(self.result, Checked(found.done, found.warned, found.files, found.unseen))
         self.underway.unlink(missing_ok=True)
 
     @property
@@ -166,6 +171,11 @@ def check_notes(zoo: Path, dataset: str, splits: dict[str, Split]) -> tuple[str,
         if not results.is_done(path, Checked):
             continue
         found = results.read(path, Checked)
+        if found.unseen:
+            notes.append(
+                f"{found.unseen} of {found.images} images of {split} are of kinds of JPEG in which "
+                "damage within is not seen"
+            )
         if found.warned:
             name, warning = next(iter(found.files.items()))
             notes.append(
@@ -176,18 +186,30 @@ def check_notes(zoo: Path, dataset: str, splits: dict[str, Split]) -> tuple[str,
 
 
 def jpeg_warning(content: bytes) -> str:
-    """The first thing that libjpeg says of a JPEG file; empty for a sound one or no JPEG."""
-    from simplejpeg import decode_jpeg, decode_jpeg_header
+    """The first thing that libjpeg says of a JPEG file; empty for a sound one or no JPEG.
 
+    `UNSEEN` for kinds that simplejpeg refuses, such as of a rare sampling.
+    """
     if not content.startswith(b"\xff\xd8"):
         return ""
     try:
-        colours = decode_jpeg_header(content)[2]
-        # What is printed has four colours, of which no three could be made.
-        decode_jpeg(content, "CMYK" if colours in ("CMYK", "YCCK") else "RGB")
-    except ValueError as error:  # also of kinds that only PIL decodes
+        _decode_jpeg(content, strict=True)
+    except (ValueError, KeyError) as error:
+        try:
+            _decode_jpeg(content, strict=False)  # passes over warnings alone
+        except (ValueError, KeyError):
+            return UNSEEN
         return " ".join(str(error).split())[:200]
     return ""
+
+
+def _decode_jpeg(content: bytes, *, strict: bool) -> None:
+    """`ValueError` or, for a sampling that has no name there, `KeyError` of simplejpeg."""
+    from simplejpeg import decode_jpeg, decode_jpeg_header
+
+    colours = decode_jpeg_header(content)[2]
+    # What is printed has four colours, of which no three could be made.
+    decode_jpeg(content, "CMYK" if colours in ("CMYK", "YCCK") else "RGB", strict=strict)
 
 
 def png_warning(content: bytes) -> str:

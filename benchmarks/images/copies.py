@@ -44,6 +44,7 @@ class SplitReport:
     unreadable: dict[str, str]  # by path, why, which names the path too
     warned: int  # of which libjpeg warns, or whose checksums differ; official copies have some
     warnings: dict[str, str]  # the first of them
+    unseen: int = 0  # JPEG files of which libjpeg cannot say whether they are sound
 
     def faults(self) -> list[str]:
         """What keeps this from being a whole copy, in few words each."""
@@ -74,6 +75,8 @@ class SplitReport:
                 yield f"  {what}: {one_line(said)}"
             if count > len(shown):
                 yield f"  {what}: {count - len(shown):,} more"
+        if self.unseen:
+            yield f"  {self.unseen:,} of kinds of JPEG in which damage within is not seen"
 
 
 def guess_dataset(folder: Path) -> str:
@@ -127,6 +130,7 @@ def check_copy(
             unreadable={name: why for name, why in found.broken.items() if name not in missing},
             warned=found.warned,
             warnings=found.files,
+            unseen=found.unseen,
         )
     return reports
 
@@ -136,7 +140,9 @@ def _earlier(check: CheckImages) -> Findings | None:
     if not is_done(check.result, Checked):
         return None
     found = read(check.result, Checked)
-    return Findings(done=found.images, warned=found.warned, files=dict(found.files))
+    return Findings(
+        done=found.images, warned=found.warned, files=dict(found.files), unseen=found.unseen
+    )
 
 
 def _missing(images: ImageSplit, name: str) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ class Encoded:
             return None
         # Of an upper part libjpeg warns in any case: of the codes that come after it.
         part = self.content if rows is None or self._jpeg is None else self._jpeg.upper(rows)
-        with suppress(ValueError):
+        with suppress(ValueError, KeyError):  # the latter of a sampling that has no name there
             if decode_jpeg_header(part)[2] in _COLOURS:
                 found: NDArray[np.uint8] = decode_jpeg(part, "RGB", strict=part is self.content)
                 return found

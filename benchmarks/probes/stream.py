@@ -117,8 +117,8 @@ class Stream:
         for pieces in self._pieces(TRAIN, epoch, mine, start, min(run.piece for run in runs)):
             for lane in lanes:
                 self._feed(lane, lane.cutter.add(pieces[lane.colour]), training=True)
-            bar.update(len(pieces[0].labels) * self.world.size)
             self._pause_if_asked()
+            bar.update(len(pieces[0].labels) * self.world.size)
         for lane in lanes:
             self._feed(lane, lane.cutter.rest(), training=True)
         distributed.raise_together(self.mistakes)

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from benchmarks.flags.trunk import (
     precision_from,
 )
 from pretrain.deepcluster.recipes import DEFAULT, HELP, RECIPES, Recipe, check_recipe
+from pretrain.other_states import refuse_other_states
 from pretrain.recipe_flags import add_recipe_flags, with_flags
 from slurm.cli import choose, natural, positive
 from slurm.errors import UserError
@@ -149,7 +151,7 @@ def make_item(args: argparse.Namespace) -> "Pretrain":
         files = (card_path(item.zoo, item.name), item.mark)
         old, under_way = (read_if_there(file).decode(errors="replace") for file in files)
         return replace(item, restart=results.key_of("restart", old, under_way))
-    item = replace(item, restart=_restart_under_way(item.mark))
+    item = replace(item, restart=_restart_under_way(item))
     try:
         done = item.done()
     except UserError as error:  # its card is damaged
@@ -164,14 +166,30 @@ def read_if_there(path: Path) -> bytes:
     return read_regular(path) if path.exists() else b""
 
 
-def _restart_under_way(mark: Path) -> str:
-    """The name of the restart that was begun and not ended, or nothing."""
-    if not mark.exists():
+def _restart_under_way(item: "Pretrain") -> str:
+    """The name of the restart that was begun and not ended, or nothing.
+
+    `UserError` when it was begun by other flags: it would be another run that goes on.
+    """
+    from pretrain.deepcluster.identity import differences
+
+    if not item.mark.exists():
         return ""
-    found = read_regular(mark)
-    if not _RESTART.fullmatch(found):
-        raise UserError(f"{mark} is damaged: it names no restart; {REMEDY}")
-    return found.decode()
+    name, _, identity = read_regular(item.mark).partition(b"\n")
+    if not _RESTART.fullmatch(name):
+        raise UserError(f"{item.mark} is damaged: it names no restart; {REMEDY}")
+    with suppress(UserError):
+        card = item.card()
+        if card is not None and card.pretraining.get("restart") == name.decode():
+            return ""  # it ended, and was killed before it could say so
+    began = identity.decode(errors="replace").strip()
+    if began not in ("", item.identity):  # nothing, in marks of earlier versions
+        raise UserError(
+            f"{item.mark} is of a restart by other flags that did not end "
+            f"({differences(began, item.identity)}): run its command again, or pass --restart to "
+            f"begin anew with these; to keep what is registered, remove it and {item.state}"
+        )
+    return name.decode()
 
 
 def _check_previous(item: "Pretrain", *, resume: bool) -> None:
@@ -201,6 +219,7 @@ def _check_previous(item: "Pretrain", *, resume: bool) -> None:
                 f"it cannot go on to {item.recipe.epochs}; {REMEDY}, with --keep 1 if more epochs "
                 "may follow"
             )
+    refuse_other_states(item.state)
     if item.state.exists() and not resume:
         raise UserError(
             f"{item.state} holds an earlier run of this name; pass --resume to continue it, or "

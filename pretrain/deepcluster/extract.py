@@ -17,12 +17,13 @@ from slurm.distributed import World
 from slurm.errors import UserError
 from slurm.progress import progress
 from slurm.stop import Stopped, stop_requested
+from slurm.tasks.voting import Votes
 
 TRAIN, EXTRACT = 0, 1  # the transforms of a run's images
 
 
 def transforms_of(recipe: Recipe) -> list[Transform]:
-    """Those at `TRAIN` and `EXTRACT`; `UserError` where torchvision cannot decode as told."""
+    """Those at `TRAIN` and `EXTRACT`."""
     fast = recipe.decode == "fast"
     return [
         build_transform(spec, recipe.mean, recipe.std, fast=fast)
@@ -56,30 +57,31 @@ def extract(
     for buffer in net.buffers():
         distributed.broadcast(buffer)
     first, last = feature_file.stripe(count, world.rank, world.size)
+    mistakes: list[UserError] = []
+    size = batch_size // world.size
     # Nothing in it is random.
-    batches = images.batches(EXTRACT, 0, np.arange(first, last), batch_size // world.size)
+    batches = images.batches(EXTRACT, 0, np.arange(first, last), size, mistakes=mistakes)
+    votes, common = Votes(device), count // world.size // size  # batches that all processes have
     net.eval()
     bar = progress(
         desc=f"{settings.key}: features", total=last - first, unit="img", disable=not world.first
     )
-    mistakes: list[UserError] = []
     try:
         with bar, feature_file.RowWriter(path, first) as rows, torch.inference_mode():
-            for pixels, _ in batches:
+            for number, (pixels, _) in enumerate(batches):
                 with torch.autocast(device.type, enabled=settings.amp):
                     features = net.features(pixels)
-                rows.write(features.float().cpu().numpy())
+                try:
+                    rows.write(features.float().cpu().numpy())
+                except UserError as mistake:
+                    mistakes.append(mistake)
                 bar.update(len(pixels))
-                if stop_requested():
-                    raise Stopped(f"{settings.key}: stopped while extracting features")
-    except UserError as error:
-        mistakes.append(error)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    try:
+                if number < common and votes.agree(bool(mistakes or stop_requested())):
+                    break
         distributed.raise_together(mistakes)
-    except UserError:
+        if distributed.any_true(stop_requested(), device):
+            raise Stopped(f"{settings.key}: stopped while extracting features")
+    except BaseException:
         path.unlink(missing_ok=True)
         raise
     return path

@@ -72,7 +72,7 @@ class Pretrain:
 
     @property
     def mark(self) -> Path:
-        """Names the restart that is under way, if one is."""
+        """Names the restart that is under way, if one is, and its identity."""
         return self.state.with_name("restart")
 
     @property
@@ -136,6 +136,7 @@ class Pretrain:
         from pretrain.deepcluster.settings import Settings
         from pretrain.deepcluster.train import Run
         from pretrain.images import read_images
+        from pretrain.only_run import only_run
 
         world = distributed.find_world()
         device = distributed.agree_on_device(
@@ -143,7 +144,11 @@ class Pretrain:
         )
         if world.first:
             feature_file.remove_abandoned(self.state.parent)
-        with polite_stop(), distributed.process_group(world, device):
+        with (
+            polite_stop(),
+            distributed.process_group(world, device),
+            only_run(self.state.parent, world),
+        ):
             images = read_images(self.data)
             images.require(self.images)
             settings = Settings(
@@ -165,7 +170,7 @@ class Pretrain:
             if world.first:
                 say(self.plan)
             if world.first and self.restart:
-                write_text(self.mark, self.restart)
+                write_text(self.mark, f"{self.restart}\n{self.identity}\n")
             run.train()
             if world.first:
                 self._register(run, world.size)
@@ -179,6 +184,8 @@ class Pretrain:
         It stays with `keep`, beside states that an earlier command kept, and where it is of another
         run or stands elsewhere. A run that was killed before this is tidied by the next command.
         """
+        if not self.restart:  # one that ended, and was killed before it removed its mark
+            self.mark.unlink(missing_ok=True)
         if self.keep or not self.state.exists():
             return
         from pretrain.deepcluster.earlier import earlier_states
@@ -203,7 +210,7 @@ class Pretrain:
         The card says nothing of time or place: an interrupted run leaves the same card as another.
         """
         from benchmarks.registry import register
-        from pretrain.deepcluster.watching.history import untimed
+        from pretrain.deepcluster.watching.history import processes_note, untimed
 
         recipe = self.recipe
         old = None if self.restart else self.card()
@@ -234,7 +241,11 @@ class Pretrain:
                 "identity": self.identity,
                 **({"restart": self.restart} if self.restart else {}),
             },
-            notes=(*self._changes(), *training_notes(self.zoo, self.images)),
+            notes=(
+                *self._changes(),
+                *processes_note(run.history),
+                *training_notes(self.zoo, self.images),
+            ),
             # A restart replaces what there is, and the same run, trained further, itself.
             force=bool(self.restart)
             or (old is not None and old.pretraining.get("identity") == self.identity),

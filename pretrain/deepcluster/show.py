@@ -90,7 +90,9 @@ def _figures(
     from pretrain.deepcluster.watching.page import Figure
     from pretrain.deepcluster.watching.run_files import read_log
 
-    history = read_log(run.log) or run.history
+    history = read_log(run.log)
+    if history.get("loss") != run.history.get("loss"):  # it is of a run before, or lags behind
+        history = run.history
     if history.get("loss"):
         yield Figure("curves", "By epoch", "What the log says.", draw_curves(history))
     if images is not None:

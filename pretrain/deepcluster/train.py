@@ -187,7 +187,7 @@ class Run:
             images=steps * self.recipe.batch_size,
             seconds=seconds,
         )
-        add_row(self.history, row | self._probed())
+        add_row(self.history, row | {"processes": self.world.size} | self._probed())
         self.epoch += 1
         self.step = 0
         self.loss.zero_()

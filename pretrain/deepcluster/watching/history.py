@@ -62,6 +62,17 @@ def untimed(history: History) -> History:
     return {name: values for name, values in history.items() if name not in TIMES}
 
 
+def processes_note(history: History) -> tuple[str, ...]:
+    """One line if not all epochs were trained by equally many processes."""
+    counts = dict.fromkeys(count for count in history.get("processes", []) if count is not None)
+    if len(counts) < 2:
+        return ()
+    return (
+        f"trained by {' and then '.join(map(str, counts))} processes, in each of which BatchNorm "
+        "sees its share of a batch",
+    )
+
+
 def epoch_line(history: History, epochs: int) -> str:
     """The last epoch in one line: loss, NMI, cluster sizes, time and what is left."""
     last = {name: values[-1] for name, values in history.items()}

@@ -14,7 +14,17 @@ from benchmarks.catalog.records import read_record
 from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.commands import checks_of
 from benchmarks.datasets.loading import fingerprints, load_dataset
-from benchmarks.images.checking import Checked, check_items, check_notes, jpeg_warning, png_warning
+from benchmarks.images.checking import (
+    UNSEEN,
+    Checked,
+    Findings,
+    check_file,
+    check_items,
+    check_notes,
+    jpeg_warning,
+    png_warning,
+)
+from benchmarks.images.decoding import Encoded, open_image
 from benchmarks.protocols import ImageTransform
 from benchmarks.svm.full_item import VocSvm
 from benchmarks.svm.source import trunk_source
@@ -63,6 +73,37 @@ def test_libjpeg_is_heard_and_stderr_is_as_it_was(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == ""
     print("afterwards", file=sys.stderr)
     assert capfd.readouterr().err == "afterwards\n"
+
+
+def rare_jpeg(*samplings: int) -> bytes:
+    """A sound JPEG file of RGB whose components are said to be sampled so."""
+    width, height = (8 * max(one >> 4 for one in samplings), 8 * max(one & 15 for one in samplings))
+    blocks = sum((one >> 4) * (one & 15) for one in samplings)
+    buffer = io.BytesIO()
+    # As many blocks of one colour as the samplings take, one after the other in the one scan.
+    grey = Image.new("RGB", (8 * -(-blocks // 3), 8), (90, 90, 90))
+    grey.save(buffer, "jpeg", keep_rgb=True, subsampling=0)
+    content = bytearray(buffer.getvalue())
+    frame = content.find(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    for number, one in enumerate(samplings):
+        content[frame + 11 + 3 * number] = one
+    return bytes(content)
+
+
+@pytest.mark.parametrize("samplings", [(0x14, 0x11, 0x11), (0x42, 0x11, 0x11), (0x11, 0x41, 0x41)])
+def test_a_kind_that_only_pil_decodes_is_not_called_damaged(
+    samplings: tuple[int, ...], tmp_path: Path
+) -> None:
+    content = rare_jpeg(*samplings)
+    (tmp_path / "x.jpg").write_bytes(content)
+    encoded = Encoded(tmp_path / "x.jpg")
+    expected = np.asarray(open_image(tmp_path / "x.jpg"))
+    assert np.array_equal(encoded.tensor().permute(1, 2, 0).numpy(), expected)
+    assert jpeg_warning(content) == UNSEEN
+    found = Findings()
+    found.enter("x.jpg", *check_file(str(tmp_path / "x.jpg")))
+    assert (found.warned, found.unseen) == (0, 1)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -154,7 +154,9 @@ def test_fast_decoding_is_of_both_transforms_and_its_own_run(
     """The images of the test are PNG files, of which both decoders give the same pixels."""
     seen: list[Path] = []
     tensor = Encoded.tensor
-    monkeypatch.setattr(Encoded, "tensor", lambda file: seen.append(file.path) or tensor(file))
+    monkeypatch.setattr(
+        Encoded, "tensor", lambda file, rows=None: seen.append(file.path) or tensor(file, rows)
+    )
     identities = []
     for decode in ("pil", "fast"):
         item = tiny_item(tmp_path / decode, data, replace(TINY, epochs=1, decode=decode))
