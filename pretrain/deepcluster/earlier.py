@@ -28,19 +28,19 @@ def earlier_states(path: Path) -> dict[int, Path]:
 
 
 def keep_state(path: Path, epoch: int, most: int) -> None:
-    """Keep the state in `path`, written after `epoch` epochs; of all that are kept, `most`.
+    """Keep the state in `path`, written after `epoch` epochs, and of those up to it `most`.
 
-    Those of later epochs are of an earlier run of that name, and are removed.
+    With `most` 0 none is kept and none removed. Those of later epochs stay until they are passed:
+    they are of a run that went further, which this one need not reach.
     """
-    if most:
-        target = path.with_suffix(f".epoch-{epoch:04d}{path.suffix}")
-        with atomic_path(target) as temporary:
-            shutil.copyfile(path, temporary)  # no link: damage to one must not reach the other
-    kept = earlier_states(path)
-    stay = [number for number in kept if number <= epoch][:most]
-    for number, other in kept.items():
-        if number not in stay:
-            other.unlink(missing_ok=True)
+    if not most:
+        return
+    target = path.with_suffix(f".epoch-{epoch:04d}{path.suffix}")
+    with atomic_path(target) as temporary:
+        shutil.copyfile(path, temporary)  # no link: damage to one must not reach the other
+    passed = [other for number, other in earlier_states(path).items() if number <= epoch]
+    for other in passed[most:]:
+        other.unlink(missing_ok=True)
 
 
 def load_newest(path: Path, identity: str, restart: str, *, speaks: bool) -> State | None:

@@ -58,19 +58,30 @@ def test_a_state_of_another_run_is_never_passed_over(
     with monkeypatch.context() as patch:  # killed before it removed its own
         patch.setattr(type(other), "forget_state", lambda item: None)
         other.run()
-    assert not earlier_states(other.state)  # they were of the run that was replaced
+    assert list(earlier_states(other.state)) == [1]  # of the run that was replaced
     again = tiny_item(tmp_path, data, replace(TINY, epochs=2))
     with pytest.raises(UserError, match="seed 5, not 0"):
         again.run()
 
 
-def test_states_of_later_epochs_are_of_another_run(tmp_path: Path) -> None:
+def test_states_of_later_epochs_stay_until_they_are_passed(tmp_path: Path) -> None:
     path = tmp_path / "deepcluster.pt"
     for epoch in (1, 2, 3, 9):
         path.write_bytes(b"%d" % epoch)
         keep_state(path, epoch, 3)
-        path.unlink()
     assert list(earlier_states(path)) == [9, 3, 2]
     path.write_bytes(b"new")
-    keep_state(path, 2, 3)
-    assert {epoch: file.read_bytes() for epoch, file in earlier_states(path).items()} == {2: b"new"}
+    for epoch, kept in ((2, [9, 3, 2]), (4, [9, 4, 3, 2]), (5, [9, 5, 4, 3]), (9, [9, 5, 4])):
+        keep_state(path, epoch, 3)
+        assert list(earlier_states(path)) == kept
+    assert earlier_states(path)[9].read_bytes() == b"new"
+
+
+def test_more_epochs_that_keep_none_remove_none(data: Path, tmp_path: Path) -> None:
+    tiny_item(tmp_path, data, replace(TINY, epochs=2), keep=2).run()
+    longer = tiny_item(tmp_path, data, replace(TINY, epochs=3))
+    longer.run()
+    assert list(earlier_states(longer.state)) == [2, 1]
+    state = load_state(longer.state, longer.identity)
+    assert state is not None
+    assert state["epoch"] == 3
