@@ -1,12 +1,11 @@
 """Earlier states of a run: what it stood at after its last epochs, beside the present one.
 
 `zoo/state/NAME/deepcluster.epoch-0007.pt`, as many as `--keep` says. A run continues from the
-newest of them when the present state cannot be read; to go back further, put one in its place.
+newest of them when the present state is damaged or gone; to go back further, put one in its place.
 """
 
 import re
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from pretrain.deepcluster.state import DamagedState, State, load_state
@@ -43,20 +42,42 @@ def keep_state(path: Path, epoch: int, most: int) -> None:
         other.unlink(missing_ok=True)
 
 
-def load_newest(path: Path, identity: str, restart: str, *, speaks: bool) -> State | None:
-    """The state to continue from: the present one, or where it is damaged the newest that is not.
+def load_newest(
+    path: Path, identity: str, restart: str, epochs: int, *, speaks: bool
+) -> tuple[Path, State] | None:
+    """The state to continue from and its file: `path`, or the newest that is kept and whole.
 
-    None when there is none. Raises `UserError` as `load_state` does; `speaks` says when an
-    earlier one is taken.
+    A kept one is taken where the present one is damaged, missing or not of the restart under way;
+    one of at most `epochs` epochs first. None when the run begins. Raises `UserError` where
+    nothing can be taken of what is there, but for a restart, which replaces what is damaged.
+    `speaks` says in a line what is not as it should be.
     """
+    damaged: UserError | None = None
+    foreign: UserError | None = None
     try:
-        return load_state(path, identity, restart)
+        present = load_state(path, identity, restart)
+        if present is not None:
+            return path, present
+        what = f"{path} is {'not of the restart under way' if path.exists() else 'missing'}"
     except DamagedState as error:
-        for other in earlier_states(path).values():
-            with suppress(UserError):
-                found = load_state(other, identity, restart)
-                if found is not None:
-                    if speaks:
-                        say(f"{error.what}; goes on from {other}")
-                    return found
-        raise
+        damaged, what = error, error.what
+    kept = earlier_states(path)
+    for number in sorted(kept, key=lambda number: number > epochs):
+        try:
+            found = load_state(kept[number], identity, restart)
+        except DamagedState as error:
+            damaged = damaged or UserError(f"{what}, and {error}")
+        except UserError as error:
+            foreign = foreign or UserError(f"{what}, and {error}")
+        else:
+            if found is not None:
+                if speaks:
+                    say(f"{what}; goes on from {kept[number]}")
+                return kept[number], found
+    if foreign:
+        raise foreign
+    if damaged and not restart:
+        raise damaged
+    if damaged and speaks:
+        say(f"{what}; no whole state of this restart is there, so it begins anew")
+    return None

@@ -74,8 +74,9 @@ def save_state(path: Path, state: State) -> None:
 def load_state(path: Path, identity: str, restart: str = "") -> State | None:
     """The state to continue from, or None when there is none.
 
-    A `restart` takes up its own state alone: any other stays there until it is replaced. Without
-    one raises `UserError` when the file is damaged or belongs to another recipe, seed or data.
+    A `restart` takes up its own state alone: any other stays there until it is replaced. Raises
+    `DamagedState` for a file that cannot be read, and `UserError` for one of another recipe, seed
+    or data.
     """
     if not path.exists():
         return None
@@ -83,8 +84,6 @@ def load_state(path: Path, identity: str, restart: str = "") -> State | None:
     try:
         content = read_file(path)
     except UserError as error:
-        if restart:
-            return None
         raise DamagedState(f"{path} cannot be continued from ({error})", remedy) from None
     if restart and content.get("restart") != restart:
         return None

@@ -279,12 +279,12 @@ class Run:
         Raises `UserError` for a state that is damaged, of another run, or past the last epoch.
         """
         settings = self.settings
-        saved = load_newest(
-            settings.state, settings.identity, settings.restart, speaks=self.world.first
-        )
-        if saved is not None:
+        wanted = (settings.state, settings.identity, settings.restart, self.recipe.epochs)
+        found = load_newest(*wanted, speaks=self.world.first)
+        if found is not None:
+            path, saved = found
             parts = (self.net, self.optimizer, self.scaler)
-            take_up(settings.state, saved, self.recipe, len(self.images.paths), *parts)
+            take_up(path, saved, self.recipe, len(self.images.paths), *parts)
             for group in self.optimizer.param_groups:  # of a state that may be an older one's
                 group["fused"] = self.fused
             self.epoch, self.step = saved["epoch"], saved["step"]
