@@ -195,8 +195,10 @@ def _restart_under_way(item: "Pretrain") -> str:
 def _check_previous(item: "Pretrain", *, resume: bool) -> None:
     """Refuse to mix with, or silently take up, what another command left under this name."""
     from benchmarks.checkpoints.cards import card_path
+    from pretrain.deepcluster.earlier import earlier_states
     from pretrain.deepcluster.identity import differences
 
+    states = [item.state] if item.state.exists() else list(earlier_states(item.state).values())
     card = item.card()
     if card is not None and not item.restart:
         found = card.pretraining.get("identity")
@@ -213,15 +215,15 @@ def _check_previous(item: "Pretrain", *, resume: bool) -> None:
                 f"{item.name} is registered after {epochs} epochs, more than the "
                 f"{item.recipe.epochs} asked for; {REMEDY}"
             )
-        if isinstance(epochs, int) and epochs < item.recipe.epochs and not item.state.exists():
+        if isinstance(epochs, int) and epochs < item.recipe.epochs and not states:
             raise UserError(
                 f"{item.name} is registered after {epochs} epochs, and its state was removed then: "
                 f"it cannot go on to {item.recipe.epochs}; {REMEDY}, with --keep 1 if more epochs "
                 "may follow"
             )
     refuse_other_states(item.state)
-    if item.state.exists() and not resume:
+    if states and not resume:
         raise UserError(
-            f"{item.state} holds an earlier run of this name; pass --resume to continue it, or "
+            f"{states[0]} holds an earlier run of this name; pass --resume to continue it, or "
             "--restart to begin anew"
         )

@@ -116,6 +116,31 @@ def test_a_damaged_image_ends_all_processes_in_lines(data: Path, tmp_path: Path,
     assert not list((tmp_path / "zoo").rglob("features.*"))
 
 
+def test_a_stop_of_one_process_does_not_hide_the_damage_another_met(
+    data: Path, tmp_path: Path
+) -> None:
+    """While features are extracted, from which none leaves before the others."""
+    images = tmp_path / "images"
+    shutil.copytree(data, images)
+    damaged = sorted(images.glob("train/*/*.png"))[-1]
+    damaged.write_bytes(damaged.read_bytes()[:80])
+    program = f"""
+import os, runpy
+from pretrain.deepcluster import extract
+extract.stop_requested = lambda: os.environ["RANK"] == "0"
+runpy.run_path({str(TINY)!r}, run_name="__main__")
+"""
+    (tmp_path / "program.py").write_text(program)
+    words = [str(tmp_path / "program.py"), *command(images, tmp_path / "zoo")[1:]]
+    done = processes.run(*words, processes=2, timeout=200)
+    assert done.returncode != 0
+    assert "Connection closed" not in done.stderr
+    ends = [x for x in done.stderr.splitlines() if x.startswith(("error:", "stopped:"))]
+    assert ends  # of what all processes know at the first vote: the stop, or the damage
+    assert len({x.partition(":")[0] for x in ends}) == 1
+    assert not list((tmp_path / "zoo").rglob("features.*"))
+
+
 def test_an_image_damaged_while_training_ends_all_processes_in_lines(
     data: Path, tmp_path: Path
 ) -> None:

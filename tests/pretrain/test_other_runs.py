@@ -1,0 +1,177 @@
+"""Two runs under one name: one at a time, one method, and a restart by its own flags alone."""
+
+import multiprocessing
+from dataclasses import replace
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_command import flags, refusal, refusal_after_progress
+from tiny import TINY, tiny_item
+
+from benchmarks.checkpoints.cards import read_card
+from pretrain.__main__ import main
+from pretrain.deepcluster import show, train
+from pretrain.deepcluster.recipes import RECIPES
+from pretrain.deepcluster.watching.history import processes_note
+from pretrain.images import read_images
+from pretrain.only_run import only_run
+from slurm.distributed import World
+from slurm.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def tiny_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "tiny", replace(TINY, epochs=1))
+
+
+def interrupted(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that ends before its first epoch does."""
+
+    def killed(run: train.Run) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Run, "recluster", killed)
+        with pytest.raises(KeyboardInterrupt):
+            main(words)
+
+
+def test_only_its_own_flags_go_on_with_a_restart(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others would replace the checkpoint that is registered by something else than was asked."""
+    main(flags(data, tmp_path))
+    old = read_card(tmp_path, "tiny")
+    interrupted(flags(data, tmp_path, "--seed", "5", "--restart"), monkeypatch)
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    for more in ((), ("--seed", "6"), ("--seed", "6", "--resume"), ("--clusters", "4")):
+        line = refusal(capsys, flags(data, tmp_path, *more))
+        assert f"{item.mark} is of a restart by other flags that did not end (" in line
+        assert "seed 5, not " in line
+    assert read_card(tmp_path, "tiny") == old
+    mark = item.mark.read_bytes()
+    main(flags(data, tmp_path, "--seed", "5"))
+    assert read_card(tmp_path, "tiny").pretraining["seed"] == 5
+    # As if it had been killed when it was registered: it is known to have ended.
+    item.mark.write_bytes(mark)
+    assert "is of another run" in refusal(capsys, flags(data, tmp_path, "--seed", "6"))
+    main(flags(data, tmp_path, "--seed", "5"))
+    assert "registered already" in capsys.readouterr().err
+    assert not item.mark.exists()
+
+
+def test_a_restart_can_be_given_up(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(flags(data, tmp_path))
+    interrupted(flags(data, tmp_path, "--seed", "5", "--restart"), monkeypatch)
+    tiny_item(tmp_path, data, replace(TINY, epochs=1)).mark.unlink()
+    main(flags(data, tmp_path))
+    assert "registered already" in capsys.readouterr().err
+
+
+def hold(folder: Path, held: Event, enough: Event) -> None:
+    with only_run(folder, World()):
+        held.set()
+        enough.wait(60)
+
+
+def test_a_name_has_one_run_at_a_time(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_item(tmp_path, data, TINY).state.parent
+    context = multiprocessing.get_context("fork")
+    held, enough = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(folder, held, enough))
+    other.start()
+    assert held.wait(60)
+    try:
+        line = refusal_after_progress(capsys, flags(data, tmp_path))
+        assert "another run of this name is under way" in line
+        assert not list(folder.glob("*.pt"))
+    finally:
+        enough.set()
+        other.join()
+    main(flags(data, tmp_path))
+    assert not (folder / ".lock").exists()
+
+
+def test_a_dead_run_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    with only_run(tmp_path, World()):
+        assert (tmp_path / ".lock").exists()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_run_of_another_method_is_not_mixed_in(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tiny_item(tmp_path, data, TINY).state
+    state.parent.mkdir(parents=True)
+    state.with_name("rotation.pt").touch()
+    assert "rotation.pt is of a run of this name by another method" in refusal(
+        capsys, flags(data, tmp_path)
+    )
+    state.with_name("rotation.pt").rename(state)
+    words = ["--data", str(data), "--zoo", str(tmp_path), "--name", "tiny", "--device", "cpu"]
+    assert "deepcluster.pt is of a run of this name by another method" in refusal(
+        capsys, ["rotation", "--recipe", "digits_rotation_resnet18-8e", *words]
+    )
+
+
+def test_images_beside_train_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("train/a.png", "cats/b.png", "my dir -x/deep/c.png", "test/d.png", "e.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / place)
+    (tmp_path / "notes").mkdir()
+    assert read_images(tmp_path).paths == ("a.png",)
+    said = capsys.readouterr().err
+    assert said == (
+        f"note: only {tmp_path}/train is read; there are images beside it: cats/, my dir -x/, "
+        "1 file\n"
+    )
+    assert len(read_images(tmp_path / "cats").paths) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_the_curves_are_of_the_run_whose_trunk_is_shown(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        "pretrain.deepcluster.watching.drawing.draw_curves",
+        lambda history: drawn.append(history) or b"",
+    )
+    main(flags(data, tmp_path, "--keep", "1"))
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    log = item.log.read_bytes()
+    words = ["tiny", "--zoo", str(tmp_path), "--output", str(tmp_path / "pictures")]
+    show.main(words)
+    item.log.write_bytes(log.replace(b'"loss":', b'"loss":9'))  # of a run before it
+    show.main(words)
+    loss = read_card(tmp_path, "tiny").pretraining["history"]["loss"]  # type: ignore[index]
+    assert [one["loss"] for one in drawn] == [loss, loss]
+
+
+def test_how_many_processes_trained_is_noted_when_it_changed() -> None:
+    assert processes_note({"processes": [2, 2]}) == ()
+    assert processes_note({"processes": [None, 2]}) == ()  # the first of a version that kept none
+    assert processes_note({}) == ()
+    (note,) = processes_note({"processes": [1, 1, 4, 1]})
+    assert note.startswith("trained by 1 and then 4 processes")
+
+
+def test_a_run_that_is_shared_is_refused_in_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others do not look at the lock: they hear of it."""
+
+    def hear(mistakes: list[UserError]) -> None:
+        raise UserError("of the first")
+
+    monkeypatch.setattr("pretrain.only_run.distributed.raise_together", hear)
+    with pytest.raises(UserError, match="of the first"), only_run(tmp_path, World(1, 2)):
+        raise AssertionError
+    assert not list(tmp_path.iterdir())
