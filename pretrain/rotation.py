@@ -243,6 +243,7 @@ class Rotation:
                 say(self.plan)
             run.train()
             if world.first:
+                old = self.card()  # there now, which another run may have registered meanwhile
                 trunk = run.net.backbone.trunk.state_dict()
                 named = RECIPES.get(self.recipe.name, self.recipe)
                 changes = ", ".join(differences(named, self.recipe))
@@ -268,7 +269,7 @@ class Rotation:
                         "identity": self.identity,
                     },
                     notes=(*notes, *training_notes(self.zoo, self.images)),
-                    force=self.card() is not None,  # of this run, of fewer epochs: see make_item
+                    force=old is not None and self.continues(old),
                 )
                 self.forget_state()
             distributed.barrier()

@@ -164,6 +164,26 @@ def test_more_epochs_go_on_and_fewer_are_refused(data: Path, tmp_path: Path) -> 
     assert not longer.state.exists()
 
 
+def test_what_was_registered_meanwhile_is_not_replaced(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, other = item_of(tmp_path, data, ONE), item_of(tmp_path, data, ONE, seed=1)
+    train = rotation_training.Training.train
+
+    def train_and_wait(run: rotation_training.Training) -> None:
+        train(run)
+        with monkeypatch.context() as patch:
+            patch.setattr(rotation_training.Training, "train", train)
+            replace(other, zoo=tmp_path / "other").run()
+            shutil.copytree(tmp_path / "other/checkpoints", tmp_path / "checkpoints")
+
+    monkeypatch.setattr(rotation_training.Training, "train", train_and_wait)
+    with pytest.raises(UserError, match="turned"):
+        late.run()
+    assert other.done()
+    assert late.state.exists()
+
+
 def test_two_processes_share_a_batch(data: Path, tmp_path: Path) -> None:
     program = """
 import sys
