@@ -52,8 +52,8 @@ def add_recipe_flags(
         "repeated",
     )
     hints = get_type_hints(type(recipe))
-    for name, value in _numbers(recipe):
-        flag, dest, said = _flag(name), _dest(name), f"{_help(name, helps)} [{_shown(value)}]"
+    for name, value in numbers_of(recipe):
+        flag, dest, said = flag_of(name), _dest(name), f"{_help(name, helps)} [{_shown(value)}]"
         if isinstance(value, bool):
             group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, help=said)
         elif get_origin(hints.get(name)) is Literal:
@@ -72,28 +72,29 @@ def with_flags(recipe: R, args: argparse.Namespace) -> R:
     words: dict[str, str] = {}  # field=value -> as it was written
     if args.epochs is not None:
         words[f"epochs={args.epochs}"] = f"--epochs {args.epochs}"
-    for name, _ in _numbers(recipe):
+    for name, _ in numbers_of(recipe):
         value = getattr(args, _dest(name))
         if isinstance(value, bool):
-            written = _flag(name) if value else f"--no-{_flag(name)[2:]}"
+            written = flag_of(name) if value else f"--no-{flag_of(name)[2:]}"
             words[f"{name}={str(value).lower()}"] = written
         elif value is not None:
-            words[f"{name}={value}"] = f"{_flag(name)} {value}"
+            words[f"{name}={value}"] = f"{flag_of(name)} {value}"
     check_set_once(args.set, words)
     return changed(recipe, [*words, *args.set], FIXED, words)
 
 
-def _numbers(recipe: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def numbers_of(recipe: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Name and value of each field that has a flag, those of parts with a dot."""
     for field in fields(recipe):  # type: ignore[arg-type]
         value = getattr(recipe, field.name)
         if is_dataclass(value):
-            yield from _numbers(value, f"{field.name}.")
+            yield from numbers_of(value, f"{field.name}.")
         elif field.name not in (*FIXED, "epochs"):
             yield f"{prefix}{field.name}", value
 
 
-def _flag(name: str) -> str:
+def flag_of(name: str) -> str:
+    """The flag of a field."""
     return f"--{name.replace('.', '-').replace('_', '-')}"
 
 

@@ -22,6 +22,7 @@ from benchmarks.overrides import differences
 from benchmarks.results import Split
 from pretrain.image_checks import training_checks, training_notes
 from pretrain.plan import plan_of
+from pretrain.recipe_checks import check_numbers
 from pretrain.recipe_flags import add_recipe_flags, with_flags
 from pretrain.rotation_recipes import HELP, RECIPES, RESNET50, Recipe
 from slurm.cli import choose, natural, positive
@@ -92,6 +93,7 @@ def make_item(args: argparse.Namespace) -> "Rotation":
         raise UserError(f"--name {args.name}: names from random- on are kept for random trunks")
     numbers = with_flags(recipe(args.recipe), args)
     check_architecture(numbers.arch)
+    check_numbers(numbers)
     item = Rotation(
         zoo=args.zoo,
         name=args.name,

@@ -25,6 +25,7 @@ from benchmarks.whole_files import write_tensors
 from pretrain.deepcluster.model import AveragePool, generator
 from pretrain.deepcluster.watching.history import History, add_row
 from pretrain.deepcluster.watching.records import record_epoch, record_start
+from pretrain.recipe_checks import check_share
 from pretrain.rotation_recipes import Recipe
 from slurm import distributed
 from slurm.distributed import World
@@ -94,8 +95,7 @@ class Training:
         world: World,
         device: torch.device,
     ) -> None:
-        if recipe.batch_size % world.size:
-            raise UserError(f"{world.size} processes cannot share batches of {recipe.batch_size}")
+        check_share(recipe.batch_size, world.size, recipe.name)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         self.recipe, self.images, self.settings = recipe, images, settings
         self.world, self.device = world, device

@@ -53,7 +53,7 @@ benchmarks: linear_probe low_shot_svm registry voc_svm
 benchmarks.knn: __main__
 benchmarks.logreg: __main__
 benchmarks: suite __main__
-pretrain: image_checks images only_run other_states plan recipe_flags
+pretrain: image_checks images only_run other_states plan recipe_checks recipe_flags
 pretrain.deepcluster.clusters
 pretrain.deepcluster.watching
 pretrain.deepcluster

@@ -12,6 +12,7 @@ from typing import Literal
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
 from benchmarks.protocols import ImageTransform
+from pretrain.recipe_checks import check_numbers
 from slurm.errors import UserError
 
 Triple = tuple[float, float, float]
@@ -83,7 +84,8 @@ HELP = {
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """`UserError` for numbers that are each fine and do not go together."""
+    """`UserError` for numbers that cannot be, and for those that do not go together."""
+    check_numbers(recipe)
     if recipe.neck == "fc7" and recipe.arch not in FC7:
         raise UserError(
             f"neck fc7 belongs to {' and '.join(FC7)}, not to {recipe.arch}: add --neck avgpool"

@@ -34,6 +34,7 @@ from pretrain.deepcluster.settings import Settings
 from pretrain.deepcluster.state import FORMAT, State, save_state, take_up
 from pretrain.deepcluster.watching.history import add_row, epoch_line, epoch_row
 from pretrain.deepcluster.watching.records import record_clusters, record_epoch, record_start
+from pretrain.recipe_checks import check_share
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
@@ -55,11 +56,7 @@ class Run:
     ) -> None:
         if settings.amp and device.type != "cuda":
             raise UserError("--amp is half precision on a GPU; leave it out on the CPU")
-        if recipe.batch_size % world.size:
-            raise UserError(
-                f"{world.size} processes cannot share the batches of {recipe.batch_size} images of "
-                f"{recipe.name} equally; use a divisor of it"
-            )
+        check_share(recipe.batch_size, world.size, recipe.name)
         torch.backends.cudnn.benchmark = settings.fast
         torch.backends.cudnn.deterministic = not settings.fast
         torch.backends.cudnn.allow_tf32 = settings.precision != "fp32"

@@ -179,6 +179,9 @@ def parsed(words: list[str]) -> argparse.Namespace:
         ("--sobel --set sobel=false", "--sobel and --set sobel=false are both given"),
         ("--sobel=maybe", "ignored explicit argument 'maybe'"),
         ("--mean 0.5,0.5", "--mean 0.5,0.5: needs 3 numbers with commas between"),
+        ("--kmeans-iterations 99999999999", "--kmeans-iterations 99999999999: it is to be at most"),
+        ("--interval 10000000", "--interval 10000000: it is to be at most 1000000"),
+        ("--extract-rotation 181", "--extract-rotation 181.0: it is to be 0 to 180 degrees"),
     ],
 )
 def test_a_number_that_cannot_be_is_one_line(
