@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from types import MappingProxyType, NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -91,7 +91,7 @@ def changed(
 
     A value is JSON, a word, or several of these separated by commas; `none` takes a part out.
     Raises `UserError` for an unknown field, a value of another type, and a number that makes no
-    sense anywhere: negative, not finite, or a count of zero.
+    sense anywhere: negative, not finite, or a count of zero where that is not the default.
     """
     content = msgspec.to_builtins(config)
     for change in changes:
@@ -108,7 +108,8 @@ def changed(
         else:
             raise UserError(f"{said}: needs {_wanted(type(config), name.split('.'))}")
         content = msgspec.to_builtins(found)
-        _check(said, _at(content, name.split(".")))
+        zero = _default(type(config), name.split(".")) == 0
+        _check(said, _at(content, name.split(".")), zero=zero)
     if content.get("costs"):  # of equally good ones the first is chosen: it is to be the smallest
         content["costs"] = sorted(set(content["costs"]))
     found = msgspec.convert(content, type(config))
@@ -256,10 +257,20 @@ def _at(content: Any, path: Sequence[str]) -> Any:
     return content
 
 
-def _check(said: str, value: Any) -> None:
+def _default(config: type, path: Sequence[str]) -> Any:
+    """The default of a field; `MISSING` where it has none, as all fields of parts here."""
+    return {field.name: field.default for field in fields(config)}.get(".".join(path), MISSING)
+
+
+def _check(said: str, value: Any, *, zero: bool) -> None:
+    """`UserError` for a number that makes no sense anywhere; `zero`: whether a count may be 0."""
     numbers = value if isinstance(value, list | tuple) else [value]
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
-        if not math.isfinite(number) or number < 0 or (number == 0 and isinstance(number, int)):
+        if (
+            not math.isfinite(number)
+            or number < 0
+            or (number == 0 and isinstance(number, int) and not zero)
+        ):
             raise UserError(f"{said}: {number} is not a number that this field can have")

@@ -22,7 +22,7 @@ from pretrain.images import read_images
 from pretrain.rotation import Rotation
 from pretrain.rotation_recipes import RECIPES, Recipe
 from pretrain.rotation_training import RotationNet, in_four_turns, learning_rate
-from slurm.cli import run_command
+from slurm.cli import Parser, add_common_flags, run_command
 from slurm.errors import UserError
 from slurm.stop import Stopped
 from tests import processes
@@ -67,6 +67,16 @@ def test_the_rate_warms_up_and_drops() -> None:
     assert rates[50:300] == pytest.approx([0.2] * 250)
     assert rates[300:500] == pytest.approx([0.02] * 200)
     assert rates[500:] == pytest.approx([0.002] * 200)
+
+
+def test_a_warm_up_can_be_left_out(data: Path, tmp_path: Path) -> None:
+    parser = Parser(prog="x", description="x")
+    rotation.add_flags(parser)
+    add_common_flags(parser)
+    words = ["--warmup-epochs", "0", "--data", str(data), "--name", "x", "--zoo", str(tmp_path)]
+    recipe = rotation.make_item(parser.parse_args(words)).recipe
+    assert recipe.warmup_epochs == 0
+    assert learning_rate(recipe, 0, 10) == recipe.learning_rate
 
 
 def test_the_published_numbers() -> None:
