@@ -1,8 +1,8 @@
 """The loop of rotation prediction: four turns of each image, one linear layer, cross-entropy.
 
 Nothing random is remembered: the order of an epoch is keyed by seed and epoch, the augmentation of
-an image by these and the image, so that a run that continues makes the steps of one that did not
-stop.
+an image by these and the image (of a repeated one, by its place among these), so that a run that
+continues makes the steps of one that did not stop.
 """
 
 import signal
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from benchmarks.backbones.backbone import build_backbone
 from benchmarks.checkpoints.files import read_file
 from benchmarks.datasets.splits import ImageSplit
-from benchmarks.images.batches import load_batches
+from benchmarks.images.batches import Images
 from benchmarks.images.transforms import build_transform
 from benchmarks.whole_files import write_tensors
 from pretrain.deepcluster.model import AveragePool, generator
+from pretrain.deepcluster.sampling import plan_epoch
 from pretrain.deepcluster.watching.history import History, add_row
 from pretrain.deepcluster.watching.records import record_epoch, record_start
 from pretrain.recipe_checks import check_share
@@ -35,6 +36,7 @@ from slurm.stop import Stopped, received, stop_requested
 
 VOTE_STEPS = 10  # how often several processes agree on a save or a stop
 HEAD_STD = 0.01
+CPU = torch.device("cpu")  # where images come to
 
 
 class RotationNet(nn.Module):
@@ -133,19 +135,12 @@ class Training:
     def _train_epoch(self) -> None:
         seed, rank, size = self.settings.seed, self.world.rank, self.world.size
         order = np.random.default_rng([seed, self.epoch]).permutation(len(self.images.paths))
-        steps = -(-len(order) // self.recipe.batch_size)
-        # Filled up from the first ones, so that all processes have the same share of every step.
-        batches_of_all = np.resize(order, (steps, size, self.recipe.batch_size // size))
-        mine = batches_of_all[:, rank]
-        batches = load_batches(
-            self.images,
-            self.transform,
-            mine[self.step :].ravel(),
-            batch_size=mine.shape[1],
-            seed=seed,
-            epoch=self.epoch,
-            workers=self.settings.workers,
-            mistakes=self.mistakes,
+        plan = plan_epoch(order, self.recipe.batch_size)
+        mine = plan.share(rank, size)
+        ids, steps = mine[self.step :].ravel(), len(mine)
+        images = Images(self.images, [self.transform], seed, self.settings.workers, CPU)
+        batches = images.batches(
+            *(0, self.epoch, plan.images[ids], mine.shape[1]), keys=ids, mistakes=self.mistakes
         )
         self.trained.train()
         bar = progress(

@@ -115,6 +115,28 @@ def test_an_epoch_is_that_of_a_plain_loop(data: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, net.backbone.trunk.state_dict()[name])
 
 
+def test_repeats_in_a_batch_are_cropped_on_their_own(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fewer images than a batch: each is there more than once, the first time as ever."""
+    seen: list[torch.Tensor] = []
+
+    def looked_at(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(images)
+        return in_four_turns(images)
+
+    monkeypatch.setattr(rotation_training, "in_four_turns", looked_at)
+    recipe = replace(TINY, epochs=1, batch_size=200)
+    item_of(tmp_path, data, recipe).run()
+    (pixels,) = seen
+    images = imagenet.load(data).splits["train"]
+    order = np.random.default_rng([0, 0]).permutation(90)
+    transform = build_transform(TINY.train, IMAGENET_MEAN, IMAGENET_STD)
+    ((first, _),) = load_batches(images, transform, order, batch_size=90, seed=0, epoch=0)
+    assert torch.equal(pixels[:90], first)
+    assert len({image.numpy().tobytes() for image in pixels}) > 180  # by chance some are alike
+
+
 def test_turns_are_learnt(data: Path, tmp_path: Path) -> None:
     """Of images that say which way is up: bright above, dark below."""
     item = item_of(tmp_path, upright(tmp_path / "upright"), replace(TINY, epochs=6))
