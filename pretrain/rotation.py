@@ -20,6 +20,7 @@ from benchmarks.flags.measuring import folder_flag
 from benchmarks.flags.trunk import add_check_flag, add_workers_flag
 from benchmarks.overrides import differences
 from benchmarks.results import Split
+from pretrain.deepcluster.identity import differences as run_differences
 from pretrain.image_checks import training_checks, training_notes
 from pretrain.plan import plan_of
 from pretrain.recipe_checks import check_numbers
@@ -108,17 +109,17 @@ def make_item(args: argparse.Namespace) -> "Rotation":
         keep=args.keep,
     )
     old = item.card()
-    if not item.done() and old is not None and not item.continues(old):
-        raise UserError(f"{item.result} is of another run, or of more epochs; {REMEDY}")
-    if not item.done() and old is not None and not item.state.exists():
-        epochs = old.pretraining.get("epochs")
-        if epochs != numbers.epochs:
-            raise UserError(
-                f"{item.name} is registered after {epochs} epochs, and its state was removed then: "
-                f"it cannot go on to {numbers.epochs}; {REMEDY}, with --keep 1 if more epochs may "
-                "follow"
-            )
-    if not item.done() and item.state.exists() and not args.resume:
+    if item.done():
+        return item
+    if old is not None and not item.continues(old):
+        raise UserError(f"{item.result} is of {item.unlike(old)}; {REMEDY}")
+    epochs = numbers.epochs if old is None else old.pretraining.get("epochs")
+    if epochs != numbers.epochs and not item.state.exists():
+        raise UserError(
+            f"{item.name} is registered after {epochs} epochs, and its state was removed then: "
+            f"it cannot go on to {numbers.epochs}; {REMEDY}, with --keep 1 if more may follow"
+        )
+    if item.state.exists() and not args.resume:
         raise UserError(f"{item.state} holds an earlier run: pass --resume, or {REMEDY}")
     return item
 
@@ -183,16 +184,15 @@ class Rotation:
     def identity(self) -> str:
         """JSON of all that decides an epoch's weights."""
         numbers = {k: v for k, v in asdict(self.recipe).items() if k not in ("epochs", "config")}
-        images = {"images": self.images.sha256, "sizes": self.images.sizes}
-        content = {"method": "rotation", "recipe": numbers, "seed": self.seed, **images}
+        content = {"method": "rotation", "recipe": numbers, "seed": self.seed}
+        content |= {"images": self.images.sha256, "sizes": self.images.sizes}
         return msgspec.json.encode(content, order="deterministic").decode()
 
     @property
     def plan(self) -> str:
         """What is about to be done, in a line."""
-        recipe = self.recipe
-        side = recipe.train.crop
-        return plan_of(self.name, self.images.images, side, recipe.batch_size, recipe.epochs)
+        one = self.recipe
+        return plan_of(self.name, self.images.images, one.train.crop, one.batch_size, one.epochs)
 
     def card(self) -> Card | None:
         """The checkpoint that is registered under this name, by whatever run."""
@@ -203,6 +203,14 @@ class Rotation:
         epochs = card.pretraining.get("epochs")
         same = card.pretraining.get("identity") == self.identity
         return same and isinstance(epochs, int) and epochs <= self.recipe.epochs
+
+    def unlike(self, card: Card) -> str:
+        """What a checkpoint is of that this run does not continue, in words."""
+        found = card.pretraining.get("identity")
+        if card.method != "rotation" or not isinstance(found, str):
+            return "another method"
+        what = run_differences(found, self.identity)
+        return f"another run ({what})" if what else f"more than {self.recipe.epochs} epochs"
 
     def done(self) -> bool:
         """Whether the registered checkpoint is this very run's, trained to its last epoch."""

@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
-from benchmarks.checkpoints.files import read_file
+from benchmarks.checkpoints.files import DOWNLOAD, read_file
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import Images
 from benchmarks.images.transforms import build_transform
 from benchmarks.whole_files import write_tensors
+from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.model import AveragePool, generator
 from pretrain.deepcluster.sampling import plan_epoch
 from pretrain.deepcluster.watching.history import History, add_row
@@ -31,11 +32,12 @@ from pretrain.rotation_recipes import Recipe
 from slurm import distributed
 from slurm.distributed import World
 from slurm.errors import UserError
-from slurm.progress import clock, position, progress, say
+from slurm.progress import clock, position, progress, say, time_line
 from slurm.stop import Stopped, received, stop_requested
 
 VOTE_STEPS = 10  # how often several processes agree on a save or a stop
 HEAD_STD = 0.01
+REMEDY = "remove it to begin anew, or choose another --name"
 CPU = torch.device("cpu")  # where images come to
 
 
@@ -70,6 +72,17 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     rate = recipe.learning_rate * recipe.gamma**drops
     left = 1 - step / (recipe.warmup_epochs * steps) if recipe.warmup_epochs else 0
     return rate * (1 - max(left, 0.0) * (1 - recipe.warmup_ratio))
+
+
+def epoch_line(history: History, epochs: int) -> str:
+    """The last epoch in one line, with what all of them took and what is left."""
+    last, done = {name: values[-1] for name, values in history.items()}, len(history["loss"])
+    timed = [seconds for seconds in history["seconds"] if seconds is not None]  # older ones are not
+    pace = time_line(sum(timed), len(timed), len(timed) + epochs - done)
+    return (
+        f"epoch {done}/{epochs} | loss {last['loss']:.4f} | {last['top1']:.1f} % of turns told | "
+        f"{clock(last['seconds'])}, {pace}"
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +130,7 @@ class Training:
         self.step = 0  # finished steps of the next epoch
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right answers
         self.history: History = {}
+        self.seconds = 0.0  # of this epoch before `started`
         self.started = self.saved = time.monotonic()
         self.mistakes: list[UserError] = []  # images of this process that cannot be read
 
@@ -178,19 +192,17 @@ class Training:
             "loss": float(self.sums[0]) / steps,
             "top1": 100 * float(self.sums[1]) / seen,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": self.seconds + time.monotonic() - self.started,
             "ended": time.time(),
         }
         add_row(self.history, row)
         self.epoch, self.step = self.epoch + 1, 0
         self.sums.zero_()
+        self.seconds, self.started = 0.0, time.monotonic()
         self._save()
         if self.world.first:
             record_epoch(self.settings.log, self.history)
-            say(
-                f"{self.settings.name}: epoch {self.epoch}/{self.recipe.epochs} | "
-                f"loss {row['loss']:.4f} | {row['top1']:.1f} % of turns told | "
-                f"{clock(time.monotonic() - self.started)} so far"
-            )
+            say(f"{self.settings.name}: {epoch_line(self.history, self.recipe.epochs)}")
         if distributed.any_true(stop_requested(), self.device):
             raise self._stopped()
 
@@ -229,6 +241,7 @@ class Training:
                 "epoch": self.epoch,
                 "step": self.step,
                 "sums": self.sums.cpu(),
+                "seconds": self.seconds + time.monotonic() - self.started,
                 "net": self.net.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "history": self.history,
@@ -238,7 +251,12 @@ class Training:
     def _resume(self) -> None:
         path = self.settings.state
         if path.exists():
-            self._take_up(path, read_file(path))
+            try:
+                state = read_file(path)
+            except UserError as error:
+                found = str(error).replace(f"; {DOWNLOAD}", "")
+                raise UserError(f"{path} cannot be continued from ({found}): {REMEDY}") from None
+            self._take_up(path, state)
             if self.world.first and self.epoch < self.recipe.epochs:
                 where = position(self.epoch, self.recipe.epochs, self.step)
                 say(f"{self.settings.name}: continues at {where}")
@@ -247,14 +265,16 @@ class Training:
             raise RuntimeError(f"the processes read different versions of {path}")
 
     def _take_up(self, path: Path, state: dict[str, Any]) -> None:
-        remedy = "choose another --name"
-        if state.get("identity") != self.settings.identity:
-            raise UserError(f"{path} is of another run: {remedy}")
+        remedy, identity = REMEDY, self.settings.identity
+        if state.get("identity") != identity:
+            what = differences(str(state.get("identity")), identity)
+            raise UserError(f"{path} is of another run ({what}): choose another --name")
         try:
             self.net.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.sums.copy_(state["sums"])
             self.epoch, self.step = int(state["epoch"]), int(state["step"])
+            self.seconds = float(state.get("seconds", 0.0))  # older states do not say
             self.history = {name: list(values) for name, values in state["history"].items()}
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(f"{path} is damaged ({error}): {remedy}") from None

@@ -32,6 +32,7 @@ MAGIC_NUMBER = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first of them
 MOST_UNPACKED = 10  # times the size of the file,
 ALWAYS_UNPACKED = 64 << 20  # or this many bytes
 
+DOWNLOAD = "copy or download it again"
 _ALONE = "torch.save(model.state_dict(), 'weights.pth')"
 
 
@@ -141,7 +142,7 @@ def _refusal(path: Path, reason: str) -> str:
     remedy = f"save its weights alone where it was made: {_ALONE}"
     if reason.startswith(("it is truncated", "it is empty", "its records are damaged")):
         size = path.stat().st_size
-        remedy = f"the file has {size} bytes; copy or download it again"
+        remedy = f"the file has {size} bytes; {DOWNLOAD}"
     return f"{path} is not a checkpoint that can be read ({reason}): {remedy}"
 
 

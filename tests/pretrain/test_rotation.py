@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,7 @@ from pretrain.__main__ import main
 from pretrain.images import read_images
 from pretrain.rotation import Rotation
 from pretrain.rotation_recipes import RECIPES, Recipe
-from pretrain.rotation_training import RotationNet, in_four_turns, learning_rate
+from pretrain.rotation_training import RotationNet, epoch_line, in_four_turns, learning_rate
 from slurm.cli import Parser, add_common_flags, run_command
 from slurm.errors import UserError
 from slurm.stop import Stopped
@@ -216,6 +217,46 @@ def test_what_was_registered_meanwhile_is_not_replaced(
     assert late.state.exists()
 
 
+def test_a_checkpoint_of_another_method_is_said_to_be_one(data: Path, tmp_path: Path) -> None:
+    item_of(tmp_path, data, ONE).run()
+    item = item_of(tmp_path, data, ONE)
+    card = read_card(tmp_path, "turned")
+    assert item.unlike(msgspec.structs.replace(card, method="deepcluster")) == "another method"
+    assert replace(item, seed=1).unlike(card) == "another run (seed 0, not 1)"
+    longer = msgspec.structs.replace(card, pretraining={**card.pretraining, "epochs": 3})
+    assert item.unlike(longer) == "more than 1 epochs"
+
+
+def test_time_is_that_of_the_whole_run_and_what_is_left_is_said() -> None:
+    history = {"loss": [1.4, 1.3, 1.2], "top1": [25.0, 30.0, 35.0], "seconds": [60.0, 60.0, 60.0]}
+    line = epoch_line(history, 5)
+    assert line == (
+        "epoch 3/5 | loss 1.2000 | 35.0 % of turns told | 1 min 00 s, "
+        "3 min 00 s so far, 2 min 00 s left"
+    )
+    older = history | {"seconds": [None, None, 60.0]}  # of a state that did not say
+    assert epoch_line(older, 5).endswith("1 min 00 s so far, 2 min 00 s left")
+
+
+def test_a_resumed_epoch_counts_what_was_before(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    item_of(tmp_path, data, ONE, keep=1).run()
+    longer = item_of(tmp_path, data, keep=1)
+    content = torch.load(longer.state, weights_only=True)
+    content["seconds"], content["history"]["seconds"] = 3600.0, [7200.0]
+    torch.save(content, longer.state)
+    longer.run()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "| 1 h 00 min, 3 h 00 min in all" in line
+    content.pop("seconds")
+    content["history"].pop("seconds")
+    torch.save(content, longer.state)  # as older states are
+    shutil.rmtree(longer.result.parent)
+    longer.run()
+    assert longer.done()
+
+
 def test_two_processes_share_a_batch(data: Path, tmp_path: Path) -> None:
     program = """
 import sys
@@ -280,7 +321,7 @@ def test_the_command_registers_and_refuses_in_one_line(
     assert card.notes == ("recipe tiny-rotation with momentum 0.8 (0.9)",)
     main([*given, "--momentum", "0.8", "--keep", "1"])
     assert "registered already" in capsys.readouterr().err
-    assert "is of another run" in refusal(capsys, given)
+    assert "is of another run (recipe.momentum 0.8, not 0.9); choose" in refusal(capsys, given)
     assert "pass --resume" in refusal(capsys, [*given, "--momentum", "0.8", "--epochs", "2"])
     assert "--momentum x: needs a number" in refusal(capsys, [*given, "--momentum", "x"])
     assert "did you mean" in refusal(capsys, [*given, "--arch", "resnet51"])
@@ -289,12 +330,16 @@ def test_the_command_registers_and_refuses_in_one_line(
     assert "the loss is not finite in epoch 1: training has diverged" in line
     state = tmp_path / "state/turned/rotation.pt"
     content = torch.load(state, weights_only=True)
+    torch.save(content | {"identity": content["identity"].replace("0.8", "0.7")}, state)
+    again = [*given, "--momentum", "0.8", "--epochs", "2", "--resume"]
+    assert "is of another run (recipe.momentum 0.7, not 0.8)" in refusal(capsys, again)
     for damage in ({"net": {}}, {"epoch": "x"}, {"optimizer": {}}, {"history": 3}):
         torch.save(content | damage, state)
-        again = [*given, "--momentum", "0.8", "--epochs", "2", "--resume"]
         assert "rotation.pt is damaged (" in refusal(capsys, again)
     state.write_bytes(b"")
-    assert "rotation.pt" in refusal(capsys, again)
+    line = refusal(capsys, again)
+    assert "rotation.pt cannot be continued from" in line
+    assert "the file has 0 bytes): remove it to begin anew, or choose another --name" in line
     state.unlink()
     assert "registered after 1 epochs, and its state was removed" in refusal(capsys, again)
 
