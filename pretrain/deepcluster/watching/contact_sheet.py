@@ -30,8 +30,12 @@ class Row:
 
 
 def draw_sheet(rows: Sequence[Row], *, images: int) -> bytes:
-    """PNG of the rows, `images` to each; those of another class have an orange frame."""
+    """PNG of the rows, at most `images` to each; those of another class have an orange frame.
+
+    It is as wide as `images` asks for, but no wider than its longest row.
+    """
     step = THUMB + GAP
+    images = min(images, max((len(row.images) for row in rows), default=0))
     sheet = np.full((len(rows) * step + GAP, CAPTION + images * step + GAP, 3), 255, np.uint8)
     for number, row in enumerate(rows):
         top = GAP + number * step

@@ -57,6 +57,17 @@ def test_a_run_is_drawn_with_its_clusters(
     assert [(tmp_path / name).read_bytes() for name in names] == before
 
 
+def test_a_sheet_is_no_wider_than_the_largest_cluster(
+    data: Path, zoo: Path, tmp_path: Path
+) -> None:
+    given = ["tiny", "--zoo", str(zoo), "--data", str(data), "--output", str(tmp_path)]
+    main([*given, "--images", "100000000"])
+    page = (tmp_path / "index.html").read_text()
+    largest = re.findall(r"<tr><td>\d+</td><td>(\d+)</td><td>[\d.]+</td>", page)[0]
+    width, height = size_of(tmp_path / "clusters.png")
+    assert (width, height) == (210 + int(largest) * 102 + 6, 6 + 8 * 102)
+
+
 def test_without_images_there_are_curves_and_filters(zoo: Path, tmp_path: Path) -> None:
     main(["tiny", "--zoo", str(zoo), "--output", str(tmp_path)])
     assert {path.name for path in tmp_path.iterdir()} == {"curves.png", "filters.png", "index.html"}
