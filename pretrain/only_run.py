@@ -13,17 +13,17 @@ from slurm.errors import UserError
 
 
 @contextmanager
-def only_run(folder: Path, world: World) -> Iterator[None]:
-    """Hold `folder`, of the states of a name, while the block runs.
+def only_run(state: Path, world: World) -> Iterator[None]:
+    """Hold the folder of `state`, which is that of a name, while the block runs.
 
     `UserError` in every process of the world when another run holds it. A dead one holds nothing;
     where a file system has no locks, nobody is kept out.
     """
-    held, mistakes = None, list[UserError]()
+    held, mistakes, lock = None, list[UserError](), state.with_name(".lock")
     if world.first:
-        folder.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(parents=True, exist_ok=True)
         try:
-            held = _hold(folder / ".lock")
+            held = _hold(lock)
         except UserError as mistake:
             mistakes.append(mistake)
     try:
@@ -32,7 +32,7 @@ def only_run(folder: Path, world: World) -> Iterator[None]:
     finally:
         if held is not None:
             with suppress(OSError):
-                (folder / ".lock").unlink()
+                lock.unlink()
             held.close()
 
 

@@ -22,6 +22,7 @@ from benchmarks.overrides import differences
 from benchmarks.results import Split
 from pretrain.deepcluster.identity import differences as run_differences
 from pretrain.image_checks import training_checks, training_notes
+from pretrain.other_states import refuse_other_states
 from pretrain.plan import plan_of
 from pretrain.recipe_checks import check_numbers
 from pretrain.recipe_flags import add_recipe_flags, with_flags
@@ -119,6 +120,7 @@ def make_item(args: argparse.Namespace) -> "Rotation":
             f"{item.name} is registered after {epochs} epochs, and its state was removed then: "
             f"it cannot go on to {numbers.epochs}; {REMEDY}, with --keep 1 if more may follow"
         )
+    refuse_other_states(item.state)
     if item.state.exists() and not args.resume:
         raise UserError(f"{item.state} holds an earlier run: pass --resume, or {REMEDY}")
     return item
@@ -172,8 +174,7 @@ class Rotation:
     @property
     def resources(self) -> Resources:
         """One process per GPU, as many as are asked for; it saves, and continues when requeued."""
-        gpus = int(self.device != "cpu")
-        return Resources(gpus=gpus, minutes=1440, distributed=True, resumable=True)
+        return Resources(int(self.device != "cpu"), minutes=1440, distributed=True, resumable=True)
 
     @property
     def batch(self) -> int:
@@ -224,8 +225,9 @@ class Rotation:
         """Train, alone or as one of several processes, and register the backbone."""
         from benchmarks.devices import resolve_device
         from benchmarks.registry import register
-        from pretrain.deepcluster.watching.history import untimed
+        from pretrain.deepcluster.watching.history import processes_note, untimed
         from pretrain.images import read_images
+        from pretrain.only_run import only_run
         from pretrain.rotation_training import Settings, Training
         from slurm import distributed
         from slurm.progress import say
@@ -235,7 +237,7 @@ class Rotation:
         device = distributed.agree_on_device(
             world, lambda: resolve_device(self.device, world.local_rank)
         )
-        with polite_stop(), distributed.process_group(world, device):
+        with polite_stop(), distributed.process_group(world, device), only_run(self.state, world):
             images = read_images(self.data)
             images.require(self.images)
             settings = Settings(
@@ -257,7 +259,8 @@ class Rotation:
                 trunk = run.net.backbone.trunk.state_dict()
                 named = RECIPES.get(self.recipe.name, self.recipe)
                 changes = ", ".join(differences(named, self.recipe))
-                notes = (f"recipe {named.name} with {changes}",) if changes else ()
+                notes = [f"recipe {named.name} with {changes}"] if changes else []
+                notes += processes_note(run.history)
                 register(
                     self.zoo,
                     self.name,
@@ -285,10 +288,7 @@ class Rotation:
             distributed.barrier()
 
     def forget_state(self) -> None:
-        """Remove the state that a registered run ended in, unless it is kept.
-
-        One of another run, or that stands elsewhere, stays.
-        """
+        """Remove the state that a registered run ended in; not one that is kept or elsewhere."""
         if self.keep or not self.state.exists():
             return
         from benchmarks.checkpoints.files import read_file

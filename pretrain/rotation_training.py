@@ -194,6 +194,7 @@ class Training:
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds": self.seconds + time.monotonic() - self.started,
             "ended": time.time(),
+            "processes": self.world.size,
         }
         add_row(self.history, row)
         self.epoch, self.step = self.epoch + 1, 0

@@ -144,11 +144,7 @@ class Pretrain:
         )
         if world.first:
             feature_file.remove_abandoned(self.state.parent)
-        with (
-            polite_stop(),
-            distributed.process_group(world, device),
-            only_run(self.state.parent, world),
-        ):
+        with polite_stop(), distributed.process_group(world, device), only_run(self.state, world):
             images = read_images(self.data)
             images.require(self.images)
             settings = Settings(

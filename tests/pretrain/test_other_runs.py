@@ -73,7 +73,7 @@ def test_a_restart_can_be_given_up(
 
 
 def hold(folder: Path, held: Event, enough: Event) -> None:
-    with only_run(folder, World()):
+    with only_run(folder / "x.pt", World()):
         held.set()
         enough.wait(60)
 
@@ -100,7 +100,7 @@ def test_a_name_has_one_run_at_a_time(
 
 def test_a_dead_run_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
-    with only_run(tmp_path, World()):
+    with only_run(tmp_path / "x.pt", World()):
         assert (tmp_path / ".lock").exists()
     assert not (tmp_path / ".lock").exists()
 
@@ -172,6 +172,6 @@ def test_a_run_that_is_shared_is_refused_in_all_processes(
         raise UserError("of the first")
 
     monkeypatch.setattr("pretrain.only_run.distributed.raise_together", hear)
-    with pytest.raises(UserError, match="of the first"), only_run(tmp_path, World(1, 2)):
+    with pytest.raises(UserError, match="of the first"), only_run(tmp_path / "x.pt", World(1, 2)):
         raise AssertionError
     assert not list(tmp_path.iterdir())
