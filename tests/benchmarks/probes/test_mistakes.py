@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import results
+from benchmarks.datasets.loading import load_dataset
 from benchmarks.probes import stream
 from benchmarks.probes.item import Probe, probe_item
+from benchmarks.probes.training import order_of
+from benchmarks.rehearsal.probes import probe_row
 from slurm.errors import UserError
 from tests import processes
 from tests.benchmarks.probes.ranks import PROTOCOL
@@ -83,3 +86,17 @@ def test_a_process_alone_keeps_what_it_had(
     whole.run()
     records = [results.read(x.result, results.ProbeRecord) for x in (item, whole)]
     assert records[0].heads == records[1].heads
+
+
+def test_a_rehearsal_says_it_too(tmp_path: Path, damaged: Path) -> None:
+    """Also of an image in the last piece that is measured, whose speed would be of black ones."""
+    item = item_of(tmp_path / "zoo", damaged)
+    split = load_dataset(PROTOCOL.dataset, damaged).splits["train"]
+    images = len(split.paths)
+    # Not among those that the loader is measured by alone, which are the first of epoch 0.
+    before = order_of(item.trunk.seed, 0, images, 1)[: images // 4].tolist()
+    row = next(row for row in order_of(item.trunk.seed, 1, images, 1) if row not in before)
+    image = Path(split.root) / split.paths[row]
+    image.write_bytes(bytes(image.stat().st_size))
+    with pytest.raises(UserError, match=f"{image.name} is damaged"):
+        probe_row([item], limited=False, seconds=0.02, folder=tmp_path)
