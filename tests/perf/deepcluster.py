@@ -210,7 +210,13 @@ class InMemory:
     pixels: Tensor  # (B, 3, H, W)
 
     def batches(
-        self, transform: int, epoch: int, rows: Any, batch_size: int, keys: Any = None
+        self,
+        transform: int,
+        epoch: int,
+        rows: Any,
+        batch_size: int,
+        keys: Any = None,
+        mistakes: Any = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         wanted = torch.from_numpy(np.ascontiguousarray(rows if keys is None else keys))
         for ids in wanted.split(batch_size):
