@@ -5,6 +5,7 @@ then serve to monitor the clustering, never to train. Any other folder is search
 any depth (in its `train/` if it has one), and there are no labels.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +59,16 @@ def _images_beside(folder: Path) -> str:
     """What else holds images in a folder with `train/`; those for tests are left out on purpose."""
     found, loose = [], 0
     for entry in sorted(folder.iterdir()):
-        if is_folder(entry):
-            usual = entry.name.lower() in ("train", "val", "validation", "test")
-            if not usual and images_below(entry, str(entry), owners_above(entry)):
-                found.append(f"{entry.name}/")
-        loose += entry.suffix.lower() in EXTENSIONS
+        usual = entry.name.lower() in ("train", "val", "validation", "test")
+        if not usual and not entry.is_symlink() and _holds_images(entry):
+            found.append(f"{entry.name}/")
+        loose += entry.suffix.lower() in EXTENSIONS and entry.is_file()
     files = [f"{loose} file{'s' * (loose > 1)}"] if loose else []
     return ", ".join([*found[:5], *(["..."] if len(found) > 5 else []), *files])
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there is an image at any depth, as far as that can be looked at."""
+    return any(
+        name.lower().endswith(EXTENSIONS) for _, _, names in os.walk(folder) for name in names
+    )

@@ -38,7 +38,13 @@ def only_run(state: Path, world: World) -> Iterator[None]:
 
 def _hold(path: Path) -> BinaryIO:
     while True:
-        lock = path.open("ab")
+        try:
+            lock = path.open("ab")
+        except PermissionError:
+            raise UserError(
+                f"{path} is of a run of this name by another user: wait for its end, or choose "
+                "another --name (if no process is left of it, have the file removed)"
+            ) from None
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):

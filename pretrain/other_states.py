@@ -8,9 +8,11 @@ from slurm.errors import UserError
 def refuse_other_states(state: Path) -> None:
     """`UserError` when the folder of `state` holds one of another method: `METHOD.pt`.
 
-    The runs would share a log, and the later one would replace the checkpoint of the other.
+    Or the mark of a restart, which would go on to replace the checkpoint. The runs would share a
+    log, and the later one would replace the checkpoint of the other.
     """
-    for other in sorted(state.parent.glob("*.pt")):
+    marks = [] if state.stem == "deepcluster" else state.parent.glob("restart")
+    for other in sorted([*state.parent.glob("*.pt"), *marks]):
         if other.name.split(".")[0] != state.stem:
             raise UserError(
                 f"{other} is of a run of this name by another method: choose another --name, or "

@@ -40,7 +40,7 @@ BOUNDS: dict[str, Bound] = {
     ),
     "momentum": ("from 0 to below 1", lambda number: 0 <= number < 1),
     "gamma": ("above 0 and at most 1", lambda number: 0 < number <= 1),
-    "warmup_ratio": ("above 0 and at most 1", lambda number: 0 < number <= 1),
+    "warmup_ratio": ("from 0 to 1", lambda number: 0 <= number <= 1),
     "crop": _PIXELS,
     "resize": _PIXELS,
     "random_crop": _PIXELS,

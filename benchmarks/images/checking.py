@@ -194,17 +194,32 @@ def jpeg_warning(content: bytes) -> str:
         return ""
     try:
         _decode_jpeg(content, strict=True)
-    except (ValueError, KeyError) as error:
-        try:
-            _decode_jpeg(content, strict=False)  # passes over warnings alone
-        except (ValueError, KeyError):
-            return UNSEEN
-        return " ".join(str(error).split())[:200]
+    except (ValueError, KeyError) as error:  # the latter of a sampling that has no name there
+        return " ".join(str(error).split())[:200] if _only_warned(content) else UNSEEN
     return ""
 
 
+def _only_warned(content: bytes) -> bool:
+    """Whether simplejpeg can decode a file of which it said something."""
+    from simplejpeg import decode_jpeg_header
+
+    try:
+        decode_jpeg_header(content, strict=False)
+    except (ValueError, KeyError):
+        return False
+    try:
+        decode_jpeg_header(content)
+    except ValueError:
+        return True  # a warning, since the header can be read
+    try:
+        _decode_jpeg(content, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _decode_jpeg(content: bytes, *, strict: bool) -> None:
-    """`ValueError` or, for a sampling that has no name there, `KeyError` of simplejpeg."""
+    """`ValueError` for what it refuses and, if `strict`, warns of."""
     from simplejpeg import decode_jpeg, decode_jpeg_header
 
     colours = decode_jpeg_header(content)[2]

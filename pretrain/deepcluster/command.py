@@ -186,8 +186,9 @@ def _restart_under_way(item: "Pretrain") -> str:
     if began not in ("", item.identity):  # nothing, in marks of earlier versions
         raise UserError(
             f"{item.mark} is of a restart by other flags that did not end "
-            f"({differences(began, item.identity)}): run its command again, or pass --restart to "
-            f"begin anew with these; to keep what is registered, remove it and {item.state}"
+            f"({differences(began, item.identity)}): run its command again, with --resume instead "
+            "of --restart, or pass --restart to begin anew with these; to keep what is registered, "
+            "remove it and the states of that restart beside it"
         )
     return name.decode()
 
@@ -221,7 +222,8 @@ def _check_previous(item: "Pretrain", *, resume: bool) -> None:
                 f"it cannot go on to {item.recipe.epochs}; {REMEDY}, with --keep 1 if more epochs "
                 "may follow"
             )
-    refuse_other_states(item.state)
+    if not item.restart:  # which replaces whatever there is
+        refuse_other_states(item.state)
     if states and not resume:
         raise UserError(
             f"{states[0]} holds an earlier run of this name; pass --resume to continue it, or "

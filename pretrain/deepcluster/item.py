@@ -166,7 +166,7 @@ class Pretrain:
             if world.first:
                 say(self.plan)
             if world.first and self.restart:
-                write_text(self.mark, f"{self.restart}\n{self.identity}\n")
+                self._mark_restart()
             run.train()
             if world.first:
                 self._register(run, world.size)
@@ -174,14 +174,26 @@ class Pretrain:
                 self.forget_state()
             distributed.barrier()
 
+    def _mark_restart(self) -> None:
+        """Say that this restart is under way; a mark that says so already stays as it is."""
+        if not self.mark.exists() or not self.mark.read_text().startswith(self.restart):
+            write_text(self.mark, f"{self.restart}\n{self.identity}\n")
+
+    def _forget_ended_restart(self) -> None:
+        """Remove the mark of one that is registered: it was killed before it did so itself."""
+        with suppress(UserError, OSError):
+            card = self.card() if self.mark.exists() else None
+            ended = None if card is None else card.pretraining.get("restart")
+            if isinstance(ended, str) and self.mark.read_text().startswith(ended):
+                self.mark.unlink()
+
     def forget_state(self) -> None:
         """Remove the state that a registered run ended in, which only more epochs would need.
 
         It stays with `keep`, beside states that an earlier command kept, and where it is of another
         run or stands elsewhere. A run that was killed before this is tidied by the next command.
         """
-        if not self.restart:  # one that ended, and was killed before it removed its mark
-            self.mark.unlink(missing_ok=True)
+        self._forget_ended_restart()
         if self.keep or not self.state.exists():
             return
         from pretrain.deepcluster.earlier import earlier_states

@@ -62,6 +62,50 @@ def test_only_its_own_flags_go_on_with_a_restart(
     assert not item.mark.exists()
 
 
+def test_a_command_that_is_refused_leaves_the_mark_of_a_restart(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As versions before wrote it, without the flags that it is of."""
+    main(flags(data, tmp_path))
+
+    def killed(run: train.Run) -> None:
+        run.save()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Run, "_save_or_stop", killed)
+        with pytest.raises(KeyboardInterrupt):
+            main(flags(data, tmp_path, "--seed", "5", "--restart"))
+    mark = tiny_item(tmp_path, data, TINY).mark
+    name = mark.read_text().partition("\n")[0]
+    mark.write_text(name)
+    assert "(seed 5, not 6)" in refusal_after_progress(
+        capsys, flags(data, tmp_path, "--seed", "6", "--resume")
+    )
+    assert mark.read_text() == name
+    main(flags(data, tmp_path, "--seed", "5", "--resume"))
+    assert read_card(tmp_path, "tiny").pretraining["restart"] == name
+
+
+def test_a_finished_command_leaves_the_mark_of_another_restart(data: Path, tmp_path: Path) -> None:
+    main(flags(data, tmp_path))
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    item.mark.write_text("0" * 16)  # begun since that command was planned
+    item.forget_state()
+    assert item.mark.exists()
+
+
+def test_a_restart_replaces_another_methods_run_to_its_end(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tiny_item(tmp_path, data, TINY).state
+    state.parent.mkdir(parents=True)
+    state.with_name("rotation.pt").touch()
+    interrupted(flags(data, tmp_path, "--restart"), monkeypatch)
+    main(flags(data, tmp_path, "--resume"))
+    assert read_card(tmp_path, "tiny").method == "deepcluster"
+
+
 def test_a_restart_can_be_given_up(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,11 +158,13 @@ def test_a_run_of_another_method_is_not_mixed_in(
     assert "rotation.pt is of a run of this name by another method" in refusal(
         capsys, flags(data, tmp_path)
     )
-    state.with_name("rotation.pt").rename(state)
+    state.with_name("rotation.pt").rename(state.with_name("restart"))
     words = ["--data", str(data), "--zoo", str(tmp_path), "--name", "tiny", "--device", "cpu"]
-    assert "deepcluster.pt is of a run of this name by another method" in refusal(
-        capsys, ["rotation", "--recipe", "digits_rotation_resnet18-8e", *words]
-    )
+    for other in ("restart", "deepcluster.pt"):
+        assert f"{other} is of a run of this name by another method" in refusal(
+            capsys, ["rotation", "--recipe", "digits_rotation_resnet18-8e", *words]
+        )
+        state.with_name(other).rename(state)
 
 
 def test_images_beside_train_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +172,8 @@ def test_images_beside_train_are_noted(tmp_path: Path, capsys: pytest.CaptureFix
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / place)
     (tmp_path / "notes").mkdir()
+    (tmp_path / "all").symlink_to(tmp_path / "train")  # which are read
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     assert read_images(tmp_path).paths == ("a.png",)
     said = capsys.readouterr().err
     assert said == (

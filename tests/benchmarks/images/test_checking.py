@@ -64,6 +64,18 @@ def voc(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_warning_of_the_header_is_a_warning() -> None:
+    """Not taken for a kind that cannot be judged."""
+    buffer = io.BytesIO()
+    photo(64, 48).convert("L").save(buffer, "jpeg")
+    content = bytearray(buffer.getvalue())
+    table = content.find(b"\xff\xc4")
+    content[table:table] = bytes(33)
+    with Image.open(io.BytesIO(content)) as image:
+        image.convert("RGB")
+    assert jpeg_warning(bytes(content)).startswith("Corrupt JPEG data: 33 extraneous bytes")
+
+
 def test_libjpeg_is_heard_and_stderr_is_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
     assert jpeg_warning(damaged_within()).startswith("Corrupt JPEG data")
     buffer = io.BytesIO()
