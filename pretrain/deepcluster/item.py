@@ -176,7 +176,7 @@ class Pretrain:
 
     def _mark_restart(self) -> None:
         """Say that this restart is under way; a mark that says so already stays as it is."""
-        if not self.mark.exists() or not self.mark.read_text().startswith(self.restart):
+        if not self.mark.exists() or not self.mark.read_bytes().startswith(self.restart.encode()):
             write_text(self.mark, f"{self.restart}\n{self.identity}\n")
 
     def _forget_ended_restart(self) -> None:
@@ -184,7 +184,7 @@ class Pretrain:
         with suppress(UserError, OSError):
             card = self.card() if self.mark.exists() else None
             ended = None if card is None else card.pretraining.get("restart")
-            if isinstance(ended, str) and self.mark.read_text().startswith(ended):
+            if isinstance(ended, str) and self.mark.read_bytes().startswith(ended.encode()):
                 self.mark.unlink()
 
     def forget_state(self) -> None:
