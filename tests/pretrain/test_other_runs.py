@@ -142,6 +142,15 @@ def test_a_name_has_one_run_at_a_time(
     assert not (folder / ".lock").exists()
 
 
+def test_what_was_made_since_it_was_planned_is_not_made_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    main(flags(data, tmp_path))
+    monkeypatch.setattr(train.Run, "train", None)
+    item.run()
+
+
 def test_a_dead_run_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     with only_run(tmp_path / "x.pt", World()):
