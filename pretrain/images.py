@@ -58,7 +58,11 @@ def read_images(folder: Path) -> ImageSplit:
 def _images_beside(folder: Path) -> str:
     """What else holds images in a folder with `train/`; those for tests are left out on purpose."""
     found, loose = [], 0
-    for entry in sorted(folder.iterdir()):
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:  # of a folder that may be passed through alone
+        return ""
+    for entry in entries:
         usual = entry.name.lower() in ("train", "val", "validation", "test")
         if not usual and not entry.is_symlink() and _holds_images(entry):
             found.append(f"{entry.name}/")

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from slurm import distributed
 from slurm.distributed import World
-from slurm.errors import UserError
+from slurm.errors import UserError, user_error
 
 
 @contextmanager
@@ -21,10 +21,13 @@ def only_run(state: Path, world: World) -> Iterator[None]:
     """
     held, mistakes, lock = None, list[UserError](), state.with_name(".lock")
     if world.first:
-        lock.parent.mkdir(parents=True, exist_ok=True)
         try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
             held = _hold(lock)
-        except UserError as mistake:
+        except (UserError, OSError) as error:
+            mistake = user_error(error)
+            if mistake is None:
+                raise
             mistakes.append(mistake)
     try:
         distributed.raise_together(mistakes)

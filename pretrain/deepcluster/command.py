@@ -223,7 +223,7 @@ def _check_previous(item: "Pretrain", *, resume: bool) -> None:
                 "may follow"
             )
     if not item.restart:  # which replaces whatever there is
-        refuse_other_states(item.state)
+        refuse_other_states(item.state, item.mark)
     if states and not resume:
         raise UserError(
             f"{states[0]} holds an earlier run of this name; pass --resume to continue it, or "

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
+
+from tests.perf.stream import TIMES  # noqa: E402
+
 RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
 SPECTRA = ("slow", "fast")
@@ -402,9 +406,10 @@ def gpu_parts(found: dict[str, Any]) -> str:
 
 def stream(found: dict[str, Any]) -> Iterator[str]:
     """What one stream of images saves, beside commit 5aee93e in one run."""
+    epoch = TIMES[""] * found["images"]
     yield (
         f"CPU time of a worker for an image of 500 x 375 (`make perf-stream`, beside commit "
-        f"{found['before']} in one run), in an epoch of {8 * found['images']:,}: multi-head "
+        f"{found['before']} in one run), in an epoch of {epoch:,}: multi-head "
         f"{found['multi_head_ms']:.1f} ms, {found['multi_head_ratio']:.2f} of then; DeepCluster "
         f"{found['deepcluster_ms']:.1f} ms, {found['deepcluster_ratio']:.2f}{_fast(found)}; in one "
         f"of {found['images']:,}, in which the worker's start weighs, "

@@ -212,6 +212,30 @@ def test_the_curves_are_of_the_run_whose_trunk_is_shown(
     assert [one["loss"] for one in drawn] == [loss, loss]
 
 
+def test_a_place_that_cannot_be_held_is_one_line(tmp_path: Path) -> None:
+    """In all processes: the others would wait for the first one."""
+    (tmp_path / "state").touch()
+    with (
+        pytest.raises(UserError, match="state"),
+        only_run(tmp_path / "state" / "tiny" / "x.pt", World()),
+    ):
+        raise AssertionError
+
+
+def test_a_folder_that_cannot_be_listed_has_no_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "train" / "a.png")
+
+    def denied(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    assert read_images(tmp_path).paths == ("a.png",)
+    assert capsys.readouterr().err == ""
+
+
 def test_how_many_processes_trained_is_noted_when_it_changed() -> None:
     assert processes_note({"processes": [2, 2]}) == ()
     assert processes_note({"processes": [None, 2]}) == ()  # the first of a version that kept none

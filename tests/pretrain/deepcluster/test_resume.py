@@ -99,45 +99,60 @@ def test_killed_and_stopped_again_and_again_ends_in_the_same_bits(
     assert len(log) == 3  # no epoch twice
 
 
+def copy_with(data: Path, folder: Path, row: int) -> tuple[Path, Path]:
+    """A copy of the images, and the one in it that is to be damaged."""
+    images = Path(shutil.copytree(data, folder / "images"))
+    return images, sorted(images.glob("train/*/*.png"))[row]
+
+
+def run_two(folder: Path, images: Path, program: str = "") -> "subprocess.CompletedProcess[str]":
+    """The command in two processes, each of which runs `program` first; it must fail."""
+    first = folder / "program.py"
+    first.write_text(
+        f"{program}\nimport runpy\nrunpy.run_path({str(TINY)!r}, run_name='__main__')\n"
+    )
+    words = command(images, folder / "zoo")[1:]
+    done = processes.run(str(first), *words, processes=2, timeout=200)
+    assert done.returncode != 0
+    assert "Connection closed" not in done.stderr
+    assert "dist.barrier" not in done.stderr
+    return done
+
+
+def ends_of(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    """The last lines of one process, or of both."""
+    found = [x for x in done.stderr.splitlines() if x.startswith(("error:", "stopped:"))]
+    assert found
+    return found
+
+
 @pytest.mark.parametrize("row", [0, -1])  # of the images of the first process, and of the second
 def test_a_damaged_image_ends_all_processes_in_lines(data: Path, tmp_path: Path, row: int) -> None:
     """And in none of an error of the connection to the process that met it."""
-    images = tmp_path / "images"
-    shutil.copytree(data, images)
-    damaged = sorted(images.glob("train/*/*.png"))[row]
+    images, damaged = copy_with(data, tmp_path, row)
     damaged.write_bytes(damaged.read_bytes()[:80])
-    done = processes.run(*command(images, tmp_path / "zoo"), processes=2, timeout=200)
-    assert done.returncode != 0
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert lines  # of one process, or of both
-    assert all(f"{damaged.name} is damaged or not an image" in line for line in lines)
-    assert "Connection closed" not in done.stderr
-    assert "dist.barrier" not in done.stderr
+    for line in ends_of(run_two(tmp_path, images)):
+        assert line.startswith("error:")
+        assert f"{damaged.name} is damaged or not an image" in line
     assert not list((tmp_path / "zoo").rglob("features.*"))
 
 
+# The first and the last image of the second process, by which the first one has been stopped.
+@pytest.mark.parametrize(("row", "end"), [(45, "error:"), (-1, "stopped:")])
 def test_a_stop_of_one_process_does_not_hide_the_damage_another_met(
-    data: Path, tmp_path: Path
+    data: Path, tmp_path: Path, row: int, end: str
 ) -> None:
     """While features are extracted, from which none leaves before the others."""
-    images = tmp_path / "images"
-    shutil.copytree(data, images)
-    damaged = sorted(images.glob("train/*/*.png"))[-1]
+    images, damaged = copy_with(data, tmp_path, row)
     damaged.write_bytes(damaged.read_bytes()[:80])
-    program = f"""
-import os, runpy
+    program = """
+import os
 from pretrain.deepcluster import extract
 extract.stop_requested = lambda: os.environ["RANK"] == "0"
-runpy.run_path({str(TINY)!r}, run_name="__main__")
 """
-    (tmp_path / "program.py").write_text(program)
-    words = [str(tmp_path / "program.py"), *command(images, tmp_path / "zoo")[1:]]
-    done = processes.run(*words, processes=2, timeout=200)
-    assert done.returncode != 0
-    assert "Connection closed" not in done.stderr
-    ends = [x for x in done.stderr.splitlines() if x.startswith(("error:", "stopped:"))]
-    assert ends  # of what all processes know at the first vote: the stop, or the damage
-    assert len({x.partition(":")[0] for x in ends}) == 1
+    for line in ends_of(run_two(tmp_path, images, program)):
+        assert line.startswith(end)
+        assert (damaged.name in line) == (end == "error:")
     assert not list((tmp_path / "zoo").rglob("features.*"))
 
 
@@ -145,11 +160,8 @@ def test_an_image_damaged_while_training_ends_all_processes_in_lines(
     data: Path, tmp_path: Path
 ) -> None:
     """After its features were extracted: between the steps of an epoch that all take together."""
-    images = tmp_path / "images"
-    shutil.copytree(data, images)
-    damaged = sorted(images.glob("train/*/*.png"))[-1]
+    images, damaged = copy_with(data, tmp_path, -1)
     program = f"""
-import runpy, sys
 from pathlib import Path
 from pretrain.deepcluster import train
 cluster = train.cluster_images
@@ -158,16 +170,10 @@ def damage_afterwards(*words, **more):
     Path({str(damaged)!r}).write_bytes(b"cut")
     return found
 train.cluster_images = damage_afterwards
-runpy.run_path(sys.argv[0], run_name="__main__")
 """
-    (tmp_path / "program.py").write_text(program.replace("sys.argv[0]", repr(str(TINY))))
-    words = [str(tmp_path / "program.py"), *command(images, tmp_path / "zoo")[1:]]
-    done = processes.run(*words, processes=2, timeout=200)
-    assert done.returncode != 0
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert lines
-    assert all(f"{damaged.name} is damaged or not an image" in line for line in lines)
-    assert "Connection closed" not in done.stderr
+    for line in ends_of(run_two(tmp_path, images, program)):
+        assert line.startswith("error:")
+        assert f"{damaged.name} is damaged or not an image" in line
     assert position(tmp_path / "zoo") == (0, 0)  # the clustering, and no step of black images
 
 
