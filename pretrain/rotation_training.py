@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.backbones.backbone import build_backbone
-from benchmarks.checkpoints.files import DOWNLOAD, read_file
+from benchmarks.checkpoints.files import read_file, what_is_wrong
 from benchmarks.datasets.splits import ImageSplit
 from benchmarks.images.batches import Images
 from benchmarks.images.transforms import build_transform
@@ -255,7 +255,7 @@ class Training:
             try:
                 state = read_file(path)
             except UserError as error:
-                found = str(error).replace(f"; {DOWNLOAD}", "")
+                found = what_is_wrong(error)
                 raise UserError(f"{path} cannot be continued from ({found}): {REMEDY}") from None
             self._take_up(path, state)
             if self.world.first and self.epoch < self.recipe.epochs:

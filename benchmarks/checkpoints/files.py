@@ -32,7 +32,7 @@ MAGIC_NUMBER = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first of them
 MOST_UNPACKED = 10  # times the size of the file,
 ALWAYS_UNPACKED = 64 << 20  # or this many bytes
 
-DOWNLOAD = "copy or download it again"
+_DOWNLOAD = "copy or download it again"
 _ALONE = "torch.save(model.state_dict(), 'weights.pth')"
 
 
@@ -132,6 +132,11 @@ def _old_file(path: Path, head: bytes) -> tuple[io.BytesIO, Pickle]:
     return copy, pickles[3]
 
 
+def what_is_wrong(error: UserError) -> str:
+    """What `read_file` says of a damaged file, without advice to get one that nobody offers."""
+    return str(error).replace(f"; {_DOWNLOAD}", "")
+
+
 def _refusal(path: Path, reason: str) -> str:
     """One line for a file that is not given to torch."""
     if reason == "TorchScript":
@@ -142,7 +147,7 @@ def _refusal(path: Path, reason: str) -> str:
     remedy = f"save its weights alone where it was made: {_ALONE}"
     if reason.startswith(("it is truncated", "it is empty", "its records are damaged")):
         size = path.stat().st_size
-        remedy = f"the file has {size} bytes; {DOWNLOAD}"
+        remedy = f"the file has {size} bytes; {_DOWNLOAD}"
     return f"{path} is not a checkpoint that can be read ({reason}): {remedy}"
 
 

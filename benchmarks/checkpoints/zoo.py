@@ -154,7 +154,8 @@ def _is_there(
             was, now = (f"std {one.std}, mean {one.mean}" for one in (old, card))
         raise UserError(
             f"{zoo} has another checkpoint {card.name!r} ({was}; these are {now}): choose another "
-            "--name, or replace it with --force"
+            "--name, replace it with --force, or take it away with python -m benchmarks.registry "
+            f"remove {card.name} and run the command again"
         )
     return card, old == card and _is_whole(weights_path(zoo, card.name), card)
 

@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict
 import torch
 from torch import Tensor, nn
 
-from benchmarks.checkpoints.files import read_file
+from benchmarks.checkpoints.files import read_file, what_is_wrong
 from benchmarks.whole_files import write_tensors
 from pretrain.deepcluster.identity import differences
 from pretrain.deepcluster.recipes import Recipe
@@ -84,7 +84,8 @@ def load_state(path: Path, identity: str, restart: str = "") -> State | None:
     try:
         content = read_file(path)
     except UserError as error:
-        raise DamagedState(f"{path} cannot be continued from ({error})", remedy) from None
+        reason = what_is_wrong(error)
+        raise DamagedState(f"{path} cannot be continued from ({reason})", remedy) from None
     if restart and content.get("restart") != restart:
         return None
     version, found = content.get("format"), content.get("identity")

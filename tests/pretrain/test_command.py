@@ -294,6 +294,7 @@ def test_state_is_taken_up_only_when_told_to(
     item.state.write_bytes(good[: len(good) // 2])
     line = refusal_after_progress(capsys, flags(data, tmp_path, "--resume"))
     assert "deepcluster.pt cannot be continued from" in line
+    assert "download" not in line
     main(flags(data, tmp_path, "--seed", "5", "--restart"))
     assert tiny_item(tmp_path, data, replace(TINY, epochs=1), seed=5).done()
 
