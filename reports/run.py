@@ -180,17 +180,14 @@ class Report:
         return f"{text}\n\nThe records behind every cell: [{RESULTS}]({RESULTS})."
 
     def _measured_listing(self) -> str:
-        tables = [item.table for item in self.measured]
-        facts = [exports.facts(item) for item in self.measured]
+        bold, seeds = self.args.bold, self.args.seeds
         formats: Mapping[str, Callable[[], str]] = {
             "markdown": lambda: self._block("all") + "\n",
-            "csv": lambda: exports.to_csv(tables),
-            "latex": lambda: exports.to_latex(tables, self.args.bold, facts),
+            "csv": lambda: exports.measured_csv(self.measured, seeds),
+            "latex": lambda: exports.measured_latex(self.measured, bold, seeds),
             "metafile": lambda: metadata.to_metafile(self.measured, self.collection.cards),
             "model-index": lambda: metadata.to_model_index(self.measured),
-            "json": lambda: exports.to_json(
-                self.collection, self.measured, self.args.seeds, Path()
-            ).decode(),
+            "json": lambda: exports.to_json(self.collection, self.measured, seeds, Path()).decode(),
         }
         return formats[self.args.format or "markdown"]()
 

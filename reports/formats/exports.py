@@ -36,6 +36,19 @@ _CSV_HEADER = (
 )
 
 
+def measured_csv(measured: Sequence[Measured], seeds: bool = False) -> str:
+    """What a zoo's records say, with the footnotes of each table."""
+    notes = [footnotes(one, seeds) for one in measured]
+    return to_csv([one.table for one in measured], notes)
+
+
+def measured_latex(measured: Sequence[Measured], bold: bool = False, seeds: bool = False) -> str:
+    """What a zoo's records say, with the footnotes of each table in comments before it."""
+    facts = [_facts(one) for one in measured]
+    notes = [footnotes(one, seeds) for one in measured]
+    return to_latex([one.table for one in measured], bold, facts, notes)
+
+
 def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
     """One line for each cell, at full precision, so that tables of all kinds share one header.
 
@@ -65,7 +78,7 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
     return text.getvalue()
 
 
-def facts(measured: Measured) -> str:
+def _facts(measured: Measured) -> str:
     """What the comment before a LaTeX table says of how it was measured; empty as published."""
     records = [found[0].record for found in measured.found.values()]
     changes = [plain(text) for record in records for text in changes_of(record)]

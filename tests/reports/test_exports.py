@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from reports.collect import collect
-from reports.formats.exports import facts, latex_escape, to_csv, to_latex
+from reports.footnotes import footnotes
+from reports.formats.exports import (
+    latex_escape,
+    measured_csv,
+    measured_latex,
+    plain,
+    to_csv,
+    to_latex,
+)
 from reports.formats.metadata import to_metafile, to_model_index, to_yaml
 from reports.measured import Measured, measured_tables
 from reports.tables import KINDS, Cell, Row, Table
@@ -50,6 +58,20 @@ def test_latex_is_booktabs(measured: list[Measured]) -> None:
         r"& 46.92 \\"
     ) in text
     assert r"random-sobel\_resnet50 & -- & -- & -- & -- & 6.54 & -- \\" in text
+
+
+def test_footnotes_reach_csv_and_latex(measured: list[Measured]) -> None:
+    rows = list(csv.DictReader(io.StringIO(measured_csv(measured))))
+    latex = measured_latex(measured)
+    for item in measured:
+        notes = [plain(note) for note in footnotes(item)]
+        assert len(notes) >= 2  # the protocol and the software at least
+        table = [row for row in rows if row["table"] == item.kind.key]
+        assert [row["text"] for row in table if row["column"] == "note"] == notes
+        for note in notes:
+            assert f"\n% {note}\n" in latex
+    cells = [row for row in rows if row["column"] != "note"]
+    assert cells == list(csv.DictReader(io.StringIO(to_csv([item.table for item in measured]))))
 
 
 def test_latex_spreads_are_in_math_mode() -> None:
@@ -310,7 +332,7 @@ def test_figures_of_changed_numbers_bear_the_change_beside_the_protocol_s_name(z
     model = yaml.safe_load(to_metafile(tables, collection.cards))["Models"][0]
     datasets = [result["Dataset"] for result in model["Results"]]
     assert datasets[:2] == [f"ImageNet-1k ({name})", f"ImageNet-1k ({name}, {changed})"]
-    latex = to_latex([one.table for one in tables], facts=[facts(one) for one in tables])
+    latex = measured_latex(tables)
     assert f"% ImageNet Linear Evaluation, variant custom, {changed.split(', ')[1]}, F" in latex
 
 
