@@ -43,8 +43,8 @@ def parser() -> Parser:
     flags.add_argument(
         "--format",
         choices=FORMATS,
-        help="what is printed (default: markdown; csv has the footnotes as lines of the column note, "
-        "latex as comments; model-index: a YAML document a checkpoint, each for a model card). "
+        help="what is printed (default: markdown; csv has the footnotes as lines of the column "
+        "note, latex as comments; model-index: a YAML document a checkpoint, for a model card). "
         "Beside --readme, --html or --plots nothing is, unless this is given",
     )
     _add_names(flags, "--variant", "only tables of these variants, such as mmselfsup or custom")
