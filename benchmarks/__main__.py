@@ -1,7 +1,7 @@
 """Every benchmark of a suite for one or many checkpoints.
 
 python -m benchmarks --ckpt NAME[,NAME] --suite model-zoo --data DIR
-python -m benchmarks protocols [NAME]      # every number of each protocol, or of one
+python -m benchmarks protocols [NAME]      # a line a protocol, or every number of one
 
 DIR holds imagenet/, places205/, inaturalist2018/ and VOCdevkit/VOC2007/. What is done already is
 not computed again.

@@ -171,20 +171,21 @@ def folder_path(text: str) -> Path:
 
 def positive(text: str) -> int:
     """An argparse type: a whole number from 1."""
-    number = natural(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
-    return number
+    return _whole(text, 1)
 
 
 def natural(text: str) -> int:
     """An argparse type: a whole number from 0."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
     try:
         number = int(text)
     except ValueError:
         number = -1
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0")
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least}")
     if number > MOST:
         raise argparse.ArgumentTypeError(f"{text[:40]} is too large; the most is {MOST:,}")
     return number

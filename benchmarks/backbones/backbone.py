@@ -42,6 +42,8 @@ class Backbone(nn.Module):
     torchvision's. Weights start at random: see `build_backbone`.
     """
 
+    _frozen = False
+
     def __init__(self, arch: str, *, sobel: bool) -> None:
         super().__init__()
         self.arch = arch
@@ -63,6 +65,18 @@ class Backbone(nn.Module):
             for number, (channels, stride) in enumerate(shapes, start=first)
         )
         self._channels_last = str(getattr(self.trunk, "output_fmt", "NCHW")).endswith("NHWC")
+
+    def freeze(self) -> "Backbone":
+        """Evaluate, without gradients, for good: `train()`, a parent's too, changes nothing.
+
+        To train what is in it, take `trunk` out of it.
+        """
+        self._frozen = True
+        return self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """As any module, but for a frozen one, whose statistics must stay as they are."""
+        return super().train(mode and not self._frozen)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) normalised float images -> a map (N, C, h, w) for each tap."""

@@ -202,7 +202,7 @@ def resolve(zoo: Path, ckpt: str, seed: int = 0) -> Card:
 
 
 def load_backbone(zoo: str | Path, ckpt: str, seed: int = 0) -> "tuple[Backbone, Card]":
-    """The trunk that `ckpt` names, in eval mode, without gradients, on the CPU; and its card.
+    """The trunk that `ckpt` names, frozen (see `Backbone.freeze`), on the CPU; and its card.
 
     Raises `UserError` when there is none, or its weights are not those of the card, or not of the
     card's architecture.
@@ -231,7 +231,7 @@ def load_backbone(zoo: str | Path, ckpt: str, seed: int = 0) -> "tuple[Backbone,
             what = f"{weights_path(zoo, ckpt)}, by the architecture in its card,"
             tensors = fitted(tensors, arch=card.arch, sobel=card.sobel, what=what)
         backbone.trunk.load_state_dict(tensors)
-    return backbone.eval().requires_grad_(False), card
+    return backbone.freeze(), card
 
 
 def _random_card(ckpt: str, seed: int) -> Card:

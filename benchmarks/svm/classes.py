@@ -64,7 +64,7 @@ def check_draw(train: Labels, classes: tuple[str, ...], k: int, negatives: int) 
     most = min(int((train == 1).sum(0).min()), int((train == 0).sum(0).min()) // negatives)
     way = f"choose smaller --shots, at most {most} on these images"
     if most == 0:
-        way = "even for one there are too few; leave low-shot SVMs out with --only"
+        way = "even for one there are too few; leave low-shot SVMs out"
     for value, kind, wanted in ((1, "positives", k), (0, "negatives", k * negatives)):
         for name, found in zip(classes, (train == value).sum(0).tolist()):
             if found < wanted:

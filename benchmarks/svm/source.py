@@ -15,6 +15,7 @@ from benchmarks.flags.source import Solver
 from benchmarks.images.checking import check_notes
 from benchmarks.protocols import LowShotProtocol, SvmProtocol
 from benchmarks.results import Checkpoint, Split, key_of, spelled
+from benchmarks.svm.namesakes import note_namesakes
 from benchmarks.trunks import Trunk, find_trunk
 from slurm.cli import choose
 from slurm.errors import UserError
@@ -238,7 +239,7 @@ def find_source(args: argparse.Namespace, protocol: SvmProtocol | LowShotProtoco
                     f"--set {change}: says how features are made, and those in {args.features} are "
                     "made already: leave it out"
                 )
-        return file_source(
+        source = file_source(
             args.zoo,
             args.features,
             args.labels,
@@ -250,6 +251,8 @@ def find_source(args: argparse.Namespace, protocol: SvmProtocol | LowShotProtoco
             device=args.device,
             solver=args.solver,
         )
+        note_namesakes(source.folder, source.files_by_layer)
+        return source
     if not args.ckpt or args.data is None:
         raise UserError("name what to measure: --ckpt and --data, or --features and --labels")
     if args.name is not None:

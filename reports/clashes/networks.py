@@ -39,7 +39,8 @@ def _files(record: Record) -> Mapping[str, str]:
 
 
 def _mixed(first: Path, second: Path, record: Record, differs: str) -> UserError:
+    named = ", or measure its features again under another --name" if _files(record) else ""
     return UserError(
         f"{first} and {second} are of different {differs} under the one name "
-        f"{record.checkpoint.name}: remove the one that is out of date"
+        f"{record.checkpoint.name}: remove the one that is out of date{named}"
     )

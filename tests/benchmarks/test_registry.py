@@ -75,6 +75,18 @@ def test_a_registered_trunk_gives_the_same_features(tmp_path: Path, backbone: Ba
     assert all(torch.equal(a, b) for a, b in zip(maps(loaded), maps(backbone), strict=True))
 
 
+def test_a_loaded_trunk_stays_frozen_whatever_it_is_put_into(tmp_path: Path) -> None:
+    """`train()` of a probe around it would change its batch norms, and so its features."""
+    loaded, _ = load_backbone(tmp_path, "random:resnet18")
+    images = torch.rand(4, 3, 32, 32)
+    before = loaded(images)
+    around = torch.nn.ModuleDict({"trunk": loaded, "head": torch.nn.Linear(512, 2)}).train()
+    assert around["head"].training
+    after = loaded(images)
+    assert all(torch.equal(before[tap], after[tap]) for tap in before)
+    assert all(not module.training for module in loaded.modules())
+
+
 def test_the_files_are_plain(tmp_path: Path, backbone: Backbone) -> None:
     """Weights by torchvision's names, readable by anyone; nothing else is left in the folder."""
     register(tmp_path, "a", backbone.state_dict(), **SOBEL)

@@ -93,7 +93,7 @@ def test_too_few_images_of_a_class_are_found_before_the_extraction(tmp_path: Pat
             main([*base, "--device", "cpu", "--only", "voc07_low_shot_svm", "--shots", "1", *more])
         assert str(caught.value) == (
             "random-resnet18 voc07_low_shot_svm: class bird has 12 negatives in trainval, "
-            "k=1 needs 19: even for one there are too few; leave low-shot SVMs out with --only"
+            "k=1 needs 19: even for one there are too few; leave low-shot SVMs out"
         )
     assert not (tmp_path / "features").exists()
 

@@ -78,7 +78,7 @@ def test_mistakes_are_one_line(
         f"error: k = 200 is more than the 48 training images in {tiny_imagenet}: choose smaller "
         "ones, by --k 5,10 (in a suite --set ks=5,10)"
     )
-    assert "is not a whole number from 0" in error_of(capsys, *base, "--k", "ten")
+    assert "is not a whole number from 1" in error_of(capsys, *base, "--k", "ten")
     assert "names no number" in error_of(capsys, *base, "--k", ",")
     assert "temperature must be above 0" in error_of(capsys, *base, "--set", "temperature=0.0")
     both = error_of(capsys, *base, "--k", "3", "--set", "ks=5")
