@@ -30,8 +30,8 @@ def note_namesakes(results: Path, layers: Mapping[str, str]) -> None:
             if what := _unlike(told, layers):
                 say(
                     f"note: {path} is {what} under the same name, {told.checkpoint.name}, and "
-                    "no tables can be made of both: give these features another --name, or remove that "
-                    "record if it is out of date"
+                    "no tables can be made of both: give these features another --name, or remove "
+                    "that record if it is out of date"
                 )
 
 
