@@ -117,7 +117,10 @@ def _cells(number: int, row: Row, known: Cells, best: Mapping[str, set[str]]) ->
 
 
 def _best(number: int, column: str, rows: Sequence[Row], known: Cells) -> set[str]:
-    """The rows of the best figure of a column, and those not separable from it."""
+    """The rows of the best figure of a column, and those not separable from it.
+
+    None where the best may be a row that cannot be resampled: nothing is known of the difference.
+    """
     here = {
         row.name: known[number, row.name, column]
         for row in rows
@@ -126,6 +129,10 @@ def _best(number: int, column: str, rows: Sequence[Row], known: Cells) -> set[st
     if len(here) < 2:
         return set()
     first, samples = max(here.values(), key=lambda pair: pair[0].value)
+    for row in rows:
+        value = row.cells.get(column, Cell()).value
+        if row.name not in here and value is not None and value >= first.value:
+            return set()
     return {
         name
         for name, (figure, own) in here.items()

@@ -64,6 +64,17 @@ def test_bold_are_the_best_and_all_that_are_not_separable(
     assert _is_bold(text, "five")
 
 
+def test_nothing_is_called_as_good_as_a_best_row_that_cannot_be_resampled(
+    zoo: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """`three` and `five` overlap; of `best`, ten points above them, nothing is kept."""
+    path = probe(zoo, "best", np.arange(1000) < 800)
+    results.write(path, msgspec.structs.replace(read_record(path), outcomes=None))
+    text = printed(zoo, capsys, "--ci", "--bold")
+    names = [*(name for name, _ in AVGPOOL), "five", "best"]
+    assert [name for name in names if _is_bold(text, name)] == ["best"]
+
+
 def _is_bold(text: str, name: str) -> bool:
     rows = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
     return any("**" in row.split("|")[-2] for row in rows)
