@@ -1,14 +1,14 @@
 """Intervals of figures that stand in pictures and in no cell: of other layers, and of classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from benchmarks.outcomes.files import read_outcomes
 from benchmarks.results import VocSvmRecord
-from reports.collect import Collection, Found, shown_records
+from reports.collect import Collection, Found, originals, shown_records
 from reports.confidence.average_precision import RankedClasses
-from reports.confidence.figures import figures, resampled, test_split
+from reports.confidence.figures import Figure, figures, resampled, test_split
 from reports.confidence.intervals import interval
 from reports.confidence.kept import kept_path, read_kept, write_kept
 from reports.confidence.resampling import Floats, block_counts
@@ -28,47 +28,58 @@ def picture_bounds(
         found
         for item in measured
         for found in shown_records(of_type(item.found, VocSvmRecord), seeds=False)
-        if found.record.outcomes is not None
     ]
-    wanted = [figure for found in shown for figure in figures(found)]
+    wanted = [(found, figure) for found in shown for figure in _by_layer(found).values()]
+    samples_of_all = resampled([figure for _, figure in wanted], collection.zoo)
     bounds = {}
-    for figure, samples in zip(wanted, resampled(wanted, collection.zoo)):
+    for (found, figure), samples in zip(wanted, samples_of_all):
         if samples is not None:
             one = interval(figure.value, samples)
-            bounds[str(figure.found.path), figure.name] = (one.low, one.high)
+            bounds[str(found.path), figure.name] = (one.low, one.high)
     for found in shown:
         record = found.record
         if isinstance(record, VocSvmRecord) and (str(found.path), record.best_layer) in bounds:
-            bounds |= _of_classes(found, record, collection)
+            whole = str(found.path)
+            for name, ends in _of_classes(record, _by_layer(found), collection).items():
+                bounds[whole, f"{record.best_layer}.{name}"] = ends
     return bounds
 
 
+def _by_layer(found: Found) -> dict[str, Figure]:
+    """The figure of each layer, of a joined record in the first of its parts that has the layer."""
+    parts = reversed(originals([found]))
+    return {figure.name: figure for part in parts for figure in figures(part)}
+
+
 def _of_classes(
-    found: Found, record: VocSvmRecord, collection: Collection
-) -> dict[tuple[str, str], tuple[float, float]]:
+    record: VocSvmRecord, layers: Mapping[str, Figure], collection: Collection
+) -> dict[str, tuple[float, float]]:
     """The intervals of AP at the best layer, of a record that was held against its outcomes."""
-    by_class = _class_samples(found, record, collection)
+    by_class = _class_samples(layers[record.best_layer], record.classes, collection)
     bounds = {}
     for name, value in zip(record.classes, record.layers[record.best_layer].ap):
         samples = by_class[name]
         known = samples[~np.isnan(samples)]
         if len(known):
             one = interval(value, known)
-            bounds[str(found.path), f"{record.best_layer}.{name}"] = (one.low, one.high)
+            bounds[name] = (one.low, one.high)
     return bounds
 
 
-def _class_samples(found: Found, record: VocSvmRecord, collection: Collection) -> dict[str, Floats]:
+def _class_samples(
+    best: Figure, classes: Sequence[str], collection: Collection
+) -> dict[str, Floats]:
     """The AP of each class at the best layer in bootstrap samples, percent; NaN: no positive."""
+    found, record = best.found, best.found.record
     values = {figure.name: figure.value for figure in figures(found)}
-    path = kept_path(collection.zoo, record, values, f"classes of {record.best_layer}")
+    path = kept_path(collection.zoo, record, values, f"classes of {best.name}")
     kept = read_kept(path, CLASS_RESAMPLES)
-    if set(kept) == set(record.classes):
+    if set(kept) == set(classes):
         return kept
     split = test_split(found)
     tensors = read_outcomes(found.path, record.outcomes or "", split)
     counts = block_counts(split.images, split.sha256, 0, CLASS_RESAMPLES)
-    ranked = RankedClasses(tensors[f"{record.best_layer}.scores"], tensors["labels"])
-    made = dict(zip(record.classes, 100 * ranked.average_precisions(counts)))
+    ranked = RankedClasses(tensors[f"{best.name}.scores"], tensors["labels"])
+    made = dict(zip(classes, 100 * ranked.average_precisions(counts)))
     write_kept(path, made)
     return made

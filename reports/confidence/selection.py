@@ -30,7 +30,8 @@ HALVES = 2 * SPLITS
 
 def with_choices(measured: Sequence[Measured], collection: Collection) -> list[Measured]:
     """The tables with what each figure would be had its choices not seen the images it is of."""
-    found = {str(item.path): item for item in originals(collection.found)}
+    # A choice is among the layers of all records that were joined, in whichever a figure lies.
+    found = {str(one.path): item for item in collection.found for one in originals([item])}
     return [
         _table(item, found, collection) if item.kind.layout == "best layer" else item
         for item in measured
@@ -55,8 +56,17 @@ def optimism(layers: dict[str, Floats], shown: str, by_cost: dict[str, Floats], 
 def halves_of(found: Found, collection: Collection) -> dict[str, Floats]:
     """The mAP on halves of the test images, percent: of each layer (HALVES,), or by cost.
 
-    {} for a record that does not hold what it takes. Kept beside the intervals.
+    Of a joined record those of all its parts. What they do not hold is left out. Kept beside the
+    intervals.
     """
+    united: dict[str, Floats] = {}
+    for part in originals([found]):
+        united = _halves(part, collection) | united  # of a layer in two parts the first's is shown
+    return united
+
+
+def _halves(found: Found, collection: Collection) -> dict[str, Floats]:
+    """Of one record as it lies in the zoo."""
     record = found.record
     if record.outcomes is None or test_split(found).images < 2:
         return {}
@@ -140,7 +150,8 @@ def _low_shot_layers(found: Found, collection: Collection) -> dict[str, Floats]:
     assert isinstance(record, LowShotRecord)
     top = str(max(int(k) for layer in record.layers.values() for k in layer.shots))
     known = _by_cost(found, halves_of(found, collection), top)
-    return {layer: maps.max(0) for layer, maps in known.items()}
+    every = {layer for layer, one in record.layers.items() if top in one.shots}
+    return {layer: maps.max(0) for layer, maps in known.items()} if set(known) == every else {}
 
 
 def _note(item: Measured) -> str:

@@ -2,16 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from benchmarks import results
+from benchmarks.catalog.records import read_record
 from benchmarks.metrics import ranked
 from benchmarks.outcomes.files import SPLITS
 from benchmarks.outcomes.halves import average_precisions as halved_precisions
 from benchmarks.outcomes.halves import both_halves
 from reports.__main__ import main
+from reports.collect import collect
+from reports.confidence.bars import picture_bounds
 from reports.confidence.selection import optimism
+from reports.measured import measured_tables
 from tests.reports.confidence.outcome_zoo import (
     LIST,
     average_precisions,
@@ -94,6 +101,69 @@ def test_layer_and_cost_of_low_shot_svms(tmp_path: Path, capsys: pytest.CaptureF
         chosen = max(few[layer], key=lambda one: mean(one, half))
         differences.append(mean(published, ~half) - mean(chosen, ~half))
     assert found["difference"] == pytest.approx(np.mean(differences), abs=1e-9)
+
+
+def in_parts(
+    zoo: Path, write: Any, scores: dict, labels: np.ndarray, parts: tuple[tuple[str, ...], ...]
+) -> None:
+    """What `write` makes, a record for each of `parts`: as commands with other --layers do."""
+    for number, layers in enumerate(parts):
+        path = write(zoo, "net", {layer: scores[layer] for layer in layers}, labels)
+        record = read_record(path)
+        settings = record.settings | {"solver": "gram"}
+        mine = path.with_name(f"part-{number}.json")
+        results.write(mine, msgspec.structs.replace(record, precision="fp32", settings=settings))
+        outcomes = path.with_name(f"{path.stem}.outcomes.safetensors")
+        outcomes.rename(mine.with_name(f"{mine.stem}.outcomes.safetensors"))
+        path.unlink()
+
+
+FIVE = {f"feature{stage}": (stage, 0.9) for stage in range(1, 6)}
+TWO_RUNS = (("feature1", "feature2", "feature3"), ("feature4", "feature5"))
+
+
+def test_layers_of_two_runs_are_chosen_among_as_those_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    labels = scores_and_labels(0, 1.0)[1]
+    scores = {layer: scores_and_labels(*how)[0] for layer, how in FIVE.items()}
+    few = {
+        layer: np.stack([scores_and_labels(10 * at + cost, 0.5)[0] for cost in range(4)])
+        for at, layer in enumerate(scores, 1)
+    }
+    ways = {
+        "one": (tuple(FIVE),),
+        "two": TWO_RUNS,
+        "five": tuple((layer,) for layer in reversed(FIVE)),
+    }
+    found, alone = {}, {}
+    for way, parts in ways.items():
+        in_parts(tmp_path / way, low_shot, few, labels, parts)
+        alone[way] = cells(tmp_path / way, capsys, "--ci")["net"]["k=1"]["chosen_on_other_images"]
+        in_parts(tmp_path / way, svm_of_layers, scores, labels, parts)
+        row = cells(tmp_path / way, capsys, "--ci")["net"]
+        found[way] = [row[name]["chosen_on_other_images"] for name in ("SVM", "k=1")]
+        collection = collect(tmp_path / way)
+        bounds = picture_bounds(measured_tables(collection), collection)
+        assert len(bounds) == len(FIVE) + labels.shape[1]  # of every layer, and of every class
+    assert found["one"][0]["difference"] == pytest.approx(by_hand(scores, labels), abs=1e-9)
+    assert found["one"][0]["difference"] != 0
+    assert found["two"] == found["one"] == found["five"]
+    assert alone["two"] == alone["one"] == alone["five"]
+
+
+@pytest.mark.parametrize("write", [svm_of_layers, low_shot])
+def test_without_the_outcomes_of_one_run_no_choice_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture, write: Any
+) -> None:
+    labels = scores_and_labels(0, 1.0)[1]
+    scores = {layer: scores_and_labels(*how)[0] for layer, how in FIVE.items()}
+    given = scores if write is svm_of_layers else {x: one[None] for x, one in scores.items()}
+    in_parts(tmp_path, write, given, labels, TWO_RUNS)
+    (path,) = tmp_path.glob("results/net/*/part-1.json")
+    results.write(path, msgspec.structs.replace(read_record(path), outcomes=None))
+    for cell in cells(tmp_path, capsys, "--ci")["net"].values():
+        assert "chosen_on_other_images" not in cell
 
 
 def test_records_that_keep_too_little_say_so(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
