@@ -1,10 +1,14 @@
-"""What differs between the tables of one kind and variant that were measured otherwise."""
+"""What differs: from a protocol by its name, and between the tables of one kind and variant."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+from benchmarks.catalog.listed import PROTOCOLS
 from benchmarks.checkpoints.wording import shown
-from benchmarks.results import Split
+from benchmarks.overrides import CUSTOM
+from benchmarks.overrides import differences as changed_numbers
+from benchmarks.results import Record, Split
 from reports.clashes.alike import SETTINGS, conditions, measurement, settings_before
 from reports.collect import Found
 from reports.measured import Measured
@@ -13,6 +17,60 @@ from reports.tables import code, escape
 _MISSING = "(not recorded)"
 MOST_NAMED = 3  # settings in a heading
 MOST_LISTED = 40  # settings in a footnote: all of a protocol that this project knows
+
+
+def changes_of(record: Record) -> list[str]:
+    """What was changed in the protocol of a custom run, as `changed: epochs 1 (90)`; plain text."""
+    if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
+        return []
+    own = {"benchmark": record.benchmark, "dataset": record.settings.get("dataset")}
+    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM)) | own
+    used = {name: record.settings.get(name, value) for name, value in plain.items()}
+    return [f"changed: {', '.join(changed_numbers(plain, used))}"]
+
+
+def changes_by_part(measured: Measured, parts: Mapping[str, str]) -> list[str]:
+    """`changes_of` each part of a table, behind its name where the table's kind has several."""
+    return _named(
+        measured, parts, {one: changes_of(x.record) for one, x in _records(measured).items()}
+    )
+
+
+def values_by_part(measured: Measured, parts: Mapping[str, str]) -> list[str]:
+    """`own_values` of each part, behind its name where the table's kind has several."""
+    return _named(measured, parts, {one: own_values(measured, one) for one in measured.found})
+
+
+def _named(
+    measured: Measured, parts: Mapping[str, str], texts: Mapping[str, Sequence[str]]
+) -> list[str]:
+    many = len(measured.kind.parts) > 1
+    joined = {part: ", ".join(of) for part, of in texts.items() if of}
+    return [f"{parts[part]} {text}" if many else text for part, text in joined.items()]
+
+
+def own_values(measured: Measured, part: str) -> list[str]:
+    """What tells the figures of a part from other tables' by its protocol, with its values.
+
+    As `precision tf32`, plain text: for one figure that is shown without those tables.
+    """
+    here = _records(measured)[part]
+    values: dict[str, str] = {}
+    for other in measured.others:
+        there = _records(other).get(part)
+        if there is None or there.record.protocol != here.record.protocol:
+            continue
+        if there.record.protocol_version != here.record.protocol_version:
+            values["version"] = f"version {here.record.protocol_version}"
+        for name, (mine, _) in _settings(here, there).items():
+            values[name] = f"{shown(name, 80)} {shown(mine, 80)}"
+        for name, split in here.record.data.items():
+            if list(_data({name: split}, there.record.data)):
+                values[f"data.{name}"] = (
+                    f"{split.images:,} {name} images of {split.classes} classes, list "
+                    f"{split.sha256[:8]}"
+                )
+    return list(values.values())
 
 
 def otherwise(measured: Measured, parts: Mapping[str, str]) -> str:

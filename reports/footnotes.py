@@ -5,19 +5,16 @@ records.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
 
-from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
+from benchmarks.catalog.listed import BENCHMARKS
 from benchmarks.catalog.partial import differences
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.knn.record import KnnRecord
 from benchmarks.logreg.record import LogregRecord, percent_name
-from benchmarks.overrides import CUSTOM
-from benchmarks.overrides import differences as changed_numbers
 from benchmarks.results import HALF, GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.clashes.alike import conditions
 from reports.collect import Found, by_name, originals, shown_records
-from reports.differing import otherwise_notes
+from reports.differing import changes_of, otherwise_notes
 from reports.layers import fewer_layers, layers_without_svm, low_shot_elsewhere
 from reports.measured import Measured
 from reports.seeds import seed_matters
@@ -94,7 +91,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
     facts = [
         f"protocol {code(record.protocol)}, variant {code(record.variant)}, "
         f"version {record.protocol_version}",
-        *changes_of(record),
+        *map(escape, changes_of(record)),
         *(["images by --decode fast"] if record.settings.get("decode") == "fast" else []),
         *_procedure(shown),
         f"n = {_sizes(record)}",
@@ -136,16 +133,6 @@ def _unlike_rows(shown: Sequence[Found]) -> list[str]:
 
 def _names(names: Iterable[str]) -> str:
     return escape(", ".join(dict.fromkeys(names)))
-
-
-def changes_of(record: Record) -> list[str]:
-    """What was changed in the protocol of a custom run."""
-    if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
-        return []
-    own = {"benchmark": record.benchmark, "dataset": record.settings.get("dataset")}
-    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM)) | own
-    used = {name: record.settings.get(name, value) for name, value in plain.items()}
-    return [f"changed: {escape(', '.join(changed_numbers(plain, used)))}"]
 
 
 def _procedure(shown: Sequence[Found]) -> list[str]:

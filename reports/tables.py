@@ -62,6 +62,15 @@ class Row:
     cells: dict[str, Cell] = field(default_factory=dict)
     prefix: str = ""  # plain text before the link
 
+    def by_seeds(self, columns: Sequence[str]) -> dict[tuple[int, ...], list[str]]:
+        """Those of `columns` that have a figure, by the seeds that it is of."""
+        found: dict[tuple[int, ...], list[str]] = {}
+        for name in columns:
+            cell = self.cells.get(name)
+            if cell is not None and cell.value is not None:
+                found.setdefault(cell.seeds, []).append(name)
+        return found
+
 
 @dataclass(frozen=True)
 class Kind:

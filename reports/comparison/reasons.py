@@ -9,7 +9,7 @@ from benchmarks.checkpoints.wording import shown
 from benchmarks.overrides import CUSTOM
 from benchmarks.results import Record
 from reports.clashes.alike import SETTINGS
-from reports.footnotes import changes_of
+from reports.differing import changes_of
 from reports.measured import Measured
 from reports.published import VARIANT
 from reports.tables import code, escape
@@ -26,7 +26,7 @@ def reasons(measured: Measured) -> dict[str, str]:
 def _reasons(record: Record) -> Iterator[str]:
     """Markdown, each beginning with `was`."""
     if record.variant == CUSTOM:
-        changes = f" ({changes_of(record)[0]})" if changes_of(record) else ""
+        changes = "".join(f" ({escape(text)})" for text in changes_of(record))
         yield f"was measured with numbers of your own{changes}"
     elif record.variant != VARIANT:
         yield (

@@ -12,8 +12,9 @@ import msgspec
 
 from reports.collect import Collection, Found, originals
 from reports.costs import cost_of, hours_by_row
+from reports.differing import changes_by_part
 from reports.document import numbered
-from reports.footnotes import changes_of, footnotes
+from reports.footnotes import footnotes
 from reports.measured import Measured
 from reports.tables import (
     FIRST_COLUMN,
@@ -80,9 +81,7 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
 
 def _facts(measured: Measured) -> str:
     """What the comment before a LaTeX table says of how it was measured; empty as published."""
-    records = [found[0].record for found in measured.found.values()]
-    changes = [plain(text) for record in records for text in changes_of(record)]
-    return ", ".join(filter(None, (*dict.fromkeys(changes), numbered(measured))))
+    return ", ".join(filter(None, (*changes_by_part(measured, PART_NAMES), numbered(measured))))
 
 
 def to_latex(

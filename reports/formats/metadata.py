@@ -7,12 +7,11 @@ from typing import Any
 from benchmarks.catalog.listed import BENCHMARKS
 from benchmarks.checkpoints.cards import Card
 from benchmarks.datasets.catalog import DATASETS
+from benchmarks.overrides import CUSTOM
 from benchmarks.results import Checkpoint
-from reports.document import numbered
-from reports.footnotes import changes_of
-from reports.formats.exports import plain
+from reports.differing import changes_by_part, changes_of, own_values, values_by_part
 from reports.measured import Measured
-from reports.tables import Cell, Row
+from reports.tables import PART_NAMES, Cell, Row
 
 _METRICS = {"best layer": "mean_average_precision", "columns": "accuracy"}
 
@@ -32,7 +31,7 @@ def to_metafile(measured: Sequence[Measured], cards: Mapping[str, Card]) -> str:
                 "Results": [
                     {
                         "Task": "Self-Supervised Image Classification",
-                        "Dataset": f"{_dataset(item)} ({_protocol_names(item)})",
+                        "Dataset": f"{_dataset(item)} ({_table_measured_by(item, row)})",
                         "Metrics": _metrics(row),
                     }
                     for item, row in rows
@@ -66,7 +65,7 @@ def _model_index(name: str, rows: Sequence[tuple[Measured, Row]]) -> str:
             "metrics": [
                 {
                     "type": _METRICS[item.kind.layout],
-                    "name": f"{metric} ({_measured_by(item, row.cells[metric])})",
+                    "name": f"{metric} ({_measured_by(item, row, metric)})",
                     "value": value,
                     **_interval(row.cells[metric]),
                 }
@@ -130,19 +129,44 @@ def _metrics(row: Row) -> dict[str, float]:
     }
 
 
-def _measured_by(item: Measured, cell: Cell) -> str:
-    return ", ".join(filter(None, (cell.protocol, *_custom(item), numbered(item))))
+def _measured_by(item: Measured, row: Row, column: str) -> str:
+    """All that tells a figure from others of its column's name, as it may stand by itself."""
+    part, cell = item.kind.part(column), row.cells[column]
+    facts = [cell.protocol or "", *_custom(item), *changes_of(item.found[part][0].record)]
+    return ", ".join(filter(None, (*facts, *_number(item, own_values(item, part)), _mean(cell))))
 
 
-def _protocol_names(item: Measured) -> str:
+def _table_measured_by(item: Measured, row: Row) -> str:
+    """The same of all figures of a row, each part by its name."""
     names = [found[0].record.protocol for found in item.found.values()]
-    return ", ".join(filter(None, (*names, *_custom(item), numbered(item))))
+    changes = changes_by_part(item, PART_NAMES)
+    groups = row.by_seeds(item.table.columns)
+    means = [
+        mean if len(groups) == 1 else f"{mean} ({', '.join(columns)})"
+        for columns in groups.values()
+        if (mean := _mean(row.cells[columns[0]]))
+    ]
+    number = _number(item, values_by_part(item, PART_NAMES))
+    return ", ".join((*names, *_custom(item), *changes, *number, *means))
 
 
 def _custom(item: Measured) -> list[str]:
-    """What was changed in protocols whose names the figures of a custom run bear."""
-    changes = (plain(text) for one in item.found.values() for text in changes_of(one[0].record))
-    return [f"custom, {text}" for text in dict.fromkeys(changes)]
+    """The word for figures that bear a protocol's name with other numbers than it has."""
+    return [CUSTOM] if item.variant == CUSTOM else []
+
+
+def _number(item: Measured, values: Sequence[str]) -> list[str]:
+    """Which of several tables of one kind and variant a figure is of, and by what."""
+    if not item.table.number:
+        return []
+    return [
+        f"{item.table.number}, measured otherwise" + (f": {', '.join(values)}" if values else "")
+    ]
+
+
+def _mean(cell: Cell) -> str:
+    """Of how many seeds a figure is the mean; empty for one."""
+    return f"mean over seeds {', '.join(map(str, cell.seeds))}" if len(cell.seeds) > 1 else ""
 
 
 def to_yaml(document: object) -> str:

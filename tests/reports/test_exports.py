@@ -15,8 +15,10 @@ from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
+from benchmarks.results import Split
 from reports.collect import collect
 from reports.footnotes import footnotes
 from reports.formats.exports import (
@@ -30,6 +32,7 @@ from reports.formats.exports import (
 from reports.formats.metadata import to_metafile, to_model_index, to_yaml
 from reports.measured import Measured, measured_tables
 from reports.tables import KINDS, Cell, Row, Table
+from tests.reports.conftest import IMAGES
 
 
 @pytest.fixture
@@ -313,27 +316,90 @@ def test_figures_of_changed_numbers_bear_the_change_beside_the_protocol_s_name(z
     tables = measured_tables(collection)
     changed = "custom, changed: epochs 1 (90)"
     name = IMAGENET_LINEAR.name
-    (document,) = yaml.safe_load_all(to_model_index(tables))
-    names = [
-        metric["name"]
-        for result in document["model-index"][0]["results"]
-        for metric in result["metrics"]
-    ]
     places = PLACES205_LINEAR.name
-    assert names == [
+    assert model_names(tables) == [
         f"Feature5 ({name})",
         f"Feature5 ({name}, {changed})",
         *(
             f"Feature5 ({places}, custom, changed: epochs {epochs} (28), {number} of 2, measured "
-            "otherwise: epochs)"
+            f"otherwise: epochs {epochs})"
             for number, epochs in ((1, 2), (2, 3))
         ),
     ]
     model = yaml.safe_load(to_metafile(tables, collection.cards))["Models"][0]
     datasets = [result["Dataset"] for result in model["Results"]]
-    assert datasets[:2] == [f"ImageNet-1k ({name})", f"ImageNet-1k ({name}, {changed})"]
+    whose = "Feature1 - Feature5 changed: epochs 1 (90)"
+    assert datasets[:2] == [f"ImageNet-1k ({name})", f"ImageNet-1k ({name}, custom, {whose})"]
     latex = measured_latex(tables)
-    assert f"% ImageNet Linear Evaluation, variant custom, {changed.split(', ')[1]}, F" in latex
+    assert f"% ImageNet Linear Evaluation, variant custom, {whose}, F" in latex
+
+
+def model_names(measured: list[Measured]) -> list[str]:
+    """The names of the figures of one checkpoint's model card."""
+    (document,) = yaml.safe_load_all(to_model_index(measured))
+    results = document["model-index"][0]["results"]
+    return [metric["name"] for result in results for metric in result["metrics"]]
+
+
+def test_changed_numbers_are_of_their_own_part_alone(zoo: Any) -> None:
+    """Ten epochs of the heads, and another learning rate of AvgPool: one table, two changes."""
+    heads = replace(IMAGENET_LINEAR, variant="custom", epochs=10)
+    avgpool = replace(IMAGENET_AVGPOOL, variant="custom", learning_rate=1.0)
+    zoo.probe("net", {"feature5": 40.0}, heads)
+    zoo.probe("net", {"avgpool": 50.0}, avgpool)
+    collection = collect(zoo.path)
+    tables = measured_tables(collection)
+    assert model_names(tables) == [
+        f"Feature5 ({heads.name}, custom, changed: epochs 10 (90))",
+        f"AvgPool ({avgpool.name}, custom, changed: learning_rate 1.0 (30.0))",
+    ]
+    said = "Feature1 - Feature5 changed: epochs 10 (90), AvgPool changed: learning_rate 1.0 (30.0)"
+    (model,) = yaml.safe_load(to_metafile(tables, collection.cards))["Models"]
+    (result,) = model["Results"]
+    assert result["Dataset"] == f"ImageNet-1k ({heads.name}, {avgpool.name}, custom, {said})"
+    first = measured_latex(tables).splitlines()[0]
+    assert first.startswith(f"% ImageNet Linear Evaluation, variant custom, {said}, Feature1")
+
+
+def test_a_model_card_says_the_values_that_tell_tables_apart(zoo: Any) -> None:
+    for precision, top1 in (("tf32", 50.0), ("amp", 40.0)):
+        zoo.probe("net", {"feature5": top1}, precision=precision, key=precision)
+    other = IMAGES | {"train": Split(1281167, 1000, "e" * 64)}
+    zoo.probe("net", {"avgpool": 30.0}, IMAGENET_AVGPOOL, precision="tf32")
+    zoo.probe("net", {"avgpool": 20.0}, IMAGENET_AVGPOOL, data=other, key="other")
+    collection = collect(zoo.path)
+    tables = measured_tables(collection)
+    otherwise = "of 3, measured otherwise:"
+    usual, unusual = (
+        f"1,281,167 train images of 1000 classes, list {8 * letter}" for letter in "ce"
+    )
+    heads, avgpool = IMAGENET_LINEAR.name, IMAGENET_AVGPOOL.name
+    assert model_names(tables) == [
+        f"Feature5 ({heads}, 1 {otherwise} precision tf32)",
+        f"AvgPool ({avgpool}, 1 {otherwise} {usual})",
+        f"Feature5 ({heads}, 2 {otherwise} precision amp)",
+        f"AvgPool ({avgpool}, 3 {otherwise} {unusual})",
+    ]
+    (model,) = yaml.safe_load(to_metafile(tables, collection.cards))["Models"]
+    first = model["Results"][0]["Dataset"]
+    said = f"Feature1 - Feature5 precision tf32, AvgPool {usual}"
+    assert first == f"ImageNet-1k ({heads}, {avgpool}, 1 {otherwise} {said})"
+
+
+def test_a_model_card_says_of_which_seeds_a_figure_is_the_mean(zoo: Any) -> None:
+    for seed in (3, 5):
+        zoo.probe("net", {"feature4": 10.0 + seed}, seed=seed)
+    zoo.probe("net", {"avgpool": 30.0}, IMAGENET_AVGPOOL, seed=5)
+    collection = collect(zoo.path)
+    tables = measured_tables(collection, seeds=True)
+    heads, avgpool = IMAGENET_LINEAR.name, IMAGENET_AVGPOOL.name
+    assert model_names(tables) == [
+        f"Feature4 ({heads}, mean over seeds 3, 5)",
+        f"AvgPool ({avgpool})",
+    ]
+    metafile = to_metafile(tables, collection.cards)
+    assert f"ImageNet-1k ({heads}, {avgpool}, mean over seeds 3, 5 (Feature4))" in metafile
+    assert "mean over" not in to_model_index(measured_tables(collection))
 
 
 def test_without_results_the_model_index_is_a_comment(zoo: Any) -> None:
