@@ -39,7 +39,7 @@ def compare(args: argparse.Namespace) -> None:
             or f"{' and '.join(names)} have no figures in one table: measure them alike"
         )
     text = "\n\n".join(
-        [to_markdown(one) for one in found if one.columns] + [_notes(missing, unlike)]
+        [to_markdown(one) for one in found if one.columns] + [_notes(columns, missing, unlike)]
     )
     if args.json is not None:
         content = msgspec.json.format(
@@ -73,7 +73,7 @@ def to_markdown(found: Comparison) -> str:
     header = ["Table", "Column", first, second, "Difference", "95 % interval", "p", "p (Holm)", ""]
     rows = [
         [
-            one.title + ("" if one.variant == "mmselfsup" else f" ({one.variant})"),
+            _title(one),
             one.column,
             f"{one.a:.2f}",
             f"{one.b:.2f}",
@@ -113,8 +113,14 @@ def _details(one: Column) -> list[str]:
     return []
 
 
-def _notes(missing: Sequence[str], unlike: Sequence[str]) -> str:
+def _title(one: Column) -> str:
+    return one.title + ("" if one.variant == "mmselfsup" else f" ({one.variant})")
+
+
+def _notes(columns: Sequence[Column], missing: Sequence[str], unlike: Sequence[str]) -> str:
+    images = dict.fromkeys(f"{one.images:,} in {escape(_title(one))}" for one in columns)
     lines = [
+        f"Test images: {'; '.join(images)}.",
         f"Intervals: {100 * LEVEL:.0f} %, paired percentile bootstrap over the test images, "
         f"{RESAMPLES:,} resamples ({LOW_SHOT_RESAMPLES:,} over images and draws in low-shot "
         "columns); percent points. Not in them: other seeds of a probe, another pretraining run.",

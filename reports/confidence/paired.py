@@ -22,7 +22,7 @@ class Column(msgspec.Struct, frozen=True):
     """One column of a table in which both rows have a figure; percent, `second` less `first`."""
 
     table: str  # its key
-    title: str  # of the table, with its number where several are of its kind and variant
+    title: str  # of the table, with partial data and changed numbers; see `title_of`
     variant: str
     column: str
     first: str  # the names of the two rows
@@ -35,6 +35,7 @@ class Column(msgspec.Struct, frozen=True):
     p: float  # two-sided, of this column alone
     p_holm: float  # among all columns of these two rows
     separable: bool  # the interval leaves out 0
+    images: int  # of the test set
     wins: int | None = None  # images that only `second` has right; None for a mAP
     losses: int | None = None  # that only `first` has
     classes: dict[str, float] = {}  # the AP of those that moved most, second less first
@@ -66,7 +67,7 @@ def compare_rows(
         if one is None or other is None:
             sides = ((pair.first, one), (pair.second, other))
             why = [why_none(figure) for figure, found in sides if found is None]
-            missing.append(f"{title_of(pair.table)}, {pair.column}: {'; '.join(why)}")
+            missing.append(f"{title_of(pair.table, pair.column)}, {pair.column}: {'; '.join(why)}")
             continue
         found = difference(pair.second.value - pair.first.value, one, other)
         columns.append(_column(pair, first, second, found))
@@ -99,7 +100,7 @@ def _column(pair: Pair, first: str, second: str, found: Difference) -> Column:
     return Column(
         table=pair.table.kind.key,
         variant=pair.table.variant,
-        title=title_of(pair.table),
+        title=title_of(pair.table, pair.column),
         column=pair.column,
         first=first,
         second=second,
@@ -111,6 +112,7 @@ def _column(pair: Pair, first: str, second: str, found: Difference) -> Column:
         p=found.p,
         p_holm=found.p,
         separable=found.separable,
+        images=test_split(pair.first.found).images,
         wins=wins,
         losses=losses,
         classes=_moved(pair),

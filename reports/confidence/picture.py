@@ -34,7 +34,8 @@ def drawn(columns: Sequence[Column]) -> "Figure":
     rows = list(dict.fromkeys(one.second for one in columns))
     places = {label: at for at, label in enumerate(dict.fromkeys(map(_label, columns)))}
     lines = [textwrap.fill(label, WIDEST) for label in places]
-    height = 1.9 + 0.3 * max(1, 0.5 * len(rows)) * len(places) + 0.22 * len(rows)
+    most = max(line.count("\n") + 1 for line in lines)  # of text in one place: as high are all
+    height = 1.9 + 0.3 * max(1, 0.5 * len(rows), 0.6 * most) * len(places) + 0.22 * len(rows)
     figure = Figure(figsize=(8.5, height), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color="black", linewidth=1, zorder=1)

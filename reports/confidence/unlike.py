@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from benchmarks.results import LowShotRecord
 from reports.clashes.alike import conditions, draws_of
 from reports.confidence.figures import Figure
+from reports.differing import changes_of, own_values
 from reports.layers import best_of
 from reports.measured import Measured
 from reports.seeds import seed_matters
@@ -26,13 +27,22 @@ def unlike(pairs: Iterable[Pair], first: str, second: str) -> list[str]:
     columns: dict[tuple[str, str], list[str]] = {}
     for pair in pairs:
         for text in _differences(pair, first, second):
-            columns.setdefault((title_of(pair.table), text), []).append(pair.column)
+            columns.setdefault((title_of(pair.table, pair.column), text), []).append(pair.column)
     return [f"{title}, {', '.join(names)}: {text}" for (title, text), names in columns.items()]
 
 
-def title_of(table: Measured) -> str:
-    """The title of a table, with its number where several are of its kind and variant."""
-    return ", ".join(filter(None, (table.kind.title, table.table.number)))
+def title_of(measured: Measured, column: str) -> str:
+    """What a column's figures are of, where its table is not beside them; plain text.
+
+    The table's title; its number and what tells it apart, where several are of its kind and
+    variant; what marks data that are not the real ones; and numbers that the user changed.
+    """
+    part = measured.kind.part(column)
+    table, changes = measured.table, changes_of(measured.found[part][0].record)
+    values = own_values(measured, part) if table.number and not changes else []
+    return ", ".join(
+        filter(None, (measured.kind.title, table.number, *values, table.partial, *changes))
+    )
 
 
 def _differences(pair: Pair, first: str, second: str) -> Iterator[str]:

@@ -17,27 +17,31 @@ from benchmarks.metrics import envelope_average_precision
 from benchmarks.outcomes.files import write_outcomes
 from benchmarks.outcomes.halves import both_halves
 from benchmarks.outcomes.ordering import ranks
+from benchmarks.protocols import LinearProtocol
 
 IMAGES, CLASSES = 300, 3
 LIST = "ef" * 32  # hash of the list of VOC's test images
 
 
 def probe(
-    zoo: Path, name: str, right: NDArray[np.bool_], seed: int = 0, own: str | None = None
+    zoo: Path,
+    name: str,
+    right: NDArray[np.bool_],
+    seed: int = 0,
+    own: str | None = None,
+    protocol: LinearProtocol = AVGPOOL,
 ) -> Path:
     """An AvgPool record whose `right` images (N,) have rank 0, and the others rank 3."""
-    protocol = on_own_data(AVGPOOL, own)
+    protocol = on_own_data(protocol, own)
     split = results.Split(len(right), 10, "ab" * 32)
-    path = zoo / "results" / name / protocol.benchmark / f"{AVGPOOL.name}-{seed:016x}.json"
+    path = zoo / "results" / name / protocol.benchmark / f"{protocol.name}-{seed:016x}.json"
     outcomes = write_outcomes(path, {"avgpool.rank": np.where(right, 0, 3).astype(np.int16)}, split)
     top1 = 100 * float(right.mean())
-    epochs = AVGPOOL.epochs
+    epochs = protocol.epochs
     record = results.ProbeRecord(
         **_fields(protocol, name, {"train": results.Split(9, 10, "cd"), "val": split}),
         seed=seed,
-        heads={
-            "avgpool": results.Head(top1, 100.0, top1, AVGPOOL.epochs, (top1,) * AVGPOOL.epochs)
-        },
+        heads={"avgpool": results.Head(top1, 100.0, top1, epochs, (top1,) * epochs)},
         epochs=epochs,
         outcomes=outcomes,
     )

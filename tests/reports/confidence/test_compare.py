@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import results
+from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.records import read_record
 from benchmarks.outcomes.files import read_outcomes, write_outcomes
 from reports.__main__ import main
@@ -162,13 +164,24 @@ def test_a_picture_is_drawn_the_same_again(zoo: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [["two"], ["two", "sobel_resnet50_8xb64-steplr-200e_in1k"]])
-@pytest.mark.parametrize("own", ["", "my photographs of the last year, sorted by hand "])
+@pytest.mark.parametrize(
+    "own", ["", "my photographs of the last year, sorted by hand ", "long " * 60]
+)
 def test_nothing_of_a_picture_is_cut_off(seconds: list[str], own: str) -> None:
     title = f"{own}Linear Evaluation"
     numbers = {"a": 50.0, "b": 49.0, "difference": -1.0, "low": -3.0, "high": 1.0, "p": 0.4}
     columns = [
         Column(
-            "t", title, "custom", f"Feature{at}", "one", second, **numbers, p_holm=1, separable=no
+            "t",
+            title,
+            "custom",
+            f"Feature{at}",
+            "one",
+            second,
+            **numbers,
+            p_holm=1,
+            separable=no,
+            images=60,
         )
         for second in seconds
         for at, no in ((1, False), (2, True))
@@ -181,8 +194,35 @@ def test_nothing_of_a_picture_is_cut_off(seconds: list[str], own: str) -> None:
     assert box.x1 <= width
     assert box.y1 <= height
     (axes,) = figure.axes
+    labels = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert labels[0].y0 > labels[1].y1  # the first stands above, and none over another
     assert len(axes.get_yticks()) == 2
     assert axes.get_xlabel().startswith("percent points, paired 95 % interval")
+
+
+def test_partial_data_and_changed_numbers_stand_beside_every_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Sixty images at another learning rate: no result of the protocol on ImageNet."""
+    changed = replace(IMAGENET_AVGPOOL, variant="custom", learning_rate=1.0)
+    for name, right in (("one", 30), ("two", 40)):
+        probe(tmp_path, name, np.arange(60) < right, protocol=IMAGENET_AVGPOOL)
+        probe(tmp_path, name, np.arange(60) < right, seed=1, protocol=changed)
+    plain = "ImageNet Linear Evaluation, partial data, 69 of 1,331,167 images"
+    found = compared(tmp_path, "one", "two")["columns"]
+    assert [(one["title"], one["variant"], one["images"]) for one in found] == [
+        (plain, "mmselfsup", 60),
+        (f"{plain}, changed: learning_rate 1.0 (30.0)", "custom", 60),
+    ]
+    said = capsys.readouterr().out
+    assert f"| {plain} " in said
+    assert f"| {plain}, changed: learning_rate 1.0 (30.0) (custom) | AvgPool | " in said
+    assert f"- Test images: 60 in {plain}; 60 in {plain}, changed" in said
+    picture = tmp_path / "x.svg"
+    main(["compare", "one", "two", "--zoo", str(tmp_path), "--picture", str(picture)])
+    drawn_text = " ".join(picture.read_text().split())
+    assert "partial data, 69 of" in drawn_text
+    assert "changed: learning_rate" in drawn_text
 
 
 def test_tables_measured_otherwise_are_told_apart(zoo: Path) -> None:
@@ -195,7 +235,7 @@ def test_tables_measured_otherwise_are_told_apart(zoo: Path) -> None:
         results.write(other, msgspec.structs.replace(record, protocol_version=2))
     found = compared(zoo, "one", "two")["columns"]
     assert sorted(one["title"] for one in found) == [
-        "ImageNet Linear Evaluation, 1 of 2",
-        "ImageNet Linear Evaluation, 2 of 2",
+        "ImageNet Linear Evaluation, 1 of 2, version 2",
+        "ImageNet Linear Evaluation, 2 of 2, version 1",
         "VOC SVM / Low-shot SVM",
     ]
