@@ -31,12 +31,10 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     """One Markdown line for each part, one for the software, one for each note of a record."""
     shown = {part: shown_records(found, seeds) for part, found in measured.found.items()}
     lines = [
-        _part(part, shown[part], measured.found[part], seeds)
-        for part in measured.kind.parts
-        if part in shown
+        _part(measured, part, shown[part], seeds) for part in measured.kind.parts if part in shown
     ]
     lines += layers_without_svm(shown)
-    lines += low_shot_elsewhere(shown)
+    lines += low_shot_elsewhere(shown, _with_low_shot(measured))
     lines += [_grid(part, items) for part, items in shown.items() if _grids(items)]
     lines += _partial(measured)
     lines += [BEST_NOTE] if BEST in measured.table.columns else []
@@ -86,7 +84,7 @@ def _partial(measured: Measured) -> list[str]:
     ]
 
 
-def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
+def _part(measured: Measured, part: str, shown: Sequence[Found], seeds: bool) -> str:
     record = shown[0].record
     facts = [
         f"protocol {code(record.protocol)}, variant {code(record.variant)}, "
@@ -98,7 +96,7 @@ def _part(part: str, shown: Sequence[Found], found: Sequence[Found], seeds: bool
         *_given_features(shown),
         *fewer_layers(shown),
         *_unlike_rows(shown),
-        _seeds(shown, found, seeds),
+        _seeds(measured, part, shown, seeds),
     ]
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
 
@@ -205,20 +203,40 @@ def _sizes(record: Record) -> str:
     return f"{sizes} images of {' or '.join(map(str, classes))} classes"
 
 
-def _seeds(shown: Sequence[Found], found: Sequence[Found], seeds: bool) -> str:
+def _with_low_shot(measured: Measured) -> set[str]:
+    """The rows that have a figure of low-shot SVMs."""
+    columns = [name for name in measured.table.columns if name.startswith("k=")]
+    return {row.name for row in measured.table.rows if row.by_seeds(columns)}
+
+
+def _seeds(measured: Measured, part: str, shown: Sequence[Found], seeds: bool) -> str:
+    """The seeds that the figures of a part are of, and of which rows and columns where they differ.
+
+    Of a part without any figure in the table those of its records.
+    """
+    table = measured.table
+    columns = [name for name in table.columns if table.kind.part(name) == part]
     by_seeds: dict[tuple[int, ...], list[str]] = {}
-    for name, items in by_name(shown).items():
-        by_seeds.setdefault(tuple(item.record.seed for item in items), []).append(name)
+    between = ", "
+    for row in table.rows:
+        groups = row.by_seeds(columns)
+        between = "; " if len(groups) > 1 else between  # names of columns have commas between
+        for mine, names in groups.items():
+            which = row.name if len(groups) == 1 else f"{row.name} {', '.join(names)}"
+            by_seeds.setdefault(mine, []).append(which)
+    if not by_seeds:
+        for name, items in by_name(shown).items():
+            by_seeds.setdefault(tuple(item.record.seed for item in items), []).append(name)
     texts = []
     for mine, names in by_seeds.items():
         text = f"seed{'s' if len(mine) > 1 else ''} {', '.join(map(str, mine))}"
-        texts.append(text if len(by_seeds) == 1 else f"{text} ({escape(', '.join(names))})")
+        texts.append(text if len(by_seeds) == 1 else f"{text} ({escape(between.join(names))})")
     text = " and ".join(texts)
     if seeds and any(len(mine) > 1 for mine in by_seeds):
         if not any(seed_matters(item.record) for item in shown):
             return f"{text}, on which it does not depend"
         return f"mean ± sample standard deviation over {text}"
-    more = len(found) - len(shown)
+    more = len(measured.found[part]) - len(shown)
     return f"{text} ({more} more in the zoo)" if more else text
 
 

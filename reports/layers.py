@@ -1,6 +1,6 @@
 """Which layers the best layer of an SVM's row is the best of, and what to say of that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from benchmarks.results import LowShotRecord, VocSvmRecord
 from reports.clashes.alike import layers_of
@@ -28,14 +28,27 @@ def best_of(
 
 
 def fewer_layers(shown: Sequence[Found]) -> list[str]:
-    """Rows of an SVM on fewer layers than other rows; on one, which is the best of nothing."""
-    rows = layers_by_row(by_name(shown))
-    every = {layer for layers in rows.values() for layer in layers}
-    return [
-        f"{escape(name)}: {', '.join(layers)} alone, no other layer was measured"
-        for name, layers in rows.items()
-        if layers and (len(layers) == 1 or len(layers) < len(every))
-    ]
+    """Rows of an SVM on fewer layers than other rows; on one, which is the best of nothing.
+
+    Of several seeds the layers that each has, where some have more.
+    """
+    items = by_name(shown)
+    measured = {name: _any_layers(found) for name, found in items.items()}
+    every = {layer for layers in measured.values() for layer in layers}
+    texts = []
+    for name, layers in layers_by_row(items).items():
+        some = [layer for layer in measured[name] if layer not in layers]
+        if some:
+            all_seeds = ", ".join(layers) or "no layer"
+            texts.append(f"{escape(name)}: {all_seeds} by every seed, {', '.join(some)} by some")
+        elif layers and (len(layers) == 1 or len(layers) < len(every)):
+            texts.append(f"{escape(name)}: {', '.join(layers)} alone, no other layer was measured")
+    return texts
+
+
+def _any_layers(found: Sequence[Found]) -> list[str]:
+    """The layers that any record of a row has, in their order."""
+    return sorted({layer for item in found for layer in layers_of(item.record)})
 
 
 def layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
@@ -53,14 +66,16 @@ def layers_without_svm(shown: dict[str, list[Found]]) -> list[str]:
     ]
 
 
-def low_shot_elsewhere(shown: dict[str, list[Found]]) -> list[str]:
-    """Rows without low-shot figures, which were measured on other layers than the SVM's best."""
+def low_shot_elsewhere(shown: dict[str, list[Found]], with_figures: Collection[str]) -> list[str]:
+    """Rows without low-shot figures, which were measured on other layers than the SVM's best.
+
+    `with_figures` are the rows that have one.
+    """
     low_shot, svm = (by_name(of_type(shown, kind)) for kind in (LowShotRecord, VocSvmRecord))
-    measured = layers_by_row(low_shot)
     facts = [
-        f"{escape(name)} was measured on {', '.join(measured[name])} alone, not on its best layer "
-        f"{layer}, and is not shown"
-        for name in low_shot
-        if (layer := best_layer(svm.get(name, ()))) is not None and layer not in measured[name]
+        f"{escape(name)} was measured on {', '.join(_any_layers(found))} alone, not on its best "
+        f"layer {layer}, and is not shown"
+        for name, found in low_shot.items()
+        if name not in with_figures and (layer := best_layer(svm.get(name, ()))) is not None
     ]
     return [f"**Low-shot elsewhere**: {'; '.join(facts)}."] if facts else []

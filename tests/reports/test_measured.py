@@ -18,6 +18,7 @@ from benchmarks.catalog.imagenet_linear import (
     VISSL_IMAGENET_LINEAR,
 )
 from benchmarks.catalog.inaturalist18_linear import INATURALIST18_LINEAR
+from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.protocols import ADDED
 from benchmarks.results import ProbeRecord, Split
 from reports.collect import collect
@@ -378,3 +379,41 @@ def test_spread_stands_where_a_seed_can_matter(
         made = zoo.with_(weights=weights)
         made.low_shot("net", {"feature5": [50.0] * 8}, seed=seed, settings=settings)
     assert texts(tables(zoo, seeds=True)[0])["net"][2] == shown
+
+
+def test_seeds_are_those_of_the_figures_by_column(zoo: Any) -> None:
+    """Seed 0 has all; seed 2 few k; seed 1 the other layer alone, which is not the best."""
+    gram = {
+        "precision": "fp32",
+        "settings": to_builtins(VOC07_LOW_SHOT) | {"solver": "gram"},
+    }
+    few = {"feature4": [20.0] * 8, "feature5": [30.0, *[50.0] * 7]}
+    for seed in (0, 1, 2):
+        zoo.svm("a", {"feature4": 70.0 + seed, "feature5": 74.0 + seed}, seed=seed)
+    zoo.low_shot("a", few, **gram)
+    zoo.low_shot("a", {"feature4": [21.0] * 8}, seed=1, **gram)
+    zoo.low_shot("a", {layer: means[:2] for layer, means in few.items()}, seed=2, **gram)
+    (table,) = measured_tables(collect(zoo.path), seeds=True)
+    row = table.table.rows[0]
+    assert [row.cells[name].seeds for name in ("SVM", "k=1", "k=2", "k=4")] == [
+        (0, 1, 2),
+        (0, 2),
+        (0, 2),
+        (0,),
+    ]
+    svm, low_shot, *others = footnotes(table, seeds=True)
+    assert svm.endswith("over seeds 0, 1, 2.")
+    rest = "k=4, k=8, k=16, k=32, k=64, k=96"
+    assert low_shot.endswith(f"deviation over seeds 0, 2 (a k=1, k=2) and seed 0 (a {rest}).")
+    assert "a: feature4 by every seed, feature5 by some;" in low_shot
+    assert not any("elsewhere" in note for note in others)
+
+
+def test_a_row_without_low_shot_figures_says_on_which_layers_any_seed_has_them(zoo: Any) -> None:
+    for seed, layer in enumerate(("feature1", "feature3")):
+        zoo.svm("a", {"feature1": 60.0, "feature3": 65.0, "feature5": 74.0}, seed=seed)
+        zoo.low_shot("a", {layer: [20.0] * 8}, seed=seed)
+    (table,) = measured_tables(collect(zoo.path), seeds=True)
+    text = "\n".join(footnotes(table, seeds=True))
+    assert "a was measured on feature1, feature3 alone, not on its best layer feature5" in text
+    assert "a: no layer by every seed, feature1, feature3 by some" in text
