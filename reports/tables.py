@@ -61,6 +61,7 @@ class Row:
     link: str | None
     cells: dict[str, Cell] = field(default_factory=dict)
     prefix: str = ""  # plain text before the link
+    alone: str = ""  # what it is called where the rows around it are not seen; empty: as here
 
     def by_seeds(self, columns: Sequence[str]) -> dict[tuple[int, ...], list[str]]:
         """Those of `columns` that have a figure, by the seeds that it is of."""
@@ -155,6 +156,11 @@ def markdown(table: Table, bold: bool = False) -> str:
             texts.append(f"**{text}**" if is_best(row, column, best) else text)
         rows.append(texts)
     return format_table([FIRST_COLUMN, *table.columns], rows)
+
+
+def signed(points: float) -> str:
+    """A difference in percent points as it is printed; what rounds to nothing is +0.00."""
+    return f"{round(points, 2) + 0.0:+.2f}"
 
 
 def protocols_of(table: Table, part: str) -> dict[str | None, list[Row]]:

@@ -5,16 +5,20 @@ from collections.abc import Mapping, Sequence
 from benchmarks.checkpoints.cards import Card
 from reports.comparison.band import alike, outside
 from reports.published import Published, PublishedRow, row_cells
-from reports.tables import BEST, Cell, Row, Table, code, escape
+from reports.tables import BEST, Cell, Row, Table, code, escape, signed
 
 
 def counterparts(
     row: Row, published: Published, card: Card | None, only: Sequence[PublishedRow] = ()
 ) -> list[PublishedRow]:
-    """The rows `only`; else those of the same config; else those of the card's method."""
+    """The rows `only`; else those of the same config; else those of the card's method.
+
+    A config's name that several methods have is of the one that the card names, if it names one.
+    """
     if only:
         return list(only)
     config = (card.config if card else None) or row.link
+    method = _plain(card.method or "") if card else ""
     same = [
         one
         for one in published.rows
@@ -23,8 +27,9 @@ def counterparts(
     if same:
         # The other sources of the same method hold what they say about it, too.
         methods = {one.method for one in same}
+        # Several methods have configs of one name: where the card says which, it is that one.
+        methods = {one for one in methods if _plain(one) == method} or methods
         return [one for one in published.rows if one.method in methods]
-    method = _plain(card.method or "") if card else ""
     return [one for one in published.rows if method and _plain(one.method) == method]
 
 
@@ -80,6 +85,11 @@ def named(published: Published, one: PublishedRow) -> str:
     return f"{one.method} ({_source(published, one)})"
 
 
+def subject(published: Published, one: PublishedRow) -> str:
+    """What a note is on: several methods of one source have configs of one name."""
+    return f"{_source(published, one)}: {one.method} {one.name}"
+
+
 def _source(published: Published, one: PublishedRow) -> str:
     source = published.sources[one.source]
     return f"{source.project} {source.version}"
@@ -101,7 +111,7 @@ def held_against(
     notes = []
     for one in found:
         cells = published_cells(one, table)
-        against = f"{_source(published, one)}: {one.name}"
+        against = subject(published, one)
         like = like_cells(cells, table, barred)
         notes += [
             _unlike(row, column, against, cells[column])
@@ -111,7 +121,10 @@ def held_against(
             and not alike(row.cells[column], cells[column])
             and cells[column].value is not None
         ]
-        differences = Row("difference", None, _differences(row.cells, like))
+        cells_less = _differences(row.cells, like)
+        differences = Row(
+            "difference", None, cells_less, alone=f"difference: {row.name} less {against}"
+        )
         if any(cell.value is not None for cell in differences.cells.values()):
             lines.append((one, [published_row(published, one, like), differences]))
             notes += outside(row.name, against, differences, bands)
@@ -133,7 +146,7 @@ def _differences(measured: Mapping[str, Cell], published: Mapping[str, Cell]) ->
         here, there = measured[column], published[column]
         if here.value is not None and there.value is not None:
             points = here.value - there.value
-            cells[column] = Cell(text=f"{points:+.2f}", value=points, protocol=here.protocol)
+            cells[column] = Cell(text=signed(points), value=points, protocol=here.protocol)
         elif here.text is not None:
             cells[column] = Cell(text="same" if here.text == there.text else "other")
     return cells

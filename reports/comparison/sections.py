@@ -13,6 +13,7 @@ from reports.comparison.beside import (
     protocols_by_column,
     published_cells,
     published_row,
+    subject,
 )
 from reports.comparison.reasons import reasons
 from reports.document import NO_RESULTS, numbered
@@ -246,7 +247,7 @@ def _about(item: Measured, shown: Sequence[PublishedRow], published: Published) 
         "All figures of a column are of one protocol.",
         *(f"**Source**: {link(name, url)}." for name, url in _sources(shown, published)),
     ] + [
-        f"Note on {escape(one.name)}: {escape(one.notes[item.kind.key])}."
+        f"Note on {escape(subject(published, one))}: {escape(one.notes[item.kind.key])}."
         for one in shown
         if item.kind.key in one.notes
     ]

@@ -12,7 +12,7 @@ from reports.confidence.intervals import LEVEL
 from reports.confidence.paired import Column, Comparison, compare_rows
 from reports.confidence.resampling import RESAMPLES
 from reports.measured import measured_tables
-from reports.tables import escape, format_table
+from reports.tables import escape, format_table, signed
 from slurm.errors import UserError, one_line
 from slurm.outputs import write_output
 from slurm.streams import write_stdout
@@ -77,8 +77,8 @@ def to_markdown(found: Comparison) -> str:
             one.column,
             f"{one.a:.2f}",
             f"{one.b:.2f}",
-            f"{one.difference:+.2f}",
-            f"{one.low:+.2f} to {one.high:+.2f}",
+            signed(one.difference),
+            f"{signed(one.low)} to {signed(one.high)}",
             f"{one.p:.4f}",
             f"{one.p_holm:.4f}",
             verdict(one),
@@ -108,7 +108,7 @@ def _details(one: Column) -> list[str]:
             f"{one.losses:,} only {escape(one.first)}."
         ]
     if one.classes:
-        moved = ", ".join(f"{escape(name)} {ap:+.2f}" for name, ap in one.classes.items())
+        moved = ", ".join(f"{escape(name)} {signed(ap)}" for name, ap in one.classes.items())
         return [f"{where}: the classes that moved most: {moved}."]
     return []
 

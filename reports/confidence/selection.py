@@ -21,7 +21,7 @@ from reports.confidence.figures import figures, sources, test_split
 from reports.confidence.kept import kept_path, read_kept, write_kept
 from reports.confidence.resampling import Floats
 from reports.measured import Measured
-from reports.tables import Cell, Row, escape
+from reports.tables import Cell, Row, escape, signed
 from slurm.errors import UserError
 
 SHOWN_ROWS = 12  # in the footnote
@@ -188,7 +188,7 @@ def _known(row: Row) -> dict[str, Cell]:
 
 def _said(row: Row, cells: dict[str, Cell]) -> str:
     return ", ".join(
-        f"{name} {cell.value - cell.optimism:.2f} ({round(-cell.optimism, 2) + 0.0:+.2f})"
+        f"{name} {cell.value - cell.optimism:.2f} ({signed(-cell.optimism)})"
         for name, cell in cells.items()
         if cell.value is not None and cell.optimism is not None
     )

@@ -66,7 +66,8 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
         for row in table.rows:
             for column in table.columns:
                 cell = row.cells.get(column, Cell())
-                who = (f"{row.prefix} {row.name}".strip(), row.link or "", column)
+                name = row.alone or f"{row.prefix} {row.name}".strip()
+                who = (name, row.link or "", column)
                 figures = ("" if x is None else repr(x) for x in (cell.value, cell.spread))
                 origin = (" ".join(map(str, cell.seeds)), cell.text or "", " ".join(cell.records))
                 start = (key, table.variant)

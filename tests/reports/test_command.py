@@ -386,7 +386,7 @@ def test_the_comparison_in_csv(zoo: Any, capsys: pytest.CaptureFixture[str]) -> 
     rows = [row for row in csv.DictReader(io.StringIO(chosen)) if row["column"] == "SVM"]
     assert [row["name"] for row in rows][1:3] == [
         "published, OpenSelfSup 1db69ec (2021-01-20): MoCo v1 selfsup/moco/r50_v1.py",
-        "difference",
+        "difference: mine less OpenSelfSup 1db69ec (2021-01-20): MoCo v1 selfsup/moco/r50_v1.py",
     ]
     assert (rows[2]["text"], float(rows[2]["value"])) == ("-5.18", pytest.approx(-5.18))
 

@@ -1,12 +1,14 @@
 """Measured rows beside the published ones."""
 
+import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import to_builtins
+from msgspec import structs, to_builtins
 
 from benchmarks.catalog.imagenet_avgpool import (
     IMAGENET_AVGPOOL,
@@ -17,8 +19,10 @@ from benchmarks.catalog.imagenet_linear import DIGITS_IMAGENET_LINEAR, IMAGENET_
 from benchmarks.catalog.inaturalist18_linear import INATURALIST18_LINEAR
 from benchmarks.protocols import ADDED
 from benchmarks.results import Split
+from reports.__main__ import main
 from reports.collect import collect
 from reports.comparison.band import band
+from reports.comparison.beside import subject
 from reports.comparison.sections import compare as compare_rows
 from reports.comparison.sections import to_markdown
 from reports.document import NO_RESULTS
@@ -65,7 +69,8 @@ def test_differences_beyond_the_band_are_named(zoo: Any) -> None:
     zoo.svm(name, {"feature4": 80.0})
     text = compare(zoo, [name])
     assert lines(text, "difference")[0][:2] == ["other", "+5.74"]
-    assert f"Outside the band: {name} against MMSelfSup 0.11.0: {name}: SVM by +5.74 points" in text
+    against = f"MMSelfSup 0.11.0: DeepCluster {name}"
+    assert f"Outside the band: {name} against {against}: SVM by +5.74 points" in text
 
 
 def test_a_published_row_is_shown_whole_beside_a_row_with_fewer_figures(zoo: Any) -> None:
@@ -135,7 +140,7 @@ def test_a_row_that_nothing_chosen_can_be_held_against_is_shown(zoo: Any) -> Non
     assert lines(text, "measured: mine")[0][5] == "50.00"
     assert lines(text, "published") == []
     assert "Not compared: mine; none of the chosen published rows has figures of the same" in text
-    assert f"the 70.47 of MMSelfSup 0.11.0: {SWAV} by `{COSINE}`." in text
+    assert f"the 70.47 of MMSelfSup 0.11.0: SwAV {SWAV} by `{COSINE}`." in text
 
 
 def test_rows_of_another_variant_are_shown_and_never_compared(zoo: Any) -> None:
@@ -237,7 +242,7 @@ def test_an_avgpool_figure_is_compared_with_those_of_its_protocol_only(zoo: Any)
     assert "71.72" not in "".join(beside)
     assert (
         f"Not compared: AvgPool of {BYOL} was measured by `{STEP}`, the 71.72 of MMSelfSup "
-        f"0.11.0: {BYOL} by `{LARS}`."
+        f"0.11.0: BYOL {BYOL} by `{LARS}`."
     ) in text
     assert "run-to-run band" in text
     assert rows["run-to-run band"][6] == "0.11-1.37"
@@ -248,7 +253,7 @@ def test_the_figure_of_simsiam_s_setting_is_compared_when_it_was_measured_so(zoo
     text = compare(zoo)
     differences = [row[6] for row in all_lines(text) if row[0] == "difference"]
     assert differences == ["-0.72", "-0.88", "-1.93"]
-    assert f"the 67.68 of MMSelfSup 0.5.0: byol_{BYOL}_in1k by `{STEP}`." in text
+    assert f"the 67.68 of MMSelfSup 0.5.0: BYOL byol_{BYOL}_in1k by `{STEP}`." in text
     # The two trainings of one recipe were measured by MoCo's setting.
     (band_row,) = [row for row in all_lines(text) if row[0] == "run-to-run band"]
     assert band_row[6] == "-"
@@ -259,8 +264,8 @@ def test_what_is_nowhere_alike_is_said_and_has_no_differences(zoo: Any) -> None:
     text = compare(zoo)
     assert lines(text, "difference") == []
     assert "SwAV" not in "".join(row[0] for row in all_lines(text))
-    assert f"the 70.47 of MMSelfSup 0.11.0: {SWAV} by `{COSINE}`." in text
-    assert f"the 70.55 of MMSelfSup 0.5.0: swav_{SWAV} by `{COSINE}`." in text
+    assert f"the 70.47 of MMSelfSup 0.11.0: SwAV {SWAV} by `{COSINE}`." in text
+    assert f"the 70.55 of MMSelfSup 0.5.0: SwAV swav_{SWAV} by `{COSINE}`." in text
     assert f"No differences for {SWAV}: no published row of the same protocol" in text
 
 
@@ -270,7 +275,8 @@ def test_a_figure_whose_page_names_no_protocol_is_never_compared(zoo: Any) -> No
         zoo.probe(name, {"avgpool": 68.0}, protocol)
     text = compare(zoo)
     assert lines(text, "difference") == []
-    assert text.count(f"the 68.04 of MMSelfSup 0.11.0: {name} by a protocol that is not named") == 3
+    subject = f"MMSelfSup 0.11.0: InterCLR {name}"
+    assert text.count(f"the 68.04 of {subject} by a protocol that is not named") == 3
 
 
 def test_other_numbers_under_a_protocol_s_name_are_not_compared(zoo: Any) -> None:
@@ -315,6 +321,80 @@ def test_records_from_before_a_field_came_are_compared(zoo: Any) -> None:
         "+0.08",
         "-3.40",
     ]
+
+
+SHARED = "resnet50_8xb32-coslr-200e"  # a config's name of MoCo v2, SimCLR, SimSiam and DenseCL
+METHODS = ["MoCo v2", "SimCLR"]
+
+
+def test_notes_on_methods_of_one_config_s_name_have_distinct_subjects(zoo: Any) -> None:
+    zoo.probe("mine", {"feature1": 90.0, "feature5": 1.0}, IMAGENET_LINEAR)
+    text = compare(zoo, METHODS)
+    notes = [line for line in text.split("\n") if line.startswith("- Outside the band")]
+    subjects = [line.split(" against ")[1].partition(": Feature")[0] for line in notes]
+    assert len(subjects) == len(set(subjects)) == len(lines(text, "difference")) > 2
+    assert f"MMSelfSup 0.11.0: MoCo v2 {SHARED}" in subjects
+    assert f"MMSelfSup 0.11.0: SimCLR {SHARED}" in subjects
+
+
+def test_every_published_row_has_a_subject_of_its_own() -> None:
+    published = load()
+    assert len({subject(published, row) for row in published.rows}) == len(published.rows)
+
+
+def test_remarks_on_published_rows_say_which_row_they_are_on(zoo: Any) -> None:
+    """One remark of two rows of one name: each is on a row of its own."""
+    zoo.probe("mine", {"feature5": 50.0}, IMAGENET_LINEAR)
+    published = load()
+    rows = select(published, METHODS)
+    noted = [
+        structs.replace(row, notes={"imagenet-linear": "remark"} if row.name == SHARED else {})
+        for row in rows
+    ]
+    collection = collect(zoo.path)
+    measured = measured_tables(collection)
+    text = to_markdown(compare_rows(measured, published, collection.cards, noted))
+    assert [line for line in text.split("\n") if line.startswith("- Note on")] == [
+        f"- Note on MMSelfSup 0.11.0: {row.method} {row.name}: remark."
+        for row in rows
+        if row.name == SHARED
+    ]
+
+
+def test_rows_of_differences_are_distinct_in_csv(zoo: Any, capsys: Any) -> None:
+    for name in ("mine", "yours"):
+        zoo.probe(name, {"feature5": 50.0}, IMAGENET_LINEAR)
+    main(["--zoo", str(zoo.path), "--compare", ",".join(METHODS), "--format", "csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    cells = [(row["table"], row["name"], row["column"]) for row in rows if row["name"]]
+    differences = {name for _, name, _ in cells if name.startswith("difference: ")}
+    assert f"difference: yours less MMSelfSup 0.11.0: SimCLR {SHARED}" in differences
+    published = {name for _, name, _ in cells if name.startswith("published, ")}
+    assert len(differences) == 2 * len(published) > 4
+    ours = [cell for cell in cells if cell[1] not in published]
+    assert len(ours) == len(set(ours))
+
+
+def test_the_card_says_of_which_of_several_methods_a_config_s_name_is(zoo: Any) -> None:
+    zoo.probe(SHARED, {"feature5": 50.0}, IMAGENET_LINEAR)
+
+    def methods() -> set[str]:
+        rows = [row[0] for row in all_lines(compare(zoo))]
+        beside = [rows[at - 1] for at, name in enumerate(rows) if name == "difference"]
+        return {name.partition(": ")[2].partition(" [")[0] for name in beside}
+
+    assert methods() > {"MoCo v2", "SimCLR"}
+    zoo.card(SHARED, method="moco_v2")
+    assert methods() == {"MoCo v2"}
+    zoo.card(SHARED, method="of my own")
+    assert methods() > {"MoCo v2", "SimCLR"}
+
+
+def test_what_rounds_to_nothing_has_no_minus(zoo: Any) -> None:
+    name = "sobel_resnet50_8xb64-steplr-200e"
+    zoo.probe(name, {"feature1": 12.777, "feature2": 30.7951}, IMAGENET_LINEAR)
+    first = next(row for row in all_lines(compare(zoo)) if row[0] == "difference")
+    assert first[1:3] == ["+0.00", "-0.01"]
 
 
 def all_lines(text: str) -> list[list[str]]:
