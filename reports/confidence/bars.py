@@ -35,11 +35,12 @@ def picture_bounds(
     for (found, figure), samples in zip(wanted, samples_of_all):
         if samples is not None:
             one = interval(figure.value, samples)
-            bounds[str(found.path), figure.name] = (one.low, one.high)
+            if one.has_length:
+                bounds[str(found.path), figure.name] = (one.low, one.high)
     for found in shown:
         record = found.record
-        if isinstance(record, VocSvmRecord) and (str(found.path), record.best_layer) in bounds:
-            whole = str(found.path)
+        whole = str(found.path)
+        if isinstance(record, VocSvmRecord) and (whole, record.best_layer) in bounds:
             for name, ends in _of_classes(record, _by_layer(found), collection).items():
                 bounds[whole, f"{record.best_layer}.{name}"] = ends
     return bounds
@@ -62,7 +63,8 @@ def _of_classes(
         known = samples[~np.isnan(samples)]
         if len(known):
             one = interval(value, known)
-            bounds[name] = (one.low, one.high)
+            if one.has_length:
+                bounds[name] = (one.low, one.high)
     return bounds
 
 

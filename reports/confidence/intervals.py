@@ -32,6 +32,11 @@ class Interval:
         """Half the length of the interval, what stands behind the plus-minus sign."""
         return (self.high - self.low) / 2
 
+    @property
+    def has_length(self) -> bool:
+        """Whether the samples differ; where all are one, they say nothing of other images."""
+        return self.high > self.low
+
 
 @dataclass(frozen=True)
 class Difference(Interval):
@@ -43,6 +48,11 @@ class Difference(Interval):
     def separable(self) -> bool:
         """Whether the interval leaves out 0."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all samples have one difference, and not 0: nothing is known of other images."""
+        return not self.has_length and self.low != 0
 
 
 def interval(value: float, samples: Floats, level: float = LEVEL) -> Interval:

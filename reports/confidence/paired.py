@@ -13,6 +13,7 @@ from reports.confidence.figures import figure_of, resampled, test_split, why_non
 from reports.confidence.intervals import Difference, difference, holm
 from reports.confidence.unlike import Pair, title_of, unlike
 from reports.measured import Measured
+from reports.tables import signed
 from slurm.progress import progress
 
 SHOWN_CLASSES = 3  # that moved most
@@ -70,6 +71,13 @@ def compare_rows(
             missing.append(f"{title_of(pair.table, pair.column)}, {pair.column}: {'; '.join(why)}")
             continue
         found = difference(pair.second.value - pair.first.value, one, other)
+        if found.is_constant:
+            missing.append(
+                f"{title_of(pair.table, pair.column)}, {pair.column}: every resample of the "
+                f"{test_split(pair.first.found).images:,} test images gives the same difference, "
+                f"{signed(found.value)}, which says nothing of other images"
+            )
+            continue
         columns.append(_column(pair, first, second, found))
         compared.append(pair)
     adjusted = holm([column.p for column in columns])

@@ -9,6 +9,7 @@ from reports.confidence.figures import (
     Figure,
     figure_of,
     resampled,
+    test_split,
     why_none,
     work_of,
 )
@@ -49,12 +50,20 @@ def with_intervals(measured: Sequence[Measured], collection: Collection) -> list
         if one is not None
     }
     reasons = {
-        place: why_none(figure)
+        place: why_none(figure) if one is None else _no_spread(figure)
         for place, figure, one in zip(places, wanted, samples)
-        if one is None
+        if one is None or not interval(figure.value, one).has_length
     }
     shown = [_table(item, number, known, reasons) for number, item in enumerate(measured)]
     return with_choices(shown, collection)
+
+
+def _no_spread(figure: Figure) -> str:
+    images = test_split(figure.found).images
+    return (
+        f"every resample of the {images:,} test images gives the same figure, which says nothing "
+        "of other images"
+    )
 
 
 def _note(measured: Measured, number: int, reasons: Reasons) -> str:
@@ -109,10 +118,10 @@ def _cells(number: int, row: Row, known: Cells, best: Mapping[str, set[str]]) ->
     for column, cell in row.cells.items():
         if (number, row.name, column) in known:
             figure, samples = known[number, row.name, column]
+            cells[column] = replace(cell, best=row.name in best.get(column, ()))
             found = interval(figure.value, samples)
-            cells[column] = replace(
-                cell, low=found.low, high=found.high, best=row.name in best.get(column, ())
-            )
+            if found.has_length:
+                cells[column] = replace(cells[column], low=found.low, high=found.high)
     return cells
 
 

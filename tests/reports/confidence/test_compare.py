@@ -11,8 +11,11 @@ from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.records import read_record
 from benchmarks.outcomes.files import read_outcomes, write_outcomes
 from reports.__main__ import main
+from reports.collect import collect
 from reports.confidence.paired import Column
+from reports.confidence.pairs import paired_rows
 from reports.confidence.picture import drawn
+from reports.measured import measured_tables
 from slurm.errors import UserError
 from tests.reports.confidence.outcome_zoo import IMAGES, probe, scores_and_labels, svm
 
@@ -91,6 +94,27 @@ def test_an_interval_does_not_change_with_the_rows_beside_it(zoo: Path) -> None:
 def test_the_interval_covers_its_own_figure_again(zoo: Path) -> None:
     found = compared(zoo, "one", "two")["columns"]
     assert all(one["low"] < one["difference"] < one["high"] for one in found)
+
+
+def test_rows_of_which_every_resample_is_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name, right in (("all", 36), ("too", 36), ("none", 0)):
+        probe(tmp_path, name, np.arange(36) < right)
+    (column,) = compared(tmp_path, "all", "too")["columns"]
+    assert (column["low"], column["high"], column["p"], column["separable"]) == (0, 0, 1, False)
+    assert "| not separable |" in capsys.readouterr().out
+    found = compared(tmp_path, "all", "too", "none")
+    assert [one["second"] for one in found["columns"]] == ["too"]
+    assert found["missing"] == [
+        "ImageNet Linear Evaluation, AvgPool: every resample of the 36 test images gives the same "
+        "difference, -100.00, which says nothing of other images"
+    ]
+    with pytest.raises(UserError, match=r"gives the same difference, -100\.00"):
+        main(["compare", "all", "none", "--zoo", str(tmp_path)])
+    collection = collect(tmp_path)
+    (pairs,) = paired_rows(measured_tables(collection), collection)  # all, none, too
+    assert list(pairs.columns) == ["0,2"]
 
 
 def test_a_record_without_outcomes_is_named(zoo: Path, capsys: pytest.CaptureFixture) -> None:

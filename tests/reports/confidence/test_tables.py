@@ -75,6 +75,37 @@ def test_nothing_is_called_as_good_as_a_best_row_that_cannot_be_resampled(
     assert [name for name in names if _is_bold(text, name)] == ["best"]
 
 
+def test_what_every_resample_gives_has_no_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """All of 36 images are right: the next one may well be wrong."""
+    for name, right in (("all", 36), ("most", 30)):
+        probe(tmp_path, name, np.arange(36) < right)
+    text = printed(tmp_path, capsys, "--ci", "--bold")
+    assert "| **100.00**" in text
+    assert "± 0.0" not in text
+    assert "83.33 ±" in text
+    reason = "every resample of the 36 test images gives the same figure"
+    assert f"1 figure has no interval: all AvgPool, as {reason}" in text
+    rows = csv.DictReader(io.StringIO(printed(tmp_path, capsys, "--ci", "--format", "csv")))
+    cell = next(row for row in rows if row["name"] == "all" and row["column"] == "AvgPool")
+    assert (cell["low"], cell["high"]) == ("", "")
+    scores = np.tile(np.eye(3, dtype=np.float32), (12, 1))
+    svm(tmp_path, "perfect", scores, scores.astype(np.int8))
+    collection = collect(tmp_path)
+    assert picture_bounds(measured_tables(collection), collection) == {}
+
+
+def test_a_row_as_good_as_a_perfect_one_is_marked_and_a_far_one_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name, right in (("all", 36), ("too", 36), ("near", 35), ("far", 20), ("none", 0)):
+        probe(tmp_path, name, np.arange(36) < right)
+    text = printed(tmp_path, capsys, "--ci", "--bold")
+    names = ("all", "too", "near", "far", "none")
+    assert [name for name in names if _is_bold(text, name)] == ["all", "too", "near"]
+
+
 def _is_bold(text: str, name: str) -> bool:
     rows = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
     return any("**" in row.split("|")[-2] for row in rows)
