@@ -92,13 +92,19 @@ def _whys(measured: Measured, number: int, reasons: Reasons) -> list[str]:
             if cell.value is not None and cell.low is None:
                 reason = reasons.get((number, row.name, column), "no outcomes are kept of these")
                 columns.setdefault((row.name, reason), []).append(column)
-    texts = [f"{row} {_range(names)}, as {reason}" for (row, reason), names in columns.items()]
+    every = measured.table.columns
+    texts = [
+        f"{row} {_range(names, every)}, as {reason}" for (row, reason), names in columns.items()
+    ]
     more = len(texts) - SHOWN_REASONS
     return [*map(escape, texts[:SHOWN_REASONS]), *([f"{more} more alike"] if more > 0 else [])]
 
 
-def _range(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]}"
+def _range(names: Sequence[str], every: Sequence[str]) -> str:
+    """Columns by name; many that stand side by side by the first and the last."""
+    begin = every.index(names[0])
+    beside = list(every[begin : begin + len(names)]) == list(names)
+    return f"{names[0]} to {names[-1]}" if len(names) > 3 and beside else ", ".join(names)
 
 
 def _table(item: Measured, number: int, known: Cells, reasons: Reasons) -> Measured:

@@ -14,7 +14,7 @@ from reports.collect import collect
 from reports.confidence.bars import picture_bounds
 from reports.confidence.figures import figures, resampled
 from reports.confidence.kept import kept_names, kept_path
-from reports.confidence.tables import with_intervals
+from reports.confidence.tables import _range, with_intervals
 from reports.measured import measured_tables
 from reports.pictures.curves import pictures
 from reports.pictures.plots import draw
@@ -94,6 +94,13 @@ def test_what_every_resample_gives_has_no_interval(
     svm(tmp_path, "perfect", scores, scores.astype(np.int8))
     collection = collect(tmp_path)
     assert picture_bounds(measured_tables(collection), collection) == {}
+
+
+def test_columns_without_an_interval_are_a_range_only_side_by_side() -> None:
+    every = ["SVM", "k=1", "k=2", "k=4", "k=8", "k=16"]
+    assert _range(every[1:5], every) == "k=1 to k=8"
+    assert _range(["SVM", "k=1", "k=4", "k=8"], every) == "SVM, k=1, k=4, k=8"
+    assert _range(every[:3], every) == "SVM, k=1, k=2"
 
 
 def test_a_row_as_good_as_a_perfect_one_is_marked_and_a_far_one_is_not(
