@@ -41,6 +41,7 @@ docs: demo
 	$(REPORT_PUBLISHED)
 	$(PY) tests/perf/measured.py
 	$(PY) tests/perf/costs.py
+	$(PY) tests/perf/demo.py
 
 check-docs: $(STAMP)
 	$(REPORT_README) --check
@@ -48,6 +49,7 @@ check-docs: $(STAMP)
 	$(REPORT_PUBLISHED) --check
 	$(PY) tests/perf/measured.py --check
 	$(PY) tests/perf/costs.py --check
+	$(PY) tests/perf/demo.py --check
 
 install: $(STAMP)
 
