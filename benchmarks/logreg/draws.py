@@ -54,11 +54,27 @@ def draw(
         if len(mine) < count:
             raise UserError(
                 f"class {names[label]} has {len(mine)} training images outside the held-out part, "
-                f"a few-label draw needs {count}: choose smaller --shots"
+                f"a few-label draw needs {count}: {_way(labels[fitted], wanted)}"
             )
         generator = np.random.default_rng([seed, _FEW, number, label])
         found.append(generator.permutation(mine)[:count])
     return np.sort(np.concatenate(found))
+
+
+def _way(fitted: Rows, wanted: Sequence[int]) -> str:
+    """What helps where a class has too few labels among those that are fitted."""
+    counts = np.bincount(fitted, minlength=len(wanted))
+    most = min(int(counts[label]) for label, count in enumerate(wanted) if count)
+    if most:
+        return (
+            f"choose smaller --shots, at most {most} on these images (in a suite --set "
+            f"per_class={most})"
+        )
+    return (
+        "another --seed holds out others, more images of each class help, and --shots none "
+        "--fraction none leaves few labels out (in a suite --set per_class=none --set "
+        "fractions=none)"
+    )
 
 
 def list_of(folder: Path, fraction: float) -> Path | None:

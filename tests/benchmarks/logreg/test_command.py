@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.__main__ import main as suite
 from benchmarks.catalog.records import read_record
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.logreg.__main__ import main
@@ -138,7 +139,11 @@ def test_mistakes_are_one_line_before_anything_is_extracted(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for flags, complaint in (
-        (("--shots", "16"), "a few-label draw needs 16: choose smaller --shots"),
+        (
+            ("--shots", "16"),
+            "a few-label draw needs 16: choose smaller --shots, at most 14 on these images (in a "
+            "suite --set per_class=14)",
+        ),
         (("--costs", "0,1"), "costs must be above 0 and ascending"),
         (("--costs", "nan"), "costs must be above 0 and ascending"),
         (("--costs", "one"), "--costs"),
@@ -154,6 +159,38 @@ def test_mistakes_are_one_line_before_anything_is_extracted(
         (line,) = [x for x in capsys.readouterr().err.splitlines() if not x.startswith("note: ")]
         assert complaint in line, line
     assert not (tmp_path / "zoo" / "features").exists()
+
+
+def test_the_advice_for_few_images_is_taken_by_a_suite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_image_folders(tmp_path / "own", train=6, val=2)
+    flags = ["--ckpt", "random:resnet18", "--suite", "quick", "--own", "few", "--data", str(data)]
+    flags += ["--zoo", str(tmp_path / "zoo"), "--dry-run", "--set", "ks=5", "--device", "cpu"]
+    with pytest.raises(UserError, match="needs 10: choose smaller --shots, at most") as raised:
+        suite([*flags, "--shots", "1"])
+    advice = str(raised.value).partition("(in a suite ")[2].partition(")")[0].split()
+    suite([*flags, *advice])
+    assert "logreg" in capsys.readouterr().out
+
+
+def test_where_a_class_is_held_out_whole_fewer_shots_are_no_help(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_image_folders(tmp_path / "own", train=2, val=2)
+    flags = ["--ckpt", "random:resnet18", "--own", "few", "--data", str(data), "--dry-run"]
+    flags += ["--zoo", str(tmp_path / "zoo"), "--device", "cpu", "--set", "held_out=0.5"]
+    whole = next(  # a seed that holds out both images of a class
+        seed for seed in range(100) if len({row // 2 for row in split_off(6, 0.5, seed)[0]}) < 3
+    )
+    flags += ["--seed", str(whole)]
+    with pytest.raises(UserError, match="needs 1: another --seed holds out others") as raised:
+        main([*flags, "--shots", "1"])
+    assert "smaller" not in str(raised.value)
+    main([*flags, "--shots", "none", "--fraction", "none"])
+    advice = str(raised.value).partition("(in a suite ")[2].partition(")")[0].split()
+    suite([*flags, "--suite", "quick", "--set", "ks=5", *advice])
+    assert "logreg" in capsys.readouterr().out
 
 
 def test_zscore_standardises_by_train(tmp_path: Path, data: Path) -> None:
