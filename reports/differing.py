@@ -65,11 +65,13 @@ def own_values(measured: Measured, part: str) -> list[str]:
         for name, (mine, _) in _settings(here, there).items():
             values[name] = f"{shown(name, 80)} {shown(mine, 80)}"
         for name, split in here.record.data.items():
-            if list(_data({name: split}, there.record.data)):
-                values[f"data.{name}"] = (
-                    f"{split.images:,} {name} images of {split.classes} classes, list "
-                    f"{split.sha256[:8]}"
-                )
+            theirs = there.record.data.get(name, split)
+            if list(_data({name: split}, {name: theirs})):
+                mark = f"list {split.sha256[:8]}"
+                if split.sha256 == theirs.sha256:
+                    mark = f"files of sizes {split.sizes[:8] or _MISSING}"
+                size = f"{split.images:,} {name} images of {split.classes} classes"
+                values[f"data.{name}"] = f"{size}, {mark}"
     return list(values.values())
 
 
@@ -233,5 +235,7 @@ def _data(here: Mapping[str, Split], there: Mapping[str, Split]) -> Iterator[str
             )
         elif mine.sha256 != theirs.sha256:
             yield f"another list of {escape(name)} images"
-        elif mine.sizes != theirs.sizes:
+        elif mine.sizes and theirs.sizes and mine.sizes != theirs.sizes:
             yield f"{escape(name)} images of the same names but other files"
+        elif mine.sizes != theirs.sizes:
+            yield f"{escape(name)} images of the same names, whose sizes one record does not say"

@@ -22,6 +22,7 @@ from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.protocols import ADDED
 from benchmarks.results import ProbeRecord, Split
 from reports.collect import collect
+from reports.differing import own_values
 from reports.document import measured_section
 from reports.footnotes import footnotes
 from reports.measured import Measured, measured_tables
@@ -143,7 +144,7 @@ def test_variants_never_share_a_table(zoo: Any) -> None:
         (
             {"data": IMAGES | {"val": structs.replace(IMAGES["val"], sizes="1234")}},
             "data",
-            "val images of the same names but other files",
+            "val images of the same names, whose sizes one record does not say",
         ),
     ],
 )
@@ -379,6 +380,18 @@ def test_spread_stands_where_a_seed_can_matter(
         made = zoo.with_(weights=weights)
         made.low_shot("net", {"feature5": [50.0] * 8}, seed=seed, settings=settings)
     assert texts(tables(zoo, seeds=True)[0])["net"][2] == shown
+
+
+def test_other_files_of_the_same_names_are_said_where_both_records_know(zoo: Any) -> None:
+    for name, sizes in (("a", "1234"), ("b", "5678")):
+        data = IMAGES | {"val": structs.replace(IMAGES["val"], sizes=sizes)}
+        zoo.probe(name, HEADS, data=data)
+    one, other = tables(zoo)
+    fact = "val images of the same names but other files"
+    assert any(fact in note for note in footnotes(one))
+    assert own_values(one, "imagenet_linear") + own_values(other, "imagenet_linear") == [
+        f"50,000 val images of 1000 classes, files of sizes {sizes}" for sizes in ("1234", "5678")
+    ]
 
 
 def test_seeds_are_those_of_the_figures_by_column(zoo: Any) -> None:
