@@ -51,6 +51,34 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     return (*lines, *(f"Note on {escape(note)}" for note in notes))
 
 
+def printed_notes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
+    """What a reader of the figures alone must know, Markdown: some of the footnotes, in short.
+
+    What is ± and in what rows differ, from each other and from other tables of their kind.
+    """
+    shown = {part: shown_records(found, seeds) for part, found in measured.found.items()}
+    cells = [cell for row in measured.table.rows for cell in row.cells.values()]
+    # Its first sentence; the others name files of figures without an interval.
+    lines = [measured.intervals.partition(". ")[0].rstrip(".") + "."]
+    lines = lines if any(cell.low is not None for cell in cells) else []
+    for part in measured.kind.parts:
+        items = shown.get(part, [])
+        facts = [
+            *[text for item in items[:1] for text in map(escape, changes_of(item.record))],
+            *_given_features(items),
+            *fewer_layers(items),
+            *_unlike_rows(items),
+        ]
+        groups = _by_seeds(measured, part, items)
+        if len(groups) > 1 or any(len(mine) > 1 for mine in groups):
+            facts.append(_seeds(measured, part, items, seeds))
+        lines += [f"**{PART_NAMES[part]}**: {'; '.join(facts)}."] if facts else []
+    lines += [*layers_without_svm(shown), *_partial(measured)]
+    if measured.table.number:
+        lines.append(f"{escape(measured.kind.title)}, table {measured.table.number}.")
+    return (*lines, *otherwise_notes(measured, PART_NAMES))
+
+
 def _half(record: Record) -> list[str]:
     """What records of the SVMs did not note in earlier builds."""
     return [HALF] if conditions(record)["precision"] == "amp" else []
@@ -209,30 +237,37 @@ def _with_low_shot(measured: Measured) -> set[str]:
     return {row.name for row in measured.table.rows if row.by_seeds(columns)}
 
 
-def _seeds(measured: Measured, part: str, shown: Sequence[Found], seeds: bool) -> str:
-    """The seeds that the figures of a part are of, and of which rows and columns where they differ.
+def _by_seeds(
+    measured: Measured, part: str, shown: Sequence[Found]
+) -> dict[tuple[int, ...], list[str]]:
+    """The rows of a part by the seeds that their figures are of, with columns where these differ.
 
     Of a part without any figure in the table those of its records.
     """
     table = measured.table
     columns = [name for name in table.columns if table.kind.part(name) == part]
-    by_seeds: dict[tuple[int, ...], list[str]] = {}
-    between = ", "
+    found: dict[tuple[int, ...], list[str]] = {}
     for row in table.rows:
         groups = row.by_seeds(columns)
-        between = "; " if len(groups) > 1 else between  # names of columns have commas between
         for mine, names in groups.items():
             which = row.name if len(groups) == 1 else f"{row.name} {', '.join(names)}"
-            by_seeds.setdefault(mine, []).append(which)
-    if not by_seeds:
+            found.setdefault(mine, []).append(which)
+    if not found:
         for name, items in by_name(shown).items():
-            by_seeds.setdefault(tuple(item.record.seed for item in items), []).append(name)
+            found.setdefault(tuple(item.record.seed for item in items), []).append(name)
+    return found
+
+
+def _seeds(measured: Measured, part: str, shown: Sequence[Found], seeds: bool) -> str:
+    groups = _by_seeds(measured, part, shown)
+    names = [name for of in groups.values() for name in of]
+    between = "; " if any(", " in name for name in names) else ", "  # some name columns
     texts = []
-    for mine, names in by_seeds.items():
+    for mine, of in groups.items():
         text = f"seed{'s' if len(mine) > 1 else ''} {', '.join(map(str, mine))}"
-        texts.append(text if len(by_seeds) == 1 else f"{text} ({escape(between.join(names))})")
+        texts.append(text if len(groups) == 1 else f"{text} ({escape(between.join(of))})")
     text = " and ".join(texts)
-    if seeds and any(len(mine) > 1 for mine in by_seeds):
+    if seeds and any(len(mine) > 1 for mine in groups):
         if not any(seed_matters(item.record) for item in shown):
             return f"{text}, on which it does not depend"
         return f"mean ± sample standard deviation over {text}"

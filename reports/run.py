@@ -13,7 +13,7 @@ from reports.checking import stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
 from reports.comparison.sections import Section, compare, to_markdown
 from reports.costs import hours_by_row
-from reports.formats import exports, metadata
+from reports.formats import exports, latex, metadata
 from reports.measured import Measured, measured_tables
 from reports.pages import readme
 from reports.pages.links import link_target, relative_url
@@ -184,7 +184,7 @@ class Report:
         formats: Mapping[str, Callable[[], str]] = {
             "markdown": lambda: self._block("all") + "\n",
             "csv": lambda: exports.measured_csv(self.measured, seeds),
-            "latex": lambda: exports.measured_latex(self.measured, bold, seeds),
+            "latex": lambda: latex.measured_latex(self.measured, bold, seeds),
             "metafile": lambda: metadata.to_metafile(self.measured, self.collection.cards),
             "model-index": lambda: metadata.to_model_index(self.measured),
             "json": lambda: exports.to_json(self.collection, self.measured, seeds, Path()).decode(),
@@ -198,11 +198,12 @@ class Report:
             "csv": lambda: exports.to_csv(
                 [one.table for one in sections], [one.notes for one in sections]
             ),
-            "latex": lambda: exports.to_latex(
+            "latex": lambda: latex.to_latex(
                 [one.table for one in sections],
                 self.args.bold,
                 [one.facts for one in sections],
                 [one.notes for one in sections],
+                [one.printed for one in sections],
             ),
         }
         return self._in_format(formats, "--compare")
@@ -220,7 +221,7 @@ class Report:
         formats: Mapping[str, Callable[[], str]] = {
             "markdown": lambda: self._block("published") + "\n",
             "csv": lambda: exports.to_csv(tables),
-            "latex": lambda: exports.to_latex(tables, self.args.bold),
+            "latex": lambda: latex.to_latex(tables, self.args.bold),
         }
         return self._in_format(formats, "--published")
 

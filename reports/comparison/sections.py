@@ -17,7 +17,7 @@ from reports.comparison.beside import (
 )
 from reports.comparison.reasons import reasons
 from reports.document import NO_RESULTS, numbered
-from reports.footnotes import footnotes
+from reports.footnotes import footnotes, printed_notes
 from reports.layers import best_of
 from reports.measured import Measured
 from reports.published import VARIANT, Published, PublishedRow
@@ -43,6 +43,7 @@ class Section:
     facts: str  # of the title, beside the name of the table
     table: Table
     notes: tuple[str, ...]  # Markdown
+    printed: tuple[str, ...] = ()  # those that figures may not stand without in a paper
 
 
 def compare(
@@ -66,7 +67,11 @@ def compare(
         for item in measured
     ]
     return [
-        replace(one, notes=tuple(dict.fromkeys((*one.notes, *footnotes(item, seeds)))))
+        replace(
+            one,
+            notes=tuple(dict.fromkeys((*one.notes, *footnotes(item, seeds)))),
+            printed=printed_notes(item, seeds),
+        )
         for one, item in zip(sections, measured)
     ]
 

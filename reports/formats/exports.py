@@ -1,4 +1,4 @@
-"""The tables in other forms: CSV, LaTeX (booktabs), and the JSON that proves every cell."""
+"""The tables in other forms: CSV, and the JSON that proves every cell."""
 
 import csv
 import io
@@ -12,22 +12,10 @@ import msgspec
 
 from reports.collect import Collection, Found, originals
 from reports.costs import cost_of, hours_by_row
-from reports.differing import changes_by_part
 from reports.document import numbered
 from reports.footnotes import footnotes
 from reports.measured import Measured
-from reports.tables import (
-    FIRST_COLUMN,
-    MISSING,
-    PART_NAMES,
-    Cell,
-    Row,
-    Table,
-    best_values,
-    is_best,
-    mixed_parts,
-    protocols_of,
-)
+from reports.tables import Cell, Row, Table
 
 SCHEMA = 1
 VOLATILE = "run"  # the key in results.json whose content differs between equal results
@@ -41,13 +29,6 @@ def measured_csv(measured: Sequence[Measured], seeds: bool = False) -> str:
     """What a zoo's records say, with the footnotes of each table."""
     notes = [footnotes(one, seeds) for one in measured]
     return to_csv([one.table for one in measured], notes)
-
-
-def measured_latex(measured: Sequence[Measured], bold: bool = False, seeds: bool = False) -> str:
-    """What a zoo's records say, with the footnotes of each table in comments before it."""
-    facts = [_facts(one) for one in measured]
-    notes = [footnotes(one, seeds) for one in measured]
-    return to_latex([one.table for one in measured], bold, facts, notes)
 
 
 def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
@@ -80,112 +61,12 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
     return text.getvalue()
 
 
-def _facts(measured: Measured) -> str:
-    """What the comment before a LaTeX table says of how it was measured; empty as published."""
-    return ", ".join(filter(None, (*changes_by_part(measured, PART_NAMES), numbered(measured))))
-
-
-def to_latex(
-    tables: Sequence[Table],
-    bold: bool = False,
-    facts: Sequence[str] = (),
-    notes: Sequence[Sequence[str]] = (),
-) -> str:
-    """A booktabs `tabular` for each table, for papers.
-
-    Where a column holds figures of several protocols, each bears a mark that is explained below.
-    Comments before each table hold what is known of it: its line of `facts`, and its Markdown
-    `notes`.
-    """
-    return "\n".join(
-        _latex_table(table, bold, facts[at] if facts else "", notes[at] if notes else ())
-        for at, table in enumerate(tables)
-    )
-
-
-def _latex_table(table: Table, bold: bool, fact: str, notes: Sequence[str]) -> str:
-    best = best_values(table) if bold else {}
-    numbers = [column for column in table.columns if column != "Best Layer"]
-    columns = "l" + "".join("r" if column in numbers else "l" for column in table.columns)
-    marks = _marks(table)
-    measured = [
-        f"{PART_NAMES[part]} by {name or 'a protocol that is not named'}"
-        for part in table.kind.parts
-        for name in protocols_of(table, part)
-    ]
-    facts = [table.kind.title, f"variant {table.variant}", *([fact] if fact else []), *measured]
-    lines = [
-        "% " + " ".join(", ".join(facts).split()),
-        *(f"% {plain(note)}" for note in notes),
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        _latex_line([FIRST_COLUMN, *table.columns]),
-        r"\midrule",
-    ]
-    for row in table.rows:
-        cells = [latex_escape(f"{row.prefix} {row.name}".strip())]
-        for column in table.columns:
-            cell = row.cells.get(column, Cell())
-            shown = str(cell)
-            text = "--" if shown == MISSING else latex_escape(shown).replace("±", r"$\pm$")
-            text = rf"\textbf{{{text}}}" if is_best(row, column, best) else text
-            mark = marks.get((table.kind.part(column), cell.protocol))
-            marked = mark is not None and cell.value is not None
-            cells.append(f"{text}$^{{{mark}}}$" if marked else text)
-        lines.append(" & ".join(cells) + r" \\")
-    lines.append(r"\bottomrule")
-    width = len(table.columns) + 1
-    for (part, protocol), mark in marks.items():
-        by = "by a protocol that is not named" if protocol is None else f"by {protocol}"
-        note = latex_escape(f"{PART_NAMES[part]} {by}")
-        lines.append(rf"\multicolumn{{{width}}}{{l}}{{$^{{{mark}}}$ {note}}} \\")
-    return "\n".join([*lines, r"\end{tabular}", ""])
-
-
-def _marks(table: Table) -> dict[tuple[str, str | None], str]:
-    """A letter for each protocol of the parts that were measured by several."""
-    keys = [(part, name) for part in mixed_parts(table) for name in protocols_of(table, part)]
-    return {key: chr(ord("a") + number) for number, key in enumerate(keys)}
-
-
 def plain(markdown: str) -> str:
     """A footnote without its Markdown, on one line."""
     text = re.sub(r"\[((?:\\.|[^\]\\]){0,500})\]\((\S*?)\)", r"\1 (\2)", " ".join(markdown.split()))
     text = re.sub(r"\*\*(.+?)\*\*", r"\1", text)
     text = re.sub(r"(?<!\\)(`+) ?(.+?) ?\1", r"\2", text)
     return re.sub(r"\\([^\w\s])", r"\1", text)
-
-
-def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join(latex_escape(cell) for cell in cells) + r" \\"
-
-
-_LATEX = {
-    "\x00": r"\kern0pt{}",  # between characters that fonts would join; LuaTeX looks through {}
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "[": "{[}",  # a row that starts with [ would be read as the length after a line break
-    "]": "{]}",
-    "*": "{*}",  # likewise, as the star of a line break
-    "`": r"\textasciigrave{}",
-    "'": r"\textquotesingle{}",
-    '"': r"\texttt{\symbol{34}}",  # straight in typewriter type only
-    **{mark: "\\" + mark for mark in "&%$#_{}"},
-}
-
-
-def latex_escape(text: str) -> str:
-    """Text that LaTeX prints literally, whatever the font's ligatures; line breaks are blanks.
-
-    Fonts join -- and --- to dashes, ,, << >> to quotes, and ?` !` to Spanish marks.
-    """
-    plain = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
-    apart = re.sub(r"([-,<>])(?=\1)", "\\1\x00", plain)
-    return "".join(_LATEX.get(character, character) for character in apart)
 
 
 def to_json(collection: Collection, measured: Sequence[Measured], seeds: bool, base: Path) -> bytes:

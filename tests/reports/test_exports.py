@@ -14,21 +14,17 @@ import yaml
 from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
+from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.results import Split
 from reports.collect import collect
 from reports.footnotes import footnotes
-from reports.formats.exports import (
-    latex_escape,
-    measured_csv,
-    measured_latex,
-    plain,
-    to_csv,
-    to_latex,
-)
+from reports.formats.exports import measured_csv, plain, to_csv
+from reports.formats.latex import latex_escape, measured_latex, to_latex
 from reports.formats.metadata import to_metafile, to_model_index, to_yaml
 from reports.measured import Measured, measured_tables
 from reports.tables import KINDS, Cell, Row, Table
@@ -75,6 +71,92 @@ def test_footnotes_reach_csv_and_latex(measured: list[Measured]) -> None:
             assert f"\n% {note}\n" in latex
     cells = [row for row in rows if row["column"] != "note"]
     assert cells == list(csv.DictReader(io.StringIO(to_csv([item.table for item in measured]))))
+
+
+def below(latex: str) -> list[str]:
+    """What is printed below each table, its lines joined; each line spans all its columns."""
+    texts = []
+    for table in latex.split(r"\begin{tabular}")[1:]:
+        columns = table.partition("}")[0].removeprefix("{")
+        lines = table.partition("\\bottomrule\n")[2].partition(r"\end{tabular}")[0].splitlines()
+        begin, end = rf"\multicolumn{{{len(columns)}}}{{l}}{{", r"} \\"
+        assert all(line.startswith(begin) and line.endswith(end) for line in lines)
+        inner = [line.removeprefix(begin).removesuffix(end) for line in lines]
+        assert all(one.count("{") == one.count("}") for one in inner)
+        assert max(map(len, inner), default=0) < 140
+        texts.append(" ".join(inner))
+    return texts
+
+
+def test_what_a_paper_s_reader_must_know_is_printed_below_the_table(zoo: Any) -> None:
+    """In which conditions the rows differ, and of what ± is, not in comments alone."""
+    for seed, top1 in ((0, 50.0), (1, 51.0)):
+        zoo.probe("a", {"feature5": top1}, seed=seed, precision="tf32")
+    zoo.with_(weights="b").probe("b", {"feature5": 40.0}, seed=3, precision="amp")
+    for name, solver, layers in (("a", "gram", (4, 5)), ("b", "liblinear", (5,))):
+        settings = to_builtins(VOC07_SVM) | {"solver": solver}
+        maps = {f"feature{stage}": 60.0 + stage for stage in layers}
+        mine = zoo.with_(weights="b") if name == "b" else zoo
+        mine.svm(name, maps, settings=settings, precision="fp32")
+    svm, linear = below(measured_latex(measured_tables(collect(zoo.path), seeds=True), seeds=True))
+    assert svm == (
+        "SVM: b: feature5 alone, no other layer was measured; solver gram (a), liblinear (b)."
+    )
+    assert linear == (
+        r"Feature1 - Feature5: precision tf32 (a), amp (b); mean $\pm$ sample standard deviation "
+        "over seeds 0, 1 (a) and seed 3 (b)."
+    )
+    _, plainly = below(measured_latex(measured_tables(collect(zoo.path))))
+    assert "seed 0 (a) and seed 3 (b)" in plainly
+    assert r"\pm" not in plainly
+
+
+def test_nothing_is_printed_below_tables_of_rows_that_were_measured_alike(
+    measured: list[Measured],
+) -> None:
+    assert below(to_latex([one.table for one in measured])) == ["", "", ""]
+    zoo_of_one = [one for one in measured if one.kind.key == "places205-linear"]
+    assert below(measured_latex(zoo_of_one)) == [""]
+
+
+def test_tables_that_were_measured_otherwise_say_so_in_print(zoo: Any) -> None:
+    for precision, top1 in (("tf32", 50.0), ("amp", 40.0)):
+        zoo.probe("net", {"feature5": top1}, precision=precision, key=precision)
+    custom = replace(IMAGENET_LINEAR, variant="custom", epochs=10)
+    zoo.probe("net", {"feature5": 30.0}, custom)
+    assert below(measured_latex(measured_tables(collect(zoo.path)))) == [
+        "ImageNet Linear Evaluation, table 1 of 2. Measured otherwise than 2 of 2: Feature1 - "
+        "Feature5 with precision tf32 instead of amp.",
+        "ImageNet Linear Evaluation, table 2 of 2. Measured otherwise than 1 of 2: Feature1 - "
+        "Feature5 with precision amp instead of tf32.",
+        "Feature1 - Feature5: changed: epochs 10 (90).",
+    ]
+
+
+def test_the_interval_behind_the_sign_is_said_in_print(measured: list[Measured]) -> None:
+    note = (
+        "**±**: half the 95 % interval (bootstrap). 1 figure has no interval: x, as x.json is old."
+    )
+    linear = next(one for one in measured if one.kind.key == "places205-linear")
+    rows = tuple(
+        replace(row, cells={name: _with_interval(cell) for name, cell in row.cells.items()})
+        for row in linear.table.rows
+    )
+    sure = replace(linear, intervals=note, table=replace(linear.table, rows=rows))
+    assert below(measured_latex([sure])) == [r"$\pm$: half the 95 \% interval (bootstrap)."]
+    assert below(measured_latex([replace(linear, intervals="No intervals: x.")])) == [""]
+
+
+def test_pdflatex_takes_the_lines_below_a_table(zoo: Any, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        zoo.probe("a_b", {"feature5": 50.0 + seed}, seed=seed, precision="tf32")
+    zoo.with_(weights="b").probe("c--d", {"feature5": 40.0}, precision="amp")
+    few = {"train": Split(1000, 10, "e" * 64), "val": Split(500, 10, "f" * 64)}
+    zoo.probe("few", {"feature5": 90.0}, data=few)
+    tables = measured_tables(collect(zoo.path), seeds=True)
+    text = measured_latex(tables, seeds=True)
+    assert any(r"$\pm$" in one for one in below(text))
+    assert "Missing character" not in typeset(tmp_path, text, "pdflatex")
 
 
 def test_latex_spreads_are_in_math_mode() -> None:

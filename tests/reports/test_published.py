@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.catalog.listed import PROTOCOLS
-from reports.formats.exports import to_csv, to_latex
+from reports.formats.exports import to_csv
+from reports.formats.latex import to_latex
 from reports.published import DATA, load, published_sections, published_tables, select
 from reports.tables import best_values
 from slurm.errors import UserError
