@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reports.differing import otherwise
 from reports.footnotes import footnotes
 from reports.measured import Measured
-from reports.tables import PART_NAMES, Table, code, escape, markdown
+from reports.tables import PART_NAMES, Table, code, escape, link, markdown
 
 NO_RESULTS = "No results yet."
 CLASSIFICATION = (
@@ -50,6 +50,13 @@ BLOCKS = (
     "each block of the network, pooled to the specific dimensions. Please refer to {protocol} for "
     "details of config."
 )
+_CONFIGS = "https://github.com/open-mmlab/mmselfsup/blob/master/configs/benchmarks/classification/"
+CONFIG_FOLDERS = {  # of MMSelfSup's configs, and what its pages put after their names
+    "imagenet_linear": ("imagenet/", ""),
+    "imagenet_avgpool": ("imagenet/", ""),
+    "places205_linear": ("places205/", ".py"),
+    "inaturalist18_linear": ("inaturalist2018/", ""),
+}
 _BY_COLUMN = {
     "Feature1": FEATURES,
     "AvgPool": AVGPOOL,
@@ -73,6 +80,12 @@ def explanation(table: Table, protocols: dict[str, str]) -> list[str]:
         for part, name in protocols.items()
         if part in texts
     ]
+
+
+def protocol_link(part: str, name: str) -> str:
+    """A protocol of a part in `CONFIG_FOLDERS` as MMSelfSup's pages refer to it, Markdown."""
+    folder, suffix = CONFIG_FOLDERS[part]
+    return link(f"{name}{suffix}", f"{_CONFIGS}{folder}{name}.py")
 
 
 def _span(columns: Sequence[str]) -> str:
@@ -104,12 +117,17 @@ def section(
 def measured_section(measured: Measured, *, seeds: bool = False, bold: bool = False) -> str:
     """The section of one measured table."""
     protocols = {
-        part: code(measured.found[part][0].record.protocol)
+        part: _referred_to(part, measured.found[part][0].record.protocol, measured.variant)
         for part in measured.kind.parts
         if part in measured.found
     }
     number = escape(numbered(measured))
     return section(measured.table, protocols, footnotes(measured, seeds), bold, number)
+
+
+def _referred_to(part: str, name: str, variant: str) -> str:
+    published = variant == "mmselfsup" and part in CONFIG_FOLDERS
+    return protocol_link(part, name) if published else code(name)
 
 
 def numbered(measured: Measured) -> str:

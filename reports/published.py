@@ -13,7 +13,7 @@ import msgspec
 
 from benchmarks import results
 from benchmarks.catalog.listed import PROTOCOLS
-from reports.document import section
+from reports.document import CONFIG_FOLDERS, protocol_link, section
 from reports.tables import (
     KINDS,
     PART_NAMES,
@@ -32,12 +32,6 @@ from slurm.errors import UserError
 DATA = Path(__file__).with_name("published.json")
 SCHEMA = 1
 VARIANT = "mmselfsup"  # the variant whose protocol produced all these tables
-_CONFIGS = "https://github.com/open-mmlab/mmselfsup/blob/master/configs/benchmarks/classification/"
-_FOLDERS = {
-    "imagenet_linear": ("imagenet/", ""),
-    "imagenet_avgpool": ("imagenet/", ""),
-    "places205_linear": ("places205/", ".py"),  # the pages print the suffix of this one
-}
 _SELECTION = {
     "voc-svm": ("As published: the cost of the low-shot SVMs is chosen on the test set.",),
     "imagenet-linear": (
@@ -231,18 +225,13 @@ def _referrals(table: Table) -> dict[str, str]:
     """By part: where the protocol is found, as the explanation above a table refers to it."""
     texts = {}
     for part in table.kind.parts:
-        if part not in _FOLDERS:
+        if part not in CONFIG_FOLDERS:
             continue
-        links = [_protocol_link(part, name) for name in protocols_of(table, part) if name]
+        links = [protocol_link(part, name) for name in protocols_of(table, part) if name]
         if links:
             several = f"{', '.join(links[:-1])} or {links[-1]} (which row is of which stands below)"
             texts[part] = links[0] if len(links) == 1 else several
     return texts
-
-
-def _protocol_link(part: str, name: str) -> str:
-    folder, suffix = _FOLDERS[part]
-    return link(f"{name}{suffix}", f"{_CONFIGS}{folder}{name}.py")
 
 
 def _protocol_notes(table: Table) -> list[str]:

@@ -52,6 +52,24 @@ def test_records_of_the_published_figures_give_the_published_tables(zoo: Any) ->
         assert text == (DATA / f"deepcluster-{kind}.md").read_text()
 
 
+def test_they_refer_to_protocols_as_the_published_page_does(zoo: Any) -> None:
+    zoo.deepcluster()
+    texts = [measured_section(table) for table in tables(zoo)]
+    configs = (
+        "https://github.com/open-mmlab/mmselfsup/blob/master/configs/benchmarks/classification"
+    )
+    for called, path in {
+        "resnet50_mhead_linear-8xb32-steplr-90e_in1k": "imagenet/resnet50_mhead_linear-8xb32-steplr"
+        "-90e_in1k.py",
+        "resnet50_linear-8xb32-steplr-100e_in1k": "imagenet/resnet50_linear-8xb32-steplr-100e_in1k"
+        ".py",
+        "resnet50_mhead_8xb32-steplr-28e_places205.py": "places205/resnet50_mhead_8xb32-steplr-28e_"
+        "places205.py",
+    }.items():
+        said = f"Please refer to [{called}]({configs}/{path}) for details of config.\n"
+        assert sum(said in text for text in texts) == 1
+
+
 def test_inaturalist_has_the_same_form(zoo: Any) -> None:
     zoo.probe("net", HEADS, INATURALIST18_LINEAR)
     (table,) = tables(zoo)
@@ -182,7 +200,7 @@ def test_figures_of_the_three_avgpool_protocols_never_share_a_column(zoo: Any) -
         section = measured_section(table)
         assert f"({number} of 3, measured otherwise: protocol of AvgPool)" in section
         assert section.count("**Measured otherwise** than") == (2 if number == 1 else 1)
-        assert f"Please refer to `{protocol.name}` for details of config." in section
+        assert f"Please refer to [{protocol.name}](https" in section
     assert "90 epochs, evaluated every 10, top-1 (%) of the last one" in footnotes(made[1])[0]
 
 
