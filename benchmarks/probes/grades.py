@@ -1,5 +1,6 @@
 """What the heads of a probe say of every validation image: ranks of the true class, predictions."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,16 @@ Percent = dict[str, tuple[float, float]]  # tap -> top-1, top-5
 class Grades:
     """One evaluation of one probe; images come in the order of this process's share."""
 
-    def __init__(self) -> None:
-        self._seen: dict[str, list[Tensor]] = {}  # (2, n): rank of the true class, prediction
+    def __init__(self, taps: Iterable[str], device: torch.device) -> None:
+        """`taps` are all heads that are graded, in a process without an image for them too."""
+        none = torch.empty((2, 0), dtype=torch.int32, device=device)
+        # (2, n): rank of the true class, prediction
+        self._seen: dict[str, list[Tensor]] = {tap: [none] for tap in taps}
 
     def add(self, tap: str, logits: Tensor, labels: Tensor) -> None:
         """Take in the logits (n, classes) of one head for the next images."""
         both = torch.stack([true_ranks(logits, labels), logits.argmax(1)])
-        self._seen.setdefault(tap, []).append(both.to(torch.int32))
+        self._seen[tap].append(both.to(torch.int32))
 
     def percent(self, images: int) -> Percent:
         """Top-1 and top-5 of every head over the images of all processes."""

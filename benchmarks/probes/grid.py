@@ -115,7 +115,8 @@ class Grid:
         self.taps = {tap: _Tap(head, settings) for tap, head in own.items() if points}
         self.history: list[Percent] = []  # of the evaluated epochs, by `name_of`
         self.diverged: dict[str, int] = {}  # by `name_of`: the epoch, from 1
-        self._grades = Grades()
+        self._device = next(heads.parameters()).device
+        self._grades = self._no_grades()
 
     def begin_epoch(self, epoch: int) -> None:
         """Before the images of an epoch, counted from 0."""
@@ -137,7 +138,7 @@ class Grid:
 
     def begin_evaluation(self) -> None:
         """Before the validation images."""
-        self._grades = Grades()
+        self._grades = self._no_grades()
         for tap in self.taps.values():
             tap.heads.eval()
 
@@ -151,7 +152,12 @@ class Grid:
         """Top-1 and top-5 of every head, in percent of `images`, go into the history."""
         if self.taps:
             self.history.append(self._grades.percent(images))
-        self._grades = Grades()
+        self._grades = self._no_grades()
+
+    def _no_grades(self) -> Grades:
+        points = range(len(self.points))
+        names = [name_of(tap, point) for tap in self.taps for point in points]
+        return Grades(names, self._device)
 
     def state(self) -> dict[str, Any]:
         """All that a run that continues needs."""

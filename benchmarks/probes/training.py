@@ -69,7 +69,7 @@ class ProbeRun:
         self.beside = 1  # probes that read the same stream of images, this one too
         self.saved = time.monotonic()
         self._batch: list[tuple[Features, Tensor]] = []  # pieces of the batch that is not whole
-        self._grades = Grades()
+        self._grades = self._no_grades()
         self.outcomes: dict[str, Tensor] = {}  # of the last evaluation; see Grades.outcomes
 
     @property
@@ -163,7 +163,7 @@ class ProbeRun:
         """Before the validation images."""
         self.trained.eval()
         self.grid.begin_evaluation()
-        self._grades = Grades()
+        self._grades = self._no_grades()
 
     @torch.no_grad()
     def grade(self, maps: Maps, labels: Tensor) -> None:
@@ -183,7 +183,10 @@ class ProbeRun:
         self.grid.end_evaluation(images)
         if self.epoch + 1 == self.protocol.epochs:
             self.outcomes = self._grades.outcomes(images, self.rank, self.processes)
-        self._grades = Grades()
+        self._grades = self._no_grades()
+
+    def _no_grades(self) -> Grades:
+        return Grades(self.heads.heads, self.device)
 
     def end_epoch(self) -> None:
         """Count it, say how it went, and save."""

@@ -222,6 +222,26 @@ def test_a_truncated_image_stops_the_run_and_leaves_no_record(
         assert not item.done()
 
 
+def test_a_process_may_have_no_validation_image(tmp_path: Path, tiny_imagenet: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_imagenet, data)
+    listed = data / "meta/val.txt"
+    listed.write_text(listed.read_text().splitlines()[0] + "\n")
+    flags = ["--ckpt", "random:resnet18", "--protocol", "digits_mhead_linear-2e_in1k"]
+    flags += ["--data", str(data), "--device", "cpu", "--workers", "0", "--lr", "0.03"]
+    output = tmp_path / "probe.json"
+    zoo = ["--zoo", str(tmp_path / "zoo"), "--json", str(output)]
+    done = processes.run("-m", "benchmarks.linear_probe", *flags, *zoo, processes=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = json.loads(output.read_text())
+    assert record["data"]["val"]["images"] == 1
+    (path,) = (tmp_path / "zoo").glob("results/*/*/*.json")
+    seen = read_outcomes(path, record["outcomes"], read_record(path).data["val"])
+    for tap, head in record["heads"].items():
+        assert head["top1"] == 100.0 * (seen[f"{tap}.rank"] == 0).sum()
+        assert record["grid"][1]["heads"][tap]["top1"] in (0.0, 100.0)
+
+
 def test_two_processes_reach_the_figures_of_one(tmp_path: Path, tiny_imagenet: Path) -> None:
     """Same batches and statistics; only the order of floating-point sums differs."""
     flags = ["--ckpt", "random:resnet18", "--protocol", "digits_mhead_linear-2e_in1k"]
