@@ -57,6 +57,8 @@ class Made(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     processes: int = 1  # with a device each
     beside: int = 1  # probes that read one stream of images, and shared its seconds
     extraction: dict[str, float] | None = None  # seconds by device; other records may share them
+    # Of these, what this trunk bears of a pass of several; None where it was alone.
+    extraction_share: dict[str, float] | None = None
     gpu_bytes: int | None = None  # the most that torch had reserved
     host_bytes: int | None = None  # the most of the process since it started
 

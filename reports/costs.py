@@ -47,6 +47,7 @@ def cost_of(record: Record) -> dict[str, Any]:
         "device_hours": device_seconds(record) / 3600,
         "images_per_second": images_per_second(record),
         "extraction_seconds": made.extraction if made else None,
+        "extraction_share_seconds": made.extraction_share if made else None,
         "gpu_bytes": made.gpu_bytes if made else None,
         "host_bytes": made.host_bytes if made else None,
     }
@@ -62,15 +63,27 @@ def hours_by_row(found: Iterable[Found]) -> dict[str, dict[str, float]]:
 
 
 def _hours(records: Iterable[Record]) -> dict[str, float]:
-    """Features of the same seconds are those of one extraction, and count once."""
+    """The same features of the same seconds are those of one extraction, and count once.
+
+    Seconds alone do not tell: trunks that read the images in one pass bear equal parts of it.
+    """
     hours: dict[str, float] = {}
-    extractions: set[tuple[tuple[str, float], ...]] = set()
+    extractions: set[object] = set()
     for record in records:
         spent = [(device_of(record), device_seconds(record))]
-        extraction = tuple(((record.made.extraction if record.made else None) or {}).items())
-        if extraction not in extractions:
-            extractions.add(extraction)
+        extraction = tuple(_extraction_seconds(record).items())
+        chosen = (record.settings.get("dtype"), record.settings.get("feature"))
+        features = (extraction, record.checkpoint.weights, record.precision, *chosen)
+        if features not in extractions:
+            extractions.add(features)
             spent += extraction
         for name, seconds in spent:
             hours[name] = hours.get(name, 0.0) + seconds / 3600
     return hours
+
+
+def _extraction_seconds(record: Record) -> dict[str, float]:
+    """By the device's name, those that the record's trunk bears."""
+    if record.made is None:
+        return {}
+    return record.made.extraction_share or record.made.extraction or {}

@@ -3,8 +3,9 @@
 By choice it is another map's mean, or the class token (see `benchmarks.features.pooled`).
 ZOO/features/CHECKPOINT/DATASET-avgpool-KEY (or DATASET-cls-KEY, and so on) holds `train.npy` and
 `val.npy` (images x dimensions, in the order of the lists, under the protocol's test transform),
-`train_labels.npy` and `val_labels.npy`, `about.json` and, written last, `complete.json`. The key is
-a hash of weights, transform, precision, type and data.
+`train_labels.npy` and `val_labels.npy`, `about.json`, how they were computed and how long it took
+(see `forward.json` of `extraction` and `took`) and, written last, `complete.json`. The key is a
+hash of weights, transform, precision, type and data.
 """
 
 from dataclasses import asdict, dataclass

@@ -16,6 +16,7 @@ import msgspec
 
 from benchmarks.datasets.loading import entry_name, fingerprints, load_dataset, require_split
 from benchmarks.features.marker import COMPLETE, is_complete, unchanged, write_marker
+from benchmarks.features.took import TOOK, read_seconds
 from benchmarks.images.checking import check_items
 from benchmarks.protocols import ImageTransform, LowShotProtocol, SvmProtocol
 from benchmarks.results import Split, key_of
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
 
 FORWARD = "forward.json"  # beside the features: how they were computed
-TOOK = "took.json"  # likewise: the seconds of the runs that made them, by the device's name
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -211,14 +211,6 @@ def read_forward(directory: Path) -> Forward | None:
     """How the features in `directory` were computed; None where that was not noted."""
     try:
         return msgspec.json.decode((directory / FORWARD).read_bytes(), type=Forward)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-
-
-def read_seconds(directory: Path) -> dict[str, float] | None:
-    """How long it took to extract the features in `directory`, by device; None if not noted."""
-    try:
-        return msgspec.json.decode((directory / TOOK).read_bytes(), type=dict[str, float])
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

@@ -5,6 +5,7 @@ that is farthest behind, and each trunk joins it at its own place.
 """
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,12 +18,13 @@ import torch
 from benchmarks.backbones.backbone import Backbone
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.datasets.splits import Dataset, ImageSplit
-from benchmarks.devices import computing, precision_on, resolve_device
+from benchmarks.devices import computing, device_name, precision_on, resolve_device
 from benchmarks.features.cache import ABOUT, SPLITS, AvgpoolCache
 from benchmarks.features.extraction import FORWARD, Forward, read_forward
 from benchmarks.features.marker import unchanged, write_marker
 from benchmarks.features.pooled import pooled, width_of
-from benchmarks.features.rows import BYTES, RowsFile, read_saved
+from benchmarks.features.rows import BYTES, SAVE_SECONDS, RowsFile, read_saved
+from benchmarks.features.took import Took
 from benchmarks.images.batches import Loader, Source
 from benchmarks.images.colour import Colour, Normalise
 from benchmarks.images.requests import requests_of
@@ -45,6 +47,7 @@ class _Reader(NamedTuple):
     backbone: Backbone
     normalise: Normalise
     forward: Forward
+    took: Took
 
     @property
     def width(self) -> int:
@@ -95,7 +98,11 @@ def _reader(item: AvgpoolCache, device: torch.device) -> _Reader:
     # On CPUs, too, convolutions take half the time or a little more with channels last.
     backbone = load_trunk(item.trunk).to(device).to(memory_format=torch.channels_last)
     forward = Forward(device.type, precision_on(device, item.trunk.precision))
-    return _Reader(item, backbone, Normalise(item.trunk.mean, item.trunk.std), forward)
+    normalise = Normalise(item.trunk.mean, item.trunk.std)
+    files = [item.directory / f"{split}.npy" for split in SPLITS]
+    begun = any(file.exists() or read_saved(file) for file in files)
+    took = Took(item.directory, device_name(device), begun=begun)
+    return _Reader(item, backbone, normalise, forward, took)
 
 
 def _is_there(reader: _Reader, split: str) -> bool:
@@ -105,10 +112,11 @@ def _is_there(reader: _Reader, split: str) -> bool:
 
 
 def _begin(reader: _Reader) -> None:
-    """Say in the folder what is extracted into it."""
+    """Say in the folder what is extracted into it, and how long that has taken so far."""
     folder = reader.item.directory
     write_bytes(folder / ABOUT, msgspec.json.format(msgspec.json.encode(reader.item.about)) + b"\n")
     write_bytes(folder / FORWARD, msgspec.json.encode(reader.forward) + b"\n")
+    reader.took.save()
 
 
 def _require_room(missing: dict[str, list[_Reader]], dataset: Dataset) -> None:
@@ -146,6 +154,8 @@ def _pass(
             file = RowsFile(reader.path(split), count, reader.width, reader.item.dtype, made)
             stack.callback(file.close)
             files.append(file)
+        stack.callback(_note, readers, files)
+        noted = before = time.monotonic()
         start = min(file.done for file in files) // BATCH * BATCH
         options: dict[str, Any] = {"desc": name, "total": count, "initial": start, "unit": "img"}
         bar = stack.enter_context(progress(**options))
@@ -159,6 +169,13 @@ def _pass(
                 _check(found, reader, images, int(rows[0]))
                 file.append(found.numpy())
             bar.update(len(rows))
+            now = time.monotonic()
+            for reader, _ in wanted:
+                reader.took.add(now - before, len(wanted))
+            before = now
+            if now - noted > SAVE_SECONDS:
+                _note(readers, files)
+                noted = now
             if stop_requested():
                 for file in files:
                     file.save()
@@ -168,6 +185,13 @@ def _pass(
                 not reader.item.done()
             ):  # by a twin, whose last bits, which readers compare, may be others
                 file.finish()
+
+
+def _note(readers: Sequence[_Reader], files: Sequence[RowsFile]) -> None:
+    """Write down how long it took by now, but for twins whose rows are of no use to others."""
+    for reader, file in zip(readers, files):
+        if (file.shared or file.done == file.rows) and not reader.item.done():
+            reader.took.save()
 
 
 def _batches(

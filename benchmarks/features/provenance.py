@@ -13,6 +13,7 @@ from benchmarks.devices import took
 from benchmarks.features.cache import SPLITS, AvgpoolCache
 from benchmarks.features.choice import CLS, CLS_NOTE
 from benchmarks.features.extraction import read_forward
+from benchmarks.features.took import read_seconds, read_share
 from benchmarks.images.checking import check_notes
 
 if TYPE_CHECKING:
@@ -46,7 +47,13 @@ def record_fields(
         "threads": torch.get_num_threads(),
         "notes": tuple(notes),
         "precision": forward.precision if forward else None,
-        "made": results.Made(ckpt=trunk.ckpt, data=str(extraction.data), **took(device)),
+        "made": results.Made(
+            ckpt=trunk.ckpt,
+            data=str(extraction.data),
+            extraction=read_seconds(extraction.directory),
+            extraction_share=read_share(extraction.directory),
+            **took(device),
+        ),
         **results.environment(),
     }
 

@@ -44,9 +44,9 @@ class RowsFile:
         remove_leftovers(path.parent)
         self.part = path.with_name(f".{path.stem}.part")
         self.state = state_path(path)
-        self._file, self._shared = self._open()
+        self._file, self.shared = self._open()  # whether others go on with it
         self._header = len(_header(rows, width, dtype))
-        self.done = self._found() if self._shared else 0
+        self.done = self._found() if self.shared else 0
         self._saved = time.monotonic()
         self._file.truncate(self._header + self.done * self._row_bytes)
         self._file.seek(0)
@@ -87,7 +87,7 @@ class RowsFile:
         """Bring to the disk what was appended, and note it."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        if self._shared:
+        if self.shared:
             saved = Saved(self.done, self.width, self.made)
             write_bytes(self.state, msgspec.json.encode(saved) + b"\n")
         self._saved = time.monotonic()
@@ -100,13 +100,13 @@ class RowsFile:
         os.fsync(self._file.fileno())
         self.part.replace(self.path)
         self._file.close()
-        if self._shared:
+        if self.shared:
             self.state.unlink(missing_ok=True)
 
     def close(self) -> None:
         """After a failure: keep what others can go on with, and nothing else."""
         self._file.close()
-        if not self._shared:
+        if not self.shared:
             self.part.unlink(missing_ok=True)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from benchmarks import results
-from benchmarks.features.extraction import ExtractVoc, read_forward, read_seconds
+from benchmarks.features.extraction import ExtractVoc, read_forward
+from benchmarks.features.took import read_seconds
 from benchmarks.outcomes.files import outcomes_path, read_outcomes, write_outcomes
 from benchmarks.results import Shot, Split, SvmLayer
 from benchmarks.svm.source import Source

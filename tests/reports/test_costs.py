@@ -51,6 +51,25 @@ def test_one_extraction_counts_once(zoo: Any) -> None:
     assert hours_by_row(collect(zoo.path).found) == {"net": {"CPU": 1.0, "A GPU": 1.0}}
 
 
+def test_one_extraction_of_two_benchmarks_counts_what_its_trunk_bears_once(zoo: Any) -> None:
+    from reports.collect import collect
+
+    clock, share = {"A GPU": 7200.0}, {"A GPU": 3600.0}
+    made = Made("net", "data", device="A GPU", extraction=clock, extraction_share=share)
+    paths = (zoo.knn("net", {20: 50.0}), zoo.logreg("net", 50.0, 20.0))
+    for path in paths:
+        results.write(path, record_of(path, seconds=1800.0, made=made, device="cuda:0"))
+    assert hours_by_row(collect(zoo.path).found) == {"net": {"A GPU": 2.0}}
+    cost = cost_of(read_record(paths[0]))
+    images = sum(split.images for split in read_record(paths[0]).data.values())
+    assert cost["images_per_second"] == pytest.approx(images / 7200)
+    assert cost["extraction_share_seconds"] == share
+    # Other features that came of the same pass are others, though they took as long.
+    one = read_record(paths[1])
+    results.write(paths[1], record_of(paths[1], settings={**one.settings, "dtype": "fp32"}))
+    assert hours_by_row(collect(zoo.path).found) == {"net": {"A GPU": 3.0}}
+
+
 def test_the_hours_are_on_the_page_and_in_json_and_make_nothing_stale(
     zoo: Any, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
