@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.backbones.backbone import Backbone
 from benchmarks.datasets.loading import load_dataset
@@ -26,7 +27,7 @@ from benchmarks.features.pooled import pooled, width_of
 from benchmarks.features.rows import BYTES, SAVE_SECONDS, RowsFile, read_saved
 from benchmarks.features.took import Took
 from benchmarks.images.batches import Loader, Source
-from benchmarks.images.colour import Colour, Normalise
+from benchmarks.images.colour import Colour, Draws, Normalise
 from benchmarks.images.requests import requests_of
 from benchmarks.images.transforms import Geometry
 from benchmarks.trunks import load_trunk
@@ -40,7 +41,7 @@ SMALLEST = 2.0**-14  # of fp16 with all of its bits
 BATCH = 64  # images per forward pass; fixed, since the batch can change the last bits
 
 
-class _Reader(NamedTuple):
+class Reader(NamedTuple):
     """One trunk of the pass."""
 
     item: AvgpoolCache
@@ -72,7 +73,7 @@ def extract(items: Sequence[AvgpoolCache], name: str) -> None:
     for item in items:
         item.require_own()
     device = resolve_device(first.trunk.device)
-    readers = [_reader(item, device) for item in items]
+    readers = [reader_of(item, device) for item in items]
     missing = {
         split: [reader for reader in readers if not _is_there(reader, split)] for split in SPLITS
     }
@@ -94,7 +95,8 @@ def extract(items: Sequence[AvgpoolCache], name: str) -> None:
                 write_marker(reader.item.directory, written, complete=split == SPLITS[-1])
 
 
-def _reader(item: AvgpoolCache, device: torch.device) -> _Reader:
+def reader_of(item: AvgpoolCache, device: torch.device) -> Reader:
+    """The trunk of `item`, on the device."""
     # On CPUs, too, convolutions take half the time or a little more with channels last.
     backbone = load_trunk(item.trunk).to(device).to(memory_format=torch.channels_last)
     forward = Forward(device.type, precision_on(device, item.trunk.precision))
@@ -102,16 +104,16 @@ def _reader(item: AvgpoolCache, device: torch.device) -> _Reader:
     files = [item.directory / f"{split}.npy" for split in SPLITS]
     begun = any(file.exists() or read_saved(file) for file in files)
     took = Took(item.directory, device_name(device), begun=begun)
-    return _Reader(item, backbone, normalise, forward, took)
+    return Reader(item, backbone, normalise, forward, took)
 
 
-def _is_there(reader: _Reader, split: str) -> bool:
+def _is_there(reader: Reader, split: str) -> bool:
     """Whether a split was extracted whole, in this way, and is as it was."""
     same = read_forward(reader.item.directory) == reader.forward
     return same and unchanged(reader.item.directory, [reader.path(split).name])
 
 
-def _begin(reader: _Reader) -> None:
+def _begin(reader: Reader) -> None:
     """Say in the folder what is extracted into it, and how long that has taken so far."""
     folder = reader.item.directory
     write_bytes(folder / ABOUT, msgspec.json.format(msgspec.json.encode(reader.item.about)) + b"\n")
@@ -119,7 +121,7 @@ def _begin(reader: _Reader) -> None:
     reader.took.save()
 
 
-def _require_room(missing: dict[str, list[_Reader]], dataset: Dataset) -> None:
+def _require_room(missing: dict[str, list[Reader]], dataset: Dataset) -> None:
     """`UserError` when the disk cannot take what is still to be written."""
     needed = 0
     for split, readers in missing.items():
@@ -143,7 +145,7 @@ def _require_room(missing: dict[str, list[_Reader]], dataset: Dataset) -> None:
 
 
 def _pass(
-    images: ImageSplit, split: str, readers: Sequence[_Reader], device: torch.device, name: str
+    images: ImageSplit, split: str, readers: Sequence[Reader], device: torch.device, name: str
 ) -> None:
     """Extract one split for those that miss it."""
     count = len(images.paths)
@@ -161,10 +163,8 @@ def _pass(
         bar = stack.enter_context(progress(**options))
         for rows, pixels, draws, colour in _batches(images, readers[0].item, start, device):
             wanted = [pair for pair in zip(readers, files) if pair[1].done < rows[0] + len(rows)]
-            normalisations = list(dict.fromkeys(reader.normalise for reader, _ in wanted))
-            changed = colour.apply(pixels, draws, normalisations)
-            for reader, file in wanted:
-                every = _pooled(reader, changed[normalisations.index(reader.normalise)], device)
+            among = [reader for reader, _ in wanted]
+            for (reader, file), every in zip(wanted, rows_of(among, pixels, draws, colour)):
                 found = every[file.done - int(rows[0]) :]
                 _check(found, reader, images, int(rows[0]))
                 file.append(found.numpy())
@@ -187,7 +187,7 @@ def _pass(
                 file.finish()
 
 
-def _note(readers: Sequence[_Reader], files: Sequence[RowsFile]) -> None:
+def _note(readers: Sequence[Reader], files: Sequence[RowsFile]) -> None:
     """Write down how long it took by now, but for twins whose rows are of no use to others."""
     for reader, file in zip(readers, files):
         if (file.shared or file.done == file.rows) and not reader.item.done():
@@ -196,20 +196,40 @@ def _note(readers: Sequence[_Reader], files: Sequence[RowsFile]) -> None:
 
 def _batches(
     images: ImageSplit, item: AvgpoolCache, start: int, device: torch.device
-) -> Iterator[tuple[Any, Any, Any, Colour]]:
-    """Rows, pixels on the device and draws of batch after batch, from an image on."""
+) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, Draws, Colour]]:
+    """As `batches_of`, from an image on."""
+    yield from batches_of(images, item, np.arange(start, len(images.paths)), BATCH, device)
+
+
+def batches_of(
+    images: ImageSplit,
+    item: AvgpoolCache,
+    rows: NDArray[np.int64],
+    size: int,
+    device: torch.device,
+) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, Draws, Colour]]:
+    """Rows, pixels on the device, draws and colour of batches of `size` images, in their order."""
     trunk = item.trunk
     colour = Colour.of(item.image)
     source = Source.of(images, Geometry(item.image, fast=trunk.fast), [colour], trunk.seed)
     loader = Loader([source], trunk.workers, device)
-    requests = requests_of(0, 0, np.arange(start, len(images.paths)), BATCH)
+    requests = requests_of(0, 0, rows, size)
     for request, decoded in zip(requests, loader.batches(requests)):
         pixels = decoded.pixels.to(device, non_blocking=True)
         yield request.rows, pixels, decoded.draws[0], colour
 
 
-def _pooled(reader: _Reader, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The features of a batch, (n, C) fp32 or fp16 on the CPU."""
+def rows_of(
+    readers: Sequence[Reader], pixels: torch.Tensor, draws: Draws, colour: Colour
+) -> Iterator[torch.Tensor]:
+    """The features of a batch by each trunk in turn, (n, C) fp32 or fp16 on the CPU."""
+    normalisations = list(dict.fromkeys(reader.normalise for reader in readers))
+    changed = colour.apply(pixels, draws, normalisations)
+    for reader in readers:
+        yield _pooled(reader, changed[normalisations.index(reader.normalise)], pixels.device)
+
+
+def _pooled(reader: Reader, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode(), computing(device, reader.forward.precision):
         found = pooled(reader.backbone, pixels, reader.item.feature).cpu()
@@ -224,7 +244,7 @@ def _pooled(reader: _Reader, pixels: torch.Tensor, device: torch.device) -> torc
     return found.half()
 
 
-def _check(found: torch.Tensor, reader: _Reader, images: ImageSplit, first: int) -> None:
+def _check(found: torch.Tensor, reader: Reader, images: ImageSplit, first: int) -> None:
     """`UserError` for features that are no finite numbers, before they are written."""
     finite = found.isfinite().all(1)
     if not bool(finite.all()):

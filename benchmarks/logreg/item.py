@@ -72,7 +72,7 @@ class Logreg(OnFeatures):
         fitted, held_out = split_off(len(features.train), protocol.held_out, self.trunk.seed)
         zscore = protocol.standardise == "zscore"
         evaluation = Evaluation(features, fitted, held_out, zscore=zscore, device=device)
-        few = list(_few_label_draws(self, fitted, features.train_labels))
+        few = list(few_label_draws(self, fitted, features.train_labels))
         fits = len(costs) * (2 + sum(len(draws) for _, _, _, draws in few))
         with progress(desc=self.key, total=fits, unit="fit") as bar:
             chosen = evaluation.choose(costs, bar.update)
@@ -106,7 +106,7 @@ class Logreg(OnFeatures):
         results.write(self.result, record)
 
 
-def _few_label_draws(
+def few_label_draws(
     item: Logreg, fitted: "Rows", labels: "Rows"
 ) -> "Iterator[tuple[str, str, str, list[Rows]]]":
     """Of each few-label row: shots or fractions, its name, its source, and its draws."""
@@ -160,7 +160,7 @@ def logreg_item(trunk: Trunk, data: Path, protocol: LogregProtocol) -> Logreg:
             f"a part of {protocol.held_out:g} of {len(labels)} training images leaves none to fit "
             "or none to select by: take more data, or another --set held_out"
         )
-    for _, name, source, draws in _few_label_draws(item, fitted, labels):
+    for _, name, source, draws in few_label_draws(item, fitted, labels):
         if any(np.isin(held_out, rows).all() for rows in draws):
             raise UserError(
                 f"{source} names all {len(held_out)} images that are held out to choose the cost "

@@ -10,7 +10,6 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.devices import resolve_device
@@ -18,6 +17,7 @@ from benchmarks.features.extraction import ExtractVoc
 from benchmarks.features.files import LayerData
 from benchmarks.protocols import LowShotProtocol
 from benchmarks.rehearsal.extraction import Sample
+from benchmarks.rehearsal.features import repeated
 from benchmarks.rehearsal.report import Row
 from benchmarks.rehearsal.watch import Watch, begin_item, gpu_gib
 from benchmarks.svm.draws import draw
@@ -27,7 +27,6 @@ from benchmarks.svm.low_shot_item import LowShot
 from benchmarks.svm.machine import Machine
 
 CLASSES = 4  # that are fitted
-NOISE = 0.3  # of each dimension's standard deviation
 
 
 def fit_row(item: VocSvmLayer | LowShot, parts: int, sample: Sample | None) -> Row:
@@ -106,18 +105,10 @@ def _filled(item: VocSvmLayer | LowShot, sample: Sample) -> LayerData:
     assert isinstance(extract, ExtractVoc)
     splits = load_dataset(extract.dataset, extract.data).splits
     trainval, test = splits["trainval"], splits["test"]
-    draws = np.random.default_rng(0)
     known = sample.features[item.layer]
-
-    def features(rows: int) -> NDArray[np.float32]:
-        filled = known[np.arange(rows) % len(known)]
-        noise = draws.standard_normal(filled.shape, dtype=np.float32)
-        filled += NOISE * known.std(0) * noise
-        return filled
-
     return LayerData(
-        train=features(len(trainval.paths)),
-        test=features(len(test.paths)),
+        train=repeated(known, len(trainval.paths), seed=0),
+        test=repeated(known, len(test.paths), seed=1),
         train_labels=trainval.labels.astype(np.int8),
         test_labels=test.labels.astype(np.int8),
         classes=trainval.classes,

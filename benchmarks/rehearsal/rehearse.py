@@ -8,12 +8,18 @@ from typing import Any
 import msgspec
 
 from benchmarks.devices import resolve_device
+from benchmarks.features.avgpool import ExtractAvgpool, ExtractTogether
 from benchmarks.features.extraction import ExtractVoc
+from benchmarks.knn.item import Knn
+from benchmarks.logreg.item import Logreg
 from benchmarks.probes.groups import Together
 from benchmarks.probes.item import Probe
-from benchmarks.rehearsal.extraction import Sample, extraction_row
+from benchmarks.rehearsal.extraction import Sample, extraction_row, pass_row
+from benchmarks.rehearsal.features import Rows
 from benchmarks.rehearsal.fits import fit_row
+from benchmarks.rehearsal.neighbours import knn_row
 from benchmarks.rehearsal.probes import probe_row
+from benchmarks.rehearsal.regression import logreg_row
 from benchmarks.rehearsal.report import Report, Row, hours_of, request_of, total_of
 from benchmarks.svm.full_item import VocSvmLayer
 from benchmarks.svm.low_shot_item import LowShot
@@ -32,6 +38,7 @@ class _Rehearsal:
         self.seconds, self.folder = seconds, folder
         self.rows: dict[object, Row] = {}
         self.samples: dict[object, Sample] = {}
+        self.pooled: dict[object, Rows] = {}  # by the kind of each extraction of a pass
 
     def row(self, items: Sequence[Item]) -> Row:
         """Of like parts."""
@@ -56,6 +63,17 @@ class _Rehearsal:
         if isinstance(item, ExtractVoc):
             row, self.samples[_kind(item)] = extraction_row(item, self.seconds)
             return row
+        if isinstance(item, ExtractAvgpool | ExtractTogether):
+            parts_of_pass = _extractions(item)
+            row, samples = pass_row(parts_of_pass, self.seconds)
+            self.pooled |= {_kind(part): one for part, one in zip(parts_of_pass, samples)}
+            return row
+        if isinstance(item, Knn | Logreg):
+            one = item.extraction
+            sample = None if one.done() else self.pooled[_kind(one)]
+            if isinstance(item, Knn):
+                return knn_row(item, self.seconds, sample, self.folder)
+            return logreg_row(item, self.seconds, sample, self.folder)
         assert isinstance(item, VocSvmLayer | LowShot)
         missing = [need for need in item.source.needs if not need.done()]
         return fit_row(item, parts, self.samples[_kind(missing[0])] if missing else None)
@@ -81,7 +99,7 @@ def rehearse(work: Sequence[Item], seconds: float) -> Report:
             row = known.row(items)
             cpus = cores() if row.speeds is None else workers + 1  # a fit takes all there are
             task = (row.hours or 0.0) / row.parts
-            request = request_of(task, row.host_gib, row.gpu_gib, cpus)
+            request = None if row.at_least else request_of(task, row.host_gib, row.gpu_gib, cpus)
             rows.append(msgspec.structs.replace(row, request=request))
     return Report(
         device=_device_name(trunks[0].device if trunks else "auto"),
@@ -110,18 +128,29 @@ def _name(items: Sequence[Item]) -> str:
         return f"{item.source.checkpoint.name}/{protocol.benchmark}/{protocol.name}"
     if isinstance(item, Together):
         probes = [part for part in item.parts if not part.done()]
-        names = ", ".join(dict.fromkeys(part.trunk.checkpoint.name for part in probes))
-        return f"{len(probes)} probes on {probes[0].protocol.dataset} together: {names}"
+        return f"{len(probes)} probes on {probes[0].protocol.dataset} together: {_names(probes)}"
+    if isinstance(item, ExtractTogether):
+        features = _extractions(item)
+        return f"{len(features)} features of {features[0].dataset} together: {_names(features)}"
     return item.key
 
 
+def _names(parts: Sequence[Probe] | Sequence[ExtractAvgpool]) -> str:
+    return ", ".join(dict.fromkeys(part.trunk.checkpoint.name for part in parts))
+
+
+def _extractions(item: Item) -> list[ExtractAvgpool]:
+    """That are to be made."""
+    return [one for one in parts_of(item) if isinstance(one, ExtractAvgpool) and not one.done()]
+
+
 def _trunks(item: Item) -> list[Trunk]:
-    """That pass images."""
+    """That pass images, or did."""
     return [
         part.trunk
         for one in parts_of(item)
         for part in (one, *one.needs)
-        if isinstance(part, Probe | ExtractVoc)
+        if isinstance(part, Probe | ExtractVoc | ExtractAvgpool | Knn | Logreg)
     ]
 
 
@@ -132,6 +161,13 @@ def _kind(item: Item) -> Any:
         return ("probe", *((part.data, _shape(part.trunk), part.protocol) for part in probes))
     if isinstance(item, ExtractVoc):
         return ("extract", item.data, _shape(item.trunk), item.image, item.pooled_size)
+    if isinstance(item, ExtractAvgpool):
+        features = (item.dtype, item.feature)
+        return ("features", item.data, _shape(item.trunk), item.image, *features)
+    if isinstance(item, ExtractTogether):
+        return ("features", *map(_kind, _extractions(item)))
+    if isinstance(item, Knn | Logreg):
+        return (item.stage, _kind(item.extraction), item.protocol)
     if isinstance(item, VocSvmLayer | LowShot):
         source = item.source
         of = source.checkpoint

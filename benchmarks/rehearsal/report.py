@@ -2,7 +2,8 @@
 
 Where images pass a trunk, hours = passes x (epochs x images / the lowest of the three speeds of
 training + evaluations x test_images / speeds.test_images); else parts x part_seconds. Everything
-else is as it was measured, or says that it is an estimate.
+else is as it was measured, or says that it is an estimate. Hours that are a bound from below, and a
+sum that leaves something out, are marked `at_least`, and no request stands beside them.
 """
 
 import math
@@ -50,6 +51,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     passes: int = 1  # over all that, where a device does not hold all trunks at once
     speeds: Speeds | None = None
     part_seconds: float | None = None  # of a fit
+    at_least: bool = False  # hours are a bound from below: it may take much longer
     host_gib: float = 0.0
     gpu_gib: float | None = None  # None: no GPU was used
     disk_gib: float = 0.0
@@ -63,10 +65,11 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
     """Of all items, one after another on this machine."""
 
     hours: float
+    at_least: bool = False  # some items are not in the sums, or with a bound from below alone
     host_gib: float
     gpu_gib: float | None
     disk_gib: float
-    request: Request
+    request: Request | None  # None with `at_least`: what would fit is not known
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,5 +120,8 @@ def total_of(rows: Sequence[Row], cpus: int) -> Total:
     host = max((row.host_gib for row in rows), default=0.0)
     gpu = max((row.gpu_gib for row in rows if row.gpu_gib is not None), default=None)
     disk = sum(row.disk_gib for row in rows)
-    request = request_of(hours, host, gpu, cpus)
-    return Total(hours=hours, host_gib=host, gpu_gib=gpu, disk_gib=disk, request=request)
+    at_least = any(row.at_least or row.hours is None for row in rows)
+    request = None if at_least else request_of(hours, host, gpu, cpus)
+    return Total(
+        hours=hours, at_least=at_least, host_gib=host, gpu_gib=gpu, disk_gib=disk, request=request
+    )

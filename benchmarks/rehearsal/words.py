@@ -11,7 +11,8 @@ Measured: images/s of the loader alone, of trunk, heads and optimizer alone, and
 state files.
 Arithmetic: hours = epochs x images / the lowest of the three + evaluations x their images / \
 (images/s, estimated); features on disk.
-~ estimated: fits, scaled from some classes of a layer.
+~ estimated: SVMs, scaled from some classes of a layer; k-NN, from some queries and rows.
+at least: logistic regressions, by one step of each fit, and sums that leave something out.
 A request is for one task: half as much time again and 5 minutes, a quarter more memory and 1 GB."""
 
 
@@ -31,7 +32,13 @@ def lines_of(report: Report) -> Iterator[str]:
         yield from _row(row)
     yield ""
     yield f"all, one after another: {_cost(report.total)}"
-    yield f"  as one job: {_request(report.total.request)}"
+    if report.total.request is not None:
+        yield f"  as one job: {_request(report.total.request)}"
+    else:
+        short = dict.fromkeys(
+            one.stage for one in report.items if one.at_least or one.hours is None
+        )
+        yield f"  as one job: no request, since how long {' and '.join(short)} takes is not known"
     yield LEGEND
 
 
@@ -54,20 +61,27 @@ def _row(row: Row) -> Iterator[str]:
             else ""
         )
     else:
-        yield f"  {row.parts} x ~{clock(row.part_seconds or 0.0)}"
+        yield f"  {row.parts} x {_sign(row)}{clock(row.part_seconds or 0.0)}"
     yield from (f"  {note}" for note in row.notes)
+    if row.at_least:
+        yield "  a task: no request, since how long it takes is not known"
     if row.request is not None:
         yield f"  a task: {_request(row.request)}"
 
 
 def _cost(row: Row | Total) -> str:
     hours = row.hours or 0.0
-    sign = "~" if isinstance(row, Row) and row.speeds is None else ""
     gpu = "" if row.gpu_gib is None else f", {row.gpu_gib:.1f} GiB of GPU memory"
     return (
-        f"{sign}{hours:.2f} h ({clock(hours * HOUR)}), {row.host_gib:.1f} GiB of memory{gpu}, "
-        f"{row.disk_gib:.2f} GiB of disk"
+        f"{_sign(row)}{hours:.2f} h ({clock(hours * HOUR)}), {row.host_gib:.1f} GiB of memory"
+        f"{gpu}, {row.disk_gib:.2f} GiB of disk"
     )
+
+
+def _sign(row: Row | Total) -> str:
+    if row.at_least:
+        return "at least "
+    return "~" if isinstance(row, Row) and row.speeds is None else ""
 
 
 def _request(request: Request) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.rehearsal.report import (
+    Report,
     Row,
     Speeds,
     evaluation_speed,
@@ -10,6 +11,7 @@ from benchmarks.rehearsal.report import (
     request_of,
     total_of,
 )
+from benchmarks.rehearsal.words import lines_of
 
 
 def test_hours_are_images_by_the_speed_of_both_and_the_evaluations() -> None:
@@ -58,11 +60,34 @@ def test_the_total_adds_hours_and_disk_and_takes_the_largest_memory() -> None:
     rows = [
         Row(name="a", stage="probe", hours=1.0, host_gib=4.0, gpu_gib=2.0, disk_gib=1.0),
         Row(name="b", stage="voc_svm", hours=0.5, host_gib=6.0, disk_gib=0.5),
-        Row(name="c", stage="check"),
     ]
     total = total_of(rows, 3)
     assert (total.hours, total.host_gib, total.gpu_gib, total.disk_gib) == (1.5, 6.0, 2.0, 1.5)
-    assert (total.request.gpus, total.request.minutes) == (1, 140)
+    assert total.request is not None
+    assert (total.request.gpus, total.request.minutes, total.at_least) == (1, 140, False)
+
+
+@pytest.mark.parametrize(
+    ("short", "hours"),
+    [
+        (Row(name="c", stage="check"), 1.0),
+        (Row(name="c", stage="logreg", hours=0.5, at_least=True), 1.5),
+    ],
+)
+def test_a_sum_that_leaves_something_out_says_so_and_requests_nothing(
+    short: Row, hours: float
+) -> None:
+    rows = (Row(name="a", stage="knn", part_seconds=3600.0, hours=1.0), short)
+    total = total_of(rows, 3)
+    assert (total.hours, total.at_least, total.request) == (hours, True, None)
+    said = list(
+        lines_of(
+            Report(device="cpu", cores=2, workers=0, seconds=1, done=0, items=rows, total=total)
+        )
+    )
+    (line,) = [one for one in said if one.startswith("all, one after another")]
+    assert line.startswith(f"all, one after another: at least {hours:.2f} h")
+    assert f"  as one job: no request, since how long {short.stage} takes is not known" in said
 
 
 def test_both_at_once_are_no_faster_than_either() -> None:
