@@ -75,7 +75,7 @@ class Copy:
                 file.write_text(rest)
 
     def lint(self) -> None:
-        """As `make lint` of a project in which the examples were followed."""
+        """As `make lint` of a project in which the examples were followed, and its architecture."""
         shutil.copy(ROOT / "pyproject.toml", self.folder)
         for check in (["check"], ["format", "--check"]):
             command = [sys.executable, "-m", "ruff", *check, "--no-cache", *PACKAGES]
@@ -83,6 +83,14 @@ class Copy:
                 command, cwd=self.folder, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stdout + done.stderr
+        (self.folder / "tests").mkdir()
+        shutil.copy(ROOT / "tests/test_architecture.py", self.folder / "tests")
+        chosen = "place or arrows or circle or small or empty"
+        done = processes.run(
+            *("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", "-k", chosen),
+            cwd=self.folder,
+        )
+        assert done.returncode == 0, done.stdout
 
     def run(self, line: str) -> None:
         words = line.split()

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.catalog import (
     imagenet_avgpool,
-    imagenet_knn,
     imagenet_linear,
-    imagenet_logreg,
     inaturalist18_linear,
     own,
     places205_linear,
@@ -17,7 +15,12 @@ from benchmarks.catalog import (
     voc07_svm,
 )
 from benchmarks.catalog.benchmark import Benchmark
-from benchmarks.catalog.further import imagenet_attentive, imagenet_blocks
+from benchmarks.catalog.further import (
+    imagenet_attentive,
+    imagenet_blocks,
+    imagenet_knn,
+    imagenet_logreg,
+)
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.protocols import VARIANTS, Protocol
 

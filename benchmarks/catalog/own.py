@@ -21,8 +21,8 @@ from benchmarks.catalog.benchmark import (
 from benchmarks.catalog.columns import FEATURE_COLUMNS, top1_by_column, top1_by_query
 from benchmarks.catalog.further.imagenet_attentive import BENCHMARK as IMAGENET_ATTENTIVE
 from benchmarks.catalog.further.imagenet_blocks import BENCHMARK as IMAGENET_BLOCKS
-from benchmarks.catalog.imagenet_knn import BENCHMARK as IMAGENET_KNN
-from benchmarks.catalog.imagenet_logreg import BENCHMARK as IMAGENET_LOGREG
+from benchmarks.catalog.further.imagenet_knn import BENCHMARK as IMAGENET_KNN
+from benchmarks.catalog.further.imagenet_logreg import BENCHMARK as IMAGENET_LOGREG
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.knn.record import KnnRecord, top1_by_k

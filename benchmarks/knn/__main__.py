@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     add_common_flags(parser)
     args: argparse.Namespace = parser.parse_args(argv)
 
-    from benchmarks.catalog.imagenet_knn import DIGITS_KNN, IMAGENET_KNN
+    from benchmarks.catalog.further.imagenet_knn import DIGITS_KNN, IMAGENET_KNN
     from benchmarks.catalog.own import on_own_data
     from benchmarks.commands import finish_command
     from benchmarks.datasets.loading import holds_digits

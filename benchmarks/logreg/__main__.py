@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     add_common_flags(parser)
     args: argparse.Namespace = parser.parse_args(argv)
 
-    from benchmarks.catalog.imagenet_logreg import DIGITS_LOGREG, IMAGENET_LOGREG
+    from benchmarks.catalog.further.imagenet_logreg import DIGITS_LOGREG, IMAGENET_LOGREG
     from benchmarks.catalog.own import on_own_data
     from benchmarks.commands import finish_command
     from benchmarks.datasets.loading import holds_digits

@@ -25,7 +25,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # before this folder, whose slurm.py is not the package
 
-from benchmarks.catalog.imagenet_logreg import COSTS  # noqa: E402
+from benchmarks.catalog.further.imagenet_logreg import COSTS  # noqa: E402
 from benchmarks.knn.neighbours import BANK_ROWS, QUERY_ROWS, nearest  # noqa: E402
 from benchmarks.logreg.path import solutions  # noqa: E402
 from benchmarks.logreg.problem import Model, Problem, Standard  # noqa: E402

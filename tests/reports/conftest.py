@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from benchmarks import results
+from benchmarks.catalog.further.imagenet_knn import IMAGENET_KNN
+from benchmarks.catalog.further.imagenet_logreg import IMAGENET_LOGREG
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
-from benchmarks.catalog.imagenet_knn import IMAGENET_KNN
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
-from benchmarks.catalog.imagenet_logreg import IMAGENET_LOGREG
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.catalog.voc07_svm import COSTS_MMSELFSUP, VOC07_SVM

@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.backbones.backbone import build_backbone
 from benchmarks.backbones.class_token import class_token, has_class_token
-from benchmarks.catalog.imagenet_knn import IMAGENET_KNN
-from benchmarks.catalog.imagenet_logreg import IMAGENET_LOGREG
+from benchmarks.catalog.further.imagenet_knn import IMAGENET_KNN
+from benchmarks.catalog.further.imagenet_logreg import IMAGENET_LOGREG
 from benchmarks.catalog.images import DIGIT
 from benchmarks.catalog.records import read_record
 from benchmarks.datasets import imagenet

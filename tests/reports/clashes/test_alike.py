@@ -9,8 +9,8 @@ import pytest
 from msgspec import to_builtins
 
 from benchmarks import results
-from benchmarks.catalog.imagenet_knn import DIGITS_KNN
-from benchmarks.catalog.imagenet_logreg import DIGITS_LOGREG
+from benchmarks.catalog.further.imagenet_knn import DIGITS_KNN
+from benchmarks.catalog.further.imagenet_logreg import DIGITS_LOGREG
 from benchmarks.catalog.records import read_record
 from benchmarks.catalog.voc07_low_shot_svm import VOC07_LOW_SHOT
 from benchmarks.knn.record import Accuracy, KnnRecord
