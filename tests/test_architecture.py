@@ -28,7 +28,7 @@ benchmarks.datasets.reading
 benchmarks.datasets
 benchmarks.images
 benchmarks.backbones
-benchmarks.checkpoints: cards formats weights wording
+benchmarks.checkpoints: cards file_format formats weights wording
 benchmarks.checkpoints.pickled
 benchmarks.checkpoints.vit
 benchmarks.checkpoints.openmmlab

@@ -4,8 +4,8 @@ import re
 
 from benchmarks.backbones.architectures import VARIANTS
 from benchmarks.checkpoints.cards import ASSUMED_PIXELS, IMAGENET_MEAN, IMAGENET_STD
+from benchmarks.checkpoints.file_format import Format
 from benchmarks.checkpoints.finding.timm_files import Pixels
-from benchmarks.checkpoints.formats import Format
 from benchmarks.checkpoints.openmmlab.network import NetworkConfig
 
 ASSUMED_NETWORK = (

@@ -17,6 +17,7 @@ from benchmarks.backbones.backbone import weight_shapes
 from benchmarks.backbones.sobel import sobel_kernels
 from benchmarks.checkpoints.assumptions import assumed
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card, check_pixels, read_card_file
+from benchmarks.checkpoints.file_format import Format
 from benchmarks.checkpoints.files import read_file
 from benchmarks.checkpoints.finding.below import places_below, prefix_note, trunks_at
 from benchmarks.checkpoints.finding.choosing import UNKNOWN, choose_trunk, common_format, recognise
@@ -31,7 +32,6 @@ from benchmarks.checkpoints.finding.surroundings import (
 )
 from benchmarks.checkpoints.finding.timm_files import Pixels, named_architecture, said_pixels
 from benchmarks.checkpoints.finding.unknown import explain_unknown
-from benchmarks.checkpoints.formats import Format
 from benchmarks.checkpoints.openmmlab.network import NetworkConfig, network_config
 from benchmarks.checkpoints.vit.names import with_timm_names
 from benchmarks.checkpoints.weights import COUNTER, fingerprint, fitted, is_overflown_counter

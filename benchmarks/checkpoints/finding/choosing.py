@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from benchmarks.checkpoints.file_format import Format
 from benchmarks.checkpoints.finding.matching import Place, same_tensor
 from benchmarks.checkpoints.finding.searching import Trunk
-from benchmarks.checkpoints.formats import FORMATS, Format, format_names
+from benchmarks.checkpoints.formats import FORMATS, format_names
 from benchmarks.checkpoints.wording import listed, shown
 from slurm.cli import choose
 from slurm.errors import UserError
