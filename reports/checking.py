@@ -1,6 +1,7 @@
 """What `--check` finds: files that are missing, or that show other figures than the zoo has."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from reports.formats import exports
@@ -16,6 +17,19 @@ def stale_results(path: Path, proof: bytes) -> bool:
     except OSError:
         return True
     return bool(exports.without_volatile(old) != exports.without_volatile(proof))
+
+
+def others_that_refer_to(results: Path, readme: Path) -> list[str]:
+    """A line for each document beside `results`, which is of `readme` now, that names it too."""
+    found = []
+    for other in sorted(results.parent.glob("*.md")):
+        with suppress(OSError, UnicodeDecodeError):
+            if other.resolve() != readme.resolve() and f"]({results.name})" in other.read_text():
+                found.append(
+                    f"note: {other} refers to {results} too, which now is of {readme}: keep each "
+                    "in a folder of its own"
+                )
+    return found
 
 
 def stale_pictures(folder: Path, pictures: Iterable[Picture]) -> list[str]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from reports import document
-from reports.checking import stale_page, stale_pictures, stale_results
+from reports.checking import others_that_refer_to, stale_page, stale_pictures, stale_results
 from reports.collect import Collection, collect
 from reports.comparison.sections import Section, compare, to_markdown
 from reports.costs import hours_by_row
@@ -148,6 +148,7 @@ class Report:
             stale = stale_results(results, proof)
             if stale:
                 write_bytes(results, proof)
+                written += others_that_refer_to(results, path)
             written.append(f"{'wrote' if stale else 'up to date:'} {results}")
         if new != old:
             readme.write(path, new)

@@ -109,7 +109,7 @@ def test_a_dataset_a_benchmark_and_a_method(copy: Copy) -> None:
     write_image_folders(copy.folder / "data/flowers", train=16, val=6)
     copy.follow("A dataset")
     copy.follow("A benchmark")
-    zoo = (copy.folder / "ZOO.md").read_text()
+    zoo = (copy.folder / "zoo/README.md").read_text()
     assert "#### Flowers Linear Evaluation" in zoo
     assert re.search(r"\| random-resnet18 +(\| [0-9]+\.[0-9]{2} +){5}\|", zoo)
     copy.run("python -m reports --format model-index")

@@ -67,12 +67,18 @@ class Backbone(nn.Module):
         self._channels_last = str(getattr(self.trunk, "output_fmt", "NCHW")).endswith("NHWC")
 
     def freeze(self) -> "Backbone":
-        """Evaluate, without gradients, for good: `train()`, a parent's too, changes nothing.
+        """Evaluate, without gradients: `train()`, a parent's too, changes nothing from now on.
 
-        To train what is in it, take `trunk` out of it.
+        `requires_grad_()` ends that, for who trains it further.
         """
+        self.eval().requires_grad_(False)
         self._frozen = True
-        return self.eval().requires_grad_(False)
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Backbone":
+        """As of any module; a frozen one that is to have gradients is no longer frozen."""
+        self._frozen = self._frozen and not requires_grad
+        return super().requires_grad_(requires_grad)
 
     def train(self, mode: bool = True) -> "Backbone":
         """As any module, but for a frozen one, whose statistics must stay as they are."""

@@ -5,6 +5,7 @@ the trunk and where it came from. The card is written last and holds the fingerp
 tensors, so whatever was interrupted, truncated or altered is noticed when it is loaded.
 """
 
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -155,7 +156,7 @@ def _is_there(
         raise UserError(
             f"{zoo} has another checkpoint {card.name!r} ({was}; these are {now}): choose another "
             "--name, replace it with --force, or take it away with python -m benchmarks.registry "
-            f"remove {card.name} and run the command again"
+            f"remove {card.name} --zoo {shlex.quote(str(zoo))} and run the command again"
         )
     return card, old == card and _is_whole(weights_path(zoo, card.name), card)
 

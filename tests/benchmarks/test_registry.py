@@ -85,6 +85,7 @@ def test_a_loaded_trunk_stays_frozen_whatever_it_is_put_into(tmp_path: Path) -> 
     after = loaded(images)
     assert all(torch.equal(before[tap], after[tap]) for tap in before)
     assert all(not module.training for module in loaded.modules())
+    assert loaded.requires_grad_().train().training  # to be trained further
 
 
 def test_the_files_are_plain(tmp_path: Path, backbone: Backbone) -> None:
@@ -118,7 +119,9 @@ def test_same_weights_with_more_to_say_bring_the_card_up_to_date(
 def test_other_weights_need_force(tmp_path: Path, backbone: Backbone, other: Backbone) -> None:
     first = register(tmp_path, "a", backbone.state_dict(), **SOBEL)
     before = snapshot(tmp_path)
-    with pytest.raises(UserError, match=r"has another checkpoint 'a' .* replace it with --force"):
+    with pytest.raises(
+        UserError, match=r"another checkpoint 'a' .* with --force.*remove a --zoo /"
+    ):
         register(tmp_path, "a", other.state_dict(), **SOBEL)
     with pytest.raises(UserError, match="has another checkpoint"):  # other pixels, other features
         register(tmp_path, "a", backbone.state_dict(), **SOBEL, std=(0.228, 0.224, 0.225))

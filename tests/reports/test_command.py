@@ -171,6 +171,20 @@ def test_a_new_readme_is_a_whole_document(zoo: Any, capsys: pytest.CaptureFixtur
     assert printed.strip() in text
 
 
+def test_a_readme_that_loses_its_results_to_another_is_spoken_of(
+    zoo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zoo.probe("net", HEADS)
+    first, second = (["--zoo", zoo.path, "--readme", tmp_path / name] for name in ("A.md", "B.md"))
+    (tmp_path / "README.md").write_text("Of something else.\n")
+    assert "note:" not in call(capsys, *first)
+    assert "note:" not in call(capsys, *second)  # the same records
+    zoo.probe("other", HEADS)
+    said = call(capsys, *second)
+    assert said.count("note:") == 1
+    assert f"note: {tmp_path}/A.md refers to {tmp_path}/results.json too" in said
+
+
 def test_every_cell_leads_to_its_record(zoo: Any, capsys: pytest.CaptureFixture[str]) -> None:
     path = zoo.probe("net", HEADS)
     call(capsys, "--zoo", zoo.path, "--readme", zoo.path / "README.md")

@@ -74,17 +74,19 @@ def processes_note(history: History) -> tuple[str, ...]:
 
 
 def epoch_line(history: History, epochs: int) -> str:
-    """The last epoch in one line: loss, NMI, cluster sizes, time and what is left."""
+    """The last epoch in one line: loss, NMI, k-NN, cluster sizes, time and what is left."""
     last = {name: values[-1] for name, values in history.items()}
     nmi = [
         f"{last[name]:.3f} against {what}"
         for name, what in (("nmi_previous", "the previous clusters"), ("nmi_labels", "labels"))
         if last[name] is not None
     ]
+    top1 = last.get("knn_top1")
+    probed = "" if top1 is None else f"k-NN {top1:.1f} % | "
     done = len(history["loss"])
     pace = time_line(sum(history["seconds"]), done, epochs)
     return (
-        f"epoch {done}/{epochs} | loss {last['loss']:.4f} | NMI {', '.join(nmi) or '-'} | "
+        f"epoch {done}/{epochs} | loss {last['loss']:.4f} | NMI {', '.join(nmi) or '-'} | {probed}"
         f"clusters of {last['smallest']} .. {last['median']:g} .. {last['largest']} images, "
         f"{last['empty']} empty | {clock(last['seconds'])}, {pace}"
     )

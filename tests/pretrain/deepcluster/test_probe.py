@@ -1,5 +1,6 @@
 """The k-NN of a run: scikit-learn's, and a run with it ends in the bits of one without."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +25,12 @@ def by_scikit_learn(bank: object, labels: object, queries: object, truth: object
     return 100 * float(judge.fit(bank, labels).score(queries, truth))
 
 
-def test_a_run_is_probed_by_epochs_and_stays_the_same(data: Path, tmp_path: Path) -> None:
+def test_a_run_is_probed_by_epochs_and_stays_the_same(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     plain = tiny_item(tmp_path / "plain", data)
     plain.run()
+    assert "k-NN" not in capsys.readouterr().err
     probed = tiny_item(tmp_path / "probed", data, probe_every=2)
     probed.run()
     cards = [read_card(item.zoo, "tiny") for item in (plain, probed)]
@@ -34,6 +38,8 @@ def test_a_run_is_probed_by_epochs_and_stays_the_same(data: Path, tmp_path: Path
     history = cards[1].pretraining["history"]
     assert isinstance(history, dict)
     assert [value is None for value in history["knn_top1"]] == [True, False, False]
+    said = re.findall(r"k-NN ([0-9.]+) %", capsys.readouterr().err)
+    assert said == [f"{value:.1f}" for value in history["knn_top1"][1:]]
     assert "seconds_probe" not in history
     # The last one is of the registered trunk, in the order that the seed draws.
     backbone, card = load_backbone(probed.zoo, "tiny")
