@@ -209,9 +209,9 @@ def _check_deadlines(watch: Watch, submitter: Submitter) -> None:
 def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:
     """The latest run for the same goals that still has jobs."""
     busy = {task.job_name.rpartition(".")[0] for task in scheduler.live("")}
-    for run in reversed(find_runs(runs)[-20:]):
+    for run in reversed(find_runs(runs)):  # only manifests of runs that have jobs are read
         with suppress(UserError):  # one that cannot be read is not the one
-            if not run.cancelled and run.manifest.goals == fingerprint and run.name in busy:
+            if run.name in busy and not run.cancelled and run.manifest.goals == fingerprint:
                 return run
     return None
 

@@ -127,10 +127,11 @@ class Lab:
     submitter: Submitter = field(init=False)
     said: list[str] = field(default_factory=list)
 
-    def start(self, goals: list[Item]) -> None:
+    def start(self, goals: list[Item], name: str = "") -> None:
+        """A fresh run for `goals`, of which `name` is the fingerprint."""
         stages = missing_stages(goals)
         requests = [request_for(ClusterSettings(), s.name, s.resources, 0) for s in stages]
-        self.resume(create_run(self.runs, stages, requests, goals="", threads=None))
+        self.resume(create_run(self.runs, stages, requests, goals=name, threads=None))
 
     def resume(self, run: Run) -> None:
         self.watch = Watch(run, self.slurm, run.manifest.requests, tell=self.said.append)

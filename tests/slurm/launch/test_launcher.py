@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from slurm.errors import SweepError, UserError
-from slurm.launch.launcher import check_requests, run_slurm
+from slurm.launch.launcher import check_requests, find_same, run_slurm
 from slurm.scheduler.commands import Partition, Scheduler, SchedulerDown
 from slurm.scheduler.settings import ClusterSettings
 from slurm.sweep import Resources, missing_stages
+from tests.slurm.fake_slurm import Lab
 from tests.slurm.items import Number
 
 
@@ -145,3 +146,16 @@ def test_nothing_is_asked_when_all_is_done(tmp_path: Path) -> None:
     sweep[0].run()
     run_slurm(sweep, tmp_path / "runs", ClusterSettings(), scheduler=Away())
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_under_way_is_found_however_many_came_after_it(lab: Lab, tmp_path: Path) -> None:
+    """Else the same command would submit everything a second time."""
+    for number in range(25):
+        lab.start([Number(tmp_path / str(number), "n")], name=str(number))
+        lab.step()
+    for number in range(25):
+        found = find_same(lab.runs, str(number), lab.slurm)
+        assert found is not None
+        assert found.manifest.stages[0].keys == [f"{number}/n"]
+    lab.slurm.tasks.clear()
+    assert find_same(lab.runs, "24", lab.slurm) is None
