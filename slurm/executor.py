@@ -83,7 +83,7 @@ def dry_run(goals: Sequence[Item], launch: Launch, json: str | None = None) -> N
         return
     text = describe(goals, stages)
     if launch.cluster == "slurm" and stages:
-        from slurm.launch.launcher import describe_requests
+        from slurm.launch.requests import describe_requests
 
         text = f"{text}\n{describe_requests(launch.settings, stages)}"
     if json:

@@ -1,6 +1,6 @@
 """The folder of one sweep on SLURM, `zoo/runs/RUN`: all that another login node needs of it.
 
-    manifest.json         what was asked for; written once
+    manifest.json         what was asked for; the settings are those of the latest command
     items/STAGE.bin       the items, pickled and sealed by us for our own workers
     items/STAGE.json      the files that they leave, for whoever only looks
     arrays/LABEL.json     one array: which items its tasks run, and its job once SLURM took it
@@ -28,7 +28,7 @@ import msgspec
 
 from slurm.errors import UserError
 from slurm.failures import UNREADABLE, Failure, read_failure
-from slurm.files import atomic_path, check_writable, read_regular, write_bytes
+from slurm.files import check_writable, read_regular, write_bytes
 from slurm.scheduler.commands import TaskId
 from slurm.scheduler.settings import Request
 from slurm.stored.items import ListedItem, list_records, load_all, load_one, write_items
@@ -82,6 +82,7 @@ class ArrayRecord(msgspec.Struct, frozen=True):
     job: str = ""  # SLURM's number of it; empty while it is being submitted
     host: str = ""  # where it is submitted,
     pid: int = 0  # and by which process
+    request: Request | None = None  # what each task asks for; earlier versions did not note it
 
     def task(self, index: int) -> TaskId:
         """The name under which SLURM knows task `index`."""
@@ -119,6 +120,14 @@ class Run:
         if fault:
             raise UserError(f"{self.folder}/manifest.json is damaged: {fault}")
         return found
+
+    def asking_for(self, requests: Sequence[Request], threads: int | None) -> "Run":
+        """The same run with other settings, which its manifest has from now on."""
+        if (list(requests), threads) == (self.manifest.requests, self.manifest.threads):
+            return self
+        found = msgspec.structs.replace(self.manifest, requests=list(requests), threads=threads)
+        _write_manifest(self.folder, found)
+        return Run(self.folder)
 
     def write_items(self, stage: int, items: Sequence[Item]) -> None:
         """Store the items of a stage, sealed."""
@@ -262,15 +271,18 @@ def create_run(
         ],
         requests=list(requests),
     )
-    with atomic_path(run.folder / "manifest.json") as temporary:
-        content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-        temporary.write_bytes(content + b"\n")
+    _write_manifest(run.folder, manifest)
     return run
 
 
 def find_runs(runs: Path) -> list[Run]:
     """The runs below `runs`, oldest first."""
     return [Run(path.parent) for path in sorted(runs.glob("*/manifest.json"))]
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    write_bytes(folder / "manifest.json", content + b"\n")
 
 
 def _fault(manifest: Manifest) -> str | None:

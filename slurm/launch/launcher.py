@@ -9,24 +9,22 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from slurm.cli import choose
 from slurm.errors import SweepError, UserError
 from slurm.failures import raise_failures
 from slurm.files import check_writable
-from slurm.launch.submission import sbatch_options
+from slurm.launch.requests import check_requests, describe_changes, renewed
 from slurm.launch.submitter import Submitter
 from slurm.launch.view import View
 from slurm.launch.watch import Watch
 from slurm.progress import say
 from slurm.runs import Run, create_run, find_runs
 from slurm.scheduler.commands import Scheduler, SchedulerDown
-from slurm.scheduler.settings import MOST, ClusterSettings, Request, check_stages, request_for
+from slurm.scheduler.settings import ClusterSettings, Request, check_stages
 from slurm.stop import Terminated
-from slurm.sweep import Item, Stage, missing_stages
+from slurm.sweep import Item, missing_stages
 
 SILENCE_SECONDS = 1800.0  # without an answer of SLURM before the launcher gives up
 STANDSTILL_SECONDS = 14 * 86400.0  # without any change, such as in a queue that never moves
@@ -63,7 +61,9 @@ def run_slurm(
         raise SweepError({"submission": f"SLURM does not answer: {down}"}) from None
     if running:
         say(f"the same sweep is under way as run {running.name}: looking after that one")
-        look_after(running, scheduler, running.manifest.requests, detach=detach)
+        asked = renewed(running.manifest, stages, requests)
+        running = _take_settings(running, asked, threads)
+        look_after(running, scheduler, asked, detach=detach)
         if detach:
             return
         run_slurm(goals, runs, settings, threads=threads, detach=detach, scheduler=scheduler)
@@ -73,57 +73,18 @@ def run_slurm(
     look_after(run, scheduler, requests, detach=detach)
 
 
-def check_requests(
-    scheduler: Scheduler, settings: ClusterSettings, stages: Sequence[Stage]
-) -> list[Request]:
-    """What each stage asks of the cluster; `UserError` for what the cluster would refuse."""
-    partitions, default = scheduler.partitions(), scheduler.default_partition()
-    anywhere = max((partition.gpus for partition in partitions.values()), default=0)
-    requests = []
-    for stage in stages:
-        named = request_for(settings, stage.name, stage.resources, 0).settings.partition
-        for name in named.split(",") if named is not None else ():
-            choose(name, partitions, "partition")
-        names = named.split(",") if named else [default] if default in partitions else []
-        chosen = [partitions[name] for name in names] or list(partitions.values())
-        most = max((partition.gpus for partition in chosen), default=0)
-        request = request_for(settings, stage.name, stage.resources, most)
-        given = (request.settings.gpus_per_node or 0) if stage.resources.gpus else 0
-        if request.gpus_per_node > most or given > anywhere:
-            raise UserError(
-                f"stage {stage.name} asks for {given} GPUs per node, but no node of "
-                f"{named or default or 'the cluster'} has more than {most}; lower --gpus-per-node"
-            )
-        limits = [part.minutes for part in chosen if part.minutes is not None]
-        if limits and len(limits) == len(chosen):
-            request = _limited(request, stage.name, max(limits), named or default or "the cluster")
-        requests.append(request)
-    for text in {tuple(_flags(request)): None for request in requests}:
-        refusal = scheduler.refusal(list(text))
-        if refusal:
-            raise UserError(f"SLURM would refuse {' '.join(text)}: {refusal}")
-    return requests
-
-
-def describe_requests(settings: ClusterSettings, stages: Sequence[Stage]) -> str:
-    """What `--dry-run` prints of SLURM: what each stage will ask for, a line each.
-
-    SLURM is not asked, so GPUs are shown as if the nodes had them.
-    """
-    lines = ["asked of SLURM for each task (GPUs where the nodes have some):"]
-    hours = 0.0
-    for stage in stages:
-        request = request_for(settings, stage.name, stage.resources, MOST["gpus_per_node"])
-        tasks = f"{len(stage.items)} task(s), at most {request.settings.array_parallelism} at once"
-        lines.append(f"  {stage.name}: {tasks}: {' '.join(_flags(request))}")
-        gpus = request.nodes * request.gpus_per_node
-        hours += len(stage.items) * gpus * request.minutes / 60
-    count = sum(len(stage.items) for stage in stages)
-    lines += [
-        f"in all {count} task(s), and {hours:,.0f} GPU-hours if each took all of its time",
-        "not asked: SLURM itself, whether it has these partitions, accounts and GPUs, its limits",
-    ]
-    return "\n".join(lines)
+def _take_settings(run: Run, requests: Sequence[Request], threads: int | None) -> Run:
+    """`run` as it asks for `requests` from now on; says so where it asked for something else."""
+    changes = describe_changes(run.manifest, requests)
+    for line in changes:
+        say(line)
+    other = run.other_launcher("") if changes else None
+    if other is not None:
+        say(
+            f"process {other.pid} on {other.host}, which submits, goes on with the settings that "
+            "it was started with: end it for the new ones (the jobs go on)"
+        )
+    return run.asking_for(requests, threads)
 
 
 def look_after(
@@ -214,21 +175,3 @@ def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:
             if run.name in busy and not run.cancelled and run.manifest.goals == fingerprint:
                 return run
     return None
-
-
-def _limited(request: Request, stage: str, minutes: int, where: str) -> Request:
-    """`request` within the longest limit of its partitions; `UserError` if more was asked for."""
-    if request.settings.time is not None and request.minutes > minutes:
-        raise UserError(
-            f"stage {stage} asks for {request.minutes} minutes, but {where} allows no more than "
-            f"{minutes}; lower --time"
-        )
-    return replace(request, minutes=min(request.minutes, minutes))
-
-
-def _flags(request: Request) -> list[str]:
-    """The options of sbatch that can be refused."""
-    return [
-        f"--{key}" if value is True else f"--{key}={value}"
-        for key, value in sbatch_options(request).items()
-    ]

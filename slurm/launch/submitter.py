@@ -106,6 +106,7 @@ class Submitter:
             submitted=time.time(),
             host=socket.gethostname(),
             pid=os.getpid(),
+            request=watch.requests[stage],
         )
         run.write_array(array)  # so that no other launcher takes its jobs for orphans
         try:

@@ -43,10 +43,12 @@ def judge(
     absent: float,
     request: Request,
     resumable: bool,
+    renewed: bool = False,
 ) -> Verdict:
     """The verdict on a task that SLURM has not listed for `absent` seconds.
 
-    `failure` is what the task itself noted, `state` what the accounting says, if anything.
+    `failure` is what the task itself noted, `state` what the accounting says, if anything;
+    `request` is what it asked for, `renewed` whether another submission would ask for other things.
     """
     if failure is not None and failure.waiting:
         return Verdict("again", failure.reason, counts=False)
@@ -57,12 +59,12 @@ def judge(
     name = state.state if state else "unknown"
     if name == "OUT_OF_MEMORY":
         asked = f"{request.settings.mem_gb} GB" if request.settings.mem_gb else "the default"
-        return Verdict("failed", f"ran out of memory (asked for {asked}); raise --mem-gb")
+        return _more_needed(f"ran out of memory (asked for {asked})", "--mem-gb", renewed)
     if name == "CANCELLED":
         return Verdict("failed", "was cancelled; python -m slurm resume runs it again")
     if name == "TIMEOUT" and not resumable:
         limit = f"its limit of {request.minutes} minutes"
-        return Verdict("failed", f"ran into {limit}; raise --time")
+        return _more_needed(f"ran into {limit}", "--time", renewed)
     if name == "TIMEOUT":
         return Verdict("again", "ran into its time limit before it had saved")
     if name == "PREEMPTED":
@@ -79,6 +81,11 @@ def judge(
     if absent >= UNKNOWN_SECONDS:
         return Verdict("again", f"is no longer known to SLURM (accounting: {name})")
     return Verdict("wait")
+
+
+def _more_needed(reason: str, flag: str, renewed: bool) -> Verdict:
+    """On a task that asked for too little of what `flag` sets."""
+    return Verdict("again", reason) if renewed else Verdict("failed", f"{reason}; raise {flag}")
 
 
 def is_stuck(state: TaskState) -> bool:

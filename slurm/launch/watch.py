@@ -150,13 +150,15 @@ class Watch:
         for place, attempt in gone.items():
             if not known and failures[place] is None and now - self.absent[place] < SILENT_SECONDS:
                 continue
-            failure, resources = failures[place], self.items[place].resources
+            failure, request = failures[place], self.requests[place.stage]
+            asked = attempt.array.request or request
             verdict = judge(
                 failure,
                 ended.get(attempt.task),
                 now - self.absent[place],
-                self.requests[place.stage],
-                resources.resumable,
+                asked,
+                self.items[place].resources.resumable,
+                renewed=asked != request,
             )
             if verdict.kind == "failed":
                 self.fail(place, verdict.reason, failure is not None and failure.mendable)

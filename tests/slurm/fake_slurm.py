@@ -11,7 +11,7 @@ from slurm.launch.submission import Refused
 from slurm.launch.submitter import Submitter
 from slurm.launch.watch import Watch
 from slurm.runs import Place, Run, create_run
-from slurm.scheduler.commands import Scheduler, SchedulerDown, TaskId, TaskState
+from slurm.scheduler.commands import Partition, Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.scheduler.settings import ClusterSettings, Request, request_for
 from slurm.sweep import Item, MissingInput, missing_stages, run_item
 from tests.slurm.items import Number
@@ -43,10 +43,23 @@ class FakeSlurm(Scheduler):
     work: dict[TaskId, tuple[Run, Place, str, int]] = field(default_factory=dict)
     after: dict[TaskId, list[str]] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)  # of the arrays that it took
     refusals: list[str] = field(default_factory=list)
     down: bool = False
     accounting_down: bool = False
     jobs: int = 0
+
+    def check_installed(self) -> None:
+        pass
+
+    def partitions(self) -> dict[str, Partition]:
+        return {"main": Partition("main", 0, None)}
+
+    def default_partition(self) -> str | None:
+        return "main"
+
+    def refusal(self, options: list[str]) -> str | None:
+        return None
 
     def live(self, run: str) -> dict[TaskId, TaskState]:
         if self.down:
@@ -82,6 +95,7 @@ class FakeSlurm(Scheduler):
             raise Refused(self.refusals.pop(0))
         self.jobs += 1
         self.sizes.append(len(places))
+        self.requests.append(request)
         for index, place in enumerate(places):
             task = TaskId(job_name, index)
             self.tasks[task] = TaskState("PENDING", "", f"{self.jobs}_{index}")

@@ -10,7 +10,7 @@ import pytest
 from slurm.cli import Parser, add_common_flags
 from slurm.errors import SweepError, UserError
 from slurm.executor import Launch, launch_from, run_sweep
-from slurm.launch.launcher import describe_requests
+from slurm.launch.requests import describe_requests
 from slurm.scheduler.settings import ClusterSettings
 from slurm.sweep import Resources, Stage
 from tests import processes
@@ -56,7 +56,7 @@ from pathlib import Path
 from slurm.cli import run_command
 from slurm.distributed import broadcast_object, find_world, process_group
 from slurm.executor import Launch, launch_from, run_sweep
-from slurm.launch.launcher import describe_requests
+from slurm.launch.requests import describe_requests
 from slurm.scheduler.settings import ClusterSettings
 from slurm.sweep import Resources, Stage
 from slurm.sweep import Resources

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from slurm.errors import SweepError, UserError
-from slurm.launch.launcher import check_requests, find_same, run_slurm
+from slurm.launch.launcher import find_same, run_slurm
+from slurm.launch.requests import check_requests
+from slurm.runs import find_runs
 from slurm.scheduler.commands import Partition, Scheduler, SchedulerDown
 from slurm.scheduler.settings import ClusterSettings
 from slurm.sweep import Resources, missing_stages
@@ -146,6 +148,53 @@ def test_nothing_is_asked_when_all_is_done(tmp_path: Path) -> None:
     sweep[0].run()
     run_slurm(sweep, tmp_path / "runs", ClusterSettings(), scheduler=Away())
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_repeated_command_is_taken_at_its_word(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was too little for one item is raised while the tasks of others go on."""
+    sweep = [Number(tmp_path / "a", f"n{i}") for i in range(4)]
+    small, large = ClusterSettings(mem_gb=1, time=5), ClusterSettings(mem_gb=8, time=60)
+    run_slurm(sweep, lab.runs, small, detach=True, scheduler=lab.slurm)
+    first, second, *others = lab.slurm.tasks
+    lab.slurm.end(first, "OUT_OF_MEMORY")
+    capsys.readouterr()
+    run_slurm(sweep, lab.runs, large, threads=2, detach=True, scheduler=lab.slurm)
+    assert "number: tasks that are submitted from now on ask for --time=60" in (
+        said := capsys.readouterr().err
+    )
+    assert "--mem=8GB" in said
+    assert [(r.minutes, r.settings.mem_gb) for r in lab.slurm.requests] == [(5, 1), (60, 8)]
+    assert set(others) < set(lab.slurm.tasks)  # they are left alone
+    (run,) = find_runs(lab.runs)
+    assert run.manifest.threads == 2
+
+    # Whoever resumes the run, or follows it, does so with these settings.
+    lab.resume(run)
+    lab.step()
+    lab.slurm.end(second, "TIMEOUT")
+    lab.step()
+    lab.step()
+    assert not lab.watch.failures
+    assert [(r.minutes, r.settings.mem_gb) for r in lab.slurm.requests[2:]] == [(60, 8)]
+    lab.slurm.end(list(lab.slurm.tasks)[-1], "TIMEOUT")
+    lab.step()
+    (failure,) = lab.watch.failures.values()
+    assert failure.reason == "ran into its limit of 60 minutes; raise --time"
+
+
+def test_settings_that_the_submitting_process_does_not_take_are_named(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = [Number(tmp_path / "a", "n")]
+    run_slurm(sweep, lab.runs, ClusterSettings(), detach=True, scheduler=lab.slurm)
+    (run,) = find_runs(lab.runs)
+    run.renew_launcher("another")
+    run_slurm(sweep, lab.runs, ClusterSettings(), detach=True, scheduler=lab.slurm)
+    assert "goes on with" not in capsys.readouterr().err
+    run_slurm(sweep, lab.runs, ClusterSettings(time=9), detach=True, scheduler=lab.slurm)
+    assert "goes on with the settings that it was started with" in capsys.readouterr().err
 
 
 def test_a_sweep_under_way_is_found_however_many_came_after_it(lab: Lab, tmp_path: Path) -> None:

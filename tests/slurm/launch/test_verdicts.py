@@ -35,6 +35,13 @@ def test_states(state: str | None, resumable: bool, absent: float, kind: str) ->
     assert judge(None, known, absent, REQUEST, resumable).kind == kind
 
 
+@pytest.mark.parametrize("state", ["TIMEOUT", "OUT_OF_MEMORY"])
+def test_what_had_too_little_is_run_again_with_more(state: str) -> None:
+    verdict = judge(None, TaskState(state), 0.0, REQUEST, False, renewed=True)
+    assert (verdict.kind, verdict.counts) == ("again", True)
+    assert "raise" not in verdict.reason
+
+
 def test_preemption_is_no_fault_of_the_item() -> None:
     verdict = judge(None, TaskState("PREEMPTED"), LONG, REQUEST, False)
     assert (verdict.kind, verdict.counts) == ("again", False)
