@@ -147,12 +147,13 @@ def end_jobs(run: "Run", scheduler: "Scheduler") -> int:
 
 def resume(run: "Run", *, detach: bool) -> None:
     """Take a run up again."""
-    from slurm.launch.launcher import look_after
+    from slurm.launch.launcher import look_after, wait_until_left
     from slurm.scheduler.commands import Scheduler
 
     scheduler = Scheduler()
     scheduler.check_installed()
     if run.cancelled:
+        wait_until_left(run)
         end_jobs(run, scheduler)
         run.forget_arrays()
         run.set_cancelled(False)

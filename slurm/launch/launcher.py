@@ -24,6 +24,7 @@ from slurm.runs import Run, create_run, find_runs
 from slurm.scheduler.commands import Scheduler, SchedulerDown
 from slurm.scheduler.settings import ClusterSettings, Request, check_stages
 from slurm.stop import Terminated
+from slurm.stored.launchers import Launcher
 from slurm.sweep import Item, missing_stages
 
 SILENCE_SECONDS = 1800.0  # without an answer of SLURM before the launcher gives up
@@ -96,22 +97,27 @@ def look_after(
     """
     watch, token = Watch(run, scheduler, requests), secrets.token_hex(4)
     try:
-        _follow(watch, token, detach=detach)
+        other = _follow(watch, token, detach=detach)
     except (KeyboardInterrupt, SystemExit, Terminated):
         say(f"the jobs go on; see python -m slurm status, resume or cancel {run.folder}")
         raise
     finally:
         run.release_launcher(token)
     if watch.open:
-        say(f"submitted; python -m slurm status {run.folder} says how it goes")
+        how = "that process submits what is missing" if other else "submitted"
+        say(f"{how}; python -m slurm status {run.folder} says how it goes")
     raise_failures(watch.failures.values())
 
 
-def _follow(watch: Watch, token: str, *, detach: bool) -> None:
-    """Look, decide and submit until every item is closed, or with `detach` has its task."""
+def _follow(watch: Watch, token: str, *, detach: bool) -> Launcher | None:
+    """Look, decide and submit until every item is closed, or with `detach` has its task.
+
+    With `detach` a living launcher will do as well: it is returned. One that was killed on
+    another machine seems alive for a while, so that only its next sign of life counts.
+    """
     run, view = watch.run, View(watch)
     submitter = Submitter(watch, alive=lambda: run.renew_launcher(token))
-    began, told, first = time.monotonic(), False, True
+    began, seen, told, first = time.monotonic(), run.other_launcher(token), False, True
     with view:
         while True:
             if run.cancelled:
@@ -123,7 +129,8 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
             told = other is not None
             if other is None:
                 run.renew_launcher(token)
-            if watch.look():
+            known = watch.look()
+            if known:
                 if first and other is None:
                     watch.forget_ended()
                 first = False
@@ -131,11 +138,13 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> None:
                 if other is None:
                     submitter.submit()
             view.show()
-            submitted = detach and (told or submitter.complete())
+            lives = other is not None and other != seen
+            complete = known and submitter.complete(listed=other is not None)
+            submitted = detach and (lives or complete)
             if not watch.open or (submitted and not run.cancelled):
                 if other is None:
                     _cancel_orphans(watch)
-                return
+                return other
             _check_deadlines(watch, submitter)
             time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 40)))
 
@@ -165,6 +174,19 @@ def _check_deadlines(watch: Watch, submitter: Submitter) -> None:
         reason = f"nothing has moved for {STANDSTILL_SECONDS / 86400:.0f} days"
     if reason:
         raise SweepError({watch.run.name: f"{reason}; python -m slurm resume continues it"})
+
+
+def wait_until_left(run: Run) -> None:
+    """Wait until nobody looks after a cancelled run: to each launcher the mark must be shown.
+
+    One that missed it would fail by its cancelled tasks, or cancel those that are new.
+    """
+    told = False
+    while (other := run.other_launcher("")) is not None:
+        if not told:
+            say(f"waiting until process {other.pid} on {other.host} has left {run.name}")
+        told = True
+        time.sleep(1.0)
 
 
 def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:

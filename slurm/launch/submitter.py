@@ -68,9 +68,10 @@ class Submitter:
                     self._wait(refused, len(chunk))
                     return
 
-    def complete(self) -> bool:
-        """Whether every open item has a task."""
-        return all(place in self.watch.attempts for place in self.watch.open)
+    def complete(self, *, listed: bool = False) -> bool:
+        """Whether every open item has a task, and with `listed` one that SLURM lists."""
+        attempts = [self.watch.attempts.get(place) for place in self.watch.open]
+        return all(one and (not listed or one.task in self.watch.live) for one in attempts)
 
     def _jobs_before(self, place: Place, fresh: set[str]) -> set[str] | None:
         """The jobs that must end first; None when the item cannot be submitted yet, or ever."""
