@@ -10,6 +10,7 @@ the cluster.
 """
 
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,17 +148,21 @@ def end_jobs(run: "Run", scheduler: "Scheduler") -> int:
 
 def resume(run: "Run", *, detach: bool) -> None:
     """Take a run up again."""
-    from slurm.launch.launcher import look_after, wait_until_left
+    from slurm.launch.launcher import claim_cancelled, look_after
     from slurm.scheduler.commands import Scheduler
 
     scheduler = Scheduler()
     scheduler.check_installed()
-    if run.cancelled:
-        wait_until_left(run)
-        end_jobs(run, scheduler)
-        run.forget_arrays()
-        run.set_cancelled(False)
-    look_after(run, scheduler, run.manifest.requests, detach=detach)
+    token = secrets.token_hex(4)
+    try:
+        claim_cancelled(run, token)
+        if run.cancelled:
+            end_jobs(run, scheduler)
+            run.forget_arrays()
+            run.set_cancelled(False)
+        look_after(run, scheduler, run.manifest.requests, detach=detach, token=token)
+    finally:
+        run.release_launcher(token)
     if not detach:
         print(f"{run.name}: everything is done")
 

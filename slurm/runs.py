@@ -31,14 +31,9 @@ from slurm.failures import UNREADABLE, Failure, read_failure
 from slurm.files import check_writable, read_regular, write_bytes
 from slurm.scheduler.commands import TaskId
 from slurm.scheduler.settings import Request
+from slurm.stored import launchers
 from slurm.stored.items import ListedItem, list_records, load_all, load_one, write_items
-from slurm.stored.launchers import (
-    Launcher,
-    is_alive,
-    other_launcher,
-    release_launcher,
-    renew_launcher,
-)
+from slurm.stored.launchers import Launcher, is_alive
 from slurm.sweep import Item, Resources, Stage
 
 
@@ -228,15 +223,23 @@ class Run:
 
     def other_launcher(self, token: str) -> Launcher | None:
         """The living process, other than the one of `token`, that looks after the run."""
-        return other_launcher(self.folder, token)
+        return launchers.other_launcher(self._launcher, token)
+
+    def claim(self, token: str) -> Launcher | None:
+        """Let this process look after the run, unless another one does: that one."""
+        return launchers.claim(self._launcher, token)
 
     def renew_launcher(self, token: str) -> None:
         """Say that this process looks after the run."""
-        renew_launcher(self.folder, token)
+        launchers.renew(self._launcher, token)
 
     def release_launcher(self, token: str) -> None:
-        """Say that nobody does, if this process did."""
-        release_launcher(self.folder, token)
+        """Say that nobody looks after the run, if this process did."""
+        launchers.release(self._launcher, token)
+
+    @property
+    def _launcher(self) -> Path:
+        return self.folder / launchers.NAME
 
     @property
     def _items(self) -> Path:

@@ -5,6 +5,7 @@ job's state only tells whether another submission can help. Several launchers of
 tasks that run twice, do no harm: every item writes its own result, whole or not at all.
 """
 
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from slurm.runs import Run, create_run, find_runs
 from slurm.scheduler.commands import Scheduler, SchedulerDown
 from slurm.scheduler.settings import ClusterSettings, Request, check_stages
 from slurm.stop import Terminated
-from slurm.stored.launchers import Launcher
+from slurm.stored.launchers import Launcher, alone
 from slurm.sweep import Item, missing_stages
 
 SILENCE_SECONDS = 1800.0  # without an answer of SLURM before the launcher gives up
@@ -53,11 +54,16 @@ def run_slurm(
     if "%" in str(runs.absolute()):
         raise UserError(f"SLURM reads the % in {runs.absolute()} as a pattern; name another --zoo")
     check_writable(runs)
+    fingerprint = sha256("\n".join(repr(goal) for goal in goals).encode()).hexdigest()
+    token, starting = secrets.token_hex(4), runs / f".{fingerprint[:16]}.starting"
     try:
         requests = check_requests(scheduler, settings, stages)
         scheduler.max_array_size()  # its answer is needed later; better known to be readable now
-        fingerprint = sha256("\n".join(repr(goal) for goal in goals).encode()).hexdigest()
-        running = find_same(runs, fingerprint, scheduler)
+        with alone(starting, token, "is just starting the same sweep"):
+            running = find_same(runs, fingerprint, scheduler)
+            if running is None:
+                run = create_run(runs, stages, requests, goals=fingerprint, threads=threads)
+                run.renew_launcher(token)  # so that the next one finds it
     except SchedulerDown as down:
         raise SweepError({"submission": f"SLURM does not answer: {down}"}) from None
     if running:
@@ -69,9 +75,8 @@ def run_slurm(
             return
         run_slurm(goals, runs, settings, threads=threads, detach=detach, scheduler=scheduler)
         return
-    run = create_run(runs, stages, requests, goals=fingerprint, threads=threads)
     say(f"run {run.name}: {sum(len(stage.items) for stage in stages)} items")
-    look_after(run, scheduler, requests, detach=detach)
+    look_after(run, scheduler, requests, detach=detach, token=token)
 
 
 def _take_settings(run: Run, requests: Sequence[Request], threads: int | None) -> Run:
@@ -89,13 +94,19 @@ def _take_settings(run: Run, requests: Sequence[Request], threads: int | None) -
 
 
 def look_after(
-    run: Run, scheduler: Scheduler, requests: Sequence[Request], *, detach: bool = False
+    run: Run,
+    scheduler: Scheduler,
+    requests: Sequence[Request],
+    *,
+    detach: bool = False,
+    token: str | None = None,
 ) -> None:
     """Submit what `run` misses and wait until nothing is open; raises what failed.
 
     The working directory must be the one of the manifest. With `detach` return after submission.
+    `token` is the one by which this process has claimed the run, if it has.
     """
-    watch, token = Watch(run, scheduler, requests), secrets.token_hex(4)
+    watch, token = Watch(run, scheduler, requests), token or secrets.token_hex(4)
     try:
         other = _follow(watch, token, detach=detach)
     except (KeyboardInterrupt, SystemExit, Terminated):
@@ -116,19 +127,17 @@ def _follow(watch: Watch, token: str, *, detach: bool) -> Launcher | None:
     another machine seems alive for a while, so that only its next sign of life counts.
     """
     run, view = watch.run, View(watch)
-    submitter = Submitter(watch, alive=lambda: run.renew_launcher(token))
+    submitter = Submitter(watch, has_run=lambda: run.claim(token) is None)
     began, seen, told, first = time.monotonic(), run.other_launcher(token), False, True
     with view:
         while True:
             if run.cancelled:
                 _end_jobs(watch)
                 raise SweepError({run.name: "was cancelled; python -m slurm resume continues it"})
-            other = run.other_launcher(token)
+            other = run.claim(token)
             if other is not None and not told:
                 say(f"process {other.pid} on {other.host} looks after {run.name}: only watching")
             told = other is not None
-            if other is None:
-                run.renew_launcher(token)
             known = watch.look()
             if known:
                 if first and other is None:
@@ -176,13 +185,13 @@ def _check_deadlines(watch: Watch, submitter: Submitter) -> None:
         raise SweepError({watch.run.name: f"{reason}; python -m slurm resume continues it"})
 
 
-def wait_until_left(run: Run) -> None:
-    """Wait until nobody looks after a cancelled run: to each launcher the mark must be shown.
+def claim_cancelled(run: Run, token: str) -> None:
+    """Claim a cancelled run when nobody looks after it: to each launcher the mark must be shown.
 
     One that missed it would fail by its cancelled tasks, or cancel those that are new.
     """
     told = False
-    while (other := run.other_launcher("")) is not None:
+    while run.cancelled and (other := run.claim(token)) is not None:
         if not told:
             say(f"waiting until process {other.pid} on {other.host} has left {run.name}")
         told = True
@@ -190,10 +199,16 @@ def wait_until_left(run: Run) -> None:
 
 
 def find_same(runs: Path, fingerprint: str, scheduler: Scheduler) -> Run | None:
-    """The latest run for the same goals that still has jobs."""
+    """The latest of our runs for the same goals that still has jobs, or a launcher."""
     busy = {task.job_name.rpartition(".")[0] for task in scheduler.live("")}
-    for run in reversed(find_runs(runs)):  # only manifests of runs that have jobs are read
-        with suppress(UserError):  # one that cannot be read is not the one
-            if run.name in busy and not run.cancelled and run.manifest.goals == fingerprint:
+    for run in reversed(find_runs(runs)):  # only manifests of such runs are read
+        with suppress(UserError, OSError):  # one that cannot be read is not the one
+            under_way = run.name in busy or (run.other_launcher("") is not None and _is_ours(run))
+            if under_way and not run.cancelled and run.manifest.goals == fingerprint:
                 return run
     return None
+
+
+def _is_ours(run: Run) -> bool:
+    """Whether it is of this user, who alone can look after it."""
+    return (run.folder / "manifest.json").stat().st_uid == os.getuid()

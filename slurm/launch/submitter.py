@@ -24,9 +24,9 @@ REFUSAL_PAUSE = 20.0  # seconds at least, after one of them
 class Submitter:
     """Submits the open items of `watch` that no task stands for, with back-off."""
 
-    def __init__(self, watch: Watch, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, watch: Watch, has_run: Callable[[], bool] = lambda: True) -> None:
         self.watch = watch
-        self.alive = alive  # called before each array: a large one takes a while
+        self.has_run = has_run  # asked before each array, as a large one takes a while
         self.most = 0  # tasks of an array; 0: the cluster was not asked yet
         self.size = 0  # the same, as far as SLURM has room now
         self.refusals = 0  # of a kind that we do not know, since it took an array
@@ -53,8 +53,8 @@ class Submitter:
                         ready.append(place)
                         after |= jobs
             while ready:
-                if watch.run.cancelled:
-                    return  # whoever follows the run cancels what there is by now
+                if watch.run.cancelled or not self.has_run():
+                    return  # whoever follows the run cancels what there is by now, or submits it
                 chunk = ready[: self.size]
                 refused = self._submit(stage, chunk, sorted(after), fresh)
                 if refused is None:
@@ -96,7 +96,6 @@ class Submitter:
     ) -> Refused | None:
         """Submit one array; None when SLURM took it."""
         watch, run = self.watch, self.watch.run
-        self.alive()
         label = f"{stage}-{len(watch.arrays)}-{secrets.token_hex(3)}"
         numbers = [place.number for place in places]
         array = ArrayRecord(

@@ -11,8 +11,10 @@ import pytest
 from slurm.__main__ import cancel, resume
 from slurm.errors import SweepError
 from slurm.files import write_bytes
-from slurm.launch.launcher import look_after
-from slurm.runs import Run
+from slurm.launch.launcher import look_after, run_slurm
+from slurm.launch.submitter import Submitter
+from slurm.runs import Run, find_runs
+from slurm.scheduler.settings import ClusterSettings
 from slurm.stored.launchers import STALE_SECONDS, Launcher
 from tests.slurm.fake_slurm import Lab
 from tests.slurm.items import Number
@@ -119,3 +121,72 @@ def test_a_silent_scheduler_is_waited_for_before_all_is_said_to_be_submitted(
     monkeypatch.setattr("slurm.launch.launcher.time", Sleeping(sleep))
     resume(managed.watch.run, detach=True)
     assert managed.slurm.sizes == [3, 3]
+
+
+def at_once(count: int, act: Callable[[], object]) -> list[object]:
+    """What `act` returned in `count` threads that began it at the same time."""
+    barrier, found = threading.Barrier(count), list[object]()
+
+    def begin() -> None:
+        barrier.wait(60)
+        found.append(act())
+
+    threads = [threading.Thread(target=begin) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+def test_of_many_that_begin_at_once_one_has_the_run(managed: Lab) -> None:
+    run = managed.watch.run
+    found = at_once(8, lambda: run.claim(str(threading.get_ident())))
+    assert len(found) == 8
+    assert found.count(None) == 1
+
+
+def test_whoever_was_overtaken_while_claiming_a_run_only_watches(
+    managed: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = managed.watch.run
+    monkeypatch.setattr("slurm.stored.launchers.time.sleep", lambda seconds: note_launcher(run, 0))
+    other = run.claim("me")
+    assert other is not None
+    assert other.token == "other"
+
+
+def test_the_same_command_twice_at_once_is_one_run(managed: Lab, tmp_path: Path) -> None:
+    sweep = [Number(tmp_path / "b", f"n{i}") for i in range(3)]
+    before = find_runs(managed.runs)
+    at_once(
+        3,
+        lambda: run_slurm(
+            sweep, managed.runs, ClusterSettings(), detach=True, scheduler=managed.slurm
+        ),
+    )
+    assert len(find_runs(managed.runs)) == len(before) + 1
+    assert managed.slurm.sizes == [3]
+    assert not list(managed.runs.glob(".*"))
+
+
+def test_the_same_command_finds_a_launcher_that_has_no_jobs_yet(
+    managed: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = [Number(tmp_path / "b", "n")]
+    run_slurm(sweep, managed.runs, ClusterSettings(), detach=True, scheduler=managed.slurm)
+    run = find_runs(managed.runs)[-1]
+    managed.slurm.tasks.clear()
+    note_launcher(run, STALE_SECONDS - 2)
+    run_slurm(sweep, managed.runs, ClusterSettings(), detach=True, scheduler=managed.slurm)
+    assert f"is under way as run {run.name}" in capsys.readouterr().err
+    assert len(find_runs(managed.runs)) == 2
+
+
+def test_a_launcher_that_lost_its_run_submits_no_more(managed: Lab) -> None:
+    managed.slurm.array_size = 1
+    answers = [True, False]
+    submitter = Submitter(managed.watch, has_run=lambda: answers.pop(0))
+    managed.watch.look()
+    submitter.submit()
+    assert managed.slurm.sizes == [1]
