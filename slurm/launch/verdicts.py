@@ -14,6 +14,9 @@ from slurm.scheduler.settings import Request
 COMPLETED_SECONDS = 60.0
 # The accounting learns of an end some seconds later, and of some jobs never.
 UNKNOWN_SECONDS = 30.0
+# It can be behind with those that it says are not over; it says so for ever of jobs that the
+# controller has lost.
+BEHIND_SECONDS = 180.0
 # An accounting that does not answer is asked again until then.
 SILENT_SECONDS = 300.0
 ENDED_SECONDS = 5.0
@@ -25,6 +28,7 @@ STUCK = (
     *("QOSMaxWallDurationPerJobLimit", "AssocMaxWall", "PartitionTimeLimit"),
     *("BadConstraints", "InvalidAccount", "InvalidQOS"),
 )
+UNENDED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "RESIZING")
 HELD = ("REQUEUE_HOLD", "SPECIAL_EXIT")
 
 
@@ -78,7 +82,7 @@ def judge(
     if name == "COMPLETED":
         reason = "ended well, but its result cannot be seen here"
         return Verdict("again", reason) if absent >= COMPLETED_SECONDS else Verdict("wait")
-    if absent >= UNKNOWN_SECONDS:
+    if absent >= (BEHIND_SECONDS if name in UNENDED else UNKNOWN_SECONDS):
         return Verdict("again", f"is no longer known to SLURM (accounting: {name})")
     return Verdict("wait")
 

@@ -1,7 +1,7 @@
 """What SLURM's commands print, found among what a site's own wrappers print around it.
 
 Banners, `CLUSTER: name` headers and notices are no answers. A line counts when it has the form
-that was asked for; where lines were printed and none of them has it, nothing is known.
+that was asked for; where none has it, be it that nothing was printed, nothing is known.
 """
 
 import re
@@ -15,12 +15,14 @@ _SOMEHOW = re.compile(r"\bjob(?:[ _-]?id)?\W{0,3}(\d+)\b", re.I)
 
 
 class NotReadable(Exception):
-    """A command printed lines, but none of the form that was asked for."""
+    """A command printed nothing, or no line of the form that was asked for."""
 
     def __init__(self, command: str, text: str) -> None:
         first = next((line.strip() for line in text.splitlines() if line.strip()), "")
         super().__init__(
             f"no line that {command} printed is of the form asked for; the first: {first[:120]!r}"
+            if first
+            else f"{command} ended well but printed nothing"
         )
 
 
@@ -44,11 +46,11 @@ def job_numbers(text: str) -> tuple[list[str], bool]:
 def rows(command: str, text: str, form: "re.Pattern[str]", header: str) -> list[tuple[str, ...]]:
     """The groups of `form` in each line of `text` that matches it as a whole.
 
-    `header` is the first line of a table that may be empty: where it stands, no rows are an
-    answer too, as they are where nothing was printed. Else `NotReadable`.
+    `header` is the first line of a table that may be empty, and was asked for: where it stands, no
+    rows are an answer too. Else `NotReadable`.
     """
     lines = [line.strip() for line in plain(text).splitlines() if line.strip()]
     found = [match.groups(default="") for line in lines if (match := form.fullmatch(line))]
-    if lines and not found and header not in lines:
+    if not found and header not in lines:
         raise NotReadable(command, text)
     return found

@@ -42,8 +42,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run with an array, on a SLURM whose queue is empty."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
-    for name in ("sbatch", "squeue", "srun", "scancel", "sacct"):
-        (bin_folder / name).write_text("#!/bin/sh\n")
+    tables = {
+        "squeue": "NAME|ARRAY_TASK_ID|STATE|JOBID|REASON",
+        "sacct": "JobID|JobName|State|ExitCode",
+    }
+    for name in ("sbatch", "srun", "scancel", *tables):
+        (bin_folder / name).write_text(f"#!/bin/sh\necho '{tables.get(name, '')}'\n")
         (bin_folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)

@@ -37,7 +37,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     for name in ("sbatch", "squeue", "srun", "scancel"):
-        (bin_folder / name).write_text("#!/bin/sh\n")
+        said = "echo 'NAME|ARRAY_TASK_ID|STATE|JOBID|REASON'" if name == "squeue" else ""
+        (bin_folder / name).write_text(f"#!/bin/sh\n{said}\n")
         (bin_folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)

@@ -30,6 +30,8 @@ OF_A_USER = {
     "SBATCH_NO_REQUEUE": "1",
 }
 
+HEADER = "NAME|ARRAY_TASK_ID|STATE|JOBID|REASON"  # all that squeue prints of an empty queue
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -39,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     answer(tmp_path, f"env >{tmp_path}/seen; cp $1 {tmp_path}/script; echo Submitted batch job 7")
     program(bin_folder / "srun", "true")
-    queue(tmp_path, "")
+    queue(tmp_path, f"{HEADER}\n")
     monkeypatch.setattr(submission, "LISTED_SECONDS", 0.0)
     return tmp_path
 
@@ -179,7 +181,7 @@ def test_a_job_that_the_queue_shows_late(folder: Path, monkeypatch: pytest.Monke
     queue(folder, "run.0-0-a|1|PENDING|31_1|None\n")
     program(
         folder / "bin" / "squeue",
-        f"test -e {folder}/asked && cat {folder}/queue; touch {folder}/asked",
+        f"echo '{HEADER}'; test -e {folder}/asked && cat {folder}/queue; touch {folder}/asked",
     )
     assert submit(folder) == "31"
 
@@ -200,6 +202,14 @@ def test_a_submission_that_nobody_knows_of_is_lost(folder: Path) -> None:
     assert caught.value.lost
     assert caught.value.busy
     assert caught.value.unreachable
+
+
+def test_a_queue_that_prints_nothing_does_not_say_that_there_is_no_job(folder: Path) -> None:
+    answer(folder, "true")
+    queue(folder, "")
+    with pytest.raises(Refused, match="squeue ended well but printed nothing") as caught:
+        submit(folder)
+    assert caught.value.lost
 
 
 def test_options_reach_sbatch_as_they_were_given(folder: Path) -> None:

@@ -24,7 +24,8 @@ LONG = 1e6
         ("CANCELLED", False, 0.0, "failed"),
         ("COMPLETED", False, 30.0, "wait"),  # its result may not be visible yet
         ("COMPLETED", False, LONG, "again"),
-        ("RUNNING", False, 10.0, "wait"),  # the accounting lags
+        ("RUNNING", False, 150.0, "wait"),  # the accounting lags
+        ("PENDING", True, 150.0, "wait"),
         ("RUNNING", False, LONG, "again"),
         (None, False, 10.0, "wait"),
         (None, False, LONG, "again"),

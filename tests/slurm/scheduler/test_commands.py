@@ -278,6 +278,15 @@ def test_only_lines_of_another_form_are_no_answer(commands: Path, name: str) -> 
     assert "'CLUSTER: tc'" in str(down.value)
 
 
+@pytest.mark.parametrize("name", ["squeue", "sinfo", "sacct"])
+@pytest.mark.parametrize("said", ["", " \n\n", "\r"])
+def test_nothing_at_all_is_no_empty_table(commands: Path, name: str, said: str) -> None:
+    """What runs would be taken for gone, and submitted a second time."""
+    printed(commands, name, [said])
+    with pytest.raises(SchedulerDown, match=f"{name} ended well but printed nothing"):
+        ANSWERS[name][1]()
+
+
 @pytest.mark.parametrize(
     ("name", "header"),
     [
