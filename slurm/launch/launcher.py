@@ -16,6 +16,7 @@ from pathlib import Path
 from slurm.errors import SweepError, UserError
 from slurm.failures import raise_failures
 from slurm.files import check_writable
+from slurm.launch.patience import Patience
 from slurm.launch.requests import check_requests, describe_changes, renewed
 from slurm.launch.submitter import Submitter
 from slurm.launch.view import View
@@ -109,7 +110,7 @@ def look_after(
     watch, token = Watch(run, scheduler, requests), token or secrets.token_hex(4)
     try:
         other = _follow(watch, token, detach=detach)
-    except (KeyboardInterrupt, SystemExit, Terminated):
+    except (KeyboardInterrupt, SystemExit, Terminated, OSError):
         say(f"the jobs go on; see python -m slurm status, resume or cancel {run.folder}")
         raise
     finally:
@@ -123,39 +124,64 @@ def look_after(
 def _follow(watch: Watch, token: str, *, detach: bool) -> Launcher | None:
     """Look, decide and submit until every item is closed, or with `detach` has its task.
 
-    With `detach` a living launcher will do as well: it is returned. One that was killed on
-    another machine seems alive for a while, so that only its next sign of life counts.
+    With `detach` a living launcher will do as well: it is returned.
     """
-    run, view = watch.run, View(watch)
-    submitter = Submitter(watch, has_run=lambda: run.claim(token) is None)
-    began, seen, told, first = time.monotonic(), run.other_launcher(token), False, True
-    with view:
+    began, patience = time.monotonic(), Patience(watch.run.name)
+    follower = _Follower(watch, token)
+    with View(watch) as view:
         while True:
-            if run.cancelled:
-                _end_jobs(watch)
-                raise SweepError({run.name: "was cancelled; python -m slurm resume continues it"})
-            other = run.claim(token)
-            if other is not None and not told:
-                say(f"process {other.pid} on {other.host} looks after {run.name}: only watching")
-            told = other is not None
-            known = watch.look()
-            if known:
-                if first and other is None:
-                    watch.forget_ended()
-                first = False
-                watch.judge_absent(resubmit=other is None)
-                if other is None:
-                    submitter.submit()
+            try:
+                ends = follower.look(detach=detach)
+                patience.rest()
+            except OSError as error:
+                patience.bear(error)
+                ends = False
             view.show()
-            lives = other is not None and other != seen
-            complete = known and submitter.complete(listed=other is not None)
-            submitted = detach and (lives or complete)
-            if not watch.open or (submitted and not run.cancelled):
-                if other is None:
-                    _cancel_orphans(watch)
-                return other
-            _check_deadlines(watch, submitter)
+            if ends:
+                return follower.other
+            _check_deadlines(watch, follower.submitter)
             time.sleep(min(30.0, max(0.5, (time.monotonic() - began) / 40)))
+
+
+class _Follower:
+    """This process, as it looks after a run, or watches while another one does."""
+
+    def __init__(self, watch: Watch, token: str) -> None:
+        self.watch, self.run, self.token = watch, watch.run, token
+        self.submitter = Submitter(watch, has_run=lambda: self.run.claim(token) is None)
+        self.other: Launcher | None = None  # who looks after the run instead
+        self._seen = self.run.other_launcher(token)  # at first
+        self._known = False  # whether SLURM has answered
+
+    def look(self, *, detach: bool) -> bool:
+        """Do what is to be done now; whether that is all, or with `detach` is under way.
+
+        A launcher that was killed on another machine seems alive for a while, so that only its
+        next sign of life counts.
+        """
+        watch = self.watch
+        if self.run.cancelled:
+            _end_jobs(watch)
+            raise SweepError({self.run.name: "was cancelled; python -m slurm resume continues it"})
+        before, self.other = self.other, self.run.claim(self.token)
+        if self.other is not None and before is None:
+            who = f"process {self.other.pid} on {self.other.host}"
+            say(f"{who} looks after {self.run.name}: only watching")
+        alone = self.other is None
+        answered = watch.look()
+        if answered:
+            if alone and not self._known:
+                watch.forget_ended()
+            self._known = True
+            watch.judge_absent(resubmit=alone)
+            if alone:
+                self.submitter.submit()
+        lives = not alone and self.other != self._seen
+        complete = answered and self.submitter.complete(listed=not alone)
+        ends = not watch.open or (detach and (lives or complete) and not self.run.cancelled)
+        if ends and alone:
+            _cancel_orphans(watch)
+        return ends
 
 
 def _cancel_orphans(watch: Watch) -> None:

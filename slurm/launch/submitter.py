@@ -31,13 +31,16 @@ class Submitter:
         self.size = 0  # the same, as far as SLURM has room now
         self.refusals = 0  # of a kind that we do not know, since it took an array
         self.busy_since: float | None = None  # SLURM has had no room since then
+        self.unwritten: list[ArrayRecord] = []  # that SLURM took
         self._pause, self._until = 2.0, 0.0
 
     def submit(self) -> None:
         """Submit all that can be; the rest waits for a later call.
 
-        An item can be submitted when all that it needs is done or has a task to wait for.
+        An item can be submitted when all that it needs is done or has a task to wait for. Raises
+        `OSError` when files cannot be written; a later call does the rest.
         """
+        self._write_records()
         if time.monotonic() < self._until or not self._know_size():
             return
         watch = self.watch
@@ -124,16 +127,26 @@ class Submitter:
                 run.drop_array(label)
             watch.cut[label] = array  # should the queue show it yet, it is cancelled
             return refused
+        except OSError:
+            watch.cut[label] = array  # SLURM may have it, but not all that its tasks read is there
+            raise
         self.busy_since, self._pause, self.refusals = None, 2.0, 0
         self.size = min(self.most, self.size * 2)
         array = msgspec.structs.replace(array, job=job)
-        run.write_array(array)
+        self.unwritten.append(array)
         watch.note(array)
         fresh.add(job)
         for place in places:
             watch.starts[place] = watch.starts.get(place, 0) + 1
         say(f"{self._name(stage)}: {len(places)} tasks submitted as job {job}")
+        self._write_records()
         return None
+
+    def _write_records(self) -> None:
+        """Write the numbers of the jobs; else whoever resumes the run would cancel them."""
+        while self.unwritten:
+            self.watch.run.write_array(self.unwritten[0])
+            self.unwritten.pop(0)
 
     def _is_final(self, refused: Refused) -> bool:
         """Whether there is no point in trying again."""
