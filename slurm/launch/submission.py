@@ -14,7 +14,7 @@ from pathlib import Path
 
 from slurm.errors import one_line
 from slurm.scheduler.answers import job_numbers
-from slurm.scheduler.commands import Scheduler, SchedulerDown, is_down, is_unreachable
+from slurm.scheduler.commands import Scheduler, SchedulerDown, is_down, is_full, is_unreachable
 from slurm.scheduler.environment import as_from_a_login
 from slurm.scheduler.settings import Request
 from slurm.tasks.task import run_task
@@ -30,14 +30,15 @@ _LIMIT = re.compile(r"submit.*limit|limit.*submit|MaxSubmit|MaxJobs|Invalid job 
 class Refused(Exception):
     """SLURM did not take the array.
 
-    `busy`: it says itself that it may take it later, or fewer tasks at once. `unreachable`: it
-    was not there, whatever the number of tasks. `lost`: it may have taken it all the same, and the
-    queue could not be asked.
+    `busy`: it says itself that it may take it later, or fewer tasks at once; `full`: when others
+    of its jobs have ended. `unreachable`: it was not there, whatever the number of tasks. `lost`:
+    it may have taken it all the same, and the queue could not be asked.
     """
 
     def __init__(self, message: str, *, lost: bool = False) -> None:
         super().__init__(one_line(message))
         self.busy = lost or bool(_LIMIT.search(message)) or is_down(message)
+        self.full = is_full(message)
         self.unreachable = lost or is_unreachable(message)
         self.lost = lost
 

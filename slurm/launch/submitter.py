@@ -161,7 +161,8 @@ class Submitter:
             self.size = max(1, tasks // 2)
         if not refused.busy:
             self._pause = max(self._pause, REFUSAL_PAUSE)
-        self.busy_since = self.busy_since or now
+        # Other jobs of the same user, which nobody knows here, may take days to end.
+        self.busy_since = None if refused.full else self.busy_since or now
         say(f"SLURM takes nothing now ({refused}); trying again in {self._pause:.0f} s")
         self._until, self._pause = now + self._pause, min(300.0, self._pause * 2)
 

@@ -26,6 +26,9 @@ _PARTITION = re.compile(r"([^\s|]+)\s*\|([^|]*)\|\s*(infinite|unlimited|n/a|\d[\
 _PARTITION_NAME = re.compile(r"([^\s|*]+\*?)")
 _TASK = re.compile(r"(.*?)\|([^|]*)\|([A-Z_]+)\|(\d[^|\s]*)\|(.*)")
 _ENDED = re.compile(r"(\d+(?:_[\d\[\],%-]*)?)\|([^|]*)\|([A-Z_]+)(?: [^|]*)?\|(\d+:\d+)")
+# AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit, QOSGrpSubmitJobsLimit; the sentence that
+# follows them is that of other limits too.
+_FULL = re.compile(r"(?:Max|Grp)SubmitJob")
 _QUEUE = "NAME|ARRAY_TASK_ID|STATE|JOBID|REASON"
 
 
@@ -105,7 +108,10 @@ class Scheduler:
         return max(1, min((int(match.group(1)) for match in found), default=1001))
 
     def refusal(self, options: list[str]) -> str | None:
-        """Why SLURM would refuse a job with these options of sbatch; None if it would not."""
+        """Why SLURM would refuse a job with these options of sbatch; None if it would not.
+
+        That there is no room now for one more job is no refusal: it will be waited for.
+        """
         command = ["sbatch", "--test-only", *options, "--wrap", "true"]
         done = _run(command)
         if done.returncode == 0:
@@ -114,7 +120,7 @@ class Scheduler:
         message = one_line("; ".join(line for line in lines if line))
         if is_down(message):
             raise SchedulerDown(message)
-        return message
+        return None if is_full(message) else message
 
     def live(self, run: str) -> dict[TaskId, TaskState]:
         """The tasks of the jobs whose names begin with `run`, as far as they wait or run."""
@@ -205,6 +211,11 @@ def is_down(message: str) -> bool:
     """Whether an error says that the cluster could not be reached or is busy."""
     busy = ("temporarily", "resource busy", "try again")
     return is_unreachable(message) or any(sign in message.lower() for sign in busy)
+
+
+def is_full(message: str) -> bool:
+    """Whether an error says that a user or a group has as many jobs as there may be at once."""
+    return bool(_FULL.search(message))
 
 
 def indices_in(text: str) -> list[int]:

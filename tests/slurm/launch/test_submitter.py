@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slurm.errors import SweepError, UserError
-from slurm.launch.launcher import look_after
+from slurm.launch.launcher import SILENCE_SECONDS, look_after
 from slurm.launch.submission import Refused
 from slurm.launch.submitter import REFUSALS
 from slurm.launch.watch import SUBMISSION_SECONDS
@@ -36,6 +36,21 @@ def test_a_full_queue_is_tried_again_with_smaller_arrays(lab: Lab, tmp_path: Pat
     lab.step(10)
     assert lab.slurm.sizes == [2, 4, 2]  # larger ones as soon as there is room
     lab.run_all()
+
+
+def test_other_jobs_of_the_user_are_waited_for_however_long_they_take(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of the run's own jobs is in the queue, and for hours there is no room for one."""
+    full = "sbatch: error: AssocMaxSubmitJobLimit\nJob violates accounting/QOS policy"
+    lab.slurm.refusals = [full] * 20
+    lab.clock.now = time.monotonic()
+    began = lab.clock.now
+    monkeypatch.setattr("slurm.launch.launcher.time", lab.clock)
+    lab.start([Number(tmp_path / "a", "n")])
+    look_after(lab.watch.run, lab.slurm, lab.watch.run.manifest.requests, detach=True)
+    assert lab.slurm.sizes == [1]
+    assert lab.clock.now - began > 2 * SILENCE_SECONDS
 
 
 @pytest.mark.parametrize(

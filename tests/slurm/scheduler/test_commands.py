@@ -156,6 +156,33 @@ def test_a_refusal_is_one_line(commands: Path) -> None:
     assert refusal == "invalid partition specified: x; allocation failure: Invalid"
 
 
+POLICY = (
+    "allocation failure: Job violates accounting/QOS policy (job submit limit, user's size and/or "
+    "time limits)"
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "refused"),
+    [
+        ("AssocMaxSubmitJobLimit", False),
+        ("AssocGrpSubmitJobsLimit", False),
+        ("QOSMaxSubmitJobPerUserLimit", False),
+        ("QOSMaxSubmitJobPerAccountLimit", False),
+        ("QOSGrpSubmitJobsLimit", False),
+        ("QOSMaxWallDurationPerJobLimit", True),
+        ("QOSMaxNodePerJobLimit", True),
+        ("AssocMaxCpuPerJobLimit", True),
+    ],
+)
+def test_a_limit_of_jobs_that_is_reached_now_is_no_refusal(
+    commands: Path, reason: str, refused: bool
+) -> None:
+    """The launcher waits for room; sizes that a job may never have are refused."""
+    command(commands, "sbatch", error=f"sbatch: error: {reason}\n{POLICY}", code=1)
+    assert Scheduler().refusal(["--time=5"]) == (f"{reason}; {POLICY}" if refused else None)
+
+
 @pytest.mark.parametrize(
     ("gres", "count"),
     [("gpu:2", 2), ("gpu:a100:8(S:0-1)", 8), ("(null)", 0), ("nvme:1,gpu:a:2,gpu:b:4", 6)],
