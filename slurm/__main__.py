@@ -98,7 +98,7 @@ def print_runs(runs: Path) -> None:
 
 def print_status(run: "Run") -> None:
     """The stages of a run and what failed, without changing anything."""
-    from slurm.launch.view import table
+    from slurm.launch.counts import table
     from slurm.launch.watch import Watch
     from slurm.scheduler.commands import Scheduler
 

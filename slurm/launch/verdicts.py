@@ -3,6 +3,7 @@
 A state alone never says that an item is done; it says only whether another start can help.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,9 +26,11 @@ ENDED_BADLY = ("FAILED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED")
 # Reasons to wait that nothing but a new submission ends.
 STUCK = (
     *("DependencyNeverSatisfied", "JobHeldAdmin", "JobHoldMaxRequeue", "launch failed"),
-    *("QOSMaxWallDurationPerJobLimit", "AssocMaxWall", "PartitionTimeLimit"),
     *("BadConstraints", "InvalidAccount", "InvalidQOS"),
 )
+# Reasons that no submission of the same request ends: limits of what one job may be, whatever else
+# there is. QOSMaxGRESPerUser and its like end when other jobs do.
+HOPELESS = re.compile(r"(QOS|Assoc)Max\w+Per(Job|Node)(Limit)?|QOSMin\w+|PartitionTimeLimit")
 UNENDED = ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "RESIZING")
 HELD = ("REQUEUE_HOLD", "SPECIAL_EXIT")
 
@@ -92,7 +95,16 @@ def _more_needed(reason: str, flag: str, renewed: bool) -> Verdict:
     return Verdict("again", reason) if renewed else Verdict("failed", f"{reason}; raise {flag}")
 
 
+def is_hopeless(state: TaskState, request: Request) -> bool:
+    """Whether a waiting task that asked for `request` asks for what no job may have.
+
+    Of several partitions the reason is that of one alone.
+    """
+    several = "," in (request.settings.partition or "")
+    return state.state == "PENDING" and not several and bool(HOPELESS.fullmatch(state.reason))
+
+
 def is_stuck(state: TaskState) -> bool:
-    """Whether a waiting task would wait for ever."""
+    """Whether a waiting task would wait for ever, though another one like it might not."""
     waits = state.state == "PENDING" and any(sign in state.reason for sign in STUCK)
     return waits or state.state in HELD

@@ -3,11 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm.failures import Failure
-from slurm.launch.verdicts import SILENT_SECONDS, is_stuck, judge
+from slurm.launch.attempts import Attempt
+from slurm.launch.counts import Counts
+from slurm.launch.verdicts import SILENT_SECONDS, is_hopeless, is_stuck, judge
 from slurm.progress import say
 from slurm.runs import ArrayRecord, Place, Run
 from slurm.scheduler.commands import Scheduler, SchedulerDown, TaskId, TaskState
@@ -20,31 +21,6 @@ FULL_CHECK_SECONDS = 60.0  # between looks at the results of items that still wa
 # Another launcher may be at it that long: sbatch has five minutes, and the files of an array's
 # tasks are put into place after it.
 SUBMISSION_SECONDS = 900.0
-
-
-@dataclass
-class Counts:
-    """How the items of one stage stand."""
-
-    name: str
-    total: int = 0
-    done: int = 0
-    running: int = 0
-    waiting: int = 0
-    failed: int = 0
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """The latest submission of an item: a task of an array."""
-
-    array: ArrayRecord
-    index: int
-
-    @property
-    def task(self) -> TaskId:
-        """Its name in SLURM."""
-        return self.array.task(self.index)
 
 
 class Watch:
@@ -127,6 +103,7 @@ class Watch:
         """
         now = time.monotonic()
         gone: dict[Place, Attempt] = {}
+        stuck: list[str] = []
         for place in sorted(self.open, key=order):
             attempt = self.attempts.get(place)
             state = self.live.get(attempt.task) if attempt else None
@@ -139,8 +116,12 @@ class Watch:
                 continue
             self.absent.pop(place, None)
             if resubmit and is_stuck(state):
-                self.scheduler.cancel([state.job])
+                stuck.append(state.job)
                 self._lose(place, f"would wait for ever ({state.state}: {state.reason})")
+            elif resubmit and is_hopeless(state, attempt.asked(self.requests[place.stage])):
+                stuck.append(state.job)
+                self._give_up(place, state)
+        self.scheduler.cancel(stuck)
         failures = {p: self.run.failure(a.array, a.index) for p, a in gone.items()}
         silent = {a.array.job: a.array.job_name for p, a in gone.items() if failures[p] is None}
         try:
@@ -151,14 +132,13 @@ class Watch:
             if not known and failures[place] is None and now - self.absent[place] < SILENT_SECONDS:
                 continue
             failure, request = failures[place], self.requests[place.stage]
-            asked = attempt.array.request or request
             verdict = judge(
                 failure,
                 ended.get(attempt.task),
                 now - self.absent[place],
-                asked,
+                attempt.asked(request),
                 self.items[place].resources.resumable,
-                renewed=asked != request,
+                renewed=attempt.asked(request) != request,
             )
             if verdict.kind == "failed":
                 self.fail(place, verdict.reason, failure is not None and failure.mendable)
@@ -242,6 +222,14 @@ class Watch:
             gone = attempt is not None and attempt.task not in self.live
             if (full or gone or self.is_running(place)) and self.items[place].done():
                 self._close(place)
+
+    def _give_up(self, place: Place, state: TaskState) -> None:
+        """Of a task that will never start: it is submitted again if that would ask for others."""
+        attempt, request = self.attempts[place], self.requests[place.stage]
+        if attempt.asked(request) == request:
+            attempt.note_hopeless(self.run, self.items[place].key, state.reason)
+        else:
+            self._lose(place, f"would never start ({state.reason})")
 
     def _reopen_inputs(self, place: Place) -> bool:
         """Whether inputs of an item are open; those whose results were damaged since are now."""

@@ -3,7 +3,7 @@
 import pytest
 
 from slurm.failures import Failure
-from slurm.launch.verdicts import is_stuck, judge
+from slurm.launch.verdicts import is_hopeless, is_stuck, judge
 from slurm.scheduler.commands import TaskState
 from slurm.scheduler.settings import ClusterSettings, Request
 
@@ -70,8 +70,6 @@ def test_what_one_of_several_processes_met_is_a_lost_start() -> None:
 def test_stuck_tasks() -> None:
     assert is_stuck(TaskState("PENDING", "DependencyNeverSatisfied"))
     assert is_stuck(TaskState("PENDING", "launch failed requeued held"))
-    assert is_stuck(TaskState("PENDING", "PartitionTimeLimit"))
-    assert is_stuck(TaskState("PENDING", "AssocMaxWallDurationPerJobLimit"))
     assert is_stuck(TaskState("PENDING", "BadConstraints"))
     assert is_stuck(TaskState("REQUEUE_HOLD", "JobHeldUser"))
     assert is_stuck(TaskState("SPECIAL_EXIT"))
@@ -79,3 +77,44 @@ def test_stuck_tasks() -> None:
     assert not is_stuck(TaskState("PENDING", "Priority"))
     assert not is_stuck(TaskState("PENDING", "JobHeldUser"))
     assert not is_stuck(TaskState("RUNNING", "launch failed"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "hopeless"),
+    [
+        # From SLURM 22.05: what one job may have, be it alone on the cluster.
+        ("QOSMaxGRESPerJob", True),
+        ("QOSMaxCpuPerJobLimit", True),
+        ("QOSMaxNodePerJobLimit", True),
+        ("QOSMaxMemoryPerJob", True),
+        ("QOSMaxMemoryPerNode", True),
+        ("QOSMaxGRESMinutesPerJob", True),
+        ("QOSMaxWallDurationPerJobLimit", True),
+        ("QOSMinGRES", True),
+        ("AssocMaxGRESPerJob", True),
+        ("AssocMaxCpuPerJobLimit", True),
+        ("AssocMaxWallDurationPerJobLimit", True),
+        ("PartitionTimeLimit", True),
+        # What passes when other jobs end, time goes by, or someone says so.
+        ("QOSMaxGRESPerUser", False),
+        ("QOSMaxCpuPerUserLimit", False),
+        ("QOSMaxJobsPerUserLimit", False),
+        ("QOSMaxSubmitJobPerUserLimit", False),
+        ("QOSGrpGRES", False),
+        ("QOSGrpCPUMinutesLimit", False),
+        ("AssocMaxJobsLimit", False),
+        ("AssocMaxSubmitJobLimit", False),
+        ("AssocGrpMemLimit", False),
+        ("PartitionDown", False),
+        ("Resources", False),
+    ],
+)
+def test_what_no_job_may_have_is_not_waited_for(reason: str, hopeless: bool) -> None:
+    assert is_hopeless(TaskState("PENDING", reason), REQUEST) is hopeless
+    assert not is_stuck(TaskState("PENDING", reason))
+    assert not is_hopeless(TaskState("RUNNING", reason), REQUEST)
+
+
+def test_one_of_several_partitions_may_still_start_it() -> None:
+    several = Request(1, 1, 0, 240, ClusterSettings("gpu,cpu"))
+    assert not is_hopeless(TaskState("PENDING", "PartitionTimeLimit"), several)

@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,44 @@ def test_stuck_tasks_are_cancelled_and_submitted_again(lab: Lab, tmp_path: Path)
     lab.step()
     assert lab.slurm.past[task].state == "CANCELLED"
     assert lab.slurm.sizes == [1, 1]
+    lab.run_all()
+    assert not lab.watch.failures
+
+
+def wait_for(lab: Lab, reason: str) -> None:
+    """Every task waits for that."""
+    for task, state in lab.slurm.tasks.items():
+        lab.slurm.tasks[task] = TaskState("PENDING", reason, state.job)
+
+
+def test_what_no_job_may_have_is_the_users_to_mend_at_once(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", f"n{i}") for i in range(3)])
+    lab.step()
+    wait_for(lab, "QOSMaxGRESPerJob")
+    lab.step()
+    assert not lab.slurm.tasks
+    lab.step()
+    assert lab.slurm.sizes == [3]
+    assert not lab.watch.open
+    for failure in lab.watch.failures.values():
+        assert failure.mendable
+        assert "no task of stage number as it is asked for (QOSMaxGRESPerJob)" in failure.reason
+    # Whoever looks at the run later is told that too, not that it was cancelled.
+    lab.resume(Run(lab.watch.run.folder))
+    lab.watch.look()
+    lab.watch.judge_absent(resubmit=False)
+    assert {f.reason for f in lab.watch.failures.values()} == {failure.reason}
+
+
+def test_what_no_job_may_have_is_submitted_again_as_something_else(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    lab.step()
+    wait_for(lab, "QOSMaxCpuPerJobLimit")
+    lab.watch.requests = [replace(lab.watch.requests[0], minutes=9)]
+    lab.step()
+    assert [request.minutes for request in lab.slurm.requests] == [5, 9]
     lab.run_all()
     assert not lab.watch.failures
 
