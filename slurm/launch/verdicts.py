@@ -23,9 +23,10 @@ SILENT_SECONDS = 300.0
 ENDED_SECONDS = 5.0
 
 ENDED_BADLY = ("FAILED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED")
-# Reasons to wait that nothing but a new submission ends.
+# Reasons to wait that nothing but a new submission ends. Not JobHeldAdmin: an administrator holds a
+# job, and lets it go; one that SLURM itself holds after a failed launch says so.
 STUCK = (
-    *("DependencyNeverSatisfied", "JobHeldAdmin", "JobHoldMaxRequeue", "launch failed"),
+    *("DependencyNeverSatisfied", "JobHoldMaxRequeue", "launch failed"),
     *("BadConstraints", "InvalidAccount", "InvalidQOS"),
 )
 # Reasons that no submission of the same request ends: limits of what one job may be, whatever else

@@ -75,7 +75,8 @@ def test_stuck_tasks() -> None:
     assert is_stuck(TaskState("SPECIAL_EXIT"))
     assert not is_stuck(TaskState("PENDING", "Dependency"))
     assert not is_stuck(TaskState("PENDING", "Priority"))
-    assert not is_stuck(TaskState("PENDING", "JobHeldUser"))
+    for reason in ("JobHeldUser", "JobHeldAdmin", "job requeued in held state"):
+        assert not is_stuck(TaskState("PENDING", reason))  # someone wants it to wait
     assert not is_stuck(TaskState("RUNNING", "launch failed"))
 
 
@@ -106,6 +107,7 @@ def test_stuck_tasks() -> None:
         ("AssocMaxSubmitJobLimit", False),
         ("AssocGrpMemLimit", False),
         ("PartitionDown", False),
+        ("JobHeldAdmin", False),
         ("Resources", False),
     ],
 )

@@ -207,6 +207,18 @@ def wait_for(lab: Lab, reason: str) -> None:
         lab.slurm.tasks[task] = TaskState("PENDING", reason, state.job)
 
 
+def test_a_job_that_an_administrator_holds_keeps_its_place(lab: Lab, tmp_path: Path) -> None:
+    lab.start([Number(tmp_path / "a", "n")])
+    lab.step()
+    wait_for(lab, "JobHeldAdmin")
+    for _ in range(3):
+        lab.step(3600)
+    assert lab.slurm.sizes == [1]
+    assert lab.watch.waiting_for() == "JobHeldAdmin"
+    lab.run_all()
+    assert lab.slurm.sizes == [1]
+
+
 def test_what_no_job_may_have_is_the_users_to_mend_at_once(lab: Lab, tmp_path: Path) -> None:
     lab.start([Number(tmp_path / "a", f"n{i}") for i in range(3)])
     lab.step()
