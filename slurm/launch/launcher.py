@@ -56,7 +56,7 @@ def run_slurm(
         raise UserError(f"SLURM reads the % in {runs.absolute()} as a pattern; name another --zoo")
     check_writable(runs)
     fingerprint = sha256("\n".join(repr(goal) for goal in goals).encode()).hexdigest()
-    token, starting = secrets.token_hex(4), runs / f".{fingerprint[:16]}.starting"
+    token, starting = secrets.token_hex(4), runs / f".{fingerprint[:16]}.{os.getuid()}.starting"
     try:
         requests = check_requests(scheduler, settings, stages)
         scheduler.max_array_size()  # its answer is needed later; better known to be readable now
