@@ -1,19 +1,26 @@
 """Two rows of one table on the same test images: what differs by more than chance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
 from benchmarks.outcomes.files import read_outcomes
-from benchmarks.results import ProbeRecord, VocSvmRecord
+from benchmarks.results import LowShotRecord, VocSvmRecord
 from reports.collect import Collection, originals
-from reports.confidence.figures import figure_of, resampled, test_split, why_none, work_of
+from reports.confidence.figures import (
+    NOT_KEPT,
+    figure_of,
+    resampled,
+    test_split,
+    why_none,
+    work_of,
+)
 from reports.confidence.intervals import Difference, difference, holm
 from reports.confidence.unlike import Pair, title_of, unlike
 from reports.measured import Measured
-from reports.tables import signed
+from reports.tables import Row, signed
 from slurm.progress import progress
 
 SHOWN_CLASSES = 3  # that moved most
@@ -56,13 +63,13 @@ def compare_rows(
 ) -> Comparison:
     """Every column of every table in which both rows stand, with its paired interval."""
     zoo = collection.zoo
-    pairs = list(_pairs(measured, collection, first, second))
+    pairs, missing = _pairs(measured, collection, first, second)
     wanted = [figure for pair in pairs for figure in (pair.first, pair.second)]
     with progress(
         desc=f"{second} against {first}", total=work_of(wanted, zoo), unit="sample"
     ) as bar:
         samples = resampled(wanted, zoo, bar.update)
-    columns, missing, compared = [], [], []
+    columns, compared = [], []
     for at, pair in enumerate(pairs):
         one, other = samples[2 * at], samples[2 * at + 1]
         if one is None or other is None:
@@ -90,8 +97,11 @@ def compare_rows(
 
 def _pairs(
     measured: Sequence[Measured], collection: Collection, first: str, second: str
-) -> Iterator[Pair]:
+) -> tuple[list[Pair], list[str]]:
+    """The columns in which both rows have a figure, and those of which no outcomes are kept."""
     found = {str(item.path): item for item in originals(collection.found)}
+    pairs: list[Pair] = []
+    without: dict[str, list[str]] = {}  # by title
     for item in measured:
         rows = {row.name: row for row in item.table.rows}
         if first not in rows or second not in rows:
@@ -100,7 +110,17 @@ def _pairs(
             one = figure_of(rows[first], column, found)
             other = figure_of(rows[second], column, found)
             if one is not None and other is not None:
-                yield Pair(item, column, one, other)
+                pairs.append(Pair(item, column, one, other))
+            elif all(_has_value(rows[name], column) for name in (first, second)):
+                without.setdefault(title_of(item, column), []).append(column)
+    lines = [
+        f"{title}, {', '.join(columns)}: {NOT_KEPT} of these" for title, columns in without.items()
+    ]
+    return pairs, lines
+
+
+def _has_value(row: Row, column: str) -> bool:
+    return column in row.cells and row.cells[column].value is not None
 
 
 def _column(pair: Pair, first: str, second: str, found: Difference) -> Column:
@@ -128,13 +148,18 @@ def _column(pair: Pair, first: str, second: str, found: Difference) -> Column:
 
 
 def _won_and_lost(pair: Pair) -> tuple[int | None, int | None]:
+    """Images that only the second row has right, and only the first; None for those of an mAP."""
     right = []
     for figure in (pair.first, pair.second):
         path, record = figure.found.path, figure.found.record
-        if not isinstance(record, ProbeRecord) or record.outcomes is None:
+        if isinstance(record, VocSvmRecord | LowShotRecord) or record.outcomes is None:
+            return None, None  # their scores need not be read for this
+        ranks = read_outcomes(path, record.outcomes, test_split(figure.found)).get(
+            f"{figure.name}.rank"
+        )
+        if ranks is None:
             return None, None
-        tensors = read_outcomes(path, record.outcomes, test_split(figure.found))
-        right.append(tensors[f"{figure.name}.rank"] == 0)
+        right.append(ranks == 0)
     return int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
 
 

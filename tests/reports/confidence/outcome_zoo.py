@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.catalog.imagenet_avgpool import DIGITS_IMAGENET_AVGPOOL as AVGPOOL
+from benchmarks.catalog.imagenet_knn import DIGITS_KNN as KNN
+from benchmarks.catalog.imagenet_logreg import DIGITS_LOGREG as LOGREG
 from benchmarks.catalog.own import on_own_data
 from benchmarks.catalog.voc07_low_shot_svm import DIGITS_VOC07_LOW_SHOT as LOW_SHOT
 from benchmarks.catalog.voc07_svm import DIGITS_VOC07_SVM as SVM
+from benchmarks.knn.record import Accuracy, KnnRecord
+from benchmarks.logreg.record import FewLabels, LogregRecord, PathPoint
 from benchmarks.metrics import envelope_average_precision
 from benchmarks.outcomes.files import write_outcomes
 from benchmarks.outcomes.halves import both_halves
@@ -44,6 +48,49 @@ def probe(
         heads={"avgpool": results.Head(top1, 100.0, top1, epochs, (top1,) * epochs)},
         epochs=epochs,
         outcomes=outcomes,
+    )
+    results.write(path, record)
+    return path
+
+
+def knn(zoo: Path, name: str, right: Mapping[int, NDArray[np.bool_]]) -> Path:
+    """A k-NN record whose `right` images (N,), by k, have rank 0, and the others rank 3."""
+    split = results.Split(len(next(iter(right.values()))), 10, "ab" * 32)
+    path = zoo / "results" / name / "imagenet_knn" / f"{KNN.name}-0123456789abcdef.json"
+    tensors = {f"{k}.rank": np.where(one, 0, 3).astype(np.int16) for k, one in right.items()}
+    top1 = {str(k): 100 * float(one.mean()) for k, one in right.items()}
+    record = KnnRecord(
+        **_fields(KNN, name, {"train": results.Split(900, 10, "cd"), "val": split}),
+        seed=0,
+        k={k: Accuracy(value, 100.0) for k, value in top1.items()},
+        temperature=0.07,
+        grid={"0.07": top1},
+        dimensions=512,
+        outcomes=write_outcomes(path, tensors, split),
+    )
+    results.write(path, record)
+    return path
+
+
+def logreg(zoo: Path, name: str, right: NDArray[np.bool_], few: float) -> Path:
+    """A record of logistic regression, as `knn`; `few` percent by 1 label a class and by 10 %."""
+    split = results.Split(len(right), 10, "ab" * 32)
+    path = zoo / "results" / name / "imagenet_logreg" / f"{LOGREG.name}-0123456789abcdef.json"
+    tensors = {"logreg.rank": np.where(right, 0, 3).astype(np.int16)}
+    top1 = 100 * float(right.mean())
+    row = FewLabels(few, few, few, 0.0, 1.0, (few,), (few,), 10, "drawn")
+    record = LogregRecord(
+        **_fields(LOGREG, name, {"train": results.Split(900, 10, "cd"), "val": split}),
+        seed=0,
+        top1=top1,
+        top5=100.0,
+        cost=1.0,
+        path=(PathPoint(1.0, 50.0, top1, 1.0, 1e-9),),
+        held_out=90,
+        shots={"1": row},
+        fractions={"0.1": row},
+        dimensions=512,
+        outcomes=write_outcomes(path, tensors, split),
     )
     results.write(path, record)
     return path

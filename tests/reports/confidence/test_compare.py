@@ -17,7 +17,14 @@ from reports.confidence.pairs import paired_rows
 from reports.confidence.picture import drawn
 from reports.measured import measured_tables
 from slurm.errors import UserError
-from tests.reports.confidence.outcome_zoo import IMAGES, probe, scores_and_labels, svm
+from tests.reports.confidence.outcome_zoo import (
+    IMAGES,
+    knn,
+    logreg,
+    probe,
+    scores_and_labels,
+    svm,
+)
 
 
 @pytest.fixture
@@ -56,6 +63,29 @@ def test_every_column_has_its_paired_interval(zoo: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "two is better" in said
     assert "of the images 30 only two has right, 10 only one" in said
+
+
+def test_quick_answers_have_their_images_won_and_lost_and_name_what_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Of the figures with few labels, means over draws, no outcome of an image is kept."""
+    right = np.arange(1000) < 500
+    better = right.copy()
+    better[500:530], better[:10] = True, False
+    for name, one in (("one", right), ("two", better)):
+        knn(tmp_path, name, {10: right, 20: one})
+        logreg(tmp_path, name, one, few=40.0)
+    found = compared(tmp_path, "one", "two")
+    assert [(one["column"], one["wins"], one["losses"]) for one in found["columns"]] == [
+        ("k=10", 0, 0),
+        ("k=20", 30, 10),
+        ("LogReg", 30, 10),
+    ]
+    title = "ImageNet Logistic Regression"
+    assert found["missing"] == [f"{title}, 1-shot, 10%: no outcomes are kept of these"]
+    said = capsys.readouterr().out
+    assert f"- {title}, LogReg: of the images 30 only two has right, 10 only one." in said
+    assert f"- Not compared: {title}, 1-shot, 10%: no outcomes are kept of these." in said
 
 
 def test_equal_models_are_not_separable(zoo: Path, capsys: pytest.CaptureFixture) -> None:
