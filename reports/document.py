@@ -122,7 +122,7 @@ def measured_section(measured: Measured, *, seeds: bool = False, bold: bool = Fa
         if part in measured.found
     }
     number = escape(numbered(measured))
-    return section(measured.table, protocols, footnotes(measured, seeds), bold, number)
+    return section(measured.table, protocols, footnotes(measured, seeds, bold), bold, number)
 
 
 def _referred_to(part: str, name: str, variant: str) -> str:

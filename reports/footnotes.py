@@ -27,8 +27,11 @@ BEST_NOTE = (
 )
 
 
-def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
-    """One Markdown line for each part, one for the software, one for each note of a record."""
+def footnotes(measured: Measured, seeds: bool = False, bold: bool = False) -> tuple[str, ...]:
+    """One Markdown line for each part, one for the software, one for each note of a record.
+
+    With `bold` that of the intervals says what bold figures are.
+    """
     shown = {part: shown_records(found, seeds) for part, found in measured.found.items()}
     lines = [
         _part(measured, part, shown[part], seeds) for part in measured.kind.parts if part in shown
@@ -38,7 +41,8 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     lines += [_grid(part, items) for part, items in shown.items() if _grids(items)]
     lines += _partial(measured)
     lines += [BEST_NOTE] if BEST in measured.table.columns else []
-    lines += [text for text in (measured.intervals, measured.choices) if text]
+    intervals = f"{measured.intervals} {measured.bold if bold else ''}".strip()
+    lines += [text for text in (intervals, measured.choices) if text]
     lines += otherwise_notes(measured, PART_NAMES)
     everything = [item for found in shown.values() for item in found]
     lines.append(_software(originals(everything)))
@@ -51,16 +55,18 @@ def footnotes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
     return (*lines, *(f"Note on {escape(note)}" for note in notes))
 
 
-def printed_notes(measured: Measured, seeds: bool = False) -> tuple[str, ...]:
+def printed_notes(measured: Measured, seeds: bool = False, bold: bool = False) -> tuple[str, ...]:
     """What a reader of the figures alone must know, Markdown: some of the footnotes, in short.
 
-    What is ± and in what rows differ, from each other and from other tables of their kind.
+    What is ±, and with `bold` what is bold beside it; and in what rows differ, from each other and
+    from other tables of their kind.
     """
     shown = {part: shown_records(found, seeds) for part, found in measured.found.items()}
     cells = [cell for row in measured.table.rows for cell in row.cells.values()]
     # Its first sentence; the others name files of figures without an interval.
     lines = [measured.intervals.partition(". ")[0].rstrip(".") + "."]
     lines = lines if any(cell.low is not None for cell in cells) else []
+    lines += [measured.bold] if bold and measured.bold else []
     for part in measured.kind.parts:
         items = shown.get(part, [])
         facts = [

@@ -32,6 +32,7 @@ class Measured:
     table: Table
     remarks: tuple[str, ...] = ()  # what the cards of its rows say to a reader of the figures
     intervals: str = ""  # what its intervals are, as a footnote; empty without any
+    bold: str = ""  # and what bold figures are beside these, another sentence of it
     choices: str = ""  # what its figures are with choices made on other images, as a footnote
     others: tuple["Measured", ...] = ()  # of its kind and variant, but measured otherwise
 

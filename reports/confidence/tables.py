@@ -17,7 +17,7 @@ from reports.confidence.intervals import LEVEL, difference, interval
 from reports.confidence.resampling import RESAMPLES, Floats
 from reports.confidence.selection import with_choices
 from reports.measured import Measured
-from reports.tables import Cell, Row, escape, mixed_parts
+from reports.tables import Cell, Row, Table, best_values, escape, mixed_parts
 from slurm.progress import progress
 
 SHOWN_REASONS = 6  # of figures without an interval, in the footnote
@@ -84,6 +84,23 @@ def _note(measured: Measured, number: int, reasons: Reasons) -> str:
     )
 
 
+def _bold(table: Table) -> str:
+    """What bold figures of a table are, as a sentence; empty where none can be."""
+    columns = best_values(table)
+    sure = [
+        column
+        for column in columns
+        if any(row.cells[column].low is not None for row in table.rows if column in row.cells)
+    ]
+    if not sure:
+        return "**Bold**: the highest figure of a column." if columns else ""
+    alone = "; in columns without ± the highest alone" if len(sure) < len(columns) else ""
+    return (
+        "**Bold**: the highest figure of a column, and those whose difference from it has a paired "
+        f"{100 * LEVEL:.0f} % interval that holds 0{alone}."
+    )
+
+
 def _whys(measured: Measured, number: int, reasons: Reasons) -> list[str]:
     """Why figures have no interval and what helps, for each row and reason its columns."""
     columns: dict[tuple[str, str], list[str]] = {}
@@ -116,7 +133,7 @@ def _table(item: Measured, number: int, known: Cells, reasons: Reasons) -> Measu
     }
     rows = tuple(replace(row, cells=_cells(number, row, known, best)) for row in item.table.rows)
     shown = replace(item, table=replace(item.table, rows=rows))
-    return replace(shown, intervals=_note(shown, number, reasons))
+    return replace(shown, intervals=_note(shown, number, reasons), bold=_bold(shown.table))
 
 
 def _cells(number: int, row: Row, known: Cells, best: Mapping[str, set[str]]) -> dict[str, Cell]:

@@ -31,8 +31,8 @@ def measured_latex(measured: Sequence[Measured], bold: bool = False, seeds: bool
     Those that its figures may not stand without are printed below it, too.
     """
     facts = [_facts(one) for one in measured]
-    notes = [footnotes(one, seeds) for one in measured]
-    printed = [printed_notes(one, seeds) for one in measured]
+    notes = [footnotes(one, seeds, bold) for one in measured]
+    printed = [printed_notes(one, seeds, bold) for one in measured]
     return to_latex([one.table for one in measured], bold, facts, notes, printed)
 
 

@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from reports.pictures.plots import draw
 from reports.pictures.shapes import SureCurve
 from slurm.errors import UserError
 from tests.reports.confidence.outcome_zoo import (
+    logreg,
     low_shot,
     probe,
     scores_and_labels,
@@ -62,6 +64,40 @@ def test_bold_are_the_best_and_all_that_are_not_separable(
     bold = [name for name, _ in AVGPOOL if f"| {name}" in text and _is_bold(text, name)]
     assert bold == ["three"]  # its images hold all of four's, so that four is separable
     assert _is_bold(text, "five")
+
+
+def test_what_bold_is_stands_below_the_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of figures with few labels no outcomes are kept: the highest of them is bold alone."""
+    for name, few, right in (("one", 40.0, range(500)), ("two", 41.0, range(250, 745))):
+        logreg(tmp_path, name, np.isin(np.arange(1000), right), few)
+    every = (
+        "Bold: the highest figure of a column, and those whose difference from it has a paired "
+        "95 % interval that holds 0"
+    )
+    alone = "; in columns without ± the highest alone."
+    text = printed(tmp_path, capsys, "--ci", "--bold")
+    shown = {"one": "LogReg", "two": "LogReg 1-shot 10%"}  # what is bold
+    header = _row(text, "Self-Supervised Config")
+    for name, columns in shown.items():
+        cells = zip(header, _row(text, name), strict=True)
+        assert " ".join(column for column, cell in cells if "**" in cell) == columns
+    assert f"no outcomes are kept of these. **Bold**{every.removeprefix('Bold')}{alone}" in text
+    latex = printed(tmp_path, capsys, "--ci", "--bold", "--format", "latex")
+    below = latex.partition(r"\bottomrule")[2]
+    lines = re.findall(r"\\multicolumn\{\d+\}\{l\}\{(.*)\} \\\\", below)
+    said = " ".join(lines).replace("\\%", "%").replace(r"$\pm$", "±")
+    assert f"{every}{alone}" in said
+    for flags in (["--ci"], ["--bold"], ["--ci", "--format", "latex"]):
+        assert "Bold" not in printed(tmp_path, capsys, *flags)
+    for name, count in (("one", 500), ("two", 600)):  # with intervals in every column
+        probe(tmp_path, name, np.arange(1000) < count)
+    linear = printed(tmp_path, capsys, "--ci", "--bold").partition("Logistic")[0]
+    assert f"**Bold**{every.removeprefix('Bold')}.\n" in linear
+
+
+def _row(text: str, name: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.startswith(f"| {name} "))
+    return [cell.strip() for cell in line.split("|")]
 
 
 def test_nothing_is_called_as_good_as_a_best_row_that_cannot_be_resampled(
