@@ -6,7 +6,8 @@ when that is asked for. Of two records that claim the same cell the fuller one i
 a table of its own where they were measured otherwise; else they are always an error.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -58,6 +59,12 @@ class Collection:
     skipped: tuple[str, ...] = ()  # why a file was left out, one line each
 
 
+def say_left_out(found: Collection) -> None:
+    """Name on standard error each file that was left out."""
+    for line in found.skipped:
+        print(f"left out: {line}", file=sys.stderr)
+
+
 def originals(found: Iterable[Found]) -> list[Found]:
     """The records as they lie in the zoo, of joined ones those that they are joined of."""
     return [one for item in found for one in item.joined or (item,)]
@@ -98,6 +105,7 @@ def collect(
     if not zoo.is_dir():
         raise UserError(f"there is no zoo at {zoo}; name its directory with --zoo")
     skipped: list[str] = []
+    unused: dict[str, list[str]] = {}  # by checkpoint: why its records are left out
 
     def reject(error: UserError) -> None:
         if not skip_invalid:
@@ -112,6 +120,7 @@ def collect(
             _check(path, record)
         except UserError as error:
             reject(error)
+            unused.setdefault(path.parent.parent.name, []).append("is no valid record")
         else:
             found.append(Found(path, record))
 
@@ -125,12 +134,20 @@ def collect(
             reject(error)
     reasons = [_why_outdated(item, cards) for item in found]
     current = [item for item, reason in zip(found, reasons) if reason is None]
-    skipped += [f"{item.path} {reason}" for item, reason in zip(found, reasons) if reason]
+    outdated = [(item, reason) for item, reason in zip(found, reasons) if reason is not None]
+    skipped += [f"{item.path} {reason}" for item, reason in outdated]
+    for item, reason in outdated:
+        unused.setdefault(item.record.checkpoint.name, []).append(reason)
 
     refuse_mixed_networks([(item.path, item.record) for item in current])
     settled, lesser = settle_clashes(current)
     skipped += lesser
-    ordered = _of_variants(_in_order(settled, names), variants)
+    ordered = _in_order(settled, names, unused)
+    unused = {}  # by variant now, of the checkpoints that are asked for
+    for item, reason in outdated:
+        if not names or item.record.checkpoint.name in names:
+            unused.setdefault(item.record.variant, []).append(reason)
+    ordered = _of_variants(ordered, variants, unused)
     shown = {item.record.checkpoint.name for item in ordered}
     return Collection(
         zoo,
@@ -247,15 +264,27 @@ def _why_outdated(item: Found, cards: dict[str, Card]) -> str | None:
     return why_outdated(item.record.checkpoint, card) if card else None
 
 
-def _of_variants(found: Sequence[Found], variants: Sequence[str]) -> list[Found]:
+def _choose(name: str, known: Sequence[str], what: str, unused: Mapping[str, list[str]]) -> str:
+    """`choose` in the results; what has records that are all left out is not called unknown."""
+    if name not in known and name in unused:
+        count, why = len(unused[name]), " or ".join(dict.fromkeys(unused[name]))
+        raise UserError(f"{name}: none of its records ({count}) is used, each {why}; measure again")
+    return choose(name, known, f"{what} in the results")
+
+
+def _of_variants(
+    found: Sequence[Found], variants: Sequence[str], unused: Mapping[str, list[str]]
+) -> list[Found]:
     known = sorted({item.record.variant for item in found})
-    wanted = {choose(name, known, "variant in the results") for name in variants}
+    wanted = {_choose(name, known, "variant", unused) for name in variants}
     return [item for item in found if not wanted or item.record.variant in wanted]
 
 
-def _in_order(found: Sequence[Found], names: Sequence[str]) -> list[Found]:
+def _in_order(
+    found: Sequence[Found], names: Sequence[str], unused: Mapping[str, list[str]]
+) -> list[Found]:
     known = sorted({item.record.checkpoint.name for item in found})
-    order = {choose(name, known, "checkpoint in the results"): i for i, name in enumerate(names)}
+    order = {_choose(name, known, "checkpoint", unused): i for i, name in enumerate(names)}
     if not order:
         order = {name: i for i, name in enumerate(known)}
     chosen = [item for item in found if item.record.checkpoint.name in order]

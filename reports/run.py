@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reports import document
 from reports.checking import others_that_refer_to, stale_page, stale_pictures, stale_results
-from reports.collect import Collection, collect
+from reports.collect import Collection, collect, say_left_out
 from reports.comparison.sections import Section, compare, to_markdown
 from reports.costs import hours_by_row
 from reports.formats import exports, latex, metadata
@@ -49,8 +49,7 @@ class Report:
         """The records of the zoo; files that were left out are named on stderr."""
         args = self.args
         found = collect(args.zoo, args.ckpt, args.skip_invalid, args.variant)
-        for line in found.skipped:
-            print(f"left out: {line}", file=sys.stderr)
+        say_left_out(found)
         return found
 
     @cached_property

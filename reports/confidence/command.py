@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from reports.collect import collect
+from reports.collect import collect, say_left_out
 from reports.confidence.figures import LOW_SHOT_RESAMPLES
 from reports.confidence.intervals import LEVEL
 from reports.confidence.paired import Column, Comparison, compare_rows
@@ -28,6 +28,7 @@ def compare(args: argparse.Namespace) -> None:
     if args.picture is not None and args.picture.suffix not in (".svg", ".png"):
         raise UserError(f"--picture {args.picture} must end in .svg or .png")
     collection = collect(args.zoo, names, variants=[args.variant] if args.variant else [])
+    say_left_out(collection)
     measured = measured_tables(collection)
     found = [compare_rows(measured, collection, names[0], name) for name in names[1:]]
     columns = [column for one in found for column in one.columns]

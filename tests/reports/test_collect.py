@@ -11,6 +11,7 @@ import pytest
 from benchmarks.catalog.imagenet_avgpool import IMAGENET_AVGPOOL
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.results import Checkpoint, LowShotRecord
+from reports.__main__ import main
 from reports.collect import collect
 from slurm.errors import UserError
 
@@ -236,6 +237,37 @@ def test_records_of_earlier_weights_are_left_out_and_said_so(zoo: Any) -> None:
     found = collect(zoo.path)
     assert [item.record.checkpoint.weights for item in found.found] == [zoo.weights]
     assert found.skipped == (f"{old} is of earlier weights of net",)
+
+
+def test_what_has_outdated_records_alone_is_not_called_unknown(
+    zoo: Any, capsys: pytest.CaptureFixture
+) -> None:
+    for seed in (0, 1):
+        zoo.probe("light", HEADS, seed=seed, variant="custom")
+    zoo.probe("other", HEADS)
+    zoo.probe("other", HEADS, seed=1, checkpoint=Checkpoint("other", "resnet50", "old", True))
+    zoo.card("light", weights="new")
+    zoo.card("other")
+    out = r"none of its records \(2\) is used, each is of earlier weights of light"
+    for flags in (["--ckpt", "light"], ["--ckpt", "other,light"]):
+        with pytest.raises(UserError, match=f"^light: {out}; measure again$"):
+            main(["--zoo", str(zoo.path), *flags])
+    with pytest.raises(UserError, match=f"^light: {out}"):
+        main(["compare", "light", "other", "--zoo", str(zoo.path)])
+    with pytest.raises(UserError, match=f"^custom: {out}"):
+        main(["--zoo", str(zoo.path), "--variant", "custom"])
+    with pytest.raises(UserError, match="unknown variant in the results 'custom'; known: mmsel"):
+        main(["--zoo", str(zoo.path), "--ckpt", "other", "--variant", "custom"])
+    zoo.probe("bad", HEADS).write_text("[]")
+    with pytest.raises(
+        UserError, match=r"^bad: none of its records \(1\) is used, each is no valid"
+    ):
+        collect(zoo.path, ["bad"], skip_invalid=True)
+    zoo.probe("bad", HEADS)
+    capsys.readouterr()
+    with pytest.raises(UserError, match="holds no outcomes"):
+        main(["compare", "bad", "other", "--zoo", str(zoo.path)])
+    assert capsys.readouterr().err.count("left out: ") == 3  # one of them is of `other`
 
 
 def test_a_malformed_card_is_named(zoo: Any) -> None:
