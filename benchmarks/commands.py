@@ -94,9 +94,20 @@ def checks_of(goals: Sequence[Item]) -> list[Item]:
 
 def summary(record: results.Record) -> str:
     """One line of a record's figures."""
-    head, cells = f"{record.checkpoint.name} {record.benchmark}", []
-    if BENCHMARKS[record.benchmark].dataset == "own":
-        head += f" of {own_name(record)}"
+    cells, mark = figures_of(record), partial_record(record)
+    head = f"{record.checkpoint.name} {measured_as(record)}"
+    return f"{head}: {', '.join(cells)}" + (f" ({mark})" if mark else "")
+
+
+def measured_as(record: results.Record) -> str:
+    """The benchmark of a record, and of which data where they are the user's own."""
+    own = BENCHMARKS[record.benchmark].dataset == "own"
+    return f"{record.benchmark} of {own_name(record)}" if own else record.benchmark
+
+
+def figures_of(record: results.Record) -> list[str]:
+    """The figures of a record in words; of low-shot SVMs those of a layer together."""
+    cells = []
     if isinstance(record, results.ProbeRecord):
         cells = [f"{tap} {head.top1:.2f}" for tap, head in record.heads.items()]
         cells += [f"(a grid of {len(record.grid)} points in the record)"] if record.grid else []
@@ -110,5 +121,4 @@ def summary(record: results.Record) -> str:
         ]
     elif figures := BENCHMARKS[record.benchmark].figures:
         cells = [f"{column} {value:.2f}" for column, value in figures(record).items()]
-    mark = partial_record(record)
-    return f"{head}: {', '.join(cells)}" + (f" ({mark})" if mark else "")
+    return cells

@@ -21,6 +21,7 @@ from slurm.errors import UserError
 C = TypeVar("C")
 P = TypeVar("P", bound=Protocol)
 
+MOST_LISTED = 8  # values of a number before it was changed
 CUSTOM: Literal["custom"] = "custom"  # the variant of a protocol whose numbers were changed
 _KINDS = {  # of values, in words: one, and several
     int: ("a whole number", "whole numbers"),
@@ -215,14 +216,22 @@ def _impossible(one: ImageTransform) -> Iterator[str]:
 
 
 def differences(old: object, new: object) -> list[str]:
-    """`field new (old)` for each number in which two configurations differ."""
+    """`field new (old)` for each number in which two configurations differ.
+
+    Of many old values, such as 45 costs, only how many there were.
+    """
     before, after = (dict(_flat(msgspec.to_builtins(one))) for one in (old, new))
     names = dict.fromkeys((*before, *after))
     return [
-        f"{name} {after.get(name)} ({before.get(name)})"
+        f"{name} {after.get(name)} ({_in_short(before.get(name))})"
         for name in names
         if before.get(name) != after.get(name)
     ]
+
+
+def _in_short(value: Any) -> Any:
+    many = isinstance(value, list) and len(value) > MOST_LISTED
+    return f"{len(value)} values" if many else value
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

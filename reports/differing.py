@@ -1,14 +1,11 @@
 """What differs: from a protocol by its name, and between the tables of one kind and variant."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
-from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.records import changes_of
 from benchmarks.checkpoints.wording import shown
-from benchmarks.overrides import CUSTOM
-from benchmarks.overrides import differences as changed_numbers
-from benchmarks.results import Record, Split
+from benchmarks.results import Split
 from reports.clashes.alike import SETTINGS, conditions, measurement, settings_before
 from reports.collect import Found
 from reports.measured import Measured
@@ -17,16 +14,6 @@ from reports.tables import code, escape
 _MISSING = "(not recorded)"
 MOST_NAMED = 3  # settings in a heading
 MOST_LISTED = 40  # settings in a footnote: all of a protocol that this project knows
-
-
-def changes_of(record: Record) -> list[str]:
-    """What was changed in the protocol of a custom run, as `changed: epochs 1 (90)`; plain text."""
-    if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
-        return []
-    own = {"benchmark": record.benchmark, "dataset": record.settings.get("dataset")}
-    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM)) | own
-    used = {name: record.settings.get(name, value) for name, value in plain.items()}
-    return [f"changed: {', '.join(changed_numbers(plain, used))}"]
 
 
 def changes_by_part(measured: Measured, parts: Mapping[str, str]) -> list[str]:

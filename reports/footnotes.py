@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.catalog.listed import BENCHMARKS
 from benchmarks.catalog.partial import differences
+from benchmarks.catalog.records import changes_of
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.knn.record import KnnRecord
 from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.results import HALF, GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.clashes.alike import conditions
 from reports.collect import Found, by_name, originals, shown_records
-from reports.differing import changes_of, otherwise_notes
+from reports.differing import otherwise_notes
 from reports.layers import fewer_layers, layers_without_svm, low_shot_elsewhere
 from reports.measured import Measured
 from reports.seeds import seed_matters

@@ -1,9 +1,11 @@
-"""Reading a record of whichever benchmark wrote it."""
+"""Records of whichever benchmark: reading one, and what a user changed in its protocol."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.catalog.listed import BENCHMARKS
+from benchmarks.catalog.listed import BENCHMARKS, PROTOCOLS
 from benchmarks.catalog.own import own_name
+from benchmarks.overrides import CUSTOM, differences
 from benchmarks.results import SCHEMA, Record, RecordKind, read
 from slurm.errors import UserError
 
@@ -24,3 +26,13 @@ def read_record(path: Path) -> Record:
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
     return record
+
+
+def changes_of(record: Record) -> list[str]:
+    """What was changed in the protocol of a custom run, as `changed: epochs 1 (90)`; plain text."""
+    if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
+        return []
+    own = {"benchmark": record.benchmark, "dataset": record.settings.get("dataset")}
+    plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM)) | own
+    used = {name: record.settings.get(name, value) for name, value in plain.items()}
+    return [f"changed: {', '.join(differences(plain, used))}"]

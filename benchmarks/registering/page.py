@@ -108,8 +108,10 @@ def _results(zoo: Path, card: Card) -> Iterator[str]:
     found = hanging(zoo, card.name, card)
     if found.count:
         yield "Results"
-    for one in found.current:
-        yield from _result(one)
+    heads = [_head(one.record) for one in found.current]
+    for one, head in zip(found.current, heads):
+        # Whatever else two records differ in, such as the precision, their files say.
+        yield from _result(one, f"{head}; {one.path.name}" if heads.count(head) > 1 else head)
     for one, reason in found.outdated:
         yield from _line("out of date", f"{one.path} {reason}")
     for reason in found.unreadable:
@@ -119,16 +121,36 @@ def _results(zoo: Path, card: Card) -> Iterator[str]:
         yield from _line("features", f"{size_text(size(cached))} cached in {cached}")
 
 
-def _result(one: Result) -> Iterator[str]:
-    record = one.record
-    from benchmarks.commands import summary  # knows every benchmark
+def _head(record: results.Record) -> str:
+    """By what a result was measured."""
+    from benchmarks.catalog.records import changes_of  # these know every benchmark
+    from benchmarks.commands import measured_as
 
-    figures = summary(record).removeprefix(f"{record.checkpoint.name} {record.benchmark}: ")
+    facts = [f"{shown(record.protocol)}, seed {record.seed}", *changes_of(record)]
+    return f"{measured_as(record)}: {'; '.join(facts)}"
+
+
+def _result(one: Result, head: str) -> Iterator[str]:
+    from benchmarks.catalog.partial import partial_record
+    from benchmarks.commands import figures_of
+
+    record = one.record
+    figures = figures_of(record)
     # A layer of low-shot SVMs has a figure for each k.
-    parts = figures.split(", ") if isinstance(record, results.LowShotRecord) else [figures]
-    yield f"  {record.benchmark}: {shown(record.protocol)}, seed {record.seed}"
-    for part in parts:
-        yield from textwrap.wrap(shown(part, LONGEST_CELL), WIDTH, initial_indent="    ")
+    parts = figures if isinstance(record, results.LowShotRecord) else [", ".join(figures)]
+    mark = partial_record(record)
+    yield from _wrapped(head, "  ")
+    for part in [*parts, *([f"({mark})"] if mark else [])]:
+        yield from _wrapped(part, "    ")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        shown(text, LONGEST_CELL),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}    ",
+    )
 
 
 def _brief(value: object) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import msgspec
 
 from benchmarks.catalog.listed import PROTOCOLS
+from benchmarks.catalog.records import changes_of
 from benchmarks.checkpoints.wording import shown
 from benchmarks.overrides import CUSTOM
 from benchmarks.results import Record
 from reports.clashes.alike import SETTINGS
-from reports.differing import changes_of
 from reports.measured import Measured
 from reports.published import VARIANT
 from reports.tables import code, escape

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmarks.catalog.records import changes_of
 from benchmarks.results import LowShotRecord
 from reports.clashes.alike import conditions, draws_of
 from reports.confidence.figures import Figure
-from reports.differing import changes_of, own_values
+from reports.differing import own_values
 from reports.layers import best_of
 from reports.measured import Measured
 from reports.seeds import seed_matters

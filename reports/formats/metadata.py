@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.catalog.listed import BENCHMARKS
+from benchmarks.catalog.records import changes_of
 from benchmarks.checkpoints.cards import Card
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.overrides import CUSTOM
 from benchmarks.results import Checkpoint
-from reports.differing import changes_by_part, changes_of, own_values, values_by_part
+from reports.differing import changes_by_part, own_values, values_by_part
 from reports.measured import Measured
 from reports.tables import PART_NAMES, Cell, Row
 

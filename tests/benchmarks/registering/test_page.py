@@ -3,12 +3,22 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from msgspec import to_builtins
+
+from benchmarks.catalog.imagenet_knn import IMAGENET_KNN
+from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
+from benchmarks.catalog.imagenet_logreg import IMAGENET_LOGREG
+from benchmarks.catalog.own import on_own_data
 from benchmarks.checkpoints.cards import card_path, read_card
+from benchmarks.checkpoints.fit import checkpoint_of
 from benchmarks.registry import register
+from benchmarks.results import Split
 from tests.benchmarks.registering.conftest import ARCH, Answer, trunk
 from tests.benchmarks.registering.test_renaming import make
+from tests.reports.conftest import Zoo
 
 ROOT = Path(__file__).parents[3]
 Command = Callable[..., Answer]
@@ -35,6 +45,41 @@ def test_the_demos_checkpoint_is_a_page(tmp_path: Path, command: Command) -> Non
     assert len(lines) < 60
     assert "identity" not in output
     assert "{" not in output
+
+
+def test_results_are_told_apart(tmp_path: Path, command: Command) -> None:
+    card = register(tmp_path, "net", trunk(0), arch=ARCH, sobel=False)
+    zoo = Zoo(tmp_path, extra={"checkpoint": checkpoint_of(card)})
+    epochs = replace(IMAGENET_LINEAR, epochs=8, variant="custom")
+    zoo.probe("net", {"feature1": 10.0}, epochs, key="8")
+    zoo.probe("net", {"feature1": 20.0}, replace(epochs, epochs=30), key="30")
+    trees = on_own_data(replace(IMAGENET_KNN, variant="custom", feature="feature4"), "trees")
+    own = {"benchmark": "own_knn", "variant": "custom", "settings": to_builtins(trees)}
+    zoo.knn("net", {10: 40.0}, **own)
+    for precision in ("fp32", "tf32"):
+        zoo.knn("net", {10: 50.0}, key=precision, precision=precision)
+    few = {"trainval": Split(40, 20, "ab"), "test": Split(2000, 20, "cd")}
+    zoo.low_shot("net", {"feature4": [1.0] * 8, "feature5": [2.0] * 8}, data=few)
+    costs = to_builtins(IMAGENET_LOGREG) | {"variant": "custom", "costs": [0.5, 1.0]}
+    zoo.logreg("net", 60.0, 30.0, variant="custom", settings=costs)
+    text = command("show", "net", zoo=tmp_path)[1].partition("Results\n")[2]
+    lines = text.splitlines()
+    assert all(line.startswith("  ") for line in lines)
+    linear = IMAGENET_LINEAR.name
+    for number, value in ((8, 10), (30, 20)):
+        at = lines.index(f"  imagenet_linear: {linear}, seed 0; changed: epochs {number} (90)")
+        assert lines[at + 1] == f"    feature1 {value}.00"
+    for precision in ("fp32", "tf32"):
+        assert f"  imagenet_knn: knn_imagenet, seed 0; knn_imagenet-{precision}.json" in lines
+    at = lines.index(
+        "  own_knn of trees: knn_imagenet, seed 0; changed: feature feature4 (avgpool)"
+    )
+    assert lines[at + 1] == "    k=10 40.00"
+    assert "  voc07_low_shot_svm: voc07_low_shot_svm, seed 0" in lines
+    assert lines[lines.index("    (partial data, 2,040 of 9,963 images)") - 1].startswith(
+        "    feature5 k=1 2.00 k=2 2.00"
+    )
+    assert "changed: costs [0.5, 1.0] (45 values)\n" in text
 
 
 def test_results_of_what_it_was_before_are_named(tmp_path: Path, command: Command) -> None:
