@@ -48,7 +48,7 @@ def to_latex(
     notes: Sequence[Sequence[str]] = (),
     printed: Sequence[Sequence[str]] = (),
 ) -> str:
-    """A booktabs `tabular` for each table, for papers.
+    """A booktabs `tabular` for each table that has rows, for papers.
 
     Where a column holds figures of several protocols, each bears a mark that is explained below.
     Comments before each table hold what is known of it: its line of `facts`, and its Markdown
@@ -79,9 +79,11 @@ def _latex_table(
         for name in protocols_of(table, part)
     ]
     facts = [table.kind.title, f"variant {table.variant}", *([fact] if fact else []), *measured]
+    comments = ["% " + " ".join(", ".join(facts).split()), *(f"% {plain(one)}" for one in notes)]
+    if not table.rows:  # all were left out, as the comments say
+        return "\n".join([*comments, ""])
     lines = [
-        "% " + " ".join(", ".join(facts).split()),
-        *(f"% {plain(note)}" for note in notes),
+        *comments,
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         _latex_line([FIRST_COLUMN, *table.columns]),

@@ -428,6 +428,33 @@ def test_the_comparison_in_latex(zoo: Any, capsys: pytest.CaptureFixture[str]) -
     assert f"% Not compared: {NAME} (partial data, 1,500 of 2,469,373 images)." in partial
 
 
+def test_a_comparison_without_rows_has_no_table(
+    zoo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zoo.probe(NAME, HEADS, PLACES205_LINEAR)
+    few = {"train": Split(1000, 10, "e" * 64), "val": Split(500, 10, "f" * 64)}
+    zoo.probe(NAME, HEADS, data=few, key="few")
+    said = f"Not compared: {NAME} (partial data, 1,500 of 1,331,167 images)."
+    page = tmp_path / "page.html"
+    call(capsys, "--zoo", zoo.path, "--compare", "--html", page)
+    tables = {
+        form: call(capsys, "--zoo", zoo.path, "--compare", "--format", form)
+        for form in ("markdown", "latex")
+    } | {"html": page.read_text()}
+    begins = {
+        "markdown": "| Self-Supervised",
+        "latex": r"\begin{tabular}",
+        "html": ">Self-Supervised",
+    }
+    assert {form: text.count(begins[form]) for form, text in tables.items()} == {
+        "markdown": 1,
+        "latex": 1,
+        "html": 1,
+    }
+    assert all(said.replace("_", "") in re.sub(r"\\?_", "", one) for one in tables.values())
+    assert tables["latex"].count(r"\midrule") == tables["latex"].count(r"\end{tabular}") == 1
+
+
 def test_the_comparison_as_a_page(zoo: Any, tmp_path: Path) -> None:
     zoo.deepcluster()
     page = tmp_path / "page.html"
