@@ -7,6 +7,7 @@ it, and what else is fed beside it, changes nothing: see `benchmarks.probes.stre
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,10 +104,13 @@ class ProbeRun:
         if self.processes == 1:
             return heads
         devices = [self.device] if self.device.type == "cuda" else None
-        # The statistics of normalisation are equal everywhere already.
-        return torch.nn.parallel.DistributedDataParallel(
-            heads, device_ids=devices, broadcast_buffers=False
-        )
+        with warnings.catch_warnings():
+            # Since 2.13 torch wants a flag that earlier versions do not have.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            # The statistics of normalisation are equal everywhere already.
+            return torch.nn.parallel.DistributedDataParallel(
+                heads, device_ids=devices, broadcast_buffers=False
+            )
 
     def features(self, maps: Maps) -> Features:
         """What the heads see of the trunk's maps."""

@@ -70,6 +70,7 @@ def test_processes_stop_together_and_wait_for_the_state(
     assert done.stdout.count("saved at epoch 1/2, after 3 steps; the state is there.") == 2, (
         done.stdout
     )
+    assert "deprecated" not in done.stderr
     item = make_item(tmp_path, tiny_imagenet)
     item.run()
     assert item.done()
