@@ -85,8 +85,7 @@ def _rows_of(backbone: nn.Module, pixels: Tensor, feature: str) -> Tensor:
     if isinstance(given, Mapping) and feature in given:
         given = given[feature]
     elif feature != AVGPOOL:
-        names = f"maps named {', '.join(map(str, given))}" if isinstance(given, Mapping) else "none"
-        raise UserError(f"the trunk has no feature {feature!r}; it gives {names}")
+        raise UserError(f"the trunk has no feature {feature!r}; it gives {_described(given)}")
     if isinstance(given, Mapping):
         given = list(given.values())
     if isinstance(given, list | tuple) and given:
@@ -99,3 +98,13 @@ def _rows_of(backbone: nn.Module, pixels: Tensor, feature: str) -> Tensor:
         )
     rows: Tensor = given.float()
     return rows.mean((2, 3)) if rows.ndim == 4 else rows
+
+
+def _described(given: object) -> str:
+    """What a trunk gives among which nothing has the name that is asked for."""
+    if isinstance(given, Mapping):
+        return f"maps named {', '.join(map(str, given))}"
+    if isinstance(given, list | tuple):
+        maps = "1 map" if len(given) == 1 else f"{len(given)} maps"
+        return f"{maps} without names: return a dict"
+    return "one tensor without a name: return a dict"

@@ -52,6 +52,17 @@ class Trunk(nn.Module):
         return maps * self.table
 
 
+class Given(nn.Module):
+    """Gives the same whatever the images are."""
+
+    def __init__(self, maps: object) -> None:
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, images: Tensor) -> object:
+        return self.maps
+
+
 @pytest.fixture
 def trunk() -> Trunk:
     torch.manual_seed(1)
@@ -212,7 +223,14 @@ def test_mistakes_are_one_line(trunk: Trunk, tiny_imagenet: Path, tmp_path: Path
     assert "costs = (1.0, 0.1) must be above 0 and ascending" in error(costs=(1.0, 0.1))
     assert "no tenth can be held out" in error(costs=(1.0,), train_images=9, k=(3,))
     assert "there is no val image" in error(val_images=0)
-    assert "the trunk has no feature 'cls'" in error(feature="cls")
+    no_feature = "the trunk has no feature 'cls'; it gives"
+    assert f"{no_feature} one tensor without a name: return a dict" in error(feature="cls")
+    for maps, said in (
+        ([torch.ones(48, 2, 1, 1)] * 5, "5 maps without names: return a dict"),
+        ((torch.ones(48, 2),), "1 map without names: return a dict"),
+        ({"layer1": torch.ones(48, 2), "layer2": torch.ones(48, 2)}, "maps named layer1, layer2"),
+    ):
+        assert error(Given(maps), feature="cls").endswith(f"{no_feature} {said}")
     resnet = build_backbone("test_resnet", sobel=False)
     assert "test_resnet has no class token" in error(resnet, feature="cls")
     tokens = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (-1, 2)))
