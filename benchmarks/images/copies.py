@@ -99,7 +99,10 @@ def guess_dataset(folder: Path) -> str:
         places = ", ".join(str(folder / DATASETS[name].folder) for name in inside)
         raise UserError(f"{folder} holds folders of datasets; check each by itself: {places}")
     seems = f"it could be {' or '.join(found)}" if found else "its tree is of no layout for sure"
-    raise UserError(f"name the dataset of {folder} with --dataset {'|'.join(OFFICIAL)}: {seems}")
+    raise UserError(
+        f"name the dataset of {folder} with --dataset {'|'.join(OFFICIAL)}: {seems}; "
+        f"images of your own are checked by a benchmark: --own NAME --data {folder} --check-images"
+    )
 
 
 def check_copy(

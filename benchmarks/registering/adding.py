@@ -87,8 +87,14 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="demand a Sobel stem, or none (default: auto, by the first convolution)",
     )
     add_pixel_flags(parser)
-    parser.add_argument("--method", help="pretraining method, for the tables")
-    parser.add_argument("--config", metavar="URL", help="recipe file or URL, for the tables")
+    parser.add_argument(
+        "--method",
+        help="pretraining method: shown by list and show, in metafiles and model cards of reports, "
+        "which compares with the published rows of that method by --compare",
+    )
+    parser.add_argument(
+        "--config", metavar="URL", help="recipe file or URL, to which the tables link"
+    )
     parser.add_argument("--force", action="store_true", help="replace other weights of that name")
     parser.add_argument("--dry-run", action="store_true", help="say what would be registered")
     parser.set_defaults(run=add)

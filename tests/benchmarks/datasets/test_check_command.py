@@ -196,6 +196,9 @@ def test_the_dataset_is_guessed_where_the_tree_is_clear(tmp_path: Path, digits: 
     assert copies.guess_dataset(tmp_path / "ilsvrc") == "imagenet"
     with pytest.raises(UserError, match=r"--dataset imagenet\|places205.*: its tree is of no"):
         copies.guess_dataset(digits / "imagenet")
+    own = rf"a benchmark: --own NAME --data {digits}/imagenet --check-images$"
+    with pytest.raises(UserError, match=own):
+        copies.guess_dataset(digits / "imagenet")
     (tmp_path / "ilsvrc/trainvalsplit_places205").mkdir()
     with pytest.raises(UserError, match="it could be places205 or imagenet"):
         copies.guess_dataset(tmp_path / "ilsvrc")
