@@ -8,9 +8,9 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
-from benchmarks.catalog.imagenet_knn import IMAGENET_KNN
+from benchmarks.catalog.further.imagenet_knn import IMAGENET_KNN
+from benchmarks.catalog.further.imagenet_logreg import IMAGENET_LOGREG
 from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
-from benchmarks.catalog.imagenet_logreg import IMAGENET_LOGREG
 from benchmarks.catalog.own import on_own_data
 from benchmarks.checkpoints.cards import card_path, read_card
 from benchmarks.checkpoints.fit import checkpoint_of

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import results
+from benchmarks.catalog.further.imagenet_knn import DIGITS_KNN as KNN
+from benchmarks.catalog.further.imagenet_logreg import DIGITS_LOGREG as LOGREG
 from benchmarks.catalog.imagenet_avgpool import DIGITS_IMAGENET_AVGPOOL as AVGPOOL
-from benchmarks.catalog.imagenet_knn import DIGITS_KNN as KNN
-from benchmarks.catalog.imagenet_logreg import DIGITS_LOGREG as LOGREG
 from benchmarks.catalog.own import on_own_data
 from benchmarks.catalog.voc07_low_shot_svm import DIGITS_VOC07_LOW_SHOT as LOW_SHOT
 from benchmarks.catalog.voc07_svm import DIGITS_VOC07_SVM as SVM
