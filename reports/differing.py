@@ -17,14 +17,14 @@ MOST_LISTED = 40  # settings in a footnote: all of a protocol that this project 
 
 
 def changes_by_part(measured: Measured, parts: Mapping[str, str]) -> list[str]:
-    """`changes_of` each part of a table, behind its name where the table's kind has several."""
+    """`changes_of` each of `parts`, behind its name where the table's kind has several."""
     return _named(
         measured, parts, {one: changes_of(x.record) for one, x in _records(measured).items()}
     )
 
 
 def values_by_part(measured: Measured, parts: Mapping[str, str]) -> list[str]:
-    """`own_values` of each part, behind its name where the table's kind has several."""
+    """`own_values` of each of `parts`, behind its name where the table's kind has several."""
     return _named(measured, parts, {one: own_values(measured, one) for one in measured.found})
 
 
@@ -32,7 +32,7 @@ def _named(
     measured: Measured, parts: Mapping[str, str], texts: Mapping[str, Sequence[str]]
 ) -> list[str]:
     many = len(measured.kind.parts) > 1
-    joined = {part: ", ".join(of) for part, of in texts.items() if of}
+    joined = {part: ", ".join(of) for part, of in texts.items() if of and part in parts}
     return [f"{parts[part]} {text}" if many else text for part, text in joined.items()]
 
 

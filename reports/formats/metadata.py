@@ -138,16 +138,18 @@ def _measured_by(item: Measured, row: Row, column: str) -> str:
 
 
 def _table_measured_by(item: Measured, row: Row) -> str:
-    """The same of all figures of a row, each part by its name."""
-    names = [found[0].record.protocol for found in item.found.values()]
-    changes = changes_by_part(item, PART_NAMES)
+    """The same of all figures of a row, each part that it has one of by its name."""
     groups = row.by_seeds(item.table.columns)
+    having = {item.kind.part(column) for columns in groups.values() for column in columns}
+    parts = {part: PART_NAMES[part] for part in item.found if part in having}
+    names = [item.found[part][0].record.protocol for part in parts]
+    changes = changes_by_part(item, parts)
     means = [
         mean if len(groups) == 1 else f"{mean} ({', '.join(columns)})"
         for columns in groups.values()
         if (mean := _mean(row.cells[columns[0]]))
     ]
-    number = _number(item, values_by_part(item, PART_NAMES))
+    number = _number(item, values_by_part(item, parts))
     return ", ".join((*names, *_custom(item), *changes, *number, *means))
 
 
@@ -157,12 +159,13 @@ def _custom(item: Measured) -> list[str]:
 
 
 def _number(item: Measured, values: Sequence[str]) -> list[str]:
-    """Which of several tables of one kind and variant a figure is of, and by what."""
-    if not item.table.number:
+    """Which of several tables of one kind and variant a figure is of, and by what.
+
+    Nothing where its tables differ in no figure of its own part.
+    """
+    if not values:
         return []
-    return [
-        f"{item.table.number}, measured otherwise" + (f": {', '.join(values)}" if values else "")
-    ]
+    return [f"{item.table.number}, measured otherwise: {', '.join(values)}"]
 
 
 def _mean(cell: Cell) -> str:

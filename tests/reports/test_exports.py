@@ -468,6 +468,36 @@ def test_a_model_card_says_the_values_that_tell_tables_apart(zoo: Any) -> None:
     assert first == f"ImageNet-1k ({heads}, {avgpool}, 1 {otherwise} {said})"
 
 
+def test_figures_that_nothing_else_was_measured_like_are_not_called_otherwise(zoo: Any) -> None:
+    """Heads in two precisions and of an earlier build; AvgPool once, beside the earlier build's."""
+    for precision, top1 in (("fp32", 50.0), ("tf32", 51.0)):
+        zoo.probe("a", {"feature5": top1}, precision=precision, key=precision)
+    zoo.probe("c", {"feature5": 52.0})
+    zoo.probe("a", {"avgpool": 60.0}, IMAGENET_AVGPOOL)
+    collection = collect(zoo.path)
+    tables = measured_tables(collection)
+    heads, avgpool = IMAGENET_LINEAR.name, IMAGENET_AVGPOOL.name
+    names = [
+        metric["name"]
+        for document in yaml.safe_load_all(to_model_index(tables))
+        for result in document["model-index"][0]["results"]
+        for metric in result["metrics"]
+    ]
+    assert f"AvgPool ({avgpool})" in names
+    assert not [name for name in names if name.endswith("measured otherwise)")]
+    models = yaml.safe_load(to_metafile(tables, collection.cards))["Models"]
+    (alone,) = (
+        result["Dataset"]
+        for model in models
+        for result in model["Results"]
+        if "AvgPool" in result["Metrics"] and "Feature5" not in result["Metrics"]
+    )
+    assert alone == f"ImageNet-1k ({avgpool})"
+    (earlier,) = next(model["Results"] for model in models if model["Name"] == "c")
+    said = "3 of 3, measured otherwise: Feature1 - Feature5 precision (not recorded)"
+    assert earlier["Dataset"] == f"ImageNet-1k ({heads}, {said})"
+
+
 def test_a_model_card_says_of_which_seeds_a_figure_is_the_mean(zoo: Any) -> None:
     for seed in (3, 5):
         zoo.probe("net", {"feature4": 10.0 + seed}, seed=seed)
