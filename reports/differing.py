@@ -116,8 +116,8 @@ def otherwise_notes(measured: Measured, parts: Mapping[str, str]) -> list[str]:
 def _references(measured: Measured) -> tuple[Measured, ...]:
     """The tables that one is held against: the first table; the first one against all others.
 
-    Others too that share a protocol with it that the first table has not, or that conditions alone
-    tell from it: what differs between those two would be said nowhere.
+    Others too that share a protocol with it that the first table has not, or that conditions or
+    known sizes of files alone tell from it: what differs between those two would be said nowhere.
     """
     if measured.table.number.startswith("1 "):
         return measured.others
@@ -125,7 +125,13 @@ def _references(measured: Measured) -> tuple[Measured, ...]:
     said = _shared(measured, first[0]) if first else set()
     return (
         *first,
-        *(one for one in rest if _shared(measured, one) - said or _told_apart(measured, one)),
+        *(
+            one
+            for one in rest
+            if _shared(measured, one) - said
+            or _told_apart(measured, one)
+            or _of_other_files(measured, one)
+        ),
     )
 
 
@@ -146,6 +152,16 @@ def _told_apart(measured: Measured, other: Measured) -> bool:
         measurement(found.record) == measurement(there[part].record)
         for part, found in _records(measured).items()
         if part in there and found.apart and found.measurement != there[part].measurement
+    )
+
+
+def _of_other_files(measured: Measured, other: Measured) -> bool:
+    """Whether images of one list are known to be other files; an earlier build's may be either."""
+    there = _splits(other)
+    return any(
+        mine.sha256 == theirs.sha256 and mine.sizes and theirs.sizes and mine.sizes != theirs.sizes
+        for name, mine in _splits(measured).items()
+        if (theirs := there.get(name)) is not None
     )
 
 
@@ -213,6 +229,7 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _data(here: Mapping[str, Split], there: Mapping[str, Split]) -> Iterator[str]:
+    unknown = []
     for name, mine in here.items():
         theirs = there.get(name, mine)
         if (mine.images, mine.classes) != (theirs.images, theirs.classes):
@@ -225,4 +242,9 @@ def _data(here: Mapping[str, Split], there: Mapping[str, Split]) -> Iterator[str
         elif mine.sizes and theirs.sizes and mine.sizes != theirs.sizes:
             yield f"{escape(name)} images of the same names but other files"
         elif mine.sizes != theirs.sizes:
-            yield f"{escape(name)} images of the same names, whose sizes one record does not say"
+            unknown.append(escape(name))
+    if unknown:
+        yield (
+            f"the same list of {' and '.join(unknown)} images; one record is of an earlier build "
+            "and does not tell the files apart"
+        )

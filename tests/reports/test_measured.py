@@ -162,7 +162,8 @@ def test_variants_never_share_a_table(zoo: Any) -> None:
         (
             {"data": IMAGES | {"val": structs.replace(IMAGES["val"], sizes="1234")}},
             "data",
-            "val images of the same names, whose sizes one record does not say",
+            "the same list of val images; one record is of an earlier build and does not tell the "
+            "files apart.",
         ),
     ],
 )
@@ -409,6 +410,29 @@ def test_other_files_of_the_same_names_are_said_where_both_records_know(zoo: Any
     assert any(fact in note for note in footnotes(one))
     assert own_values(one, "imagenet_linear") + own_values(other, "imagenet_linear") == [
         f"50,000 val images of 1000 classes, files of sizes {sizes}" for sizes in ("1234", "5678")
+    ]
+
+
+def test_other_files_are_said_of_two_tables_behind_one_of_an_earlier_build(zoo: Any) -> None:
+    """The first table is held against all others, and they are told apart by its files alone."""
+    for name, sizes in (("a", "2222"), ("b", ""), ("c", "3333")):
+        data = {key: structs.replace(split, sizes=sizes) for key, split in IMAGES.items()}
+        zoo.probe(name, HEADS, data=data)
+    made = tables(zoo)
+    assert [row.name for row in made[0].table.rows] == ["b"]
+    apart = "; ".join(f"{key} images of the same names but other files" for key in IMAGES)
+    earlier = (
+        "the same list of train and val images; one record is of an earlier build and does not "
+        "tell the files apart"
+    )
+    said = [
+        [note for note in footnotes(one) if note.startswith("**Measured otherwise**")]
+        for one in made
+    ]
+    facts = (((2, earlier), (3, earlier)), ((1, earlier), (3, apart)), ((1, earlier), (2, apart)))
+    assert said == [
+        [f"**Measured otherwise** than {number} of 3: {fact}." for number, fact in of]
+        for of in facts
     ]
 
 
