@@ -34,7 +34,7 @@ class Interval:
 
     @property
     def has_length(self) -> bool:
-        """Whether the samples differ; where all are one, they say nothing of other images."""
+        """Whether the samples differ; where all are one, the bootstrap has no spread."""
         return self.high > self.low
 
 
@@ -48,11 +48,6 @@ class Difference(Interval):
     def separable(self) -> bool:
         """Whether the interval leaves out 0."""
         return self.low > 0 or self.high < 0
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether all samples have one difference, and not 0: nothing is known of other images."""
-        return not self.has_length and self.low != 0
 
 
 def interval(value: float, samples: Floats, level: float = LEVEL) -> Interval:

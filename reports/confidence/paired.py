@@ -20,7 +20,7 @@ from reports.confidence.figures import (
 from reports.confidence.intervals import Difference, difference, holm
 from reports.confidence.unlike import Pair, title_of, unlike
 from reports.measured import Measured
-from reports.tables import Row, signed
+from reports.tables import Row
 from slurm.progress import progress
 
 SHOWN_CLASSES = 3  # that moved most
@@ -78,13 +78,6 @@ def compare_rows(
             missing.append(f"{title_of(pair.table, pair.column)}, {pair.column}: {'; '.join(why)}")
             continue
         found = difference(pair.second.value - pair.first.value, one, other)
-        if found.is_constant:
-            missing.append(
-                f"{title_of(pair.table, pair.column)}, {pair.column}: every resample of the "
-                f"{test_split(pair.first.found).images:,} test images gives the same difference, "
-                f"{signed(found.value)}, which says nothing of other images"
-            )
-            continue
         columns.append(_column(pair, first, second, found))
         compared.append(pair)
     adjusted = holm([column.p for column in columns])

@@ -43,8 +43,6 @@ def paired_rows(measured: Sequence[Measured], collection: Collection) -> list[Pa
             for column in [name for name in sampled[one] if name in sampled[other]]:
                 (first, before), (second, after) = sampled[one][column], sampled[other][column]
                 found = difference(second.value - first.value, before, after)
-                if found.is_constant:
-                    continue  # the same difference in every resample says nothing of other images
                 # In tables of other orders the same two rows must share one correction.
                 names = (min(one, other), max(one, other))
                 shared.setdefault(names, []).append((number, column, found))

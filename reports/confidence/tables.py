@@ -61,8 +61,8 @@ def with_intervals(measured: Sequence[Measured], collection: Collection) -> list
 def _no_spread(figure: Figure) -> str:
     images = test_split(figure.found).images
     return (
-        f"every resample of the {images:,} test images gives the same figure, which says nothing "
-        "of other images"
+        f"every resample of the {images:,} test images gives the same figure, where the bootstrap "
+        "has no spread"
     )
 
 
