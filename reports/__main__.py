@@ -43,10 +43,10 @@ def parser() -> Parser:
     flags.add_argument(
         "--format",
         choices=FORMATS,
-        help="what is printed (default: markdown; csv has the footnotes as lines of the column "
-        "note, latex as comments, what a reader must know also below the table; model-index: a "
-        "YAML document a checkpoint, each for a model card). Beside --readme, --html or --plots "
-        "nothing is, unless this is given",
+        help="what is printed (default: markdown; csv has the footnotes as lines of the columns "
+        "note 1, note 2, ..., latex as comments, what a reader must know also below the table; "
+        "model-index: a YAML document a checkpoint, each for a model card). Beside --readme, "
+        "--html or --plots nothing is, unless this is given",
     )
     _add_names(flags, "--variant", "only tables of these variants, such as mmselfsup or custom")
     flags.add_argument("--bold", action="store_true", help="bold the best value of each column")

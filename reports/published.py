@@ -5,6 +5,7 @@ the same checkpoint, both rows are there.
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -143,7 +144,13 @@ def published_tables(published: Published, rows: Sequence[PublishedRow]) -> list
         members = [row for row in rows if kind.key in row.figures]
         if members:
             several = len({row.method for row in members}) > 1
-            shown = tuple(_row(row, kind, several) for row in members)
+            names = Counter(map(_named, members))
+            shown = tuple(
+                _row(
+                    row, kind, several, source_of(published, row) if names[_named(row)] > 1 else ""
+                )
+                for row in members
+            )
             columns = tuple(
                 column
                 for column in kind.columns
@@ -167,6 +174,12 @@ def published_sections(published: Published, only: Sequence[str], bold: bool = F
     return "\n\n".join(sections)
 
 
+def source_of(published: Published, row: PublishedRow) -> str:
+    """The project that a row is from, and its version."""
+    source = published.sources[row.source]
+    return f"{source.project} {source.version}"
+
+
 def row_cells(row: PublishedRow, kind: Kind) -> dict[str, Cell]:
     """The cells of a row in one kind of table."""
     cells = {
@@ -188,8 +201,15 @@ def _measures(name: str, part: str) -> bool:
     return protocol is not None and (protocol.benchmark, protocol.variant) == (part, VARIANT)
 
 
-def _row(row: PublishedRow, kind: Kind, several: bool) -> Row:
-    return Row(row.name, row.config, row_cells(row, kind), row.method if several else "")
+def _row(row: PublishedRow, kind: Kind, several: bool, source: str) -> Row:
+    """A row of a table; `source` tells it from another of its name that stands there."""
+    prefix = row.method if several else ""
+    alone = f"{prefix} {row.name} ({source})".strip() if source else ""
+    return Row(row.name, row.config, row_cells(row, kind), prefix, alone)
+
+
+def _named(row: PublishedRow) -> tuple[str, str]:
+    return row.method, row.name
 
 
 def _notes(published: Published, kind: Kind, rows: Sequence[PublishedRow]) -> tuple[str, ...]:

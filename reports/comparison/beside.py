@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.checkpoints.cards import Card
 from reports.comparison.band import alike, outside
-from reports.published import Published, PublishedRow, row_cells
+from reports.published import Published, PublishedRow, row_cells, source_of
 from reports.tables import BEST, Cell, Row, Table, code, escape, signed
 
 
@@ -77,22 +77,17 @@ def like_cells(
 
 def published_row(published: Published, one: PublishedRow, cells: dict[str, Cell]) -> Row:
     """The row of a comparison that shows `cells` of a published row."""
-    return Row(one.name, one.config, cells, f"published, {_source(published, one)}: {one.method}")
+    return Row(one.name, one.config, cells, f"published, {source_of(published, one)}: {one.method}")
 
 
 def named(published: Published, one: PublishedRow) -> str:
     """A published row by its method and where it is from."""
-    return f"{one.method} ({_source(published, one)})"
+    return f"{one.method} ({source_of(published, one)})"
 
 
 def subject(published: Published, one: PublishedRow) -> str:
     """What a note is on: several methods of one source have configs of one name."""
-    return f"{_source(published, one)}: {one.method} {one.name}"
-
-
-def _source(published: Published, one: PublishedRow) -> str:
-    source = published.sources[one.source]
-    return f"{source.project} {source.version}"
+    return f"{source_of(published, one)}: {one.method} {one.name}"
 
 
 def held_against(

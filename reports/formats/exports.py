@@ -35,7 +35,8 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
     """One line for each cell, at full precision, so that tables of all kinds share one header.
 
     Of several tables of one kind and variant each bears its number. `notes`, for each table, are
-    Markdown and follow it as lines of the column `note`.
+    Markdown and follow it as lines of the columns `note 1`, `note 2`, ... No two lines share table,
+    variant, name and column: a published row that stands beside several measured ones comes once.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -44,7 +45,8 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
     writer.writerow([*_CSV_HEADER, *(("low", "high") if bounds else ())])
     for number, table in enumerate(tables):
         key = f"{table.kind.key} ({table.number})" if table.number else table.kind.key
-        for row in table.rows:
+        rows = [row for at, row in enumerate(table.rows) if row not in table.rows[:at]]
+        for row in rows:
             for column in table.columns:
                 cell = row.cells.get(column, Cell())
                 name = row.alone or f"{row.prefix} {row.name}".strip()
@@ -55,8 +57,8 @@ def to_csv(tables: Sequence[Table], notes: Sequence[Sequence[str]] = ()) -> str:
                 ends = ["" if x is None else repr(x) for x in (cell.low, cell.high)]
                 proof = [*origin, cell.protocol or "", *(ends if bounds else ())]
                 writer.writerow([*start, *who, *figures, *proof])
-        for line in notes[number] if notes else ():
-            note = [key, table.variant, "", "", "note", "", "", "", plain(line), "", ""]
+        for place, line in enumerate(notes[number] if notes else (), 1):
+            note = [key, table.variant, "", "", f"note {place}", "", "", "", plain(line), "", ""]
             writer.writerow([*note, *(("", "") if bounds else ())])
     return text.getvalue()
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -361,6 +362,24 @@ def test_remarks_on_published_rows_say_which_row_they_are_on(zoo: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "flags", [(), ("--compare",), ("--compare", ",".join(METHODS)), ("--published",)]
+)
+def test_no_two_lines_of_csv_are_of_one_cell(zoo: Any, capsys: Any, flags: tuple[str]) -> None:
+    """So that a table can be made of them again, by rows and columns."""
+    for name in ("mine", "yours"):
+        zoo.probe(name, {"feature5": 50.0}, IMAGENET_LINEAR, notes=("torn",))
+        zoo.svm(name, {"feature5": 74.0}, precision="amp")
+        zoo.probe(name, {"feature5": 40.0}, IMAGENET_LINEAR, precision="amp", key="amp")
+    main(["--zoo", str(zoo.path), *flags, "--format", "csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    lines = [tuple(row[name] for name in ("table", "variant", "name", "column")) for row in rows]
+    assert [line for line, count in Counter(lines).items() if count > 1] == []
+    notes = [column for table, _, name, column in lines if table == "voc-svm" and not name]
+    assert notes == [f"note {number}" for number in range(1, len(notes) + 1)]
+    assert bool(notes) == (flags != ("--published",))
+
+
 def test_rows_of_differences_are_distinct_in_csv(zoo: Any, capsys: Any) -> None:
     for name in ("mine", "yours"):
         zoo.probe(name, {"feature5": 50.0}, IMAGENET_LINEAR)
@@ -371,8 +390,7 @@ def test_rows_of_differences_are_distinct_in_csv(zoo: Any, capsys: Any) -> None:
     assert f"difference: yours less MMSelfSup 0.11.0: SimCLR {SHARED}" in differences
     published = {name for _, name, _ in cells if name.startswith("published, ")}
     assert len(differences) == 2 * len(published) > 4
-    ours = [cell for cell in cells if cell[1] not in published]
-    assert len(ours) == len(set(ours))
+    assert len(cells) == len(set(cells))
 
 
 def test_the_card_says_of_which_of_several_methods_a_config_s_name_is(zoo: Any) -> None:
