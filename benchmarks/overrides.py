@@ -216,14 +216,14 @@ def _impossible(one: ImageTransform) -> Iterator[str]:
 
 
 def differences(old: object, new: object) -> list[str]:
-    """`field new (old)` for each number in which two configurations differ.
+    """`field new instead of old` for each number in which two configurations differ.
 
     Of many old values, such as 45 costs, only how many there were.
     """
     before, after = (dict(_flat(msgspec.to_builtins(one))) for one in (old, new))
     names = dict.fromkeys((*before, *after))
     return [
-        f"{name} {after.get(name)} ({_in_short(before.get(name))})"
+        f"{name} {after.get(name)} instead of {_in_short(before.get(name))}"
         for name in names
         if before.get(name) != after.get(name)
     ]

@@ -29,10 +29,16 @@ def read_record(path: Path) -> Record:
 
 
 def changes_of(record: Record) -> list[str]:
-    """What was changed in the protocol of a custom run, as `changed: epochs 1 (90)`; plain text."""
+    """What was changed in the protocol of a custom run, as `epochs 1 instead of 90`; plain text."""
+    changed = changed_numbers(record)
+    return [", ".join(changed)] if changed else []
+
+
+def changed_numbers(record: Record) -> list[str]:
+    """Each number that was changed in the protocol of a custom run, likewise."""
     if record.variant != CUSTOM or record.protocol not in PROTOCOLS:
         return []
     own = {"benchmark": record.benchmark, "dataset": record.settings.get("dataset")}
     plain = asdict(replace(PROTOCOLS[record.protocol], variant=CUSTOM)) | own
     used = {name: record.settings.get(name, value) for name, value in plain.items()}
-    return [f"changed: {', '.join(differences(plain, used))}"]
+    return differences(plain, used)

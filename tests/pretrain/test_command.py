@@ -464,7 +464,8 @@ def test_numbers_of_a_recipe_can_be_changed_and_the_card_says_so(
 ) -> None:
     main(flags(data, tmp_path, "--set", "clusters=5", "--set", "extract.resize=36"))
     card = read_card(tmp_path, "tiny")
-    assert card.notes == ("recipe tiny with extract.resize 36 (32), clusters 5 (8)",)
+    changes = "extract.resize 36 instead of 32, clusters 5 instead of 8"
+    assert card.notes == (f"recipe tiny with {changes}",)
     settings = card.pretraining["settings"]
     assert isinstance(settings, dict)
     assert settings["clusters"] == 5

@@ -318,7 +318,7 @@ def test_the_command_registers_and_refuses_in_one_line(
     given += ["--zoo", str(tmp_path), "--device", "cpu", "--workers", "0"]
     main([*given, "--momentum", "0.8", "--keep", "1"])
     card = read_card(tmp_path, "turned")
-    assert card.notes == ("recipe tiny-rotation with momentum 0.8 (0.9)",)
+    assert card.notes == ("recipe tiny-rotation with momentum 0.8 instead of 0.9",)
     main([*given, "--momentum", "0.8", "--keep", "1"])
     assert "registered already" in capsys.readouterr().err
     assert "is of another run (recipe.momentum 0.8, not 0.9); choose" in refusal(capsys, given)

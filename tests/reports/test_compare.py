@@ -164,8 +164,8 @@ def test_a_custom_row_says_what_was_changed(zoo: Any) -> None:
     assert lines(text, "measured: mine")[0][5] == "50.00"
     assert lines(text, "published") == []
     assert (
-        "Not compared: AvgPool of mine was measured with numbers of your own (changed: epochs 1 "
-        "(100))."
+        "Not compared: AvgPool of mine was measured with numbers of your own (epochs 1 instead "
+        "of 100)."
     ) in text
 
 

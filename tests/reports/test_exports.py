@@ -129,7 +129,7 @@ def test_tables_that_were_measured_otherwise_say_so_in_print(zoo: Any) -> None:
         "Feature5 with precision tf32 instead of amp.",
         "ImageNet Linear Evaluation, table 2 of 2. Measured otherwise than 1 of 2: Feature1 - "
         "Feature5 with precision amp instead of tf32.",
-        "Feature1 - Feature5: changed: epochs 10 (90).",
+        "Feature1 - Feature5: epochs 10 instead of 90.",
     ]
 
 
@@ -396,21 +396,21 @@ def test_figures_of_changed_numbers_bear_the_change_beside_the_protocol_s_name(z
         zoo.probe("net", {"feature5": 40.0}, rate, seed=seed)
     collection = collect(zoo.path)
     tables = measured_tables(collection)
-    changed = "custom, changed: epochs 1 (90)"
+    changed = "custom, epochs 1 instead of 90"
     name = IMAGENET_LINEAR.name
     places = PLACES205_LINEAR.name
     assert model_names(tables) == [
         f"Feature5 ({name})",
         f"Feature5 ({name}, {changed})",
         *(
-            f"Feature5 ({places}, custom, changed: epochs {epochs} (28), {number} of 2, measured "
+            f"Feature5 ({places}, custom, epochs {epochs} instead of 28, {number} of 2, measured "
             f"otherwise: epochs {epochs})"
             for number, epochs in ((1, 2), (2, 3))
         ),
     ]
     model = yaml.safe_load(to_metafile(tables, collection.cards))["Models"][0]
     datasets = [result["Dataset"] for result in model["Results"]]
-    whose = "Feature1 - Feature5 changed: epochs 1 (90)"
+    whose = "Feature1 - Feature5 epochs 1 instead of 90"
     assert datasets[:2] == [f"ImageNet-1k ({name})", f"ImageNet-1k ({name}, custom, {whose})"]
     latex = measured_latex(tables)
     assert f"% ImageNet Linear Evaluation, variant custom, {whose}, F" in latex
@@ -432,10 +432,10 @@ def test_changed_numbers_are_of_their_own_part_alone(zoo: Any) -> None:
     collection = collect(zoo.path)
     tables = measured_tables(collection)
     assert model_names(tables) == [
-        f"Feature5 ({heads.name}, custom, changed: epochs 10 (90))",
-        f"AvgPool ({avgpool.name}, custom, changed: learning_rate 1.0 (30.0))",
+        f"Feature5 ({heads.name}, custom, epochs 10 instead of 90)",
+        f"AvgPool ({avgpool.name}, custom, learning_rate 1.0 instead of 30.0)",
     ]
-    said = "Feature1 - Feature5 changed: epochs 10 (90), AvgPool changed: learning_rate 1.0 (30.0)"
+    said = "Feature1 - Feature5 epochs 10 instead of 90, AvgPool learning_rate 1.0 instead of 30.0"
     (model,) = yaml.safe_load(to_metafile(tables, collection.cards))["Models"]
     (result,) = model["Results"]
     assert result["Dataset"] == f"ImageNet-1k ({heads.name}, {avgpool.name}, custom, {said})"

@@ -363,8 +363,8 @@ def test_changed_numbers_have_tables_and_footnotes_of_their_own(zoo: Any) -> Non
     assert [one.variant for one in (first, second)] == ["mmselfsup", "custom"]
     assert str(second.table.rows[0].cells["Feature1"]) == "20.00"
     (line,) = [note for note in footnotes(second) if note.startswith("**Feature1 - Feature5**")]
-    assert "changed: epochs 1 (90), learning_rate 0.03 (0.01)" in line
-    assert not any("changed" in note for note in footnotes(first))
+    assert "; epochs 1 instead of 90, learning_rate 0.03 instead of 0.01; " in line
+    assert not any("instead of" in note for note in footnotes(first))
 
 
 GRAM = {"solver": "gram"}

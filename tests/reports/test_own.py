@@ -75,7 +75,7 @@ def test_what_was_changed_does_not_name_the_data(zoo: Zoo) -> None:
     protocol = on_own_data(replace(IMAGENET_LINEAR, epochs=1, variant="custom"), "birds")
     zoo.probe("net", HEADS, protocol, data=DATA)
     (made,) = measured_tables(collect(zoo.path))
-    assert "; changed: epochs 1 (90); 1 epoch, top-1" in footnotes(made)[0]
+    assert "; epochs 1 instead of 90; 1 epoch, top-1" in footnotes(made)[0]
 
 
 def test_a_name_that_markdown_would_read_is_escaped(

@@ -268,17 +268,17 @@ def test_partial_data_and_changed_numbers_stand_beside_every_difference(
     found = compared(tmp_path, "one", "two")["columns"]
     assert [(one["title"], one["variant"], one["images"]) for one in found] == [
         (plain, "mmselfsup", 60),
-        (f"{plain}, changed: learning_rate 1.0 (30.0)", "custom", 60),
+        (f"{plain}, learning_rate 1.0 instead of 30.0", "custom", 60),
     ]
     said = capsys.readouterr().out
     assert f"| {plain} " in said
-    assert f"| {plain}, changed: learning_rate 1.0 (30.0) (custom) | AvgPool | " in said
-    assert f"- Test images: 60 in {plain}; 60 in {plain}, changed" in said
+    assert f"| {plain}, learning_rate 1.0 instead of 30.0 (custom) | AvgPool | " in said
+    assert f"- Test images: 60 in {plain}; 60 in {plain}, learning_rate" in said
     picture = tmp_path / "x.svg"
     main(["compare", "one", "two", "--zoo", str(tmp_path), "--picture", str(picture)])
     drawn_text = " ".join(picture.read_text().split())
     assert "partial data, 69 of" in drawn_text
-    assert "changed: learning_rate" in drawn_text
+    assert "learning_rate 1.0 instead of" in drawn_text
 
 
 def test_tables_measured_otherwise_are_told_apart(zoo: Path) -> None:
