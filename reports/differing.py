@@ -39,9 +39,11 @@ def _named(
 def own_values(measured: Measured, part: str) -> list[str]:
     """What tells the figures of a part from other tables' by its protocol, with its values.
 
-    As `precision tf32`, plain text: for one figure that is shown without those tables.
+    As `precision tf32`, plain text: for one figure that is shown without those tables. Beside
+    `changes_of` its record, so what these say is left out.
     """
     here = _records(measured)[part]
+    said = {text.partition(" ")[0] for text in _changed(here.record)}
     values: dict[str, str] = {}
     for other in measured.others:
         there = _records(other).get(part)
@@ -50,7 +52,8 @@ def own_values(measured: Measured, part: str) -> list[str]:
         if there.record.protocol_version != here.record.protocol_version:
             values["version"] = f"version {here.record.protocol_version}"
         for name, (mine, _) in _settings(here, there).items():
-            values[name] = f"{shown(name, 80)} {shown(mine, 80)}"
+            if name not in said:
+                values[name] = f"{shown(name, 80)} {shown(mine, 80)}"
         for name, split in here.record.data.items():
             theirs = there.record.data.get(name, split)
             if list(_data({name: split}, {name: theirs})):

@@ -40,7 +40,7 @@ def title_of(measured: Measured, column: str) -> str:
     """
     part = measured.kind.part(column)
     table, changes = measured.table, changes_of(measured.found[part][0].record)
-    values = own_values(measured, part) if table.number and not changes else []
+    values = own_values(measured, part)
     return ", ".join(
         filter(None, (measured.kind.title, table.number, *values, table.partial, *changes))
     )

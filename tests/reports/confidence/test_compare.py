@@ -281,6 +281,24 @@ def test_partial_data_and_changed_numbers_stand_beside_every_difference(
     assert "learning_rate 1.0 instead of" in drawn_text
 
 
+def test_two_custom_tables_are_told_apart_by_what_was_not_changed(tmp_path: Path) -> None:
+    """One learning rate in two precisions; and two, of which the change itself says which."""
+    rates = (1.0, 1.0, 2.0)
+    for name, right in (("one", 30), ("two", 40)):
+        for seed, (rate, precision) in enumerate(zip(rates, ("tf32", "amp", "tf32"))):
+            protocol = replace(IMAGENET_AVGPOOL, variant="custom", learning_rate=rate)
+            path = probe(tmp_path, name, np.arange(60) < right, seed=seed, protocol=protocol)
+            record = msgspec.structs.replace(read_record(path), seed=0, precision=precision)
+            results.write(path, record)
+    found = compared(tmp_path, "one", "two")["columns"]
+    data = "partial data, 69 of 1,331,167 images"
+    assert sorted(one["title"].partition(" of 3, ")[2] for one in found) == [
+        f"precision amp, {data}, learning_rate 1.0 instead of 30.0",
+        f"precision tf32, {data}, learning_rate 1.0 instead of 30.0",
+        f"precision tf32, {data}, learning_rate 2.0 instead of 30.0",
+    ]
+
+
 def test_tables_measured_otherwise_are_told_apart(zoo: Path) -> None:
     for name in ("one", "two"):
         path = next(zoo.glob(f"results/{name}/imagenet_avgpool/*.json"))
