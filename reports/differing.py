@@ -1,9 +1,9 @@
 """What differs: from a protocol by its name, and between the tables of one kind and variant."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.catalog.records import changes_of
+from benchmarks.catalog.records import changed_numbers
 from benchmarks.checkpoints.wording import shown
 from benchmarks.results import Split
 from reports.clashes.alike import SETTINGS, conditions, measurement, settings_before
@@ -11,29 +11,9 @@ from reports.collect import Found
 from reports.measured import Measured
 from reports.tables import code, escape
 
-_MISSING = "(not recorded)"
+NOT_RECORDED = "(not recorded)"
 MOST_NAMED = 3  # settings in a heading
 MOST_LISTED = 40  # settings in a footnote: all of a protocol that this project knows
-
-
-def changes_by_part(measured: Measured, parts: Mapping[str, str]) -> list[str]:
-    """`changes_of` each of `parts`, behind its name where the table's kind has several."""
-    return _named(
-        measured, parts, {one: changes_of(x.record) for one, x in _records(measured).items()}
-    )
-
-
-def values_by_part(measured: Measured, parts: Mapping[str, str]) -> list[str]:
-    """`own_values` of each of `parts`, behind its name where the table's kind has several."""
-    return _named(measured, parts, {one: own_values(measured, one) for one in measured.found})
-
-
-def _named(
-    measured: Measured, parts: Mapping[str, str], texts: Mapping[str, Sequence[str]]
-) -> list[str]:
-    many = len(measured.kind.parts) > 1
-    joined = {part: ", ".join(of) for part, of in texts.items() if of and part in parts}
-    return [f"{parts[part]} {text}" if many else text for part, text in joined.items()]
 
 
 def own_values(measured: Measured, part: str) -> list[str]:
@@ -43,7 +23,7 @@ def own_values(measured: Measured, part: str) -> list[str]:
     `changes_of` its record, so what these say is left out.
     """
     here = _records(measured)[part]
-    said = {text.partition(" ")[0] for text in _changed(here.record)}
+    said = {text.partition(" ")[0] for text in changed_numbers(here.record)}
     values: dict[str, str] = {}
     for other in measured.others:
         there = _records(other).get(part)
@@ -59,10 +39,23 @@ def own_values(measured: Measured, part: str) -> list[str]:
             if list(_data({name: split}, {name: theirs})):
                 mark = f"list {split.sha256[:8]}"
                 if split.sha256 == theirs.sha256:
-                    mark = f"files of sizes {split.sizes[:8] or _MISSING}"
+                    mark = f"files of sizes {split.sizes[:8] or NOT_RECORDED}"
                 size = f"{split.images:,} {name} images of {split.classes} classes"
                 values[f"data.{name}"] = f"{size}, {mark}"
     return list(values.values())
+
+
+def rows_by_condition(found: Iterable[Found], condition: str) -> dict[str, list[str]]:
+    """The names of the rows of a part by their value of a condition, in their order.
+
+    Of features that came as files nobody knows a precision: their rows have none.
+    """
+    rows: dict[str, list[str]] = {}
+    for item in found:
+        checkpoint = item.record.checkpoint
+        if condition != "precision" or not checkpoint.weights.startswith("features:"):
+            rows.setdefault(conditions(item.record)[condition], []).append(checkpoint.name)
+    return rows
 
 
 def otherwise(measured: Measured, parts: Mapping[str, str]) -> str:
@@ -208,14 +201,14 @@ def _settings(one: Found, other: Found) -> dict[str, tuple[Any, Any]]:
     known = SETTINGS if here.protocol_version == there.protocol_version else SETTINGS - {"version"}
     mine, theirs = (dict(_flat(settings_before(x) | x.settings)) for x in (here, there))
     found = {
-        name: (mine.get(name, _MISSING), theirs.get(name, _MISSING))
+        name: (mine.get(name, NOT_RECORDED), theirs.get(name, NOT_RECORDED))
         for name in dict.fromkeys((*mine, *theirs))
         if name.partition(".")[0] in known
-        and mine.get(name, _MISSING) != theirs.get(name, _MISSING)
+        and mine.get(name, NOT_RECORDED) != theirs.get(name, NOT_RECORDED)
     }
     ours, others = conditions(here), conditions(there)
     apart = {
-        name: (ours[name] or _MISSING, others[name] or _MISSING)
+        name: (ours[name] or NOT_RECORDED, others[name] or NOT_RECORDED)
         for name in dict.fromkeys((*one.apart, *other.apart))
         if ours[name] != others[name]
     }

@@ -15,7 +15,7 @@ from benchmarks.logreg.record import LogregRecord, percent_name
 from benchmarks.results import HALF, GridPoint, LowShotRecord, ProbeRecord, Record, VocSvmRecord
 from reports.clashes.alike import conditions
 from reports.collect import Found, by_name, originals, shown_records
-from reports.differing import otherwise_notes
+from reports.differing import otherwise_notes, rows_by_condition
 from reports.layers import fewer_layers, layers_without_svm, low_shot_elsewhere
 from reports.measured import Measured
 from reports.seeds import seed_matters
@@ -149,13 +149,7 @@ def _unlike_rows(shown: Sequence[Found]) -> list[str]:
     """The conditions in which rows of one column differ; official draws are always said."""
     facts = []
     for name in ("precision", "solver", "draws"):
-        rows: dict[str, list[str]] = {}
-        for item in shown:
-            weights = item.record.checkpoint.weights
-            if name != "precision" or not weights.startswith("features:"):
-                rows.setdefault(conditions(item.record)[name], []).append(
-                    item.record.checkpoint.name
-                )
+        rows = rows_by_condition(shown, name)
         if len(rows) > 1:
             of = (f"{x or 'not recorded'} ({_names(names)})" for x, names in rows.items())
             facts.append(f"{name} {', '.join(of)}")

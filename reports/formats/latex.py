@@ -4,9 +4,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from reports.differing import changes_by_part
 from reports.document import numbered
 from reports.footnotes import footnotes, printed_notes
+from reports.formats.alone import changes_by_part
 from reports.formats.exports import plain
 from reports.measured import Measured
 from reports.tables import (

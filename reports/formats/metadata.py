@@ -10,7 +10,13 @@ from benchmarks.checkpoints.cards import Card
 from benchmarks.datasets.catalog import DATASETS
 from benchmarks.overrides import CUSTOM
 from benchmarks.results import Checkpoint
-from reports.differing import changes_by_part, own_values, values_by_part
+from reports.differing import own_values
+from reports.formats.alone import (
+    changes_by_part,
+    conditions_by_part,
+    row_conditions,
+    values_by_part,
+)
 from reports.measured import Measured
 from reports.tables import PART_NAMES, Cell, Row
 
@@ -133,7 +139,8 @@ def _metrics(row: Row) -> dict[str, float]:
 def _measured_by(item: Measured, row: Row, column: str) -> str:
     """All that tells a figure from others of its column's name, as it may stand by itself."""
     part, cell = item.kind.part(column), row.cells[column]
-    facts = [cell.protocol or "", *_custom(item), *changes_of(item.found[part][0].record)]
+    changes = changes_of(item.found[part][0].record)
+    facts = [cell.protocol or "", *_custom(item), *changes, *row_conditions(item, part, row.name)]
     return ", ".join(filter(None, (*facts, *_number(item, own_values(item, part)), _mean(cell))))
 
 
@@ -150,7 +157,8 @@ def _table_measured_by(item: Measured, row: Row) -> str:
         if (mean := _mean(row.cells[columns[0]]))
     ]
     number = _number(item, values_by_part(item, parts))
-    return ", ".join((*names, *_custom(item), *changes, *number, *means))
+    conditions = conditions_by_part(item, parts, row.name)
+    return ", ".join((*names, *_custom(item), *changes, *conditions, *number, *means))
 
 
 def _custom(item: Measured) -> list[str]:

@@ -494,6 +494,53 @@ def test_figures_that_nothing_else_was_measured_like_are_not_called_otherwise(zo
     assert earlier["Dataset"] == f"ImageNet-1k ({heads}, {said})"
 
 
+def test_a_model_card_says_in_what_its_row_differs_from_others_of_its_table(zoo: Any) -> None:
+    """On cards the rows that share a table stand each alone; of files nobody knows a precision."""
+    for name, precision, solver, top1 in (("a", "tf32", "gram", 50.0), ("b", "amp", "old", 40.0)):
+        one = zoo.with_(weights=f"blake2b:{name}")
+        one.probe(name, {"feature5": top1}, precision=precision)
+        one.probe(name, {"feature5": top1}, seed=1, precision="fp32", key="1")
+        one.probe(name, {"avgpool": top1}, IMAGENET_AVGPOOL, precision="tf32")
+        maps = {"feature5": 60.0} if name == "b" else {"feature4": 50.0, "feature5": 60.0}
+        one.svm(name, maps, settings=to_builtins(VOC07_SVM) | {"solver": solver})
+    made = {"settings": to_builtins(VOC07_SVM) | {"solver": "gram"}}
+    zoo.with_(weights="features:1").svm("c", {"feature5": 55.0}, precision="fp32", **made)
+    collection = collect(zoo.path)
+    tables = measured_tables(collection)
+    documents = list(yaml.safe_load_all(to_model_index(tables)))
+    found = {
+        document["model-index"][0]["name"]: [
+            metric["name"]
+            for result in document["model-index"][0]["results"]
+            for metric in result["metrics"]
+        ]
+        for document in documents
+    }
+    heads, avgpool = IMAGENET_LINEAR.name, f"AvgPool ({IMAGENET_AVGPOOL.name})"
+    assert found == {
+        "a": [
+            "SVM (voc07_svm, solver gram, layers feature4, feature5)",
+            f"Feature5 ({heads}, precision tf32)",
+            avgpool,
+        ],
+        "b": [
+            "SVM (voc07_svm, solver old, layers feature5)",
+            f"Feature5 ({heads}, precision amp)",
+            avgpool,
+        ],
+        "c": ["SVM (voc07_svm, solver gram, layers feature5)"],
+    }
+    models = yaml.safe_load(to_metafile(tables, collection.cards))["Models"]
+    datasets = {model["Name"]: [one["Dataset"] for one in model["Results"]] for model in models}
+    assert datasets["a"] == [
+        "VOC2007 (voc07_svm, SVM solver gram, layers feature4, feature5)",
+        f"ImageNet-1k ({heads}, {IMAGENET_AVGPOOL.name}, Feature1 - Feature5 precision tf32)",
+    ]
+    means = list(yaml.safe_load_all(to_model_index(measured_tables(collection, seeds=True))))
+    said = str(means[0])
+    assert f"Feature5 ({heads}, precision tf32 and fp32, mean over seeds 0, 1)" in said
+
+
 def test_a_model_card_says_of_which_seeds_a_figure_is_the_mean(zoo: Any) -> None:
     for seed in (3, 5):
         zoo.probe("net", {"feature4": 10.0 + seed}, seed=seed)
