@@ -39,7 +39,7 @@ def own_values(measured: Measured, part: str) -> list[str]:
             if list(_data({name: split}, {name: theirs})):
                 mark = f"list {split.sha256[:8]}"
                 if split.sha256 == theirs.sha256:
-                    mark = f"files of sizes {split.sizes[:8] or NOT_RECORDED}"
+                    mark = f"files (hash of sizes {split.sizes[:8] or 'not recorded'})"
                 size = f"{split.images:,} {name} images of {split.classes} classes"
                 values[f"data.{name}"] = f"{size}, {mark}"
     return list(values.values())

@@ -131,7 +131,7 @@ def _part(measured: Measured, part: str, shown: Sequence[Found], seeds: bool) ->
         *_given_features(shown),
         *fewer_layers(shown),
         *_unlike_rows(shown),
-        _seeds(measured, part, shown, seeds),
+        _seeds(measured, part, shown, seeds) + _more(measured, part, shown),
     ]
     return f"**{PART_NAMES[part]}**: {'; '.join(facts)}."
 
@@ -272,8 +272,13 @@ def _seeds(measured: Measured, part: str, shown: Sequence[Found], seeds: bool) -
         if not any(seed_matters(item.record) for item in shown):
             return f"{text}, on which it does not depend"
         return f"mean ± sample standard deviation over {text}"
+    return text
+
+
+def _more(measured: Measured, part: str, shown: Sequence[Found]) -> str:
+    """How many records of other seeds no figure shows."""
     more = len(measured.found[part]) - len(shown)
-    return f"{text} ({more} more in the zoo)" if more else text
+    return f" ({more} more in the zoo)" if more else ""
 
 
 def _software(found: Iterable[Found]) -> str:

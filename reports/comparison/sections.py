@@ -70,7 +70,7 @@ def compare(
         replace(
             one,
             notes=tuple(dict.fromkeys((*one.notes, *footnotes(item, seeds)))),
-            printed=printed_notes(item, seeds),
+            printed=printed_notes(item, seeds) if one.table.rows else (),
         )
         for one, item in zip(sections, measured)
     ]

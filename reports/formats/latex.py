@@ -14,7 +14,6 @@ from reports.tables import (
     MISSING,
     PART_NAMES,
     Cell,
-    Row,
     Table,
     best_values,
     is_best,
@@ -22,7 +21,7 @@ from reports.tables import (
     protocols_of,
 )
 
-NARROWEST = 60  # characters of a line below a table
+LINE = 100  # characters of one below a table: about the width of a page
 
 
 def measured_latex(measured: Sequence[Measured], bold: bool = False, seeds: bool = False) -> str:
@@ -108,19 +107,9 @@ def _latex_table(
         lines.append(rf"\multicolumn{{{width}}}{{l}}{{$^{{{mark}}}$ {note}}} \\")
     for note in printed:
         # Lines of its own: a cell that breaks them would need a width, which is that of the table.
-        for line in textwrap.wrap(plain(note), max(NARROWEST, _width(table))):
+        for line in textwrap.wrap(plain(note), LINE):
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{{_text(line)}}} \\")
     return "\n".join([*lines, r"\end{tabular}", ""])
-
-
-def _width(table: Table) -> int:
-    """About how many characters go into a line of a table; two to a gap between its columns."""
-    names = [len(f"{row.prefix} {row.name}".strip()) for row in table.rows]
-    cells = [
-        max(len(str(row.cells.get(column, column))) for row in (*table.rows, Row(column, None)))
-        for column in table.columns
-    ]
-    return max([len(FIRST_COLUMN), *names]) + sum(cells) + 2 * len(cells)
 
 
 def _marks(table: Table) -> dict[tuple[str, str | None], str]:

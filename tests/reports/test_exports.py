@@ -21,6 +21,7 @@ from benchmarks.catalog.imagenet_linear import IMAGENET_LINEAR
 from benchmarks.catalog.places205_linear import PLACES205_LINEAR
 from benchmarks.catalog.voc07_svm import VOC07_SVM
 from benchmarks.results import Split
+from reports.__main__ import main
 from reports.collect import collect
 from reports.footnotes import footnotes
 from reports.formats.exports import measured_csv, plain, to_csv
@@ -107,7 +108,7 @@ def test_what_a_paper_s_reader_must_know_is_printed_below_the_table(zoo: Any) ->
         "over seeds 0, 1 (a) and seed 3 (b)."
     )
     _, plainly = below(measured_latex(measured_tables(collect(zoo.path))))
-    assert "seed 0 (a) and seed 3 (b)" in plainly
+    assert plainly.endswith("seed 0 (a) and seed 3 (b).")  # not that the zoo has more
     assert r"\pm" not in plainly
 
 
@@ -157,6 +158,56 @@ def test_pdflatex_takes_the_lines_below_a_table(zoo: Any, tmp_path: Path) -> Non
     text = measured_latex(tables, seeds=True)
     assert any(r"$\pm$" in one for one in below(text))
     assert "Missing character" not in typeset(tmp_path, text, "pdflatex")
+
+
+def printed_beside(zoo: Any, capsys: Any, *flags: str) -> list[str]:
+    """What stands below each table of a comparison with the published rows."""
+    main(["--zoo", str(zoo.path), "--compare", "--format", "latex", *flags])
+    return below(capsys.readouterr().out)
+
+
+def test_what_a_paper_s_reader_must_know_stands_below_a_comparison_too(
+    zoo: Any, capsys: Any
+) -> None:
+    for seed in (0, 1):
+        zoo.probe("a", {"feature5": 50.0 + seed}, seed=seed, precision="tf32")
+    zoo.with_(weights="b").probe("b", {"feature5": 40.0}, seed=3, precision="amp")
+    few = {"train": Split(1000, 10, "e" * 64), "val": Split(500, 10, "f" * 64)}
+    zoo.probe("few", {"feature5": 90.0}, data=few)
+    alike = "Feature1 - Feature5: precision tf32 (a), amp (b); "
+    apart = (
+        " ImageNet Linear Evaluation, table 1 of 2. Measured otherwise than 2 of 2: 1,281,167 "
+        "train images of 1000 classes instead of 1,000 of 10; 50,000 val images of 1000 classes "
+        "instead of 500 of 10."
+    )
+    # Of the second table no row is shown: its figures are of a thousand images.
+    seeds = "seed 0 (a) and seed 3 (b)."
+    assert printed_beside(zoo, capsys) == [alike + seeds + apart, ""]
+    spread = r"mean $\pm$ sample standard deviation over seeds 0, 1 (a) and seed 3 (b)."
+    assert printed_beside(zoo, capsys, "--seeds") == [alike + spread + apart, ""]
+
+
+def test_whence_features_and_layers_are_is_printed(zoo: Any) -> None:
+    zoo.with_(weights="features:1").svm("given", {"feature5": 70.0})
+    zoo.low_shot("few", {"feature4": [10.0] * 8, "feature5": [20.0] * 8})
+    (svm,) = below(measured_latex(measured_tables(collect(zoo.path))))
+    assert svm.startswith(
+        "SVM: given: features from files, by whatever trunk and images; given: feature5 alone, no "
+        "other layer was measured."
+    )
+    assert svm.endswith(
+        "Best Layer without an SVM: the best low-shot layer at the highest k (few)."
+    )
+
+
+def test_figures_that_are_not_of_the_real_data_say_so_in_print(zoo: Any) -> None:
+    few = {"train": Split(1000, 10, "e" * 64), "val": Split(500, 10, "f" * 64)}
+    zoo.probe("few", {"feature5": 90.0}, data=few)
+    (printed_below,) = below(measured_latex(measured_tables(collect(zoo.path))))
+    assert printed_below.startswith(
+        "Not the real data: measured on 1,000 of 1,281,167 train images, 10 of 1,000 classes; 500 "
+        "of 50,000 val images, 10 of 1,000 classes of ImageNet-1k."
+    )
 
 
 def test_latex_spreads_are_in_math_mode() -> None:
