@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from reports.__main__ import main
+from reports.tables import signed
 from tests.reports.confidence.outcome_zoo import probe, scores_and_labels, svm
 from tests.reports.test_html import browse
 
@@ -99,6 +100,25 @@ def spoken(page: str) -> str:
     return (
         f"c less a, 95 % paired intervals: AvgPool +3.10 ({low:+.2f} to {high:+.2f}, c is better)."
     )
+
+
+def test_what_rounds_to_nothing_has_no_minus_on_the_page(page: str) -> None:
+    """As the command writes it; by the text of the page where there is no node to run it."""
+    function = re.search(r"^const differences = .*?^};", page, re.MULTILINE | re.DOTALL)
+    assert function is not None
+    node = shutil.which("node")
+    if node is None:
+        assert "shown = Number(x.toFixed(2))" in function[0]
+        assert '(shown < 0 ? "" : "+") + shown.toFixed(2)' in function[0]
+        return
+    values = {"difference": -0.004, "low": -0.006, "high": 0.0049, "p_holm": 1.0}
+    column = {"column": "AvgPool", "separable": False} | values
+    pairs = json.dumps({"rows": 2, "columns": {"0,1": [column]}})
+    program = f"{function[0]}\nconsole.log(differences({pairs}, ['a', 'b'], 0, 1));"
+    done = subprocess.run([node, "-e", program], capture_output=True, text=True, check=True)
+    said = f"AvgPool {signed(-0.004)} ({signed(-0.006)} to {signed(0.0049)}, not separable)."
+    assert said == "AvgPool +0.00 (-0.01 to +0.00, not separable)."
+    assert done.stdout.strip().endswith(said)
 
 
 def test_what_is_said_of_two_rows(page: str) -> None:

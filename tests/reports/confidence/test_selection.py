@@ -104,10 +104,15 @@ def test_layer_and_cost_of_low_shot_svms(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def in_parts(
-    zoo: Path, write: Any, scores: dict, labels: np.ndarray, parts: tuple[tuple[str, ...], ...]
+    zoo: Path,
+    write: Any,
+    scores: dict,
+    labels: np.ndarray,
+    parts: tuple[tuple[str, ...], ...],
+    begin: int = 0,
 ) -> None:
     """What `write` makes, a record for each of `parts`: as commands with other --layers do."""
-    for number, layers in enumerate(parts):
+    for number, layers in enumerate(parts, begin):
         path = write(zoo, "net", {layer: scores[layer] for layer in layers}, labels)
         record = read_record(path)
         settings = record.settings | {"solver": "gram"}
@@ -152,15 +157,54 @@ def test_layers_of_two_runs_are_chosen_among_as_those_of_one(
     assert alone["two"] == alone["one"] == alone["five"]
 
 
+def test_of_a_layer_of_two_runs_the_outcomes_are_those_of_the_figure_that_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The second run has the same mAP of the best layer, but gives its scores to other images."""
+    labels = scores_and_labels(0, 1.0)[1]
+    scores = {layer: scores_and_labels(*how)[0] for layer, how in FIVE.items()}
+    best = max(scores, key=lambda layer: np.mean(average_precisions(scores[layer], labels)))
+    a, b, c, d = (layer for layer in FIVE if layer != best)
+    moved = np.arange(len(labels))
+    for row in np.unique(labels, axis=0):
+        alike = np.flatnonzero((labels == row).all(1))
+        moved[alike] = np.roll(alike, 1)
+    other = scores | {best: scores[best][moved]}
+    kinds = (
+        (svm_of_layers, scores, other),
+        (low_shot, *({x: one[None] for x, one in some.items()} for some in (scores, other))),
+    )
+    found, bounds = {}, {}
+    for way in ("one", "two"):
+        zoo = tmp_path / way
+        for write, first, second in kinds:
+            if way == "one":
+                in_parts(zoo, write, first, labels, (tuple(FIVE),))
+            else:
+                in_parts(zoo, write, first, labels, ((best, a, b),))
+                in_parts(zoo, write, second, labels, ((best, c, d),), begin=1)
+        row = cells(zoo, capsys, "--ci")["net"]
+        found[way] = [row[name]["chosen_on_other_images"] for name in ("SVM", "k=1")]
+        collection = collect(zoo)
+        made = picture_bounds(measured_tables(collection), collection)
+        bounds[way] = {name: ends for (_, name), ends in made.items()}
+    assert found["one"][0]["difference"] == pytest.approx(by_hand(scores, labels), abs=1e-9)
+    assert by_hand(scores, labels) != pytest.approx(by_hand(other, labels), abs=1e-3)
+    assert found["two"] == found["one"]
+    assert bounds["two"] == bounds["one"]
+
+
+@pytest.mark.parametrize("lost", [0, 1])
 @pytest.mark.parametrize("write", [svm_of_layers, low_shot])
 def test_without_the_outcomes_of_one_run_no_choice_is_known(
-    tmp_path: Path, capsys: pytest.CaptureFixture, write: Any
+    tmp_path: Path, capsys: pytest.CaptureFixture, write: Any, lost: int
 ) -> None:
+    """Be the best layer in the run whose outcomes are lost, or in the other."""
     labels = scores_and_labels(0, 1.0)[1]
     scores = {layer: scores_and_labels(*how)[0] for layer, how in FIVE.items()}
     given = scores if write is svm_of_layers else {x: one[None] for x, one in scores.items()}
     in_parts(tmp_path, write, given, labels, TWO_RUNS)
-    (path,) = tmp_path.glob("results/net/*/part-1.json")
+    (path,) = tmp_path.glob(f"results/net/*/part-{lost}.json")
     results.write(path, msgspec.structs.replace(read_record(path), outcomes=None))
     for cell in cells(tmp_path, capsys, "--ci")["net"].values():
         assert "chosen_on_other_images" not in cell

@@ -121,7 +121,10 @@ def test_what_every_resample_gives_has_no_interval(
     assert "| **100.00**" in text
     assert "± 0.0" not in text
     assert "83.33 ±" in text
-    reason = "every resample of the 36 test images gives the same figure"
+    reason = (
+        "every resample of the 36 test images gives the same figure, where the bootstrap has no "
+        "spread."
+    )
     assert f"1 figure has no interval: all AvgPool, as {reason}" in text
     rows = csv.DictReader(io.StringIO(printed(tmp_path, capsys, "--ci", "--format", "csv")))
     cell = next(row for row in rows if row["name"] == "all" and row["column"] == "AvgPool")
