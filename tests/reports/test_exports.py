@@ -180,11 +180,11 @@ def test_what_a_paper_s_reader_must_know_stands_below_a_comparison_too(
         "train images of 1000 classes instead of 1,000 of 10; 50,000 val images of 1000 classes "
         "instead of 500 of 10."
     )
-    # Of the second table no row is shown: its figures are of a thousand images.
+    # The second table, of a thousand images, is left out, as no row of it is shown.
     seeds = "seed 0 (a) and seed 3 (b)."
-    assert printed_beside(zoo, capsys) == [alike + seeds + apart, ""]
+    assert printed_beside(zoo, capsys) == [alike + seeds + apart]
     spread = r"mean $\pm$ sample standard deviation over seeds 0, 1 (a) and seed 3 (b)."
-    assert printed_beside(zoo, capsys, "--seeds") == [alike + spread + apart, ""]
+    assert printed_beside(zoo, capsys, "--seeds") == [alike + spread + apart]
 
 
 def test_whence_features_and_layers_are_is_printed(zoo: Any) -> None:

@@ -67,19 +67,19 @@ def test_results_are_told_apart(tmp_path: Path, command: Command) -> None:
     assert all(line.startswith("  ") for line in lines)
     linear = IMAGENET_LINEAR.name
     for number, value in ((8, 10), (30, 20)):
-        at = lines.index(f"  imagenet_linear: {linear}, seed 0; changed: epochs {number} (90)")
+        at = lines.index(f"  imagenet_linear: {linear}, seed 0; epochs {number} instead of 90")
         assert lines[at + 1] == f"    feature1 {value}.00"
     for precision in ("fp32", "tf32"):
         assert f"  imagenet_knn: knn_imagenet, seed 0; knn_imagenet-{precision}.json" in lines
     at = lines.index(
-        "  own_knn of trees: knn_imagenet, seed 0; changed: feature feature4 (avgpool)"
+        "  own_knn of trees: knn_imagenet, seed 0; feature feature4 instead of avgpool"
     )
     assert lines[at + 1] == "    k=10 40.00"
     assert "  voc07_low_shot_svm: voc07_low_shot_svm, seed 0" in lines
     assert lines[lines.index("    (partial data, 2,040 of 9,963 images)") - 1].startswith(
         "    feature5 k=1 2.00 k=2 2.00"
     )
-    assert "changed: costs [0.5, 1.0] (45 values)\n" in text
+    assert "costs [0.5, 1.0] instead of 45 values\n" in text
 
 
 def test_results_of_what_it_was_before_are_named(tmp_path: Path, command: Command) -> None:
