@@ -82,11 +82,6 @@ class ExtractTogether:
         """What the first that is not done notes last."""
         return next((part.state for part in self.parts if not part.done()), self.parts[0].state)
 
-    @property
-    def result(self) -> Path:
-        """The marker of the first that is not done."""
-        return next((part.result for part in self.parts if not part.done()), self.parts[0].result)
-
     def done(self) -> bool:
         """Whether all of them are."""
         return all(part.done() for part in self.parts)

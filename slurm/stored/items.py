@@ -1,7 +1,7 @@
 """The items of a run on disk: sealed pickles for our own workers, and a list that anyone can read.
 
     items/STAGE.bin     a mark, a table of offsets, then a seal and a pickle for each item
-    items/STAGE.json    where each item leaves its result: all that `status` needs
+    items/STAGE.json    where each item leaves its results: all that `status` needs
 
 Commands that only look read the list. A pickle is read by what computes, and not before its seal
 has shown that this user wrote it, for this place of this run.
@@ -22,7 +22,7 @@ from slurm.failures import UNREADABLE
 from slurm.files import read_regular, write_bytes
 from slurm.stored.pickles import dump_item, load_item
 from slurm.stored.seals import TAG_BYTES, is_sealed, known_key, own_key, seal
-from slurm.sweep import Item, Resources
+from slurm.sweep import Item, Resources, parts_of
 
 _MARK = b"sealed1\n"  # what earlier versions wrote begins with an offset
 _OFFSET = struct.Struct("<Q")
@@ -31,16 +31,24 @@ _OFFSETS = struct.Struct("<QQ")  # where an item begins and ends
 Mark = tuple[int, int, int]  # time of change in nanoseconds, size, inode
 
 
-class ItemRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What can be known of an item without loading it."""
+class ResultRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What can be known of one result of an item without loading the item."""
 
-    result: str | None = None  # the file that it leaves, from the working directory of the run
+    result: str | None = None  # the file, from the working directory of the run; None: not known
     before: Mark | None = None  # of a result of something else that was there when the run began
+
+    def is_there(self) -> bool:
+        """Whether the file is there, and not the one that was there before."""
+        mark = None if self.result is None else _mark(Path(self.result))
+        return mark is not None and mark[1] > 0 and mark != self.before
+
+
+ItemRecord = tuple[ResultRecord, ...]  # of an item, one for each of its parts
 
 
 @dataclass(frozen=True)
 class ListedItem:
-    """An item of a run, to look at: whether it is done is told by its result's file alone."""
+    """An item of a run, to look at: the files of its results alone tell whether it is done."""
 
     stage: str
     key: str
@@ -50,11 +58,8 @@ class ListedItem:
     needs: tuple[Item, ...] = ()
 
     def done(self) -> bool:
-        """Whether the result is there; the item itself, which cannot be asked, looks closer."""
-        if self.record.result is None:
-            return False
-        mark = _mark(Path(self.record.result))
-        return mark is not None and mark[1] > 0 and mark != self.record.before
+        """Whether the results are there; the item itself, which cannot be asked, looks closer."""
+        return bool(self.record) and all(result.is_there() for result in self.record)
 
     def run(self) -> None:
         """Cannot be done by this."""
@@ -73,7 +78,7 @@ def write_items(folder: Path, run: str, stage: int, items: Sequence[Item]) -> No
         offsets.append(offsets[-1] + len(content))
     table = b"".join(_OFFSET.pack(offset) for offset in offsets)
     write_bytes(folder / f"{stage}.bin", _MARK + table + b"".join(contents))
-    records = [_record(item) for item in items]
+    records = [[_record(part) for part in parts_of(item)] for item in items]
     write_bytes(folder / f"{stage}.json", msgspec.json.encode(records) + b"\n")
 
 
@@ -106,19 +111,24 @@ def list_records(folder: Path, stage: int, count: int) -> list[ItemRecord]:
     """What is listed of the items of a stage; `UserError` when there is no such list."""
     path = folder / f"{stage}.json"
     try:
-        found = msgspec.json.decode(read_regular(path), type=list[ItemRecord])
+        # Earlier versions wrote of each item one result that is in no list.
+        found = msgspec.json.decode(read_regular(path), type=list[ItemRecord | ResultRecord])
     except FileNotFoundError:
         raise UserError(_too_old(folder)) from None
     except UNREADABLE as error:
         raise UserError(f"{path} is damaged: {error}") from None
     if len(found) != count:
         raise UserError(f"{path} is damaged: it lists {len(found)} items, the manifest {count}")
-    return found
+    return [(record,) if isinstance(record, ResultRecord) else record for record in found]
 
 
-def _record(item: Item) -> ItemRecord:
+def _record(item: Item) -> ResultRecord:
     result: Path | None = getattr(item, "result", None)
-    return ItemRecord(str(result), _mark(result)) if result is not None else ItemRecord()
+    if result is None:
+        return ResultRecord()
+    # A part can be done, where its whole is not.
+    mark = _mark(result)
+    return ResultRecord(str(result), None if mark is None or item.done() else mark)
 
 
 def _mark(path: Path) -> Mark | None:

@@ -2,17 +2,19 @@
 
 import errno
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from slurm.__main__ import print_status
 from slurm.errors import UserError
 from slurm.failures import Failure, write_failure
 from slurm.runs import ArrayRecord, Place, Run, create_run
 from slurm.scheduler.settings import ClusterSettings, request_for
-from slurm.sweep import missing_stages
-from tests.slurm.fake_slurm import chain
+from slurm.sweep import Item, Resources, missing_stages
+from tests.slurm.fake_slurm import FakeSlurm, chain
 from tests.slurm.items import Number
 
 
@@ -41,10 +43,79 @@ def test_items_of_another_user_are_not_read(
         run.load_item(Place(0, 1))
 
 
-def test_all_items_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stages = missing_stages(chain(tmp_path / "a", width=7))
+@dataclass(frozen=True)
+class Both:
+    """Two items that are run as one, and leave a result each."""
+
+    parts: tuple[Number, Number]
+
+    key: ClassVar[str] = "both"
+    stage: ClassVar[str] = "number"
+    needs: ClassVar[tuple[Item, ...]] = ()
+    resources: ClassVar[Resources] = Resources()
+
+    def done(self) -> bool:
+        return all(part.done() for part in self.parts)
+
+    def run(self) -> None:
+        for part in self.parts:
+            part.run()
+
+
+def both(folder: Path) -> Both:
+    return Both((Number(folder, "a"), Number(folder, "b")))
+
+
+def made(folder: Path, goals: list[Item]) -> Run:
+    stages = missing_stages(goals)
     requests = [request_for(ClusterSettings(), s.name, s.resources, 0) for s in stages]
-    run = create_run(tmp_path / "runs", stages, requests, goals="", threads=None)
+    return create_run(folder / "runs", stages, requests, goals="", threads=None)
+
+
+def test_an_item_of_several_results_is_done_with_the_last_of_them(tmp_path: Path) -> None:
+    goal = both(tmp_path)
+    goal.parts[1].result.write_text("of something else")
+    listed = made(tmp_path, [goal]).list_items()[Place(0, 0)]
+    goal.parts[0].run()
+    assert not listed.done()
+    goal.parts[1].run()
+    assert listed.done()
+
+
+def test_a_result_that_was_there_before_its_run_is_one(tmp_path: Path) -> None:
+    goal = both(tmp_path)
+    goal.parts[0].run()
+    listed = made(tmp_path, [goal]).list_items()[Place(0, 0)]
+    assert not listed.done()
+    goal.parts[1].run()
+    assert listed.done()
+
+
+def test_lists_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """They had one result of each item or none, and in no list."""
+    items = [Number(tmp_path, name) for name in "abc"]
+    run = made(tmp_path, items)
+    lines = f'[{{"result":"{items[0].result}"}},{{"result":"{items[1].result}"}},{{}}]'
+    (run.folder / "items" / "0.json").write_text(lines)
+    items[0].run()
+    assert [item.done() for item in run.list_items().values()] == [True, False, False]
+
+
+def test_status_after_the_last_result_of_an_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("slurm.scheduler.commands.Scheduler", FakeSlurm)
+    goal = both(tmp_path)
+    run = made(tmp_path, [goal])
+    goal.run()
+    print_status(run)
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in table[2:]] == [["number", "1", "1", "0", "0", "0"]]
+
+
+def test_all_items_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goals = chain(tmp_path / "a", width=7)
+    stages, run = missing_stages(goals), made(tmp_path, goals)
     opened: list[Path] = []
     original = Path.open
 

@@ -20,6 +20,7 @@ from benchmarks.protocols import ImageTransform, LinearProtocol
 from slurm.errors import UserError
 from slurm.executor import Launch, run_sweep
 from slurm.stop import Stopped
+from slurm.stored.items import ListedItem, list_records, write_items
 from slurm.sweep import describe
 from tests.benchmarks.voc_data import make_trunk
 from tests.conftest import write_image_folders
@@ -233,6 +234,21 @@ def test_done_probes_do_not_join(
     assert loaded == [parts[0].trunk, parts[2].trunk]
     assert parts[1].result.read_bytes() == before
     assert Together(parts).done()
+
+
+def test_whoever_looks_sees_that_a_group_is_done(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the list of a run on a cluster, which names the records of all."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # for the key of a run's items
+    group = Together((probe(tmp_path, data, MHEAD), probe(tmp_path, data, AVGPOOL)))
+    group.parts[0].run()
+    write_items(tmp_path / "items", "run", 0, [group])
+    (record,) = list_records(tmp_path / "items", 0, 1)
+    listed = ListedItem(group.stage, group.key, group.resources, record)
+    assert not listed.done()
+    group.run()
+    assert listed.done()
 
 
 def test_a_probe_that_diverges_leaves_the_others_alone(
