@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from slurm.cli import STOPPED
 from slurm.failures import Failure
 from slurm.scheduler.commands import TaskState
 from slurm.scheduler.settings import Request
@@ -77,6 +78,10 @@ def judge(
         return Verdict("again", "ran into its time limit before it had saved")
     if name == "PREEMPTED":
         reason = "was preempted and not queued again"
+        long = absent >= ENDED_SECONDS
+        return Verdict("again", reason, counts=False) if long else Verdict("wait")
+    if state and (name, state.reason) == ("FAILED", f"{STOPPED}:0"):
+        reason = "was stopped by SLURM and not queued again"
         long = absent >= ENDED_SECONDS
         return Verdict("again", reason, counts=False) if long else Verdict("wait")
     if name in ENDED_BADLY:

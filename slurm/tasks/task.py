@@ -4,9 +4,7 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import NoReturn
@@ -19,10 +17,7 @@ from slurm.progress import say
 from slurm.runs import Place, Run
 from slurm.stop import Stopped, polite_stop, received
 from slurm.sweep import MissingInput, run_item
-
-MAX_RESTARTS = 200  # of one job by itself, each with some progress saved
-REQUEUE_TRIES = 8  # a busy controller has this many chances,
-REQUEUE_PAUSE = 5.0  # seconds apart: all of them before the time limit
+from slurm.tasks.requeueing import is_running, requeue, restarts
 
 
 def run_task(folder: str, label: str, task: int, stage: int, number: int) -> None:
@@ -60,7 +55,7 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
 def _forget_earlier_start(path: Path) -> None:
     """Remove what an earlier start of this task noted; another process may have begun on this."""
     noted = read_failure(path)
-    if noted is None or noted.start != _restarts():
+    if noted is None or noted.start != restarts():
         path.unlink(missing_ok=True)
 
 
@@ -74,7 +69,7 @@ def _note(path: Path, key: str, error: Exception) -> None:
     failure = failure_of(key, error)
     waiting = isinstance(error, MissingInput)
     lost = _processes() > 1 and not (waiting or failure.mendable)
-    failure = msgspec.structs.replace(failure, waiting=waiting, lost=lost, start=_restarts())
+    failure = msgspec.structs.replace(failure, waiting=waiting, lost=lost, start=restarts())
     noted = read_failure(path)
     if (
         noted is None
@@ -89,49 +84,19 @@ def _processes() -> int:
     return int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
 
 
-def _restarts() -> int:
-    """How often SLURM started this task before."""
-    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-
-
 def _stop(first: bool) -> NoReturn:
-    """End a task that was asked to; before a time limit also ask SLURM to start it again.
+    """End a task that was asked to, and ask SLURM to start it again unless SLURM ends it anyway.
 
     srun kills the whole task at the first exit code that is not 0, and rank 0 may still be saving
     when the others have stopped. So only rank 0's exit code says how it ended.
     """
     if not first:
         sys.exit(0)
-    if signal.SIGUSR2 in received():
-        _requeue()
+    # Before its time limit, or in the grace time of a preemption: to SLURM, a job that ends by
+    # itself now has failed.
+    if signal.SIGUSR2 in received() or is_running():
+        requeue()
     sys.exit(STOPPED)
-
-
-def _requeue() -> None:
-    """Put this job back into the queue; SLURM then ends all that is left of it."""
-    restarts = _restarts()
-    if restarts >= MAX_RESTARTS:
-        say(f"not queued again: started {restarts + 1} times already")
-        return
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    job = f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
-    say(f"queueing {job} again (start {restarts + 2})")
-    for _ in range(REQUEUE_TRIES):
-        if _ask_to_requeue(job):
-            return
-        time.sleep(REQUEUE_PAUSE)
-
-
-def _ask_to_requeue(job: str) -> bool:
-    """Whether SLURM took it; in a session of its own, since SLURM then kills this process."""
-    command = ["scontrol", "requeue", job]
-    try:
-        return not subprocess.run(
-            command, timeout=30, check=False, start_new_session=True
-        ).returncode
-    except subprocess.TimeoutExpired:
-        say(f"{' '.join(command)} gave no answer")
-        return False
 
 
 def _set_master_address() -> None:

@@ -49,6 +49,16 @@ def test_preemption_is_no_fault_of_the_item() -> None:
     assert judge(None, TaskState("PREEMPTED"), 0.0, REQUEST, False).kind == "wait"
 
 
+def test_a_task_that_saved_when_slurm_asked_it_to_is_no_failed_attempt() -> None:
+    """As in the grace time of a preemption, where it could not have itself queued again."""
+    stopped = TaskState("FAILED", "75:0")  # EX_TEMPFAIL
+    verdict = judge(None, stopped, LONG, REQUEST, True)
+    assert (verdict.kind, verdict.counts) == ("again", False)
+    assert "stopped by SLURM" in verdict.reason
+    assert judge(None, stopped, 0.0, REQUEST, True).kind == "wait"
+    assert judge(None, TaskState("FAILED", "1:0"), LONG, REQUEST, True).counts
+
+
 def test_what_the_task_said_counts_more_than_its_state() -> None:
     verdict = judge(Failure("x", "boom"), TaskState("FAILED"), 0.0, REQUEST, True)
     assert (verdict.kind, verdict.reason) == ("failed", "boom")

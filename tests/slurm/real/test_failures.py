@@ -88,6 +88,17 @@ def test_preempted_tasks_continue(lab: Lab) -> None:
     assert all(beginnings(lab, name)[1] > 0 for name in preempted)
 
 
+def test_tasks_preempted_with_a_grace_time_continue_though_nobody_watches(lab: Lab) -> None:
+    lab.run("steps", "--partition", "grace", "--detach")
+    lab.wait(lambda: all(progressed(lab, f"steps{i}") for i in range(2)), "some progress")
+    lab.cluster.call(
+        "sbatch", "-p", "hi", "-N3", "--exclusive", "-o", "/dev/null", "--wrap=sleep 3"
+    )
+    lab.wait(lambda: len(list(lab.results.glob("steps*.txt"))) == 2, "the results")
+    lab.check("steps")
+    assert all(beginnings(lab, f"steps{i}")[1] > 0 for i in range(2))
+
+
 def test_a_time_limit_is_not_the_end_of_a_resumable_task(lab: Lab) -> None:
     lab.run("limited")
     lab.check("limited")

@@ -32,8 +32,15 @@ class Job:
     """A process that runs one item as SLURM's task 7_3 would."""
 
     def __init__(
-        self, folder: Path, item: Item, rank: int = 0, refusals: int = 0, **variables: str
+        self,
+        folder: Path,
+        item: Item,
+        rank: int = 0,
+        refusals: int = 0,
+        state: str = "COMPLETING",
+        **variables: str,
     ) -> None:
+        """`refusals`: how often scontrol fails; `state`: what squeue says of the job."""
         self.run, self.requeued = Run(folder / "run"), folder / "requeued"
         self.run.write_items(0, [item])
         scontrol = folder / "bin" / "scontrol"
@@ -43,6 +50,9 @@ class Job:
             f"test $(wc -l <{self.requeued}) -gt {refusals}\n"
         )
         scontrol.chmod(0o755)
+        squeue = scontrol.with_name("squeue")
+        squeue.write_text(f'#!/bin/sh\necho "$@" | grep -q -- "-j 7_3 -o %T" && echo {state}\n')
+        squeue.chmod(0o755)
         variables |= {
             "PATH": f"{scontrol.parent}:{os.environ['PATH']}",
             "SLURM_ARRAY_JOB_ID": "7",
@@ -51,7 +61,7 @@ class Job:
             "SLURM_PROCID": str(rank),
         }
         code = (
-            "from slurm.tasks import task; task.REQUEUE_PAUSE = 0.1; "
+            "from slurm.tasks import requeueing, task; requeueing.PAUSE = 0.1; "
             f"task.run_task({str(self.run.folder)!r}, 'a', 3, 0, 0)"
         )
         self.process = subprocess.Popen(
@@ -88,13 +98,25 @@ def test_a_warning_of_the_time_limit_saves_and_queues_again(tmp_path: Path) -> N
     assert not job.failure_file.exists()
 
 
-def test_preemption_saves_and_leaves_the_queue_to_slurm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["COMPLETING", "PENDING", "''"])
+def test_preemption_saves_and_leaves_the_queue_to_slurm(tmp_path: Path, state: str) -> None:
+    """So does a cancellation, whose job must not come back."""
     item = steps(tmp_path)
-    job = Job(tmp_path, item)
+    job = Job(tmp_path, item, state=state)
     wait_for(item.state)
     job.process.send_signal(signal.SIGTERM)
     assert job.end() == STOPPED
     assert not job.requeued.exists()
+
+
+def test_preemption_with_a_grace_time_saves_and_queues_again(tmp_path: Path) -> None:
+    """The job runs on for SLURM: if it ended by itself, it would have failed."""
+    item = steps(tmp_path)
+    job = Job(tmp_path, item, state="RUNNING")
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGTERM)
+    assert job.end() == STOPPED
+    assert job.requeued.read_text() == "requeue 7_3\n"
 
 
 def test_only_the_first_process_queues_again_and_the_others_end_well(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""What a task asks SLURM about its own job: whether it still runs, and to be queued again."""
+
+import os
+import subprocess
+import time
+
+from slurm.progress import say
+from slurm.scheduler.environment import login_environment
+
+MAX_RESTARTS = 200  # of one job by itself, each with some progress saved
+TRIES = 8  # a busy controller has this many chances,
+PAUSE = 5.0  # seconds apart: all of them before the time limit
+
+
+def restarts() -> int:
+    """How often SLURM started this task before."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+
+
+def requeue() -> None:
+    """Put this job back into the queue; SLURM then ends all that is left of it."""
+    if restarts() >= MAX_RESTARTS:
+        say(f"not queued again: started {restarts() + 1} times already")
+        return
+    say(f"queueing {_job()} again (start {restarts() + 2})")
+    for _ in range(TRIES):
+        if _ask("scontrol", "requeue", _job()) is not None:
+            return
+        time.sleep(PAUSE)
+
+
+def is_running() -> bool:
+    """Whether SLURM still takes this job for one that runs.
+
+    One that is cancelled or queued again is ending for SLURM before its processes hear of it. One
+    that is preempted runs on for the grace time of its partition, if that has one.
+    """
+    for _ in range(TRIES):
+        state = _ask("squeue", "-h", "-j", _job(), "-o", "%T")
+        if state is not None:
+            return state == "RUNNING"
+        time.sleep(PAUSE)
+    return False
+
+
+def _job() -> str:
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
+
+
+def _ask(*command: str) -> str | None:
+    """What a command of SLURM answers; None when it fails.
+
+    It has a session of its own, since SLURM kills this process as soon as it queues the job again.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            timeout=30,
+            check=False,
+            env=login_environment(os.environ),
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        say(f"{' '.join(command)} gave no answer: {error}")
+        return None
+    return None if done.returncode else done.stdout.strip()
