@@ -2,8 +2,7 @@
 
 Gidaris, Singh, Komodakis: "Unsupervised Representation Learning by Predicting Image Rotations",
 ICLR 2018. A second method, small and whole: its flags and its item are here, beside it its numbers
-(`rotation_recipes.py`) and its loop (`rotation_training.py`). CONTRIBUTING.md explains it as the
-way to add one.
+(`rotation_recipes.py`) and loop (`rotation_training.py`). CONTRIBUTING.md says how to add one.
 """
 
 import argparse
@@ -237,7 +236,9 @@ class Rotation:
         device = distributed.agree_on_device(
             world, lambda: resolve_device(self.device, world.local_rank)
         )
-        with polite_stop(), distributed.process_group(world, device), only_run(self.state, world):
+        with polite_stop(), distributed.process_group(world, device), only_run(self, world) as done:
+            if done:
+                return
             images = read_images(self.data)
             images.require(self.images)
             settings = Settings(
@@ -294,7 +295,6 @@ class Rotation:
         from benchmarks.checkpoints.files import read_file
 
         with suppress(UserError):
-            saved = read_file(self.state)
-            place = (saved.get("identity"), saved.get("epoch"), saved.get("step"))
-            if place == (self.identity, self.recipe.epochs, 0):
+            place = map(read_file(self.state).get, ("identity", "epoch", "step"))
+            if tuple(place) == (self.identity, self.recipe.epochs, 0):
                 self.state.unlink(missing_ok=True)

@@ -144,8 +144,8 @@ class Pretrain:
         )
         if world.first:
             feature_file.remove_abandoned(self.state.parent)
-        with polite_stop(), distributed.process_group(world, device), only_run(self.state, world):
-            if distributed.broadcast_object(world.first and self._ended_meanwhile()):
+        with polite_stop(), distributed.process_group(world, device), only_run(self, world) as done:
+            if done:
                 return
             images = read_images(self.data)
             images.require(self.images)
@@ -175,12 +175,6 @@ class Pretrain:
                 self.mark.unlink(missing_ok=True)
                 self.forget_state()
             distributed.barrier()
-
-    def _ended_meanwhile(self) -> bool:
-        """Whether another process made this very run since this one was planned."""
-        with suppress(UserError):
-            return self.done()
-        return False
 
     def _mark_restart(self) -> None:
         """Say that this restart is under way; a mark that says so already stays as it is."""

@@ -27,6 +27,12 @@ _DEFAULTS = {
 }
 
 
+def in_batch_job(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether sbatch started this, so that nobody waits at a terminal for what it does."""
+    env = os.environ if environ is None else environ
+    return "SLURM_JOB_ID" in env and env.get("ENVIRONMENT") == "BATCH"
+
+
 def login_environment(
     environ: Mapping[str, str], options: Mapping[str, object] | None = None
 ) -> dict[str, str]:

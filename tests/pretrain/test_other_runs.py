@@ -1,7 +1,13 @@
 """Two runs under one name: one at a time, one method, and a restart by its own flags alone."""
 
 import multiprocessing
-from dataclasses import replace
+import os
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -19,6 +25,7 @@ from pretrain.images import read_images
 from pretrain.only_run import only_run
 from slurm.distributed import World
 from slurm.errors import UserError
+from tests import processes
 
 
 @pytest.fixture(autouse=True)
@@ -116,30 +123,133 @@ def test_a_restart_can_be_given_up(
     assert "registered already" in capsys.readouterr().err
 
 
-def hold(folder: Path, held: Event, enough: Event) -> None:
-    with only_run(folder / "x.pt", World()):
+@dataclass(frozen=True)
+class Place:
+    """A pretraining, as far as it holds a name."""
+
+    state: Path
+    identity: str = "this very run"
+
+    def done(self) -> bool:
+        return self.state.exists()
+
+
+def hold(folder: Path, held: Event, enough: Event, identity: str = "this very run") -> None:
+    with only_run(Place(folder / "x.pt", identity), World()):
         held.set()
         enough.wait(60)
+
+
+@contextmanager
+def held_elsewhere(folder: Path, identity: str = "this very run") -> Iterator[Event]:
+    """While another process holds a name: the event that ends it."""
+    context = multiprocessing.get_context("fork")
+    held, enough = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(folder, held, enough, identity))
+    other.start()
+    assert held.wait(60)
+    try:
+        yield enough
+    finally:
+        enough.set()
+        other.join()
 
 
 def test_a_name_has_one_run_at_a_time(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tiny_item(tmp_path, data, TINY).state.parent
-    context = multiprocessing.get_context("fork")
-    held, enough = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(folder, held, enough))
-    other.start()
-    assert held.wait(60)
-    try:
+    with held_elsewhere(folder):
         line = refusal_after_progress(capsys, flags(data, tmp_path))
         assert "another run of this name is under way" in line
         assert not list(folder.glob("*.pt"))
-    finally:
-        enough.set()
-        other.join()
     main(flags(data, tmp_path))
     assert not (folder / ".lock").exists()
+
+
+BATCH = {"SLURM_JOB_ID": "7", "ENVIRONMENT": "BATCH"}
+
+
+def test_a_job_waits_for_another_start_of_its_run(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SLURM starts a job elsewhere when its node drops out, where the processes may go on."""
+    monkeypatch.setattr("pretrain.only_run.PAUSE", 0.05)
+    item = tiny_item(tmp_path, data, replace(TINY, epochs=1))
+    for name, value in BATCH.items():
+        monkeypatch.setenv(name, value)
+    with held_elsewhere(item.state.parent, item.identity) as enough:
+        timer = threading.Timer(0.5, enough.set)
+        timer.start()
+        item.run()
+        timer.join()
+    assert item.done()
+    assert capsys.readouterr().err.count("waiting for its end") == 1
+
+
+def test_a_job_does_not_wait_for_another_run_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not go on from the state of that one, and a GPU would idle until then."""
+    for name, value in BATCH.items():
+        monkeypatch.setenv(name, value)
+    with (
+        held_elsewhere(tmp_path, "another seed"),
+        pytest.raises(UserError, match="another run of this name"),
+        only_run(Place(tmp_path / "x.pt"), World()),
+    ):
+        raise AssertionError
+
+
+def test_what_another_start_made_meanwhile_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").touch()
+    with only_run(Place(tmp_path / "x.pt"), World()) as done:
+        assert done
+    with only_run(Place(tmp_path / "y.pt"), World()) as done:
+        assert not done
+
+
+def test_all_processes_of_a_job_wait_and_stop_together(tmp_path: Path) -> None:
+    script = tmp_path / "waits.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, signal, sys, threading
+            from pathlib import Path
+            from types import SimpleNamespace
+            import torch
+            import pretrain.only_run
+            from pretrain.only_run import only_run
+            from slurm.distributed import find_world, process_group
+            from slurm.stop import Stopped, polite_stop
+
+            pretrain.only_run.PAUSE = 0.05
+            world, state = find_world(), Path(sys.argv[1])
+            item = SimpleNamespace(state=state, identity="this very run", done=state.exists)
+            with process_group(world, torch.device("cpu")):
+                if world.first:
+                    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR2)).start()
+                try:
+                    with polite_stop(), only_run(item, world):
+                        raise AssertionError
+                except Stopped:
+                    state.with_name(f"stopped {world.rank}").touch()
+                with polite_stop(), only_run(item, world) as done:
+                    assert not done
+                    sys.stdout.write(f"went on {world.rank}.")
+            """
+        )
+    )
+    state, root = tmp_path / "state" / "x.pt", Path(__file__).parents[2]
+    with held_elsewhere(state.parent) as enough:
+        how = {"processes": 2, "env": os.environ | BATCH, "cwd": root}
+        with processes.start(script, state, **how) as started:
+            while started.poll() is None and len(list(state.parent.glob("stopped*"))) < 2:
+                time.sleep(0.05)
+            enough.set()
+            out, err = started.communicate(timeout=120)
+    assert started.returncode == 0, err
+    assert [out.count(f"went on {rank}.") for rank in range(2)] == [1, 1]
 
 
 def test_what_was_made_since_it_was_planned_is_not_made_again(
@@ -153,7 +263,7 @@ def test_what_was_made_since_it_was_planned_is_not_made_again(
 
 def test_a_dead_run_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
-    with only_run(tmp_path / "x.pt", World()):
+    with only_run(Place(tmp_path / "x.pt"), World()):
         assert (tmp_path / ".lock").exists()
     assert not (tmp_path / ".lock").exists()
 
@@ -217,7 +327,7 @@ def test_a_place_that_cannot_be_held_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with (
         pytest.raises(UserError, match="state"),
-        only_run(tmp_path / "state" / "tiny" / "x.pt", World()),
+        only_run(Place(tmp_path / "state" / "tiny" / "x.pt"), World()),
     ):
         raise AssertionError
 
@@ -253,6 +363,9 @@ def test_a_run_that_is_shared_is_refused_in_all_processes(
         raise UserError("of the first")
 
     monkeypatch.setattr("pretrain.only_run.distributed.raise_together", hear)
-    with pytest.raises(UserError, match="of the first"), only_run(tmp_path / "x.pt", World(1, 2)):
+    with (
+        pytest.raises(UserError, match="of the first"),
+        only_run(Place(tmp_path / "x.pt"), World(1, 2)),
+    ):
         raise AssertionError
     assert not list(tmp_path.iterdir())

@@ -217,6 +217,15 @@ def test_what_was_registered_meanwhile_is_not_replaced(
     assert late.state.exists()
 
 
+def test_what_was_made_since_it_was_planned_is_not_made_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = item_of(tmp_path, data, ONE)
+    item.run()
+    monkeypatch.setattr(rotation_training.Training, "train", None)
+    item.run()
+
+
 def test_a_checkpoint_of_another_method_is_said_to_be_one(data: Path, tmp_path: Path) -> None:
     item_of(tmp_path, data, ONE).run()
     item = item_of(tmp_path, data, ONE)

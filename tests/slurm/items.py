@@ -15,6 +15,7 @@ from pathlib import Path
 
 from slurm.errors import UserError
 from slurm.files import write_text
+from slurm.scheduler.environment import in_batch_job
 from slurm.stop import Stopped, polite_stop, stop_requested
 from slurm.sweep import Item, Resources
 
@@ -104,12 +105,13 @@ class Misused(Number):
 
 @dataclass(frozen=True)
 class Shows(Number):
-    """Leaves a file with what the process sees: its threads, GPUs, and session."""
+    """Leaves a file with what the process sees: its threads, GPUs, session, whether in a job."""
 
     def act(self) -> None:
         seen = [os.environ.get(name, "unset") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
         seen.append(os.environ.get("CUDA_VISIBLE_DEVICES", "unset"))
         seen.append(str(os.getsid(0) == os.getpid()))
+        seen.append(str(in_batch_job()))
         write_text(self.result.with_suffix(".seen"), " ".join(seen))
         time.sleep(self.seconds)
 

@@ -67,11 +67,12 @@ def test_a_mistake_of_the_user_is_one_line_and_exit_2(lab: Lab) -> None:
     assert said.strip().splitlines()[-1] == "error: the data folder is empty; fill it"
 
 
-def test_gpus_and_threads_reach_the_task(lab: Lab) -> None:
+def test_a_task_sees_its_gpus_and_threads_and_that_it_is_one(lab: Lab) -> None:
     lab.run("shows", "--gpus-per-node", "2", "--cpus-per-task", "1")
-    omp, mkl, gpus, _ = (lab.results / "shows.seen").read_text().split(" ")
+    omp, mkl, gpus, _, in_job = (lab.results / "shows.seen").read_text().split(" ")
     assert (omp, mkl) == ("1", "1")
     assert gpus == "0,1"
+    assert in_job == "True"
 
 
 def test_a_distributed_task_meets_across_nodes(lab: Lab) -> None:
