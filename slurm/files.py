@@ -15,6 +15,8 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _CHUNK = 2**20  # bytes
 
+FileMark = tuple[int, int, int]  # time of change in nanoseconds, size, inode
+
 
 def check_name(name: str, what: str) -> str:
     """Return `name` if it can safely be one path component; else raise `UserError`."""
@@ -78,6 +80,15 @@ def read_regular(path: Path | str) -> bytes:
         return content
     finally:
         os.close(descriptor)
+
+
+def file_mark(path: Path) -> FileMark | None:
+    """What changes whenever `path` is written anew; None when it is not there."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def refuse_pointer(path: Path | str, content: bytes) -> None:

@@ -7,7 +7,10 @@ finished items is never computed again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
+
+from slurm.files import file_mark
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,12 @@ def check_result(item: Item) -> None:
     """Raise unless `item`, which ran, left its result."""
     if not item.done():
         raise RuntimeError(f"{item.key} ran but left no valid result")
+
+
+def progress_mark(item: Item) -> object:
+    """What changes whenever a resumable item saves its progress; None if it has no `state`."""
+    state: Path | None = getattr(item, "state", None) if item.resources.resumable else None
+    return file_mark(state) if state else None
 
 
 def items_to_run(goals: Sequence[Item]) -> list[Item]:

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from slurm.failures import Failure
 from slurm.launch.attempts import Attempt
@@ -13,7 +12,7 @@ from slurm.progress import say
 from slurm.runs import ArrayRecord, Place, Run
 from slurm.scheduler.commands import Scheduler, SchedulerDown, TaskId, TaskState
 from slurm.scheduler.settings import Request
-from slurm.sweep import Item
+from slurm.sweep import Item, progress_mark
 
 STARTS = 4  # submissions of one item by one launcher that ended without any progress
 MOST_STARTS = 200  # its submissions in all
@@ -76,7 +75,7 @@ class Watch:
             # The record of another launcher may be seen late, after we submitted the item again.
             if attempt is None or attempt.array.submitted <= array.submitted:
                 self.attempts[place] = Attempt(array, index)
-                self._marks[place] = self._mark(place)
+                self._marks[place] = progress_mark(self.items[place])
 
     def orphans(self) -> list[str]:
         """The jobs of submissions that never ended: submitit did not give them their work."""
@@ -245,22 +244,12 @@ class Watch:
             missing = missing or before in self.open
         return missing
 
-    def _mark(self, place: Place) -> object:
-        """What changes whenever a resumable item saves its progress; None if it has no `state`."""
-        item = self.items[place]
-        state: Path | None = getattr(item, "state", None) if item.resources.resumable else None
-        try:
-            found = state.stat() if state else None
-        except OSError:
-            found = None
-        return found and (found.st_mtime_ns, found.st_size, found.st_ino)
-
     def _lose(self, place: Place, reason: str, *, counts: bool = True, quiet: bool = False) -> None:
         """Forget the latest attempt, so that the item is submitted again if it still may be.
 
         One that `counts` brings the item nearer to its end, unless it saved some progress.
         """
-        if not counts or self._mark(place) != self._marks.get(place):
+        if not counts or progress_mark(self.items[place]) != self._marks.get(place):
             self.excused[place] = self.excused.get(place, 0) + 1
         starts = self.starts.get(place, 0)
         if starts >= MOST_STARTS or starts - self.excused.get(place, 0) >= STARTS:

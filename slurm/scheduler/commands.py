@@ -238,11 +238,17 @@ def gpus_in(gres: str) -> int:
 
 def minutes_in(limit: str) -> int | None:
     """Whole minutes of a time limit such as `1-02:30:00`; None for `infinite`."""
+    seconds = seconds_in(limit)
+    return None if seconds is None else seconds // 60
+
+
+def seconds_in(limit: str) -> int | None:
+    """Seconds of such a time limit."""
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", limit)
     if not found:
         return None
-    days, hours, minutes, _ = (int(part or 0) for part in found.groups())
-    return (days * 24 + hours) * 60 + minutes
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _rows(command: str, text: str, form: "re.Pattern[str]", header: str) -> list[tuple[str, ...]]:

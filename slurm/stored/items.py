@@ -19,7 +19,7 @@ import msgspec
 
 from slurm.errors import UserError
 from slurm.failures import UNREADABLE
-from slurm.files import read_regular, write_bytes
+from slurm.files import FileMark, file_mark, read_regular, write_bytes
 from slurm.stored.pickles import dump_item, load_item
 from slurm.stored.seals import TAG_BYTES, is_sealed, known_key, own_key, seal
 from slurm.sweep import Item, Resources, parts_of
@@ -28,18 +28,18 @@ _MARK = b"sealed1\n"  # what earlier versions wrote begins with an offset
 _OFFSET = struct.Struct("<Q")
 _OFFSETS = struct.Struct("<QQ")  # where an item begins and ends
 
-Mark = tuple[int, int, int]  # time of change in nanoseconds, size, inode
-
 
 class ResultRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """What can be known of one result of an item without loading the item."""
 
     result: str | None = None  # the file, from the working directory of the run; None: not known
-    before: Mark | None = None  # of a result of something else that was there when the run began
+    before: FileMark | None = (
+        None  # of a result of something else that was there when the run began
+    )
 
     def is_there(self) -> bool:
         """Whether the file is there, and not the one that was there before."""
-        mark = None if self.result is None else _mark(Path(self.result))
+        mark = None if self.result is None else file_mark(Path(self.result))
         return mark is not None and mark[1] > 0 and mark != self.before
 
 
@@ -127,16 +127,8 @@ def _record(item: Item) -> ResultRecord:
     if result is None:
         return ResultRecord()
     # A part can be done, where its whole is not.
-    mark = _mark(result)
+    mark = file_mark(result)
     return ResultRecord(str(result), None if mark is None or item.done() else mark)
-
-
-def _mark(path: Path) -> Mark | None:
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _open(folder: Path, stage: int) -> BinaryIO:

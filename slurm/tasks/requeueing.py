@@ -1,15 +1,19 @@
 """What a task asks SLURM about its own job: whether it still runs, and to be queued again."""
 
+import math
 import os
 import subprocess
 import time
 
 from slurm.progress import say
+from slurm.scheduler.commands import minutes_in, seconds_in
 from slurm.scheduler.environment import login_environment
 
 MAX_RESTARTS = 200  # of one job by itself, each with some progress saved
 TRIES = 8  # a busy controller has this many chances,
 PAUSE = 5.0  # seconds apart: all of them before the time limit
+
+_queued = False  # whether this job was put back into the queue
 
 
 def restarts() -> int:
@@ -18,13 +22,17 @@ def restarts() -> int:
 
 
 def requeue() -> None:
-    """Put this job back into the queue; SLURM then ends all that is left of it."""
+    """Put this job back into the queue, once; SLURM then ends all that is left of it."""
+    global _queued
+    if _queued:
+        return
     if restarts() >= MAX_RESTARTS:
         say(f"not queued again: started {restarts() + 1} times already")
         return
     say(f"queueing {_job()} again (start {restarts() + 2})")
     for _ in range(TRIES):
         if _ask("scontrol", "requeue", _job()) is not None:
+            _queued = True
             return
         time.sleep(PAUSE)
 
@@ -41,6 +49,25 @@ def is_running() -> bool:
             return state == "RUNNING"
         time.sleep(PAUSE)
     return False
+
+
+def seconds_left() -> float | None:
+    """Until the time limit of this job; infinite without one, or when it is ending anyway.
+
+    None when SLURM does not answer.
+    """
+    answer = _ask("squeue", "-h", "-j", _job(), "-o", "%T %L")
+    if answer is None:
+        return None
+    state, _, left = answer.partition(" ")
+    seconds = seconds_in(left.strip()) if state == "RUNNING" else None
+    return math.inf if seconds is None else seconds
+
+
+def time_limit() -> str:
+    """The time limit of this job in words, as far as SLURM says it."""
+    minutes = minutes_in(_ask("squeue", "-h", "-j", _job(), "-o", "%l") or "")
+    return "its time limit" if minutes is None else f"its limit of {minutes} minutes"
 
 
 def _job() -> str:

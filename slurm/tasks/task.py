@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import NoReturn
@@ -12,12 +13,13 @@ from typing import NoReturn
 import msgspec
 
 from slurm.cli import STOPPED
-from slurm.failures import failure_of, read_failure, write_failure
+from slurm.failures import Failure, failure_of, read_failure, write_failure
 from slurm.progress import say
 from slurm.runs import Place, Run
 from slurm.stop import Stopped, polite_stop, received
-from slurm.sweep import MissingInput, run_item
-from slurm.tasks.requeueing import is_running, requeue, restarts
+from slurm.sweep import Item, MissingInput, progress_mark, run_item
+from slurm.tasks.last_moment import before_the_limit
+from slurm.tasks.requeueing import is_running, requeue, restarts, time_limit
 
 
 def run_task(folder: str, label: str, task: int, stage: int, number: int) -> None:
@@ -37,7 +39,7 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
             item = run.load_item(Place(stage, number))
             key = item.key
             if first:
-                run_item(item)
+                _run_to_the_limit(item, failure_file)
             else:
                 item.run()
     except Stopped as stopped:
@@ -50,6 +52,30 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
             _stop(first)
         _note(failure_file, key, error)
         sys.exit(1)
+
+
+def _run_to_the_limit(item: Item, failure_file: Path) -> None:
+    """Run an item; one that does not stop before the time limit is queued again, or has failed.
+
+    It is queued again if it saved some progress in this start: else all others would end the same.
+    """
+    before, late = progress_mark(item), threading.Event()
+
+    def at_the_limit() -> None:
+        if not item.resources.resumable:
+            late.set()
+            reason = f"ran into {time_limit()}; raise --time"
+            write_failure(failure_file, Failure(item.key, reason, start=restarts()))
+        elif progress_mark(item) != before:
+            say(f"{item.key} does not stop in time: it will go on from what it saved last")
+            requeue()
+        else:
+            say(f"{item.key} does not stop in time and has saved nothing: not queued again")
+
+    with before_the_limit(at_the_limit):
+        run_item(item)
+    if late.is_set():  # it ended in its last seconds
+        failure_file.unlink(missing_ok=True)
 
 
 def _forget_earlier_start(path: Path) -> None:

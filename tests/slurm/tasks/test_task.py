@@ -1,5 +1,6 @@
 """What a task does with signals and failures: in a process of its own, with a fake scontrol."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -12,9 +13,12 @@ import pytest
 
 from slurm.cli import STOPPED
 from slurm.failures import read_failure
+from slurm.files import write_text
 from slurm.runs import Run
+from slurm.stop import polite_stop
 from slurm.sweep import Item
-from tests.slurm.items import Broken, Misused, Number, Steps
+from slurm.tasks import last_moment
+from tests.slurm.items import Broken, Misused, Number, Steps, note_start
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,6 +32,18 @@ class Disturbed(Number):
         raise RuntimeError("a data loader was killed")
 
 
+@dataclass(frozen=True)
+class Endless(Steps):
+    """After `count` saved steps one in a library, which lets no handler of a signal run."""
+
+    def run(self) -> None:
+        note_start(self.result)
+        with polite_stop():
+            for step in range(self.count):
+                write_text(self.state, f"{step} x")
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+
+
 class Job:
     """A process that runs one item as SLURM's task 7_3 would."""
 
@@ -38,9 +54,10 @@ class Job:
         rank: int = 0,
         refusals: int = 0,
         state: str = "COMPLETING",
+        left: str = "5:00",
         **variables: str,
     ) -> None:
-        """`refusals`: how often scontrol fails; `state`: what squeue says of the job."""
+        """`refusals`: how often scontrol fails; `state` and `left`: what squeue says of the job."""
         self.run, self.requeued = Run(folder / "run"), folder / "requeued"
         self.run.write_items(0, [item])
         scontrol = folder / "bin" / "scontrol"
@@ -51,7 +68,11 @@ class Job:
         )
         scontrol.chmod(0o755)
         squeue = scontrol.with_name("squeue")
-        squeue.write_text(f'#!/bin/sh\necho "$@" | grep -q -- "-j 7_3 -o %T" && echo {state}\n')
+        squeue.write_text(
+            f'#!/bin/sh\ncase "$*" in\n"-h -j 7_3 -o %T") echo {state} ;;\n'
+            f'"-h -j 7_3 -o %T %L") echo {state} {left} ;;\n'
+            '"-h -j 7_3 -o %l") echo 2:00:00 ;;\n*) exit 1 ;;\nesac\n'
+        )
         squeue.chmod(0o755)
         variables |= {
             "PATH": f"{scontrol.parent}:{os.environ['PATH']}",
@@ -64,9 +85,11 @@ class Job:
             "from slurm.tasks import requeueing, task; requeueing.PAUSE = 0.1; "
             f"task.run_task({str(self.run.folder)!r}, 'a', 3, 0, 0)"
         )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code], cwd=ROOT, env=os.environ | variables
-        )
+        self.said = folder / "said"
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code], cwd=ROOT, env=os.environ | variables, stderr=said
+            )
 
     def end(self) -> int:
         return self.process.wait(timeout=60)
@@ -136,6 +159,97 @@ def test_a_busy_controller_is_asked_again(tmp_path: Path) -> None:
     job.process.send_signal(signal.SIGUSR2)
     assert job.end() == STOPPED
     assert job.requeued.read_text() == "requeue 7_3\n" * 3
+
+
+def endless(folder: Path, count: int) -> Endless:
+    return Endless(folder / "a", "endless", count=count)
+
+
+def started(item: Number) -> Path:
+    return item.result.with_suffix(".starts")
+
+
+def test_a_step_that_is_longer_than_the_warning_is_cut_and_queued_again(tmp_path: Path) -> None:
+    item = endless(tmp_path, count=3)
+    job = Job(tmp_path, item, state="RUNNING", left="0:15")
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGUSR2)
+    wait_for(job.requeued)
+    job.process.kill()
+    assert job.end() == -signal.SIGKILL
+    assert job.requeued.read_text() == "requeue 7_3\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "left"),
+    [
+        ("COMPLETING", "0:15"),  # cancelled meanwhile
+        ("RUNNING", "1-00:00:00"),  # a user sent the signal
+        ("RUNNING", "UNLIMITED"),
+    ],
+)
+def test_a_long_step_is_not_cut_for_nothing(tmp_path: Path, state: str, left: str) -> None:
+    item = endless(tmp_path, count=3)
+    job = Job(tmp_path, item, state=state, left=left)
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGUSR2)
+    time.sleep(1.0)
+    job.process.kill()
+    assert job.end() == -signal.SIGKILL
+    assert not job.requeued.exists()
+
+
+def test_a_long_step_without_any_progress_is_not_repeated(tmp_path: Path) -> None:
+    item = endless(tmp_path, count=0)
+    job = Job(tmp_path, item, state="RUNNING", left="0:15")
+    wait_for(started(item))
+    job.process.send_signal(signal.SIGUSR2)
+    deadline = time.monotonic() + 60
+    while "has saved nothing: not queued again" not in job.said.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    job.process.kill()
+    assert job.end() == -signal.SIGKILL
+    assert not job.requeued.exists()
+
+
+def test_a_task_that_is_cut_off_by_its_time_limit_notes_that(tmp_path: Path) -> None:
+    """The accounting would say so, where there is one and it answers."""
+    item = Number(tmp_path / "a", "item", seconds=60)
+    job = Job(tmp_path, item, state="RUNNING", left="0:15")
+    wait_for(started(item))
+    job.process.send_signal(signal.SIGUSR2)
+    wait_for(job.failure_file)
+    job.process.kill()
+    assert job.end() == -signal.SIGKILL
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert failure.reason == "ran into its limit of 120 minutes; raise --time"
+    assert not job.requeued.exists()
+
+
+def test_a_task_that_ends_in_its_last_seconds_notes_nothing(tmp_path: Path) -> None:
+    item = Number(tmp_path / "a", "item", seconds=2)
+    job = Job(tmp_path, item, state="RUNNING", left="0:15")
+    wait_for(started(item))
+    job.process.send_signal(signal.SIGUSR2)
+    wait_for(job.failure_file)
+    assert job.end() == 0
+    assert item.done()
+    assert not job.failure_file.exists()
+
+
+def test_slurm_is_asked_until_the_limit_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, acted = [None, last_moment.MARGIN + 0.1, 5.0], []
+    monkeypatch.setattr(last_moment, "PAUSE", 0.01)
+    monkeypatch.setattr(last_moment, "seconds_left", lambda: answers.pop(0))
+    with polite_stop(), last_moment.before_the_limit(lambda: acted.append(len(answers))):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        deadline = time.monotonic() + 30
+        while not acted and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert acted == [0]
 
 
 def test_a_failure_is_noted(tmp_path: Path) -> None:
