@@ -2,7 +2,8 @@
 
 `.train.part` grows beside what becomes `train.npy`; `.train.json` says how many of its rows are on
 the disk for certain. Whoever writes holds a lock; a second process writes a file of its own from
-the first row on.
+the first row on. Where a file system has no locks, whoever writes moves the part away, and back at
+a stop.
 """
 
 import fcntl
@@ -44,6 +45,7 @@ class RowsFile:
         remove_leftovers(path.parent)
         self.part = path.with_name(f".{path.stem}.part")
         self.state = state_path(path)
+        self._back: Path | None = None  # where the part belongs, if it was moved away
         self._file, self.shared = self._open()  # whether others go on with it
         self._header = len(_header(rows, width, dtype))
         self.done = self._found() if self.shared else 0
@@ -60,13 +62,20 @@ class RowsFile:
     def _open(self) -> tuple[BinaryIO, bool]:
         """The file to write, and whether it is the one that others go on with."""
         file = self.part.open("r+b" if self.part.exists() else "w+b")
+        own = temporary_beside(self.path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # another process is at it
-            file.close()
-            self.part = temporary_beside(self.path)
-            return self.part.open("w+b"), False
-        return file, True
+            return file, True
+        except (BlockingIOError, PermissionError):  # another process is at it
+            pass
+        except OSError:  # no locks here
+            with suppress(FileNotFoundError):  # another process was faster
+                self.part.rename(own)
+                self.part, self._back = own, self.part
+                return file, True
+        file.close()
+        self.part = own
+        return self.part.open("w+b"), False
 
     def _found(self) -> int:
         """The rows of an earlier run that can be kept."""
@@ -99,6 +108,7 @@ class RowsFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self.part.replace(self.path)
+        self._back = None
         self._file.close()
         if self.shared:
             self.state.unlink(missing_ok=True)
@@ -106,6 +116,8 @@ class RowsFile:
     def close(self) -> None:
         """After a failure: keep what others can go on with, and nothing else."""
         self._file.close()
+        if self._back is not None:
+            self.part.replace(self._back)
         if not self.shared:
             self.part.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """The cache of average-pooled features: right, shared, resumed, and never another's."""
 
+import errno
 import json
 import signal
 from collections.abc import Iterator
@@ -161,6 +162,32 @@ def test_rows_are_kept_only_of_the_same_making(tmp_path: Path) -> None:
     fresh = begun("cpu fp32")
     assert fresh.done == 0
     fresh.close()
+
+
+def test_rows_are_kept_where_a_file_system_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(file: Any, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("benchmarks.features.rows.fcntl.flock", no_locks)
+    path = tmp_path / "train.npy"
+    first = RowsFile(path, 10, 4, "fp16", "cpu fp32")
+    first.append(np.ones((6, 4), np.float32))
+    first.save()
+    twin = RowsFile(path, 10, 4, "fp16", "cpu fp32")  # while the first is at it
+    assert twin.done == 0
+    first.append(np.ones((1, 4)))
+    first.close()
+    again = RowsFile(path, 10, 4, "fp16", "cpu fp32")
+    assert again.done == 6
+    twin.append(np.ones((2, 4)))
+    again.append(np.zeros((4, 4)))
+    again.finish()
+    again.close()
+    assert not list(tmp_path.glob(".train.[pj]*"))  # no part and no state
+    twin.close()
+    assert np.load(path).tolist() == [[1] * 4] * 6 + [[0] * 4] * 4
 
 
 def test_a_disk_that_is_too_small_is_known_before_anything_is_decoded(
