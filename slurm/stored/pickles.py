@@ -9,6 +9,8 @@ import importlib
 import io
 import pickle
 import sys
+from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, cast
 
 from slurm.errors import UserError
@@ -42,16 +44,35 @@ def dump_item(item: Item) -> bytes:
 def load_item(content: bytes) -> Item:
     """The item that `dump_item` wrote; its modules are found where the writer found them.
 
-    `UserError` when another version wrote it, in which its class stood elsewhere.
+    `UserError` when another version wrote it, in which its class stood elsewhere or had not all of
+    its fields.
     """
     file = io.BytesIO(content)
     known = set(sys.path)
     sys.path += [path for path in pickle.load(file) if path not in known]
     try:
-        return cast(Item, pickle.load(file))
-    except (AttributeError, ImportError) as error:
+        item = pickle.load(file)
+        _check_whole(item)
+    except (AttributeError, ImportError, TypeError) as error:
         raise UserError(
             f"an item of this run cannot be loaded ({error}): another version of this project, or "
             "one in another environment, began it; start its command again (python -m slurm list "
             "shows it); what is done is not computed again"
         ) from error
+    return cast(Item, item)
+
+
+def _check_whole(part: object) -> None:
+    """`AttributeError` unless all dataclasses within have their fields: pickle sets no defaults."""
+    if isinstance(part, tuple | list):
+        for one in part:
+            _check_whole(one)
+    else:
+        for name in _field_names(type(part)):  # type: ignore[arg-type]
+            _check_whole(getattr(part, name))
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    """The fields of a dataclass; none of any other class."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
