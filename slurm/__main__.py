@@ -6,7 +6,7 @@
     python -m slurm cancel RUN       cancel all its jobs; resume takes it up again
 
 RUN is a name that `list` shows, or its folder. These work from any machine that sees the zoo and
-the cluster.
+the cluster; resume and cancel are for the user who started the run.
 """
 
 import os
@@ -45,7 +45,10 @@ def main(argv: list[str] | None = None) -> None:
     run = open_run(args.run, args.zoo)
     if args.action == "status":
         print_status(run)
-    elif args.action == "cancel":
+        return
+    if owner(run) != os.getuid():
+        raise UserError(f"{run.folder} belongs to another user, who alone can {args.action} it")
+    if args.action == "cancel":
         cancel(run)
     else:
         resume(run, detach=args.detach)
@@ -103,7 +106,8 @@ def print_status(run: "Run") -> None:
     from slurm.scheduler.commands import Scheduler
 
     requests, items = run.manifest.requests, run.list_items()
-    watch = Watch(run, Scheduler(), requests, tell=lambda line: None, items=items)
+    scheduler = Scheduler.of(owner(run))
+    watch = Watch(run, scheduler, requests, tell=lambda line: None, items=items)
     known = watch.look()
     if known:
         watch.judge_absent(resubmit=False)
@@ -124,6 +128,11 @@ def print_status(run: "Run") -> None:
             f"{len(alone) + len(watch.failures)} items have neither a result nor a job; their "
             f"launcher submits them, or python -m slurm resume {run.folder}"
         )
+
+
+def owner(run: "Run") -> int:
+    """The number of the user who started a run."""
+    return (run.folder / "manifest.json").stat().st_uid
 
 
 def cancel(run: "Run") -> None:

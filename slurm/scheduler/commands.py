@@ -64,6 +64,15 @@ class Partition:
 class Scheduler:
     """The SLURM that the commands on the PATH talk to."""
 
+    user: int | None = None  # whose jobs are looked at; None: our own
+
+    @classmethod
+    def of(cls, user: int) -> "Scheduler":
+        """The same for whoever looks at the jobs of the user with that number."""
+        found = cls()
+        found.user = user
+        return found
+
     def check_installed(self) -> None:
         """`UserError` unless jobs can be submitted from this machine to its own cluster."""
         other = next((name for name in CLUSTERS if os.environ.get(name)), None)
@@ -124,7 +133,8 @@ class Scheduler:
 
     def live(self, run: str) -> dict[TaskId, TaskState]:
         """The tasks of the jobs whose names begin with `run`, as far as they wait or run."""
-        text = _ask("squeue", "-r", "-u", str(os.getuid()), "-o", "%j|%K|%T|%i|%r")
+        user = os.getuid() if self.user is None else self.user
+        text = _ask("squeue", "-r", "-u", str(user), "-o", "%j|%K|%T|%i|%r")
         damaged = [
             line
             for line in map(str.strip, plain(text).splitlines())
@@ -147,6 +157,7 @@ class Scheduler:
         if not jobs or shutil.which("sacct") is None:
             return {}
         command = ["sacct", "-X", "-P", "-o", "JobID,JobName,State,ExitCode"]
+        command += [] if self.user is None else ["-u", str(self.user)]
         try:
             text = _ask(*command, "-j", ",".join(jobs))
         except SchedulerDown as down:

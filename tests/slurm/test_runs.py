@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from slurm.__main__ import print_status
+from slurm.__main__ import main, print_status
 from slurm.errors import UserError
 from slurm.failures import Failure, write_failure
 from slurm.runs import ArrayRecord, Place, Run, create_run
@@ -111,6 +111,45 @@ def test_status_after_the_last_result_of_an_item(
     print_status(run)
     table = capsys.readouterr().out.splitlines()
     assert [line.split() for line in table[2:]] == [["number", "1", "1", "0", "0", "0"]]
+
+
+@pytest.mark.parametrize("user", [None, 12345])
+def test_the_jobs_of_whoever_started_a_run_are_seen_by_all_and_cancelled_by_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    user: int | None,
+) -> None:
+    run = made(tmp_path / "zoo", [Number(tmp_path, "a")])
+    run.write_array(ArrayRecord("0-0-a", f"{run.name}.0-0-a", 0, [0], 1.0, "7"))
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    header, mine = "NAME|ARRAY_TASK_ID|STATE|JOBID|REASON", f"*'-u {os.getuid()} '*"
+    task = f"test -e {tmp_path}/over || echo '{run.name}.0-0-a|N/A|RUNNING|7|None'"
+    answers = {
+        "squeue": f"echo '{header}'\ncase \"$*\" in {mine}) {task} ;; esac",
+        "scancel": f"touch {tmp_path}/over",
+    }
+    for name in ("sbatch", "srun", *answers):
+        (bin_folder / name).write_text(f"#!/bin/sh\n{answers.get(name, '')}\n")
+        (bin_folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    if user is not None:
+        monkeypatch.setattr(os, "getuid", lambda: user)
+    main(["status", str(run.folder)])
+    said = capsys.readouterr().out
+    assert said.splitlines()[2].split() == ["number", "1", "0", "1", "0", "0"]
+    assert "neither" not in said
+    if user is None:
+        main(["cancel", str(run.folder)])
+        assert "1 jobs cancelled" in capsys.readouterr().out
+        return
+    for action in ("cancel", "resume"):
+        with pytest.raises(UserError, match=f"another user, who alone can {action} it"):
+            main([action, str(run.folder)])
+    assert not run.cancelled
+    assert not (tmp_path / "over").exists()
 
 
 def test_all_items_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
