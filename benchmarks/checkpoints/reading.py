@@ -1,6 +1,7 @@
 """Foreign checkpoints -> a trunk of ours, strictly: every tensor of the trunk maps, or nothing.
 
-What stands beside the trunk (heads, momentum copies, optimizers) is left and said to be.
+What stands beside the trunk (heads, momentum copies, optimizers) is left and said to be, unless it
+may be on the way from the image to the features.
 """
 
 import re
@@ -20,13 +21,14 @@ from benchmarks.checkpoints.cards import IMAGENET_MEAN, Card, check_pixels, read
 from benchmarks.checkpoints.file_format import Format
 from benchmarks.checkpoints.files import read_file
 from benchmarks.checkpoints.finding.below import places_below, prefix_note, trunks_at
+from benchmarks.checkpoints.finding.beside import DROP_HINT, check_beside, left_out, look_beside
 from benchmarks.checkpoints.finding.choosing import UNKNOWN, choose_trunk, common_format, recognise
-from benchmarks.checkpoints.finding.matching import COUNTED, Match, Place
+from benchmarks.checkpoints.finding.matching import Match, Place
 from benchmarks.checkpoints.finding.searching import Trunk, find_trunks, tensors_of
 from benchmarks.checkpoints.finding.strangers import check_strangers, other_networks, strangers_note
 from benchmarks.checkpoints.finding.surroundings import (
     check_dilation,
-    head_notes,
+    module_notes,
     nameless_notes,
     pixel_notes,
 )
@@ -39,7 +41,6 @@ from benchmarks.checkpoints.wording import shown
 from slurm.errors import UserError
 
 SOBEL = re.compile(r"(?:.*\.)?sobel(?:_layer\.sobel)?\.(0|1)\.(weight|bias)")
-_HINT = "; what is not on the way from the image to the features can be left out by --drop PREFIX"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Imported:
     std: tuple[float, float, float]
     matched: int  # tensors of the trunk that the file holds
     assumed: tuple[str, ...]  # counters of batch norm that the file lacks, set to zero
-    dropped: dict[str, int]  # what was left out: first part of the name -> number of tensors
+    dropped: dict[str, int]  # what was left out: module -> number of tensors
     notes: tuple[str, ...]
     trunks: tuple[str, ...] = ()  # all that the file holds: address (architecture)
 
@@ -76,7 +77,8 @@ def read_checkpoint(
     `which` is the address of one of several trunks, or a part of it; tensors whose names start
     with a prefix in `drop` are left out. With `prefix` the trunk begins exactly below it. Raises
     `UserError` for an unknown format or architecture, when nothing says which of several trunks is
-    meant, and when a tensor of the trunk is missing, unexpected or of another shape; it lists them.
+    meant, when a tensor of the trunk is missing, unexpected or of another shape, and when a module
+    beside it may be on the way from the image to its features; it lists them.
     """
     options: dict[str, Any] = {"arch": arch, "format": format, "sobel": sobel}
     content = with_timm_names(read_file(path))
@@ -125,6 +127,8 @@ def read_content(
     sobel_filters = [place for place in places if SOBEL.fullmatch(place.address)]
     _check_sobel(path, match, sobel_filters, trunk)
     check_dilation(path, trunk, tensors_of(path, content, ()))
+    around = look_beside(trunk, trunks, strangers, places)
+    check_beside(path, trunk, around)
     config = network_config(path, content, match.arch, match.first, sobel=match.sobel)
     shapes = weight_shapes(config.arch, sobel=match.sobel)
     tensors = {
@@ -147,7 +151,7 @@ def read_content(
     pixels = said_pixels(content, config.arch)
     mean, std = (card.mean, card.std) if card else _pixels(config, pixels, writer)
     check_pixels(mean, std, str(path))
-    beside = [*pixel_notes(trunk, places), *nameless_notes(content), *head_notes(match)]
+    beside = [*pixel_notes(trunk, places), *nameless_notes(content), *module_notes(match, around)]
     if match.sobel and not sobel_filters:
         beside.append("its first convolution takes 2 channels: DeepCluster's Sobel was assumed")
     if said in architectures() and said != config.arch:
@@ -165,7 +169,7 @@ def read_content(
         std=std,
         matched=len(fits) - len(zeroed),
         assumed=zeroed,
-        dropped=_left_out(trunk, places),
+        dropped=left_out(trunk, places),
         notes=card.all_notes if card else notes,
         trunks=tuple(str(trunk) for trunk in trunks),
     )
@@ -203,7 +207,7 @@ def _checked(path: Path, trunk: Trunk, writer: Format, sobel: str) -> Match:
         where = "" if trunk.address == "top" else f", trunk {shown(trunk.address)}"
         raise UserError(
             f"{path} (format {writer.name}{where}) is no {match.label}: {match.filled} of "
-            f"{match.expected} keys match; {match.problems}{_HINT if match.only_beside else ''}"
+            f"{match.expected} keys match; {match.problems}{DROP_HINT if match.only_beside else ''}"
         )
     return match
 
@@ -249,21 +253,3 @@ def _card_beside(path: Path) -> Card | None:
     if path.name != "weights.safetensors" or not card.exists():
         return None
     return read_card_file(card)
-
-
-def _left_out(trunk: Trunk, places: list[Place]) -> dict[str, int]:
-    """What stands beside a trunk: first part of the name within its dictionary -> tensors."""
-    assert trunk.match is not None
-    taken = {place.address for place in trunk.inside.values()}
-    names = [
-        place.address[len(place.container) + 1 if place.container else 0 :]
-        for place in places
-        if place.container == trunk.container and place.address not in taken
-    ]
-    counts: dict[str, int] = {}
-    for name in (*names, *trunk.match.beside):
-        parts = name.split(".")
-        first = ".".join(parts[:2]) if parts[0] == "module" else parts[0]
-        first = parts[-1] if parts[-1] in COUNTED else first
-        counts[first] = counts.get(first, 0) + 1
-    return counts

@@ -26,12 +26,14 @@ MOST_SHOWN = 8  # names in one row
 EPILOG = """\
 The trunk is found wherever it lies in the file and whatever its names are wrapped in (module.,
 backbone., _orig_mod. and so on): it is the one place where every tensor of an architecture is
-found with its shape. A tensor that is missing, misshaped or too many is an error that lists it;
-heads and what else stands beside the trunk are listed and left. Of several trunks (EMA, teacher
-and student) the one is taken that the project which wrote the file evaluates, and the card notes
-it; where there is no such rule, all are listed and --which chooses. The configuration in the files
-of OpenMMLab is read, never run, for what tensors do not show: style, BGR, mean and std. A file
-without one is assumed to be torchvision's or timm's network on RGB; the card says so.
+found with its shape. A tensor that is missing, misshaped or too many is an error that lists it.
+Heads and the like are listed and left. A module beside the trunk that may be on the way from the
+image to the features (input_norm, bam1) is an error unless --drop leaves it out; what cannot be
+told is left, and the card notes it. Of several trunks (EMA, teacher and student) the one is taken
+that the project which wrote the file evaluates, and the card notes it; where there is no such rule,
+all are listed and --which chooses. The configuration in the files of OpenMMLab is read, never run,
+for what tensors do not show: style, BGR, mean and std. A file without one is assumed to be
+torchvision's or timm's network on RGB; the card says so.
 
 Adding the same trunk again brings its card up to date and keeps what is not given: --method,
 --config, notes, and mean and std that were given. With --force other weights, or the same ones

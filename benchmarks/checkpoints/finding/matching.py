@@ -1,7 +1,5 @@
 """Whether the tensors below a prefix of a file are those of an architecture, one for one."""
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +7,13 @@ import torch
 from torch import Size, Tensor
 
 from benchmarks.backbones.backbone import network_names, weight_shapes
+from benchmarks.checkpoints.finding.heads import (
+    is_head,
+    is_of_training,
+    last_width,
+    may_be_within,
+    on_features,
+)
 from benchmarks.checkpoints.weights import COUNTER
 from benchmarks.checkpoints.wording import listed, shown
 
@@ -23,32 +28,6 @@ _WRAPPERS = frozenset(
         "_checkpoint_wrapped_module",  # activation checkpointing
     )
 )
-# Heads, memories and the constants of a Sobel stem, which may stand within the trunk's prefix.
-_HEADS = re.compile(
-    r"(\w+_)?(fc|head|heads|neck|linear|classifier|top_layer|last_layer|logits|projection_head|"
-    r"projection|projector|prototypes|predictor|aux|sobel|sobel_layer|loss_weight|queue|queue_ptr|"
-    r"fc_norm|mask_token)\d*(\.|$)"
-)
-# First parts of names that would belong to the way from the image to the last feature map.
-_OF_A_TRUNK = re.compile(
-    r"(conv|bn|norm|ln|pre|layer|layers|stage|stages|stem|block|blocks|features|patch|embed|pos|"
-    r"reg|register|registers|storage|dist|rope|downsample)\d*"
-)
-# Words, anywhere in a name's first part, for what is put in between the stages.
-_IN_BETWEEN = re.compile(
-    r"(?:^|_)(?:se|ca|sa|eca|c?bam|attn|attention|gate|gating|adapters?|lora|prompts?|film|excit\w*|"
-    r"squeeze\w*|normali[sz]e\w*|pixel)\d*(?:_|$)"
-)
-# What has maps or tokens, but of the image's reconstruction, of detection or of another network.
-_OF_TRAINING = re.compile(
-    r"(de|dec|decoder|deconv|generator|disc|discriminator|up|fpn|rpn|roi|bbox|mask|seg|segmentation|"
-    r"criterion|loss|losses|metric|metrics|contrast|memory|bank|teacher|student|momentum|ema|average|"
-    r"averaged|shadow|target|online|key|query|text|language|transformer|rotation|jigsaw|codebook|"
-    r"quantizer|tokenizer|vae|vq)\d*|[89]|\d{2,}"
-)
-# Last words of names of vectors with a number for each channel of what they work on.
-_BY_CHANNEL = re.compile(r"(?:^|[._])(?:mean|std|var|weight|bias|gamma|beta|scale)$")
-COUNTED = ("total_ops", "total_params")  # that thop leaves in every module
 
 
 @dataclass(frozen=True)
@@ -200,11 +179,11 @@ def _others(
     """
     heads = {dotted(name) for name in network_names(arch)}
     firsts = {name.split(".")[0] for name in own}
-    others: dict[str, dict[str, Place]] = {}
+    others: dict[str, dict[str, Size]] = {}
     for name, place in inside.items():
         if dotted(name) not in own:
-            others.setdefault(name.split(".")[0], {})[name] = place
-    on_features = _on_features(others, _width(shapes_of(arch, sobel=False)))
+            others.setdefault(name.split(".")[0], {})[name] = place.tensor.shape
+    heads_by_shapes = on_features(others, last_width(shapes_of(arch, sobel=False)))
     beside, unexpected, grafted = [], [], False
     guessed: dict[str, None] = {}
     for name, place in inside.items():
@@ -212,52 +191,13 @@ def _others(
         if same in own:
             continue
         first, part = same.split(".")[0], name.split(".")[0]
-        known = name.split(".")[-1] in COUNTED or same in heads or _HEADS.match(name)
-        within = first in firsts or _OF_A_TRUNK.fullmatch(first) or _IN_BETWEEN.search(part)
-        of_training = not within and _OF_TRAINING.fullmatch(first)
-        if known or of_training:
+        within = first in firsts or may_be_within(name)
+        if same in heads or is_head(name) or (not within and is_of_training(name)):
             beside.append(name)
-        elif not within and part in on_features:
+        elif not within and part in heads_by_shapes:
             beside.append(name)
             guessed[part] = None
         else:
             unexpected.append(place.address)
             grafted = grafted or first in firsts
     return beside, unexpected, grafted, list(guessed)
-
-
-def _on_features(others: Mapping[str, Mapping[str, Place]], width: int) -> set[str]:
-    """Which modules, by the first part of their names, can work on pooled features, as heads do.
-
-    They have no maps and no tokens. Their matrices take what the trunk gives, of that `width`, or
-    another of them does; of vectors alone, those by channel have as many numbers.
-    """
-    takes: dict[str, list[int]] = {}
-    gives: dict[str, list[int]] = {}
-    for part, places in others.items():
-        shapes = {name: _squeezed(place.tensor.shape) for name, place in places.items()}
-        if any(len(shape) > 2 for shape in shapes.values()):
-            continue
-        pairs = [shape for shape in shapes.values() if len(shape) == 2]
-        vectors = [s[0] for n, s in shapes.items() if len(s) == 1 and _BY_CHANNEL.search(n)]
-        takes[part] = [taken for _, taken in pairs] or [size for size in vectors if size > 1]
-        gives[part] = [given for given, _ in pairs if given > 1]
-    widths, found, before = {width}, set[str](), -1
-    while len(found) > before:
-        before = len(found)
-        for part, taken in takes.items():
-            if not taken or any(size % one == 0 for size in taken for one in widths):
-                found.add(part)
-                widths |= {*gives[part]}
-    return found
-
-
-def _squeezed(shape: Size) -> tuple[int, ...]:
-    """The shape of a 1x1 convolution as that of its matrix, of one vector as that of a vector."""
-    sizes = tuple(shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape)
-    return (max(sizes),) if len(sizes) > 1 and math.prod(sizes) == max(sizes) else sizes
-
-
-def _width(shapes: Mapping[str, Size]) -> int:
-    """Of the trunk's last map: that of its last norm or bias."""
-    return next((shape[0] for shape in reversed(list(shapes.values())) if len(shape) == 1), 1)

@@ -86,6 +86,11 @@ class Trunk:
         """How much of the architecture is there, 0..1."""
         return self.match.filled / self.match.expected if self.match else 0.0
 
+    @property
+    def tensors(self) -> Iterable[Place]:
+        """Those of its architecture, or all below its prefix where that is not known."""
+        return (self.inside if self.match is None else self.match.tensors).values()
+
     def __str__(self) -> str:
         """The address, and how much of the trunk is there."""
         if self.match is None:

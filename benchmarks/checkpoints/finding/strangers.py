@@ -3,10 +3,10 @@
 The one trunk that is known need not be the one that is meant then.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from benchmarks.checkpoints.finding.heads import is_of_a_judge
 from benchmarks.checkpoints.finding.matching import Place, plain
 from benchmarks.checkpoints.finding.searching import TOP, Trunk
 from benchmarks.checkpoints.wording import shown
@@ -15,20 +15,16 @@ from slurm.errors import UserError
 _FEWEST = 20  # tensors that make a network, where a head has fewer
 _SHOWN = 4
 _FILTERS = 8  # of a first convolution, at least
-# What judges the outputs of a network holds networks of its own, which nobody evaluates.
-_JUDGES = re.compile(
-    r"(?:^|\.)(?:\w*loss\w*|\w*criterion\w*|\w*metrics?|fid|lpips|perceptual\w*|disc\w*)\."
-)
 
 
-def other_networks(trunks: Iterable[Trunk], places: Iterable[Place]) -> list[str]:
-    """Where networks lie that are none of the trunks, with the number of their tensors.
+def other_networks(trunks: Iterable[Trunk], places: Iterable[Place]) -> dict[str, str]:
+    """Where networks lie that are none of the trunks: plain prefix -> it and how many tensors.
 
     A network begins with a convolution of an image, of 3 channels or 2, before all its others.
     """
-    taken = {place.address for trunk in trunks for place in _tensors(trunk)}
+    taken = {place.address for trunk in trunks for place in trunk.tensors}
     left = [(plain(place.address), place) for place in places if place.address not in taken]
-    left = [(name, place) for name, place in left if not _JUDGES.search(name)]
+    left = [(name, place) for name, place in left if not is_of_a_judge(name)]
     counts = Counter(above for name, _ in left for above in _above(name))
     first: dict[str, str] = {}  # convolution below each prefix
     stems = []
@@ -44,10 +40,10 @@ def other_networks(trunks: Iterable[Trunk], places: Iterable[Place]) -> list[str
         root = next((above for above in _above(stem) if counts[above] >= _FEWEST), None)
         if root is not None and first[root] == stem:
             found[root] = f"{shown(root or TOP)} ({counts[root]} tensors)"
-    return list(found.values())
+    return found
 
 
-def check_strangers(path: object, trunk: Trunk, others: list[str]) -> None:
+def check_strangers(path: object, trunk: Trunk, others: Mapping[str, str]) -> None:
     """`UserError` where a file has other networks, and neither a project nor the user chose."""
     if others:
         raise UserError(
@@ -57,20 +53,16 @@ def check_strangers(path: object, trunk: Trunk, others: list[str]) -> None:
         )
 
 
-def strangers_note(others: list[str]) -> list[str]:
+def strangers_note(others: Mapping[str, str]) -> list[str]:
     """A note for networks that were left, if there are any."""
     if not others:
         return []
     return [f"not looked at, as no network that is known here: {_listed(others)}"]
 
 
-def _listed(others: list[str]) -> str:
+def _listed(others: Mapping[str, str]) -> str:
     more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    return ", ".join(others[:_SHOWN]) + more
-
-
-def _tensors(trunk: Trunk) -> Iterable[Place]:
-    return (trunk.inside if trunk.match is None else trunk.match.tensors).values()
+    return ", ".join(list(others.values())[:_SHOWN]) + more
 
 
 def _above(name: str) -> Iterator[str]:

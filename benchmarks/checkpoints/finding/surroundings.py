@@ -1,12 +1,13 @@
 """What stands beside a trunk in its file and says that its features may be other ones."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from benchmarks.checkpoints.cards import IMAGENET_MEAN, IMAGENET_STD
+from benchmarks.checkpoints.finding.beside import Beside, is_of_pixels, outside
 from benchmarks.checkpoints.finding.matching import Match, Place
 from benchmarks.checkpoints.finding.searching import DEEPEST, Trunk, is_optimizer
 from benchmarks.checkpoints.wording import shown
@@ -16,7 +17,6 @@ _FEWEST = 4  # tensors in a list that may be weights
 _MOST_NOTES = 4
 _MOST_NAMED = 8
 _FIRST = 64  # of the lists within a list
-_PIXELS = re.compile(r"(?:^|[._])(mean|std)$")
 
 
 def check_dilation(path: object, trunk: Trunk, places: list[Place]) -> None:
@@ -24,7 +24,7 @@ def check_dilation(path: object, trunk: Trunk, places: list[Place]) -> None:
     start = trunk.address.removesuffix("backbone")
     if start == trunk.address:
         return
-    for place in _outside(trunk, places):
+    for place in outside(trunk, places):
         head = re.search(r"(?:^|\.)(?:aux_)?classifier\.\d", place.address)
         if head and place.tensor.dim() == 4:
             raise UserError(
@@ -36,11 +36,10 @@ def check_dilation(path: object, trunk: Trunk, places: list[Place]) -> None:
 def pixel_notes(trunk: Trunk, places: list[Place]) -> list[str]:
     """A note for tensors that normalise pixels otherwise than is assumed."""
     notes = []
-    for place in _outside(trunk, places):
-        found = _PIXELS.search(place.address)
-        if found is None or place.tensor.numel() != 3 or not place.tensor.is_floating_point():
+    for place in outside(trunk, places):
+        if not is_of_pixels(place):
             continue
-        usual = torch.tensor(IMAGENET_MEAN if found[1] == "mean" else IMAGENET_STD)
+        usual = torch.tensor(IMAGENET_MEAN if place.address.endswith("mean") else IMAGENET_STD)
         given = place.tensor.flatten().float()
         if not any(torch.allclose(given, usual * top, atol=1e-3 * top) for top in (1, 255)):
             values = [round(value, 4) for value in place.tensor.flatten().tolist()]
@@ -48,13 +47,17 @@ def pixel_notes(trunk: Trunk, places: list[Place]) -> list[str]:
     return notes
 
 
-def head_notes(match: Match) -> list[str]:
-    """A note for modules beside the trunk that no name says to be heads."""
-    if not match.guessed:
-        return []
-    named = ", ".join(map(shown, match.guessed[:_MOST_NAMED]))
-    more = f" and {len(match.guessed) - _MOST_NAMED} more" * (len(match.guessed) > _MOST_NAMED)
-    return [f"taken for heads by the shapes of their tensors, and left: {named}{more}"]
+def module_notes(match: Match, beside: Beside) -> list[str]:
+    """Notes for modules within and beside the trunk's prefix that no name says to be heads."""
+    notes = []
+    if heads := (*match.guessed, *beside.heads):
+        notes.append(f"taken for heads by the shapes of their tensors, and left: {_named(heads)}")
+    if beside.in_doubt:
+        notes.append(
+            "left, though nothing tells whether they are on the way from the image to the "
+            f"features: {_named(beside.in_doubt)}"
+        )
+    return notes
 
 
 def nameless_notes(content: Mapping[Any, Any]) -> list[str]:
@@ -82,6 +85,6 @@ def nameless_notes(content: Mapping[Any, Any]) -> list[str]:
     return notes
 
 
-def _outside(trunk: Trunk, places: list[Place]) -> list[Place]:
-    taken = {place.address for place in trunk.inside.values()}
-    return [place for place in places if place.address not in taken]
+def _named(modules: Sequence[str]) -> str:
+    more = f" and {len(modules) - _MOST_NAMED} more" * (len(modules) > _MOST_NAMED)
+    return ", ".join(map(shown, modules[:_MOST_NAMED])) + more

@@ -50,7 +50,7 @@ def test_of_two_trunks_the_one_below_the_prefix_is_taken(
     assert note.startswith(
         f"taken from below --prefix {prefix}; the file also holds 1 (state_dict."
     )
-    assert found.dropped == {"module.net": len(networks[0]), "fc": 1}
+    assert found.dropped == {"module.net.a": len(networks[0]), "fc": 1}
 
 
 @pytest.mark.parametrize(

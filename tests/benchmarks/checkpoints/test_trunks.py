@@ -383,6 +383,29 @@ def test_modules_that_may_be_on_the_way_are_refused(name: str, shape: tuple[int,
         assert_is(read(under(prefix, TV | {name: noise(*shape)}), drop=[prefix + name]), TV)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("bam1.spatial.conv.weight", (4, 64, 1, 1)),
+        ("ca.fc1.weight", (4, 64)),
+        ("input_bn.running_mean", (3,)),
+        ("in_norm.weight", (3,)),
+        ("excitation.0.weight", (4, 64)),
+        ("grid.weight", (64, 64, 3, 3)),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["backbone.", "model.backbone.", "encoder."])
+def test_so_are_they_beside_the_trunks_prefix(
+    name: str, shape: tuple[int, ...], prefix: str
+) -> None:
+    beside = "model." * prefix.startswith("model.") + name
+    content = {"state_dict": under(prefix, TV) | {beside: noise(*shape)}}
+    message = refused(content)
+    assert f"unexpected: 1 (state_dict.{beside})" in message
+    assert "can be left out by --drop PREFIX" in message
+    assert_is(read(content, drop=[beside]), TV)
+
+
 def test_modules_within_the_trunks_own_are_not_to_be_dropped() -> None:
     """Of a seresnet50, say, which is another network without them."""
     message = refused(dict(timm.create_model("seresnet50").state_dict()))
