@@ -145,7 +145,7 @@ def test_figures_of_other_features_stand_in_tables_of_their_own(
     tables = [one for one in made if one.kind.key == "imagenet-knn"]
     assert [len(one.table.rows) for one in tables] == [1, 1]
     notes = [" ".join(footnotes(one)) for one in tables]
-    assert sum("feature cls (avgpool)" in note for note in notes) == 1
+    assert sum("feature cls instead of avgpool" in note for note in notes) == 1
     # A record of an earlier build does not say which feature it is of, and shares our table.
     settings = {name: value for name, value in plain.settings.items() if name != "feature"}
     assert measurement(msgspec.structs.replace(plain, settings=settings)) == measurement(plain)
