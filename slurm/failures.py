@@ -23,6 +23,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     blocked: bool = False  # did not run, because an item that it needs failed
     waiting: bool = False  # did not run, because a result that it needs was not there
     lost: bool = False  # one of several processes failed, perhaps since another one died
+    late: bool = False  # of a SLURM task: it was about to run into its time limit
     start: int = 0  # of a SLURM task: how often it was started before
     log: str = ""  # the file with all that the item said
 

@@ -61,7 +61,8 @@ class RowsFile:
 
     def _open(self) -> tuple[BinaryIO, bool]:
         """The file to write, and whether it is the one that others go on with."""
-        file = self.part.open("r+b" if self.part.exists() else "w+b")
+        # Another process may move the part away at any instant.
+        file = os.fdopen(os.open(self.part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         own = temporary_beside(self.path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -151,7 +151,8 @@ class _Follower:
         self.submitter = Submitter(watch, has_run=lambda: self.run.claim(token) is None)
         self.other: Launcher | None = None  # who looks after the run instead
         self._seen = self.run.other_launcher(token)  # at first
-        self._known = False  # whether SLURM has answered
+        self._lives = False  # whether another launcher gave a sign of life since
+        self._begun = False  # whether this process has judged the run
 
     def look(self, *, detach: bool) -> bool:
         """Do what is to be done now; whether that is all, or with `detach` is under way.
@@ -168,15 +169,16 @@ class _Follower:
             who = f"process {self.other.pid} on {self.other.host}"
             say(f"{who} looks after {self.run.name}: only watching")
         alone = self.other is None
+        lives = not alone and self.other != self._seen
+        self._lives = self._lives or lives
         answered = watch.look()
-        if answered:
-            if alone and not self._known:
+        if answered and (alone or lives):
+            if alone and not (self._begun or self._lives):
                 watch.forget_ended()
-            self._known = True
+            self._begun = True
             watch.judge_absent(resubmit=alone)
             if alone:
                 self.submitter.submit()
-        lives = not alone and self.other != self._seen
         complete = answered and self.submitter.complete(listed=not alone)
         ends = not watch.open or (detach and (lives or complete) and not self.run.cancelled)
         if ends and alone:

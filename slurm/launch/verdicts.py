@@ -63,9 +63,9 @@ def judge(
         return Verdict("again", failure.reason, counts=False)
     if failure is not None and failure.lost:
         return Verdict("again", failure.reason)
-    if failure is not None:
-        return Verdict("failed", failure.reason)
     name = state.state if state else "unknown"
+    if failure is not None and not (failure.late and name == "OUT_OF_MEMORY"):
+        return Verdict("again" if failure.late and renewed else "failed", failure.reason)
     if name == "OUT_OF_MEMORY":
         asked = f"{request.settings.mem_gb} GB" if request.settings.mem_gb else "the default"
         return _more_needed(f"ran out of memory (asked for {asked})", "--mem-gb", renewed)

@@ -2,6 +2,8 @@
 
 import math
 import os
+import re
+import shutil
 import subprocess
 import time
 
@@ -12,6 +14,8 @@ from slurm.scheduler.environment import login_environment
 MAX_RESTARTS = 200  # of one job by itself, each with some progress saved
 TRIES = 8  # a busy controller has this many chances,
 PAUSE = 5.0  # seconds apart: all of them before the time limit
+
+_PREEMPTED = re.compile(r"\bPreemptTime=\d")
 
 _queued = False  # whether this job was put back into the queue
 
@@ -40,15 +44,15 @@ def requeue() -> None:
 def is_running() -> bool:
     """Whether SLURM still takes this job for one that runs.
 
-    One that is cancelled or queued again is ending for SLURM before its processes hear of it. One
-    that is preempted runs on for the grace time of its partition, if that has one.
+    One that is cancelled or queued again is ending for SLURM before its processes hear of it.
     """
-    for _ in range(TRIES):
-        state = _ask("squeue", "-h", "-j", _job(), "-o", "%T")
-        if state is not None:
-            return state == "RUNNING"
-        time.sleep(PAUSE)
-    return False
+    return _ask_patiently("squeue", "-h", "-j", _job(), "-o", "%T") == "RUNNING"
+
+
+def is_preempted() -> bool:
+    """Whether SLURM preempts this job, which runs on for the grace time of its partition."""
+    told = _ask_patiently("scontrol", "show", "job", _job()) or ""
+    return "JobState=RUNNING" in told and _PREEMPTED.search(told) is not None
 
 
 def seconds_left() -> float | None:
@@ -73,6 +77,16 @@ def time_limit() -> str:
 def _job() -> str:
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
+
+
+def _ask_patiently(*command: str) -> str | None:
+    """What a command of SLURM answers, if need be at last; None where this machine lacks it."""
+    for _ in range(TRIES if shutil.which(command[0]) else 0):
+        answer = _ask(*command)
+        if answer is not None:
+            return answer
+        time.sleep(PAUSE)
+    return None
 
 
 def _ask(*command: str) -> str | None:

@@ -19,7 +19,7 @@ from slurm.runs import Place, Run
 from slurm.stop import Stopped, polite_stop, received
 from slurm.sweep import Item, MissingInput, progress_mark, run_item
 from slurm.tasks.last_moment import before_the_limit
-from slurm.tasks.requeueing import is_running, requeue, restarts, time_limit
+from slurm.tasks.requeueing import is_preempted, is_running, requeue, restarts, time_limit
 
 
 def run_task(folder: str, label: str, task: int, stage: int, number: int) -> None:
@@ -44,12 +44,12 @@ def run_task(folder: str, label: str, task: int, stage: int, number: int) -> Non
                 item.run()
     except Stopped as stopped:
         say(str(stopped))
-        _stop(first)
+        _stop(first, failure_file, key)
     except Exception as error:
         traceback.print_exc()
         if received():
             # SLURM signals every process of a task: data loaders die of it before we can save.
-            _stop(first)
+            _stop(first, failure_file, key)
         _note(failure_file, key, error)
         sys.exit(1)
 
@@ -65,7 +65,7 @@ def _run_to_the_limit(item: Item, failure_file: Path) -> None:
         if not item.resources.resumable:
             late.set()
             reason = f"ran into {time_limit()}; raise --time"
-            write_failure(failure_file, Failure(item.key, reason, start=restarts()))
+            write_failure(failure_file, Failure(item.key, reason, start=restarts(), late=True))
         elif progress_mark(item) != before:
             say(f"{item.key} does not stop in time: it will go on from what it saved last")
             requeue()
@@ -110,7 +110,7 @@ def _processes() -> int:
     return int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
 
 
-def _stop(first: bool) -> NoReturn:
+def _stop(first: bool, failure_file: Path, key: str) -> NoReturn:
     """End a task that was asked to, and ask SLURM to start it again unless SLURM ends it anyway.
 
     srun kills the whole task at the first exit code that is not 0, and rank 0 may still be saving
@@ -118,10 +118,17 @@ def _stop(first: bool) -> NoReturn:
     """
     if not first:
         sys.exit(0)
+    noted = read_failure(failure_file)
+    if noted is not None and noted.start == restarts():
+        sys.exit(1)  # of another process of this task, for which srun ended this one
     # Before its time limit, or in the grace time of a preemption: to SLURM, a job that ends by
     # itself now has failed.
-    if signal.SIGUSR2 in received() or is_running():
+    if signal.SIGUSR2 in received() or is_preempted():
         requeue()
+    elif _processes() > 1 and is_running():  # SLURM ends no job: srun ends what is left of it
+        reason = "another of its processes ended without a word"
+        write_failure(failure_file, Failure(key, reason, lost=True, start=restarts()))
+        sys.exit(1)
     sys.exit(STOPPED)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from slurm.errors import SweepError, UserError
+from slurm.failures import Failure, write_failure
 from slurm.launch.launcher import find_same, run_slurm
 from slurm.launch.requests import check_requests
 from slurm.runs import find_runs
@@ -173,6 +174,10 @@ def test_a_repeated_command_is_taken_at_its_word(
     # Whoever resumes the run, or follows it, does so with these settings.
     lab.resume(run)
     lab.step()
+    _, place, label, index = lab.slurm.work[second]
+    key = run.load_item(place).key
+    late = Failure(key, "ran into its limit of 5 minutes; raise --time", late=True)
+    write_failure(run.failure_file(label, index), late)  # as the task itself does
     lab.slurm.end(second, "TIMEOUT")
     lab.step()
     lab.step()

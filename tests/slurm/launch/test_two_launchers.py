@@ -10,6 +10,7 @@ import pytest
 
 from slurm.__main__ import cancel, resume
 from slurm.errors import SweepError
+from slurm.failures import Failure, write_failure
 from slurm.files import write_bytes
 from slurm.launch.launcher import look_after, run_slurm
 from slurm.launch.submitter import Submitter
@@ -190,3 +191,20 @@ def test_a_launcher_that_lost_its_run_submits_no_more(managed: Lab) -> None:
     managed.watch.look()
     submitter.submit()
     assert managed.slurm.sizes == [1]
+
+
+@pytest.mark.parametrize("age", [STALE_SECONDS + 1, STALE_SECONDS - 4])
+def test_what_failed_is_given_a_new_start_though_a_dead_launcher_seems_alive(
+    managed: Lab, age: float
+) -> None:
+    """One that was killed on another machine, where nobody can look for its process."""
+    managed.step()
+    run = managed.watch.run
+    for task in list(managed.slurm.tasks):
+        _, place, label, index = managed.slurm.work[task]
+        key = run.load_item(place).key
+        write_failure(run.failure_file(label, index), Failure(key, "the data is damaged", True))
+        managed.slurm.end(task, "FAILED")
+    note_launcher(run, age)
+    resume(run, detach=True)
+    assert managed.slurm.sizes == [3, 3]

@@ -130,3 +130,11 @@ def test_what_no_job_may_have_is_not_waited_for(reason: str, hopeless: bool) -> 
 def test_one_of_several_partitions_may_still_start_it() -> None:
     several = Request(1, 1, 0, 240, ClusterSettings("gpu,cpu"))
     assert not is_hopeless(TaskState("PENDING", "PartitionTimeLimit"), several)
+
+
+def test_a_task_that_saw_its_limit_come_is_judged_as_if_it_had_said_nothing() -> None:
+    late = Failure("n", "ran into its limit of 5 minutes; raise --time", late=True)
+    out = judge(late, TaskState("OUT_OF_MEMORY"), LONG, REQUEST, False)
+    assert out.reason == "ran out of memory (asked for the default); raise --mem-gb"
+    assert judge(late, TaskState("TIMEOUT"), LONG, REQUEST, False).kind == "failed"
+    assert judge(late, TaskState("TIMEOUT"), LONG, REQUEST, False, renewed=True).kind == "again"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slurm.cli import STOPPED
-from slurm.failures import read_failure
+from slurm.failures import Failure, read_failure, write_failure
 from slurm.files import write_text
 from slurm.runs import Run
 from slurm.stop import polite_stop
@@ -55,15 +55,18 @@ class Job:
         refusals: int = 0,
         state: str = "COMPLETING",
         left: str = "5:00",
+        preempted: str = "None",
         **variables: str,
     ) -> None:
-        """`refusals`: how often scontrol fails; `state` and `left`: what squeue says of the job."""
+        """`refusals`: how often scontrol fails; the others but variables: what SLURM says of it."""
         self.run, self.requeued = Run(folder / "run"), folder / "requeued"
         self.run.write_items(0, [item])
         scontrol = folder / "bin" / "scontrol"
         scontrol.parent.mkdir(exist_ok=True)
         scontrol.write_text(
-            f'#!/bin/sh\necho "$@" >>{self.requeued}\n'
+            '#!/bin/sh\nif test "$*" = "show job 7_3"; then\n'
+            f'echo "JobId=7 JobState={state} PreemptEligibleTime=x PreemptTime={preempted}"; exit\n'
+            f'fi\necho "$@" >>{self.requeued}\n'
             f"test $(wc -l <{self.requeued}) -gt {refusals}\n"
         )
         scontrol.chmod(0o755)
@@ -135,11 +138,36 @@ def test_preemption_saves_and_leaves_the_queue_to_slurm(tmp_path: Path, state: s
 def test_preemption_with_a_grace_time_saves_and_queues_again(tmp_path: Path) -> None:
     """The job runs on for SLURM: if it ended by itself, it would have failed."""
     item = steps(tmp_path)
-    job = Job(tmp_path, item, state="RUNNING")
+    job = Job(tmp_path, item, state="RUNNING", preempted="2026-11-29T04:34:43")
     wait_for(item.state)
     job.process.send_signal(signal.SIGTERM)
     assert job.end() == STOPPED
     assert job.requeued.read_text() == "requeue 7_3\n"
+
+
+def test_a_task_whose_other_process_failed_is_not_queued_again(tmp_path: Path) -> None:
+    """srun ends the first process then, while SLURM takes the job for one that runs."""
+    item = steps(tmp_path)
+    job = Job(tmp_path, item, state="RUNNING", SLURM_STEP_NUM_TASKS="2")
+    wait_for(item.state)
+    mistake = Failure("steps", "image 7 is damaged", mendable=True)
+    write_failure(job.failure_file, mistake)
+    job.process.send_signal(signal.SIGTERM)
+    assert job.end() == 1
+    assert not job.requeued.exists()
+    assert read_failure(job.failure_file) == mistake
+
+
+def test_a_task_whose_other_process_was_killed_counts_as_an_attempt(tmp_path: Path) -> None:
+    item = steps(tmp_path)
+    job = Job(tmp_path, item, state="RUNNING", SLURM_STEP_NUM_TASKS="2")
+    wait_for(item.state)
+    job.process.send_signal(signal.SIGTERM)
+    assert job.end() == 1
+    assert not job.requeued.exists()
+    failure = read_failure(job.failure_file)
+    assert failure is not None
+    assert failure.lost
 
 
 def test_only_the_first_process_queues_again_and_the_others_end_well(tmp_path: Path) -> None:
