@@ -5,7 +5,8 @@ A module is named at the level at which it parts from the trunk: beside `model.b
 """
 
 import re
-from collections.abc import Collection, Iterable
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Size, Tensor
@@ -14,8 +15,10 @@ from benchmarks.checkpoints.finding.heads import (
     COUNTED,
     is_head,
     is_of_a_judge,
+    is_of_an_adapter,
     is_of_training,
     is_put_between,
+    keeps_a_stage,
     last_width,
     may_be_within,
     on_features,
@@ -37,7 +40,7 @@ _PIXELS = re.compile(r"(?:^|(?<!running)[._])(?:mean|std)$")
 class Beside:
     """The modules beside a trunk of which no name says that they are heads or the like."""
 
-    on_the_way: tuple[str, ...]  # addresses of tensors that may change the features
+    on_the_way: dict[str, tuple[str, ...]]  # modules that may change the features: their tensors
     heads: tuple[str, ...]  # modules, by the file's names: heads by their shapes
     in_doubt: tuple[str, ...]  # modules of which neither can be told
 
@@ -57,7 +60,7 @@ def look_beside(
         name: inside
         for name, inside in modules.items()
         if not any(place.address in theirs for place in inside.values())
-        and not any(_overlap(name, root) for root in strangers)
+        and not any(_overlap(name, root) for root in strangers if not _holds(root, trunk))
     }
     own = {name: kept for name, inside in own.items() if (kept := _weights(inside))}
     shapes = {
@@ -69,30 +72,35 @@ def look_beside(
     channels = {shape[0] for shape in trunks_shapes.values() if len(shape) == 4}
     may_be_heads = on_features(shapes, width)
     may_change = on_the_way(shapes, channels, width)
-    changing: list[str] = []
+    changing: dict[str, tuple[str, ...]] = {}
     heads: list[str] = []
     in_doubt: list[str] = []
     for name, inside in own.items():
         first, place = next(iter(inside.items()))
-        if is_head(first) or (is_of_training(first) and not may_be_within(first)):
-            continue
         if all(_is_of(trunk.match, place.tensor) for place in inside.values()):
             continue
-        if name in may_change:
-            changing += [one.address for one in inside.values()]
-        elif _is_noted(trunk, place, shapes[name].values()):
-            is_guessed = name in may_be_heads and not is_put_between(first)
-            (heads if is_guessed else in_doubt).append(_label(trunk, place))
-    return Beside(tuple(changing), tuple(heads), tuple(in_doubt))
+        label = _label(trunk, place)
+        if is_head(first) or (is_of_training(first) and not may_be_within(first)):
+            in_doubt += [label] if name in may_change else []
+        elif name in may_change:
+            changing[label] = tuple(one.address for one in inside.values())
+        elif _is_noted(trunk, place, shapes[name]):
+            doubtful = is_put_between(first) or keeps_a_stage(shapes[name], channels, width)
+            is_guessed = name in may_be_heads and not doubtful
+            (heads if is_guessed else in_doubt).append(label)
+    return Beside(changing, tuple(heads), tuple(in_doubt))
 
 
 def check_beside(path: object, trunk: Trunk, beside: Beside) -> None:
     """`UserError` where a module beside the trunk may be on its way."""
     if beside.on_the_way:
+        tensors = [address for of in beside.on_the_way.values() for address in of]
+        drops = " ".join(f"--drop {shlex.quote(module)}" for module in beside.on_the_way)
         raise UserError(
             f"{path} holds {trunk}, and beside it what may change its features, as a norm of the "
             f"image's colours or a module between two stages does: unexpected: "
-            f"{listed(beside.on_the_way)}{DROP_HINT}"
+            f"{listed(tensors)}; what is not on the way from the image to the features can be left "
+            f"out by {drops}"
         )
 
 
@@ -175,16 +183,21 @@ def _is_of(match: Match, tensor: Tensor) -> bool:
     return any(same_tensor(place.tensor, tensor) for place in match.tensors.values())
 
 
-def _is_noted(trunk: Trunk, place: Place, shapes: Iterable[Size]) -> bool:
+def _is_noted(trunk: Trunk, place: Place, shapes: Mapping[str, Size]) -> bool:
     """Whether a module is worth a note: of the trunk's dictionary, or else one with maps.
 
-    Other dictionaries hold settings and statistics too.
+    Or an adapter. Other dictionaries hold settings and statistics too.
     """
     if place.container == trunk.container:
-        return any(shape.numel() > 1 for shape in shapes)
-    return any(len(shape) == 4 for shape in shapes)
+        return any(shape.numel() > 1 for shape in shapes.values())
+    return any(len(shape) == 4 or is_of_an_adapter(name) for name, shape in shapes.items())
 
 
 def _overlap(one: str, other: str) -> bool:
     """Whether one of two prefixes lies at or below the other."""
     return not other or f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _holds(root: str, trunk: Trunk) -> bool:
+    """Whether a prefix is one above the trunk, and so no other network's alone."""
+    return not root or f"{trunk.address}.".startswith(f"{root}.")

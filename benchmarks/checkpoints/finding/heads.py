@@ -31,8 +31,11 @@ _IN_BETWEEN = re.compile(
 )
 # Those of them that are hardly put anywhere else.
 _ONLY_IN_BETWEEN = re.compile(
-    r"(?:^|_)(?:se|ca|sa|eca|c?bam|lora|film|excit\w*|squeeze\w*|(?:channel|spatial)_att\w*)\d*(?:_|$)"
+    r"(?:^|_)(?:se|ca|sa|eca|c?bam|lora|film|excit\w*|(?:channel|spatial)_att\w*)\d*(?:_|$)"
 )
+# What turns or warps an image before it comes to the trunk.
+_WARPING = re.compile(r"(?:^|_)(?:stn|spatial_transformer|localization|loc_?net|fc_loc)\d*(?:_|$)")
+_WARP = 6  # numbers of an affine one
 # What has maps or tokens, but of the image's reconstruction, of detection or of another network.
 _OF_TRAINING = re.compile(
     r"(de|dec|decoder|deconv|generator|disc|discriminator|up|fpn|rpn|roi|bbox|mask|seg|segmentation|"
@@ -42,7 +45,8 @@ _OF_TRAINING = re.compile(
 )
 # What judges the outputs of a network holds networks of its own, which nobody evaluates.
 _JUDGES = re.compile(
-    r"(?:^|\.)(?:\w*loss\w*|\w*criterion\w*|\w*metrics?|fid|lpips|perceptual\w*|disc\w*)\."
+    r"(?:^|\.)(?:\w*loss\w*|\w*criterion\w*|(?:\w+_)?metrics?|fid|lpips|perceptual\w*|"
+    r"disc(?:riminators?)?\d*)\."
 )
 # Last words of names of vectors with a number for each channel of what they work on.
 _BY_CHANNEL = re.compile(r"(?:^|[._])(?:mean|std|var|weight|bias|gamma|beta|scale)$")
@@ -50,6 +54,10 @@ _BY_CHANNEL = re.compile(r"(?:^|[._])(?:mean|std|var|weight|bias|gamma|beta|scal
 _OF_A_NORM = re.compile(r".+\.(?:bias|beta|running_mean|running_var)$")
 _CALLED_NORM = re.compile(r"norm|(?:^|_)(?:bn|gn|in|input)\d*(?:_|$)")
 _COLOURS = 3  # channels of an image
+# Parts of names that say of what else than colours a norm of three numbers is.
+_NO_COLOURS = re.compile(
+    r"(?:^|[._])(?:out|outputs?|actions?|obs|states?|labels?|rewards?|pose|ret)(?:[._]|$)"
+)
 
 
 def is_head(name: str) -> bool:
@@ -65,6 +73,11 @@ def is_of_training(name: str) -> bool:
 def is_of_a_judge(name: str) -> bool:
     """Whether a name is that of a loss, a metric or a discriminator, or of what one holds."""
     return _JUDGES.search(name) is not None
+
+
+def is_of_an_adapter(name: str) -> bool:
+    """Whether a part of a name is that of a small module trained within a frozen network."""
+    return re.search(r"(?:^|[._])(?:lora|adapters?|prompts?)(?:[._]|$)", name) is not None
 
 
 def may_be_within(name: str) -> bool:
@@ -101,25 +114,34 @@ def on_features(modules: Modules, width: int) -> set[str]:
 def on_the_way(modules: Modules, inner: Collection[int], width: int) -> set[str]:
     """Which modules beside a wrapped trunk may stand before it or between its stages.
 
-    `inner` are the channels of its maps, `width` those of the last one. Such a module has maps and
-    gives as many channels as it takes, and no other one turns maps into such as decoders and necks
-    do; or it is called as only modules between stages are; or it is a norm of colours.
+    `inner` are the channels of its maps, `width` those of the last one. Such a module turns colours
+    into colours, where no decoder gives any, or is a norm of them, or warps images; or it works on
+    an inner stage and is called as only modules between stages are.
     """
     found = set()
-    every = {module: _widths(shapes) for module, shapes in modules.items()}
-    turning = [one.maps for one in every.values() if _sides(one.maps)[0] != _sides(one.maps)[1]]
-    turned = {size for maps in turning for pair in maps for size in pair}
     between = {*inner} - {width}
-    for module, widths in every.items():
+    sides = [_sides(_widths(tensors).maps) for tensors in modules.values()]
+    decoded = any(_COLOURS in gives - takes for takes, gives in sides)
+    for module, tensors in modules.items():
+        widths, called = _widths(tensors), module.rpartition(".")[2]
         takes, gives = _sides(widths.pairs)
-        kept = _sides(widths.maps)[0] & ({_COLOURS, *between} - turned)
-        called = module.rpartition(".")[2]
+        recolours = not decoded and _COLOURS in _sides(widths.maps)[0] and takes == gives
         named = _ONLY_IN_BETWEEN.search(called) and {*widths.takes} & between
-        inside = named or (kept and takes == gives)
-        on_last = _any_multiple(widths.takes, {width})
-        if (inside and not on_last) or _is_norm_of_colours(called, modules[module]):
+        warps = _WARPING.search(called) and (_COLOURS in takes or _WARP in gives)
+        inside = (recolours or named or warps) and not _any_multiple(widths.takes, {width})
+        if inside or _is_norm_of_colours(called, tensors):
             found.add(module)
     return found
+
+
+def keeps_a_stage(tensors: Mapping[str, Size], inner: Collection[int], width: int) -> bool:
+    """Whether a module gives as many channels as it takes of an inner stage's maps.
+
+    It may stand between two stages, or turn features for a loss, which shapes do not tell.
+    """
+    widths = _widths(tensors)
+    takes, gives = _sides(widths.pairs)
+    return bool(_sides(widths.maps)[0] & ({*inner} - {width})) and takes == gives
 
 
 def last_width(shapes: Mapping[str, Size]) -> int:
@@ -169,6 +191,8 @@ def _is_norm_of_colours(called: str, tensors: Mapping[str, Size]) -> bool:
     if any(len(shape) > 1 for shape in shapes.values()):
         return False
     colours = [name for name, shape in shapes.items() if shape == (_COLOURS,) and "." in name]
+    if any(_NO_COLOURS.search(name) for name in (called, *colours)):
+        return False
     norm = _CALLED_NORM.search(called) is not None
     return any(_OF_A_NORM.match(n) or (norm and _BY_CHANNEL.search(n)) for n in colours)
 

@@ -76,8 +76,8 @@ CHANGING: dict[str, State] = {
     "its first convolution": drawn(bam1__spatial__conv__weight=(4, 64, 1, 1)),
     "channel attention": drawn(ca__fc1__weight=(4, 64), ca__fc2__weight=(64, 4)),
     "squeeze": drawn(se_2__squeeze__weight=(8, 128, 1, 1), se_2__expand__weight=(128, 8, 1, 1)),
-    "a convolution": drawn(grid__weight=(64, 64, 3, 3)),
-    "a residual block": drawn(extra__a__weight=(16, 128, 1, 1), extra__b__weight=(128, 16, 3, 3)),
+    "localization of a spatial transformer": state("stn.localization", nn.Conv2d(3, 8, 7)),
+    "its last layer": drawn(fc_loc__weight=(6, 32), fc_loc__bias=(6,)),
 }
 
 
@@ -93,7 +93,7 @@ def test_modules_beside_a_wrapped_trunk_may_be_on_the_way(kind: str, prefix: str
         message = refused(content)
         assert ON_THE_WAY in message
         assert first in message
-        assert "can be left out by --drop PREFIX" in message
+        assert "can be left out by --drop " in message
         found = read(content, drop=[parent + next(iter(CHANGING[kind])).partition(".")[0]])
         assert is_trunk(found)
         assert found.dropped == {f"{parent}projector": 2}
@@ -105,6 +105,40 @@ def test_so_they_may_in_dictionaries_of_their_own() -> None:
     content = {"encoder": TV, "input_norm": dict(nn.BatchNorm2d(3).state_dict())}
     assert "unexpected: 4 (input_norm.weight" in refused(content)
     assert is_trunk(read(content, drop=["input_norm"]))
+
+
+def test_another_network_beside_hides_none_of_them() -> None:
+    """A discriminator, which makes all of the dictionary one of an unknown network."""
+    other = drawn(netD__0__weight=(64, 3, 4, 4), netD__2__weight=(128, 64, 4, 4))
+    state = under("backbone.", TV) | other | linear("classifier", 9, 512)
+    assert is_trunk(read(lightning(state)))
+    for module in (CHANGING["batch norm of colours"], CHANGING["from image to image"]):
+        assert ON_THE_WAY in refused(lightning(state | module))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        state("target_norm", nn.BatchNorm2d(3)),  # the first words are those of heads or training
+        state("input_projection", nn.Conv2d(3, 3, 1)),
+        drawn(regressor__weight=(128, 128, 1, 1)),  # of a distillation, or not
+        drawn(grid__weight=(64, 64, 3, 3)),
+        drawn(extra__a__weight=(16, 128, 1, 1), extra__b__weight=(128, 16, 3, 3)),
+        drawn(squeeze2__weight=(64, 256, 1, 1)),
+        state("out_bn", nn.BatchNorm1d(3)),  # of three outputs
+    ],
+)
+def test_what_may_or_may_not_be_on_the_way_is_noted(module: State) -> None:
+    found = read(under("backbone.", TV) | module)
+    assert is_trunk(found)
+    (note,) = notes_on_modules(found)
+    assert next(iter(module)).partition(".")[0] in note
+
+
+def test_adapters_in_a_dictionary_of_their_own_are_noted() -> None:
+    lora = drawn(blocks__0__attn__qkv__lora_A=(4, 192), blocks__0__attn__qkv__lora_B=(576, 4))
+    (note,) = notes_on_modules(read({"backbone": VIT, "lora": lora}))
+    assert "lora" in note
 
 
 def test_at_every_level_above_the_trunk() -> None:
