@@ -191,11 +191,12 @@ def _trunk(
     inside: dict[str, Place] = {}
     twice: list[str] = []
     address = container = None
-    for place in places:
-        name = names[place.address]
-        if not name.startswith(prefix):
-            continue
-        clean = plain(place.address)
+    below = [(one, plain(one.address)) for one in places if names[one.address].startswith(prefix)]
+    last = len(prefix) - 1
+    if prefix and any(clean[last] == "." for _, clean in below):
+        # Beside encoder.conv1, encoder_k.conv1 is no part of encoder.
+        below = [(place, clean) for place, clean in below if clean[last] == "."]
+    for place, clean in below:
         if address is None:
             address, container = clean[: len(prefix)].rstrip("._"), place.container
         inner = respelt(clean[len(prefix) :], SPELLINGS[spelling])

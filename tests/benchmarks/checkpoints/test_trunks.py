@@ -407,6 +407,16 @@ def test_so_are_they_beside_the_trunks_prefix(
     assert_is(read(content, drop=[beside]), TV)
 
 
+def test_a_trunk_whose_name_begins_as_anothers_is_no_part_of_it() -> None:
+    """PixPro's `encoder` and `encoder_k`, BLIP's `visual_encoder` and `visual_encoder_m`."""
+    other = trunk_state(resnet(seed=1))
+    content = under("model.encoder_k.", other) | under("model.encoder.", TV)
+    message = refused(content)
+    assert "choose one, such as --which model.encoder" in message
+    assert_is(read(content, which="model.encoder"), TV)
+    assert_is(read(content, which="model.encoder_k"), other)
+
+
 def test_modules_within_the_trunks_own_are_not_to_be_dropped() -> None:
     """Of a seresnet50, say, which is another network without them."""
     message = refused(dict(timm.create_model("seresnet50").state_dict()))
