@@ -4,7 +4,6 @@ python tests/perf/costs.py            # rewrites what stands between the two mar
 python tests/perf/costs.py --check    # exit 1 when the page is stale
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from benchmarks.protocols import ImageTransform, LinearProtocol  # noqa: E402
 from pretrain.deepcluster.recipes import RECIPES, Recipe  # noqa: E402
 from pretrain.rotation_recipes import RECIPES as ROTATION  # noqa: E402
 from pretrain.rotation_recipes import Recipe as RotationRecipe  # noqa: E402
+from tests.perf.pages import between, renew  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = ROOT / "docs/costs.md"
@@ -222,23 +222,8 @@ def paragraphs() -> Iterator[str]:
 
 def fresh(page: str) -> str:
     """`page` with its figures written anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + "".join(f"\n{one}\n" for one in paragraphs()) + "\n" + END + after
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    args = parser.parse_args()
-    page = PAGE.read_text()
-    written = fresh(page)
-    if written == page:
-        return
-    if args.check:
-        sys.exit(f"{PAGE} is stale: run python tests/perf/costs.py")
-    PAGE.write_text(written)
+    return between(page, BEGIN, END, paragraphs())
 
 
 if __name__ == "__main__":
-    main()
+    renew(PAGE, fresh, "tests/perf/costs.py", __doc__)

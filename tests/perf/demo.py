@@ -4,7 +4,6 @@ python tests/perf/demo.py            # rewrites what stands between the two mark
 python tests/perf/demo.py --check    # exit 1 when the page is stale
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.perf.pages import between, renew  # noqa: E402
+
 DEMO = ROOT / "docs/demo"
 PAGE = DEMO / "README.md"
 BEGIN, END = "<!-- demo -->\n", "<!-- /demo -->\n"
@@ -79,24 +82,9 @@ def variants() -> Iterator[str]:
 
 def fresh(page: str) -> str:
     """`page` with its figures written anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
     parts = ("\n".join(lines) for lines in (differences(), variants()))
-    return before + BEGIN + "".join(f"\n{one}\n" for one in parts) + "\n" + END + after
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    args = parser.parse_args()
-    page = PAGE.read_text()
-    written = fresh(page)
-    if written == page:
-        return
-    if args.check:
-        sys.exit(f"{PAGE} is stale: run python tests/perf/demo.py")
-    PAGE.write_text(written)
+    return between(page, BEGIN, END, parts)
 
 
 if __name__ == "__main__":
-    main()
+    renew(PAGE, fresh, "tests/perf/demo.py", __doc__)

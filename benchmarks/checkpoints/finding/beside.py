@@ -21,6 +21,7 @@ from benchmarks.checkpoints.finding.heads import (
     keeps_a_stage,
     last_width,
     may_be_within,
+    may_make_images,
     on_features,
     on_the_way,
 )
@@ -81,7 +82,8 @@ def look_beside(
             continue
         label = _label(trunk, place)
         if is_head(first) or (is_of_training(first) and not may_be_within(first)):
-            in_doubt += [label] if name in may_change else []
+            doubtful = name in may_change or may_make_images(first, shapes[name])
+            in_doubt += [label] if doubtful else []
         elif name in may_change:
             changing[label] = tuple(one.address for one in inside.values())
         elif _is_noted(trunk, place, shapes[name]):
@@ -186,10 +188,12 @@ def _is_of(match: Match, tensor: Tensor) -> bool:
 def _is_noted(trunk: Trunk, place: Place, shapes: Mapping[str, Size]) -> bool:
     """Whether a module is worth a note: of the trunk's dictionary, or else one with maps.
 
-    Or an adapter. Other dictionaries hold settings and statistics too.
+    Or an adapter, or what may make images. Other dictionaries hold settings and statistics too.
     """
     if place.container == trunk.container:
         return any(shape.numel() > 1 for shape in shapes.values())
+    if may_make_images(next(iter(shapes)), shapes):
+        return True
     return any(len(shape) == 4 or is_of_an_adapter(name) for name, shape in shapes.items())
 
 

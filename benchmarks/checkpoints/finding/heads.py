@@ -36,6 +36,7 @@ _ONLY_IN_BETWEEN = re.compile(
 # What turns or warps an image before it comes to the trunk.
 _WARPING = re.compile(r"(?:^|_)(?:stn|spatial_transformer|localization|loc_?net|fc_loc)\d*(?:_|$)")
 _WARP = 6  # numbers of an affine one
+_OF_IMAGES = re.compile(r"(?:^|_)(?:input|image|img|colou?rs?|pixels?|rgb)(?:_|$)")
 # What has maps or tokens, but of the image's reconstruction, of detection or of another network.
 _OF_TRAINING = re.compile(
     r"(de|dec|decoder|deconv|generator|disc|discriminator|up|fpn|rpn|roi|bbox|mask|seg|segmentation|"
@@ -132,6 +133,16 @@ def on_the_way(modules: Modules, inner: Collection[int], width: int) -> set[str]
         if inside or _is_norm_of_colours(called, tensors):
             found.add(module)
     return found
+
+
+def may_make_images(name: str, tensors: Mapping[str, Size]) -> bool:
+    """Whether a module takes three channels and gives three, or a warp of images.
+
+    Or gives three and is named of images. Too little for an error: heads of three classes do, too.
+    """
+    takes, gives = _sides(_widths(tensors).pairs)
+    of_images = _COLOURS in gives and _OF_IMAGES.search(name.partition(".")[0]) is not None
+    return of_images or (_COLOURS in takes and not gives.isdisjoint((_COLOURS, _WARP)))
 
 
 def keeps_a_stage(tensors: Mapping[str, Size], inner: Collection[int], width: int) -> bool:

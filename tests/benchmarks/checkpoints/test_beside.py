@@ -121,6 +121,9 @@ def test_another_network_beside_hides_none_of_them() -> None:
     [
         state("target_norm", nn.BatchNorm2d(3)),  # the first words are those of heads or training
         state("input_projection", nn.Conv2d(3, 3, 1)),
+        state("input_projection", nn.Conv2d(12, 3, 1)),
+        state("color_linear", nn.Linear(3, 3)),
+        drawn(transformer__localization__0__weight=(8, 3, 7, 7), transformer__fc__weight=(6, 32)),
         drawn(regressor__weight=(128, 128, 1, 1)),  # of a distillation, or not
         drawn(grid__weight=(64, 64, 3, 3)),
         drawn(extra__a__weight=(16, 128, 1, 1), extra__b__weight=(128, 16, 3, 3)),
@@ -139,6 +142,9 @@ def test_adapters_in_a_dictionary_of_their_own_are_noted() -> None:
     lora = drawn(blocks__0__attn__qkv__lora_A=(4, 192), blocks__0__attn__qkv__lora_B=(576, 4))
     (note,) = notes_on_modules(read({"backbone": VIT, "lora": lora}))
     assert "lora" in note
+    colours = {"matrix": noise(3, 3), "shift": noise(3)}
+    (note,) = notes_on_modules(read({"backbone": VIT, "color": colours}))
+    assert "color" in note
 
 
 def test_at_every_level_above_the_trunk() -> None:
